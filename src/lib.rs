@@ -1,0 +1,82 @@
+//! boardhand: a chat-ops bot server for labs full of SoC boards. This page is the map; every file opens with what it
+//! is and what never happens there.
+//!
+//! # Bird's-eye
+//!
+//! ```text
+//!  Slack ──▶ door ──▶ command ──▶ run ──▶ lease ──▶ console ──▶ outcome ──▶ message ──▶ card + thread in Slack
+//!          (verify)  (intent)   (queue)  (board)   (telnet)    (verdict)   (outbox)
+//!    ════════════════ store (SQLite): the only truth ════════════════
+//!      loops: Scheduler (grant) · Pool (drive) · Errands (switch) · Reaper (expire) · Relay (send)
+//!      doorbell: wake-ups only
+//! ```
+//!
+//! # Stages, in the order data flows
+//!
+//! - [`door`]: HTTP comes in here. A delivery is verified over raw bytes, decoded by [`chat`], turned into an intent
+//!   by [`command`], committed by [`store`], and only then acknowledged.
+//! - [`command`]: one grammar table drives parsing, help and roles; `command::handle` turns an allowed command into an
+//!   effect and its answer.
+//! - [`run`]: one request to test a build, and its whole life as one transition table.
+//! - [`lease`]: who may touch a board. `lease::queue` decides (pure), `lease::scheduler` commits, `lease::reaper` frees.
+//! - [`worker`]: drives boards. `worker::pool` puts a `worker::runner` on every granted lease; it performs the plan
+//!   ([`board`]) over [`console`] and [`power`], and brings the board to rest on every path.
+//! - [`outcome`]: what happened, weighed to a verdict; test cases out of console lines.
+//! - [`message`]: facts → template → [`Card`](message::Card) → a platform's JSON; `message::relay` sends what is owed.
+//! - [`store`]: one coarse operation is one transaction.
+//! - [`sim`]: simulated boards, PDUs and Slack, for the demo and the tests. The other side of every wire.
+//! - [`app`] puts the parts together; [`cli`] is the command line; [`config`], [`telemetry`], [`clock`], [`id`], [`net`]
+//!   and [`doorbell`] are what everybody stands on.
+//!
+//! # Invariants
+//!
+//! 1. A delivery is acknowledged only after its effect, its dedupe key, its owed messages and its answer are committed
+//!    in one transaction; its repeat gets the same answer and has no second effect.
+//! 2. A board has at most one live lease (a unique index says so), every grant raises its fence, and a write that names
+//!    an old fence changes nothing.
+//! 3. Nothing but `console::dial` and `power` touches hardware, and only with a live lease in hand.
+//! 4. A run that was accepted reaches exactly one outcome, and it is told: outcome, owed messages and the lease's turn
+//!    to `finalizing` are one transaction. `kill -9` at any instant changes none of this.
+//! 5. Every path ends in finalize: also cancel, timeout and crash.
+//! 6. A wake-up carries no data: start-up and steady state run the same code.
+//! 7. Nothing reads the wall clock or makes randomness but [`clock`] and [`id`].
+//! 8. Text that people read lives in `message-templates/`. Bytes from a board or a build are hostile: escaped, redacted,
+//!    bounded, and never unquoted in a shell.
+//! 9. Every queue, buffer, loop and retry has a named bound.
+//! 10. A click or a command never vanishes: it gets a visible answer, also when refused, stale or repeated.
+//!
+//! # Walkthrough: from a click on *Power Cycle* to a cycled board
+//!
+//! 1. Slack posts the click; `door::slack::receive` verifies it and `chat::slack::decode` makes a
+//!    [`Delivery`](chat::Delivery) with a [`Click`](command::Click).
+//! 2. `command::handle` (`act::click_power_cycle`) checks who may, and what the run does now: on its board, the effect
+//!    is `Effect::PowerCycle`; afterwards it is an `Effect::Errand`.
+//! 3. [`Store::commit`](store::Store::commit) writes effect, audit row and owed answer; the door acknowledges and rings.
+//! 4. On its board: `worker::pool` hands the request to the run's runner, which ends the attempt (`infra`, cause
+//!    `power-cycled`), settles it, and `worker::finalize` brings the board to rest through [`power`].
+//! 5. Afterwards: `worker::errands` takes a short lease, switches through [`power`], releases, and owes the answer.
+//! 6. `message::relay` edits the card and sends the answer.
+
+pub mod clock;
+pub mod id;
+pub mod net;
+pub mod doorbell;
+pub mod telemetry;
+pub mod config;
+
+pub mod door;
+pub mod chat;
+pub mod command;
+pub mod board;
+pub mod run;
+pub mod lease;
+pub mod worker;
+pub mod console;
+pub mod power;
+pub mod outcome;
+pub mod message;
+pub mod store;
+
+pub mod sim;
+pub mod app;
+pub mod cli;
