@@ -1,0 +1,119 @@
+//! The inventory: boards.yaml as the rest of the program reads it. Immutable once made; never half valid.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::plan::{ParamSpec, Plan};
+use super::quoting::UrlTemplate;
+use super::{Board, BoardId, Family, Site};
+
+/// The whole lab.
+#[derive(Debug, Clone, Default)]
+pub struct Inventory {
+    /// Every board by its name.
+    pub boards: BTreeMap<BoardId, Board>,
+    /// Settings per family; every family that a board names is here.
+    pub families: BTreeMap<Family, FamilySettings>,
+    /// Plans by name, with the built-in `smoke`.
+    pub plans: BTreeMap<String, Plan>,
+    /// Where a site's boards are driven from; every site that a board names is here.
+    pub sites: BTreeMap<Site, SiteSettings>,
+    /// Who may do what.
+    pub roles: Roles,
+    /// Where messages go.
+    pub channels: Channels,
+    /// Programs that a plan may run on the server.
+    pub host_programs: Vec<String>,
+    /// SHA-256 of the file's bytes, in hex: two replicas with another file can tell.
+    pub hash: String,
+}
+
+/// Settings of one family.
+#[derive(Debug, Clone, Default)]
+pub struct FamilySettings {
+    /// Addresses of artifacts for builds that nobody registered, as templates over `build.id`.
+    pub artifacts: BTreeMap<String, UrlTemplate>,
+    /// The suite of a run that names none.
+    pub default_suite: String,
+    /// Suite name to plan name. Never empty.
+    pub suites: BTreeMap<String, String>,
+    /// Infra outcomes in a row after which a board is quarantined; 0, the default, never.
+    pub quarantine_after: u32,
+    /// How the family's boards are looked after between runs.
+    pub health: Option<HealthSettings>,
+}
+
+/// How a family's boards are looked after between runs: `families.*.health`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthSettings {
+    /// The plan that tells a healthy board from a broken one. Always in [`Inventory::plans`].
+    pub plan: String,
+    /// How long after its last run or check a board is checked again; `None` never by time alone.
+    pub every: Option<Duration>,
+    /// Whether a board is checked after a run that ended `infra`.
+    pub after_infra: bool,
+}
+
+/// Settings of one site.
+#[derive(Debug, Clone, Default)]
+pub struct SiteSettings {
+    /// Whether its boards are driven only by a worker of that site.
+    pub remote: bool,
+    /// Whether its PDUs are switched by that worker (`pdu: worker`) instead of the server.
+    pub pdu_at_worker: bool,
+}
+
+/// Who may do what: lists of `slack:U0LEAD`, `slack:S0GROUP` or `*`.
+#[derive(Debug, Clone)]
+pub struct Roles {
+    /// May do everything.
+    pub admin: Vec<String>,
+    /// May switch power and end other people's runs.
+    pub operator: Vec<String>,
+    /// May start runs and end their own.
+    pub user: Vec<String>,
+}
+
+impl Default for Roles {
+    fn default() -> Self {
+        Roles { admin: vec![], operator: vec![], user: vec!["*".into()] }
+    }
+}
+
+/// Where messages go.
+#[derive(Debug, Clone, Default)]
+pub struct Channels {
+    /// Where runs without a channel of their own are told: `slack:C0SOCCI`.
+    pub default: Option<String>,
+    /// Pairs of channels that tell the same story.
+    pub mirrors: Vec<(String, String)>,
+    /// Language per channel.
+    pub locale: BTreeMap<String, String>,
+}
+
+impl Inventory {
+    /// The board of that name.
+    pub fn board(&self, name: &str) -> Option<&Board> {
+        self.boards.get(name)
+    }
+
+    /// The family of that name.
+    pub fn family(&self, name: &str) -> Option<(&Family, &FamilySettings)> {
+        self.families.get_key_value(name)
+    }
+
+    /// The boards of a family.
+    pub fn boards_of<'a>(&'a self, family: &'a Family) -> impl Iterator<Item = &'a Board> {
+        self.boards.values().filter(move |board| board.family == *family)
+    }
+
+    /// The plan behind a family's suite.
+    pub fn plan_of(&self, family: &Family, suite: &str) -> Option<&Plan> {
+        self.plans.get(self.families.get(family)?.suites.get(suite)?)
+    }
+
+    /// The parameters that people may set on a family's suite.
+    pub fn params_of(&self, family: &Family, suite: &str) -> Option<&BTreeMap<String, ParamSpec>> {
+        self.plan_of(family, suite).map(|plan| &plan.params)
+    }
+}

@@ -1,0 +1,175 @@
+//! Chat: what every platform has in common. One folder per platform turns bytes into these types and back; nothing
+//! is decided here.
+
+pub mod slack;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::command::Click;
+use crate::message::Card;
+
+/// A chat platform, or another source of deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Platform {
+    /// Slack.
+    Slack,
+    /// Feishu and Lark.
+    Feishu,
+    /// Jenkins' webhook.
+    Jenkins,
+    /// The HTTP API and the command line.
+    Api,
+}
+
+impl Platform {
+    /// The word in tables, boards.yaml and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Platform::Slack => "slack",
+            Platform::Feishu => "feishu",
+            Platform::Jenkins => "jenkins",
+            Platform::Api => "api",
+        }
+    }
+
+    /// The platform of that word.
+    pub fn from_word(word: &str) -> Option<Platform> {
+        use Platform as P;
+        [P::Slack, P::Feishu, P::Jenkins, P::Api].into_iter().find(|p| p.as_str() == word)
+    }
+}
+
+/// Who acts: always by the platform's immutable id, never by name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Actor {
+    /// Where the id is from.
+    pub platform: Platform,
+    /// Slack's user id, Feishu's open_id.
+    pub id: String,
+    /// Slack's team id, Feishu's tenant key; empty where there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub team: String,
+    /// The name the platform sent along: for logs, and where a sentence cannot hold a mention.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+}
+
+impl Actor {
+    /// `slack:U0LEAD`, as boards.yaml writes people, and as fairness and the audit log count them.
+    pub fn key(&self) -> String {
+        format!("{}:{}", self.platform.as_str(), self.id)
+    }
+
+    /// Their name where the platform sent one, else their id; as hostile as any text of theirs.
+    pub fn shown(&self) -> &str {
+        if self.name.is_empty() { &self.id } else { &self.name }
+    }
+}
+
+/// A channel, and within it perhaps a thread.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// The platform.
+    pub platform: Platform,
+    /// Slack's channel id, Feishu's chat id.
+    pub channel: String,
+    /// The thread's root message, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<String>,
+}
+
+/// One inbound request of a platform, after its signature was verified.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivery {
+    /// Unique per delivery and the same for its repeats: `slack:<trigger id>`. At most [`KEY_BYTES_MAX`] bytes.
+    pub key: String,
+    /// When it reached us.
+    pub received_at: Timestamp,
+    /// Who acts.
+    pub actor: Actor,
+    /// Where.
+    pub place: Place,
+    /// What they said or pressed.
+    pub intent: Intent,
+    /// How an answer can reach them beyond the acknowledgement.
+    pub answer_via: AnswerVia,
+}
+
+/// Longest dedupe key in bytes; a longer one is replaced by its SHA-256.
+pub const KEY_BYTES_MAX: usize = 200;
+
+/// What a delivery carries.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Intent {
+    /// A command in words, as one grammar: `/run-test socA build-123`, `/lab boards`.
+    Text(String),
+    /// A pressed button.
+    Click(Click),
+}
+
+/// How a person gets an answer that is not the body of the acknowledgement. Platform-neutral: a URL that the
+/// platform handed out for this delivery, or the person in their channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerVia {
+    /// Slack's `response_url`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The person who sees it, where there is no URL.
+    pub user: String,
+    /// Where they see it.
+    pub place: Place,
+}
+
+/// How sending ended. Whether to try again is part of the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SendResult {
+    /// The platform has it under this id (Slack's `ts`); empty where it gives none.
+    Sent(String),
+    /// Not now: this method or channel is paused for so long.
+    RetryAfter(Duration),
+    /// Never: the platform's own error code.
+    Refused(String),
+    /// The platform may or may not have it: transport error, 5xx, no answer.
+    Unknown(String),
+}
+
+/// Whether a post whose sending ended [`SendResult::Unknown`] is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// It is, under this id.
+    Sent(String),
+    /// It is not.
+    Absent,
+    /// The platform gives no way to know (a missing scope, another error).
+    CannotTell(String),
+}
+
+/// A post to make.
+#[derive(Debug, Clone, Copy)]
+pub struct Post<'a> {
+    /// Where; in the thread where the place names one.
+    pub place: &'a Place,
+    /// What.
+    pub card: &'a Card,
+    /// Identifies this post in the platform's metadata, so that it can be found again: `run/seq`. Never a secret.
+    pub key: &'a str,
+}
+
+/// A chat platform's API as the relay needs it.
+#[async_trait]
+pub trait ChatApi: Send + Sync {
+    /// Posts a message.
+    async fn post(&self, post: Post<'_>) -> SendResult;
+    /// Replaces a message of ours.
+    async fn edit(&self, place: &Place, message: &str, card: &Card) -> SendResult;
+    /// Looks for a post of ours by its key, among messages since `since`.
+    async fn find(&self, place: &Place, key: &str, since: Timestamp) -> Found;
+    /// Answers one person, visible only to them where the platform can.
+    async fn answer(&self, via: &AnswerVia, card: &Card) -> SendResult;
+    /// Tells a channel through the URL of a delivery, for a channel that the bot is not in.
+    async fn answer_in_channel(&self, via: &AnswerVia, card: &Card) -> SendResult;
+}

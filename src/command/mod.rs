@@ -1,0 +1,166 @@
+//! Commands: what a person or machine wants, parsed. The closed set of everything the bot can do.
+//!
+//! `grammar` is the one table of verbs; `parse` turns text into a [`Command`]; `policy` says who may; `handle` turns
+//! an allowed command into an effect for the store. Only `handle` reads the store.
+
+pub mod grammar;
+pub mod handle;
+pub mod parse;
+pub mod policy;
+pub mod problem;
+mod words;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::board::plan::PowerAction;
+use crate::run::Priority;
+
+/// Everything the bot can do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// `/run-test`.
+    RunTest(RunTest),
+    /// `/lab boards [family]`.
+    Boards {
+        /// Only this family or site.
+        filter: Option<String>,
+    },
+    /// `/lab board <id>`.
+    Board {
+        /// The board's name as typed.
+        board: String,
+    },
+    /// `/lab runs [mine]`.
+    Runs {
+        /// Only the asker's.
+        mine: bool,
+    },
+    /// `/lab run <#>`.
+    Run(RunRef),
+    /// `/lab why <#>`.
+    Why(RunRef),
+    /// `/lab cancel <#>`.
+    Cancel(RunRef),
+    /// `/lab retry <#>`.
+    Retry {
+        /// The run to repeat.
+        run: RunRef,
+        /// Avoid its last board.
+        other_board: bool,
+    },
+    /// `/lab power <board> on|off|cycle|status`.
+    Power {
+        /// The board's name as typed.
+        board: String,
+        /// What to do.
+        action: PowerAction,
+    },
+    /// `/lab help [verb]`.
+    Help {
+        /// Only this verb.
+        topic: Option<String>,
+    },
+}
+
+/// What `/run-test` asks for, as typed: names are not looked up yet.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RunTest {
+    /// A family or a board.
+    pub target: String,
+    /// The build's id.
+    pub build: String,
+    /// `suite=`.
+    pub suite: Option<String>,
+    /// `priority=`.
+    pub priority: Option<Priority>,
+    /// `rev=`.
+    pub revision: Option<String>,
+    /// `tag=k:v`, repeatable.
+    pub tags: BTreeMap<String, String>,
+    /// `on=`.
+    pub on: Option<String>,
+    /// `timeout=`.
+    pub timeout: Option<Duration>,
+    /// `boards=`.
+    pub boards: Option<u32>,
+    /// `x3`.
+    pub repeat: Option<u32>,
+    /// Everything else, as typed.
+    pub params: BTreeMap<String, String>,
+}
+
+/// Which run is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunRef {
+    /// `#42`.
+    Number(i64),
+    /// The run in whose thread this was said.
+    Thread,
+}
+
+/// A pressed button: what its value carries. The server checks everything again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Click {
+    /// What the button does.
+    pub verb: Verb,
+    /// The run on whose card it stands.
+    pub run: i64,
+    /// The card's revision when it was drawn.
+    pub generation: i64,
+}
+
+/// What a button does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verb {
+    /// A new run of the same.
+    Retry,
+    /// A new run of the same on another board.
+    RetryElsewhere,
+    /// End the run.
+    Cancel,
+    /// Power-cycle the run's board.
+    PowerCycle,
+    /// Why is it waiting.
+    Why,
+}
+
+impl Verb {
+    /// Every verb.
+    pub const ALL: [Verb; 5] = [Verb::Retry, Verb::RetryElsewhere, Verb::Cancel, Verb::PowerCycle, Verb::Why];
+
+    /// The word in a button's id, and in templates.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verb::Retry => "retry",
+            Verb::RetryElsewhere => "retry-elsewhere",
+            Verb::Cancel => "cancel",
+            Verb::PowerCycle => "power-cycle",
+            Verb::Why => "why",
+        }
+    }
+
+    /// The verb of that word.
+    pub fn from_word(word: &str) -> Option<Verb> {
+        Verb::ALL.into_iter().find(|v| v.as_str() == word)
+    }
+}
+
+impl Click {
+    /// The button's value: `power-cycle:42:7`.
+    pub fn value(self) -> String {
+        format!("{}:{}:{}", self.verb.as_str(), self.run, self.generation)
+    }
+
+    /// Reads a button's value.
+    pub fn parse(value: &str) -> Option<Click> {
+        let mut parts = value.splitn(3, ':');
+        let verb = Verb::from_word(parts.next()?)?;
+        let run = parts.next()?.parse().ok().filter(|n| *n > 0)?;
+        let generation = parts.next()?.parse().ok().filter(|n| *n >= 0)?;
+        Some(Click { verb, run, generation })
+    }
+}

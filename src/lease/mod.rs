@@ -1,0 +1,144 @@
+//! Leases: the right to touch one board until a time. This module decides who may hold a board; it never talks
+//! to one.
+
+pub mod queue;
+pub mod reaper;
+pub mod scheduler;
+
+use serde::{Deserialize, Serialize};
+
+use crate::board::BoardId;
+use crate::chat::Actor;
+use crate::clock::Timestamp;
+use crate::id::{InstanceId, LeaseId, RunId};
+
+/// A number that rises with every grant of one board; a write that names an older one changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fence(pub i64);
+
+/// A lease as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Its id.
+    pub id: LeaseId,
+    /// The board it is for.
+    pub board: BoardId,
+    /// Its generation.
+    pub fence: Fence,
+    /// Who holds it.
+    pub holder: Holder,
+    /// The process that drives the board for the holder.
+    pub instance: InstanceId,
+    /// When it was granted.
+    pub granted_at: Timestamp,
+    /// When it ends unless it is renewed.
+    pub expires_at: Timestamp,
+    /// Where it is in its life.
+    pub state: LeaseState,
+    /// Whether the board must be fenced physically before anything else: its last lease was not released.
+    pub needs_fence: bool,
+}
+
+/// Who holds a lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Holder {
+    /// A run's attempt.
+    Run {
+        /// The run.
+        run: RunId,
+        /// Its number, for people.
+        number: i64,
+        /// Its attempt, from 1.
+        attempt: u32,
+    },
+    /// A person.
+    Person(Actor),
+    /// boardhand itself, for a moment: a power request or a check, on somebody's behalf.
+    Check(Actor),
+}
+
+/// Where a lease is in its life. Only the first three are live: at most one of them per board.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LeaseState {
+    /// The holder may drive the board.
+    Active,
+    /// The outcome is committed; the board is being brought to rest.
+    Finalizing,
+    /// Kept for a person.
+    Held,
+    /// Given back.
+    Released,
+    /// Taken away: expired, or its process died.
+    Lapsed,
+}
+
+impl LeaseState {
+    /// The word in tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LeaseState::Active => "active",
+            LeaseState::Finalizing => "finalizing",
+            LeaseState::Held => "held",
+            LeaseState::Released => "released",
+            LeaseState::Lapsed => "lapsed",
+        }
+    }
+
+    /// The state of that word.
+    pub fn from_word(word: &str) -> Option<LeaseState> {
+        use LeaseState as S;
+        [S::Active, S::Finalizing, S::Held, S::Released, S::Lapsed].into_iter().find(|s| s.as_str() == word)
+    }
+}
+
+/// A live lease in somebody's hand: whatever can change a board asks for one and checks it before every write.
+pub trait InHand: Send + Sync {
+    /// Whether the holder may still drive the board; once false, never true again.
+    fn trusted(&self) -> bool;
+    /// What it is, for logs: board and fence.
+    fn label(&self) -> String;
+}
+
+/// The hand of a process that drives boards: trusts a lease until it is told that it is lost, or, where the lease
+/// must be renewed to be kept, until its trust window ends.
+#[derive(Debug)]
+pub struct Grip {
+    lease: crate::run::LeaseRef,
+    lost: tokio::sync::watch::Sender<bool>,
+}
+
+impl Grip {
+    /// Takes the lease in hand.
+    pub fn new(lease: crate::run::LeaseRef) -> Self {
+        Grip { lease, lost: tokio::sync::watch::Sender::new(false) }
+    }
+
+    /// The lease.
+    pub fn lease(&self) -> &crate::run::LeaseRef {
+        &self.lease
+    }
+
+    /// Lets go: nothing is written to the board any more.
+    pub fn lose(&self) {
+        self.lost.send_replace(true);
+    }
+
+    /// Waits until the lease is lost.
+    pub async fn lost(&self) {
+        let mut lost = self.lost.subscribe();
+        // The sender lives in `self`, so waiting ends only with the value.
+        let _ = lost.wait_for(|lost| *lost).await;
+    }
+}
+
+impl InHand for Grip {
+    fn trusted(&self) -> bool {
+        !*self.lost.borrow()
+    }
+
+    fn label(&self) -> String {
+        format!("{} fence {}", self.lease.board, self.lease.fence.0)
+    }
+}

@@ -1,0 +1,122 @@
+//! Outcomes: verdict, cause, stage and test cases of an attempt. Pure; never talks to a board.
+
+pub mod excerpt;
+pub mod ktap;
+mod ktap_line;
+pub mod redact;
+pub mod signature;
+pub mod verdict;
+
+use serde::{Deserialize, Serialize};
+
+use crate::run::Stage;
+
+/// How a run or an attempt ended. The order is by weight: the worst decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Every test passed.
+    Passed,
+    /// The lab failed: console, power, boot loader, network. Says nothing about the build.
+    Infra,
+    /// The whole attempt, or the board's silence, outlasted its limit.
+    TimedOut,
+    /// The test, or the build, failed.
+    Failed,
+    /// Somebody ended it.
+    Cancelled,
+}
+
+impl Verdict {
+    /// The word in tables, the API and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Passed => "passed",
+            Verdict::Infra => "infra",
+            Verdict::TimedOut => "timed-out",
+            Verdict::Failed => "failed",
+            Verdict::Cancelled => "cancelled",
+        }
+    }
+
+    /// The verdict of that word.
+    pub fn from_word(word: &str) -> Option<Verdict> {
+        use Verdict as V;
+        [V::Passed, V::Infra, V::TimedOut, V::Failed, V::Cancelled].into_iter().find(|v| v.as_str() == word)
+    }
+}
+
+/// How an attempt ended, in full.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// A short kebab-case word that says why, such as `panic` or `console-busy`; empty when passed.
+    pub cause: String,
+    /// Where it ended.
+    pub stage: Stage,
+    /// One sentence for people, without markup; may hold text from the board.
+    pub detail: String,
+    /// The console lines that a person would have picked, oldest first; hostile text.
+    pub excerpt: Vec<String>,
+    /// Test cases in the order they were seen, at most [`CASES_MAX`].
+    pub cases: Vec<TestCase>,
+    /// Counts over all cases, also those beyond [`CASES_MAX`].
+    pub counts: Counts,
+}
+
+/// Most test cases kept of one attempt; counts go on beyond it.
+pub const CASES_MAX: usize = 10_000;
+
+/// One test case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestCase {
+    /// Its full name, nested names joined by `.`.
+    pub name: String,
+    /// How it ended.
+    pub status: CaseStatus,
+    /// What the test said: the reason of a skip, the diagnostics of a failure. Bounded.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+/// How a test case ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CaseStatus {
+    /// Passed.
+    Passed,
+    /// Failed.
+    Failed,
+    /// Not run, by the test's own word.
+    Skipped,
+    /// Failed as it was expected to.
+    ExpectedFailure,
+}
+
+/// How many cases ended how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Passed.
+    pub passed: u32,
+    /// Failed.
+    pub failed: u32,
+    /// Skipped and expected failures.
+    pub skipped: u32,
+}
+
+impl Counts {
+    /// All cases.
+    pub fn total(self) -> u32 {
+        self.passed + self.failed + self.skipped
+    }
+
+    /// Counts one more case.
+    pub fn count(&mut self, status: CaseStatus) {
+        match status {
+            CaseStatus::Passed => self.passed += 1,
+            CaseStatus::Failed => self.failed += 1,
+            CaseStatus::Skipped | CaseStatus::ExpectedFailure => self.skipped += 1,
+        }
+    }
+}

@@ -1,0 +1,677 @@
+//! The store: the only truth. One coarse operation is one transaction and means one thing in the lab's language.
+//!
+//! Two implementations stand side by side (SQLite now; Postgres joins it), chosen in one place, and one conformance
+//! suite says what every operation means. Answers that a caller acts on (`Stale`, `Taken`, a duplicate) are values,
+//! not errors; an error means the store itself failed and nothing of the operation happened.
+//!
+//! Every operation that changes a run also writes an event and asks for a newer revision of its cards; every
+//! operation under a lease names its fence and answers [`Fenced::Stale`] when the lease is no longer live.
+
+pub mod sqlite;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::board::plan::PowerAction;
+use crate::board::{BoardId, Family};
+use crate::chat::{Actor, AnswerVia, Place, Platform};
+use crate::clock::Timestamp;
+use crate::id::{InstanceId, LeaseId, MessageId, RunId};
+use crate::lease::{Holder, Lease};
+use crate::message::Note;
+use crate::outcome::{Counts, Outcome};
+use crate::run::{Attempt, Decision, LeaseRef, Priority, Request, Run, RunSpec, Selector, Stage};
+
+/// What a store operation gives.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// The store failed; nothing of the operation happened.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be used now: full, locked, read-only, gone. Trying again may help.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// A row cannot be read as what it should be. Trying again does not help.
+    #[error("table {table}, row {row}: {problem}")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// The row's key.
+        row: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// Durable state.
+#[async_trait]
+pub trait Store: Send + Sync {
+    // ---- the door -----------------------------------------------------------------------------------------
+
+    /// Commits a delivery with its effect, its audit row, its owed messages and its answer, all or nothing. The
+    /// same key again changes nothing and gives the same answer.
+    async fn commit(&self, intake: Intake) -> Result<Committed>;
+    /// Forgets deliveries received before `before`; the caller keeps them at least 24 h. Gives how many.
+    async fn delivery_forget(&self, before: Timestamp) -> Result<u64>;
+
+    // ---- runs, to read ------------------------------------------------------------------------------------
+
+    /// A run with everything its card shows.
+    async fn run_view(&self, number: i64) -> Result<Option<RunView>>;
+    /// The run whose card or thread this is.
+    async fn run_of_thread(&self, place: &Place) -> Result<Option<i64>>;
+    /// Runs, newest first; finished ones without their test cases.
+    async fn run_list(&self, filter: &RunFilter) -> Result<Vec<Run>>;
+
+    // ---- the queue ----------------------------------------------------------------------------------------
+
+    /// What changed for the scheduler since `cursor`; with `None`, everything it needs to begin.
+    /// Says what *is*, not what happened: reading the same change twice is harmless.
+    async fn queue_changes(&self, cursor: Option<Cursor>) -> Result<QueueChanges>;
+
+    // ---- leases -------------------------------------------------------------------------------------------
+
+    /// Grants boards to waiting runs, each checked again: the run still waits for that attempt, the board has no
+    /// live lease and is in service. One answer per grant, in order.
+    async fn lease_grant(&self, grants: &[Grant], terms: &LeaseTerms) -> Result<Vec<Granted>>;
+    /// Takes one board for a moment or for a person; a quarantined one too, since somebody has to look at it.
+    async fn lease_take(
+        &self,
+        id: LeaseId,
+        board: &BoardId,
+        holder: &Holder,
+        terms: &LeaseTerms,
+    ) -> Result<Granted>;
+    /// Renews every live lease of an instance until `expires_at`, but those held for a person, whose time is their
+    /// own; gives those that were renewed.
+    async fn lease_renew(&self, instance: InstanceId, expires_at: Timestamp) -> Result<Vec<LeaseId>>;
+    /// Every live lease.
+    async fn lease_list(&self) -> Result<Vec<Lease>>;
+    /// Notes that the board was fenced physically under this lease.
+    async fn lease_fenced(&self, lease: &LeaseRef, now: Timestamp) -> Result<Fenced>;
+    /// Gives a board back, at rest or not. A run's lease is stale for this until its outcome is committed.
+    async fn lease_release(&self, lease: &LeaseRef, rest: &AtRest, now: Timestamp) -> Result<Fenced>;
+    /// Takes away every lease whose time is over by `now`, but those that `except` drives; what is held for a person
+    /// ends with its time whoever drives it. Runs under them are settled as lost (see [`Lapsed`]).
+    async fn lease_expire(&self, except: InstanceId, now: Timestamp) -> Result<Vec<Lapsed>>;
+    /// At start, under the exclusive lock: takes away every live lease of every other instance at once. What is held
+    /// for a person stays held, and is `instance`'s to drive from now on.
+    async fn lease_takeover(&self, instance: InstanceId, now: Timestamp) -> Result<Vec<Lapsed>>;
+    /// Takes away leases whose driver died inside a process that lives on; those that are not live any more are left
+    /// as they are.
+    async fn lease_lapse(&self, leases: &[LeaseId], now: Timestamp) -> Result<Vec<Lapsed>>;
+
+    // ---- a run on its board -------------------------------------------------------------------------------
+
+    /// The run reached a stage. One that it reached before changes nothing, and its notes are not owed again.
+    async fn run_advance(
+        &self,
+        lease: &LeaseRef,
+        stage: Stage,
+        notes: &[Note],
+        now: Timestamp,
+    ) -> Result<Fenced>;
+    /// The run has something to tell before it ends. Told again when asked again: not to be repeated blindly.
+    async fn run_tell(&self, lease: &LeaseRef, note: &Note, now: Timestamp) -> Result<Fenced>;
+    /// The run's tests got farther: droppable, only the card shows it.
+    async fn run_progress(&self, lease: &LeaseRef, counts: Counts, now: Timestamp) -> Result<Fenced>;
+    /// The attempt ended: outcome, what follows, owed messages, and the lease's turn to `finalizing`, in one.
+    async fn run_settle(&self, settle: &Settle) -> Result<Fenced>;
+    /// What was asked of the runs that an instance drives.
+    async fn run_requests(&self, instance: InstanceId) -> Result<Vec<(LeaseRef, Request)>>;
+
+    // ---- boards and errands -------------------------------------------------------------------------------
+
+    /// Makes a row for every board of the inventory that has none.
+    async fn board_register(&self, boards: &[BoardId], now: Timestamp) -> Result<()>;
+    /// Every board's row.
+    async fn board_list(&self) -> Result<Vec<BoardRow>>;
+    /// The oldest power requests that are owed, at most `limit`.
+    async fn errand_due(&self, limit: u32) -> Result<Vec<Errand>>;
+    /// A power request is done: its answer is owed to the person.
+    async fn errand_done(&self, id: MessageId, answer: &Note, now: Timestamp) -> Result<()>;
+
+    // ---- messages -----------------------------------------------------------------------------------------
+
+    /// Messages to send now: answers first, then cards whose newest revision was not sent, then the first unsent
+    /// reply of every thread whose card is posted.
+    async fn message_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Owed>>;
+    /// When the next message that is not due yet falls due.
+    async fn message_next_due(&self, now: Timestamp) -> Result<Option<Timestamp>>;
+    /// Notes the intent to post, before posting: after a crash between post and mark, the platform is asked first.
+    async fn message_begin(&self, ids: &[MessageId], now: Timestamp) -> Result<()>;
+    /// Notes how sending ended.
+    async fn message_end(&self, ends: &[MessageEnd], now: Timestamp) -> Result<()>;
+
+    // ---- the store itself ---------------------------------------------------------------------------------
+
+    /// A secret of this database, made at its first start: signs links.
+    async fn secret(&self) -> Result<[u8; 32]>;
+    /// Whether the database answers and its migrations are done.
+    async fn ready(&self) -> Result<()>;
+    /// How many rows wait: for health and for a test's ending.
+    async fn census(&self) -> Result<Census>;
+    /// Resolves when the store has ended and will never take a write again.
+    async fn ended(&self);
+}
+
+// ---- the door ---------------------------------------------------------------------------------------------
+
+/// A delivery on its way into the store.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    /// The delivery's dedupe key.
+    pub key: String,
+    /// Where it came from.
+    pub platform: Platform,
+    /// Who acts.
+    pub actor: Actor,
+    /// When it reached us.
+    pub received_at: Timestamp,
+    /// What it changes.
+    pub effect: Effect,
+    /// What is answered when the effect is what was planned. Facts that only the store knows are added to it:
+    /// `effected`, `numbers` (of started runs, in order), `number` (of the run meant).
+    pub answer: Note,
+    /// What is answered instead, by how the effect really ended ([`Effected::as_str`]).
+    pub instead: Vec<(&'static str, Note)>,
+    /// Set when the answer is not the body of the acknowledgement but an owed message.
+    pub answer_via: Option<AnswerVia>,
+    /// The audit row.
+    pub audit: Audit,
+}
+
+/// Why somebody was allowed or refused, kept for every delivery that wanted to change something.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// The command's verb; empty for a delivery that wants to change nothing, which is not audited.
+    pub verb: String,
+    /// What it was about: a board, a run's number.
+    pub target: String,
+    /// Whether it was allowed.
+    pub allowed: bool,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a delivery changes.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Nothing.
+    None,
+    /// Starts runs (one, or several with `x3`).
+    Start(Vec<NewRun>),
+    /// Starts a run that repeats another; at most one per `once` (run and card generation), so that ten clicks are
+    /// one effect.
+    Retry {
+        /// The run to repeat; its card says so.
+        of: i64,
+        /// `42:7`; `None` for a typed command, which always starts one.
+        once: Option<String>,
+        /// The new run.
+        run: Box<NewRun>,
+        /// Told in the old run's thread, with `number` added.
+        note: Note,
+    },
+    /// Ends a run: at once while it waits, through its Runner while it is on a board.
+    Cancel {
+        /// The run.
+        run: i64,
+        /// Who asks.
+        by: Actor,
+        /// How a waiting run ends.
+        outcome: Outcome,
+        /// Told in its thread when it ends at once.
+        note: Note,
+    },
+    /// Power-cycles the board of a run that is on it, through its Runner.
+    PowerCycle {
+        /// The run.
+        run: i64,
+        /// Who asks.
+        by: Actor,
+    },
+    /// Switches a board that no run needs; somebody is told how it ended.
+    Errand {
+        /// Its id.
+        id: MessageId,
+        /// The board.
+        board: BoardId,
+        /// What to do.
+        action: PowerAction,
+        /// Who is told how it ended.
+        via: AnswerVia,
+    },
+}
+
+/// How the effect of a delivery ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effected {
+    /// As planned.
+    Done,
+    /// The run that should end or be cycled is finished.
+    AlreadyFinished,
+    /// Another click of the same button was first; `number` is the run it started.
+    AlreadyRetried,
+    /// The run is waiting: there is no board to cycle.
+    NotOnBoard,
+    /// The run on the board was asked to end.
+    Asked,
+    /// There is no such run.
+    NoSuchRun,
+}
+
+impl Effected {
+    /// The word in an answer's facts.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Effected::Done => "done",
+            Effected::AlreadyFinished => "already-finished",
+            Effected::AlreadyRetried => "already-retried",
+            Effected::NotOnBoard => "not-on-board",
+            Effected::Asked => "asked",
+            Effected::NoSuchRun => "no-such-run",
+        }
+    }
+}
+
+/// A run on its way into the store; the store gives it its number.
+#[derive(Debug, Clone)]
+pub struct NewRun {
+    /// Its id.
+    pub id: RunId,
+    /// What was asked for.
+    pub spec: RunSpec,
+    /// Who asked.
+    pub requested_by: Actor,
+    /// Where it was asked for.
+    pub origin: Place,
+    /// Where its cards stand: the origin and its mirrors, or the default channel.
+    pub cards: Vec<Place>,
+    /// For a channel that the bot is not in.
+    pub via: Option<AnswerVia>,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// The run that it repeats.
+    pub retry_of: Option<i64>,
+    /// Boards to avoid while another one could serve.
+    pub avoid: Vec<BoardId>,
+}
+
+/// What became of a delivery.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Committed {
+    /// False for a repeat.
+    pub fresh: bool,
+    /// The answer, the same for every repeat.
+    pub answer: Note,
+}
+
+// ---- runs, to read ----------------------------------------------------------------------------------------
+
+/// A run with everything its card shows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunView {
+    /// The run.
+    pub run: Run,
+    /// Its attempts, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// Test counts so far, while it runs.
+    pub progress: Counts,
+    /// Runs that repeat it: number and who asked.
+    pub retried_as: Vec<(i64, Actor)>,
+    /// The newest revision of its cards.
+    pub generation: i64,
+}
+
+/// Which runs to list.
+#[derive(Debug, Clone, Default)]
+pub struct RunFilter {
+    /// Only of this person ([`Actor::key`]).
+    pub requested_by: Option<String>,
+    /// Only waiting or on a board.
+    pub unfinished: bool,
+    /// At most so many.
+    pub limit: u32,
+}
+
+// ---- the queue --------------------------------------------------------------------------------------------
+
+/// How far the scheduler has read. Only the store that made it can read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor(pub i64);
+
+/// What changed for the scheduler.
+#[derive(Debug, Clone)]
+pub struct QueueChanges {
+    /// Where to go on.
+    pub cursor: Cursor,
+    /// Whether more is there already.
+    pub more: bool,
+    /// Runs as they are now.
+    pub runs: Vec<QueueRun>,
+    /// Boards as they are now.
+    pub boards: Vec<BoardRow>,
+    /// How long attempts took that passed, failed or timed out, oldest first (only those since the cursor; at the
+    /// start the last few).
+    pub durations: Vec<Took>,
+}
+
+/// How long a finished attempt took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Took {
+    /// The run.
+    pub run: RunId,
+    /// Its attempt.
+    pub attempt: u32,
+    /// The kind of board.
+    pub family: Family,
+    /// The suite.
+    pub suite: String,
+    /// From its grant to its outcome.
+    pub took: Duration,
+}
+
+/// A run as the scheduler sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueueRun {
+    /// Its id.
+    pub id: RunId,
+    /// Its number.
+    pub number: i64,
+    /// What it waits for; `None` when it waits no more.
+    pub waiting: Option<Waiting>,
+    /// Whether it is finished.
+    pub finished: bool,
+    /// Whose it is ([`Actor::key`]).
+    pub requester: String,
+    /// How many boards it holds, or wants.
+    pub boards: u32,
+}
+
+/// What a run waits for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Waiting {
+    /// The attempt.
+    pub attempt: u32,
+    /// Since when.
+    pub since: Timestamp,
+    /// Boards that failed it.
+    pub avoid: Vec<BoardId>,
+    /// The kind of board.
+    pub family: Family,
+    /// The suite, for estimates.
+    pub suite: String,
+    /// Which boards may serve.
+    pub selector: Selector,
+    /// Its place in the queue.
+    pub priority: Priority,
+    /// How many boards at once.
+    pub boards: u32,
+}
+
+// ---- leases -----------------------------------------------------------------------------------------------
+
+/// A board for a waiting run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grant {
+    /// The run.
+    pub run: RunId,
+    /// The attempt it waits for.
+    pub attempt: u32,
+    /// One lease per board; the plan drives the first.
+    pub leases: Vec<(LeaseId, BoardId)>,
+}
+
+/// What a lease is granted for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LeaseTerms {
+    /// The process that will drive the board.
+    pub instance: InstanceId,
+    /// When it is granted.
+    pub now: Timestamp,
+    /// When it ends unless renewed.
+    pub expires_at: Timestamp,
+}
+
+/// What became of a grant.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Granted {
+    /// The leases, in the order asked for.
+    Leases(Vec<Lease>),
+    /// A board has a live lease, and whose.
+    Taken(Box<Lease>),
+    /// A board is not in service, and why.
+    OutOfService {
+        /// The board.
+        board: BoardId,
+        /// Why.
+        reason: String,
+    },
+    /// The run does not wait for that attempt any more.
+    Gone,
+}
+
+/// Whether a write under a lease changed something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Fenced {
+    /// It did.
+    Done,
+    /// The lease is not live any more, or its fence is old: nothing changed.
+    Stale,
+}
+
+/// How a board is left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AtRest {
+    /// As its family wants it.
+    Yes,
+    /// Not: the board becomes suspect, with the reason, and its next holder fences it first.
+    No(String),
+}
+
+/// A lease that was taken away.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lapsed {
+    /// The lease as it was.
+    pub lease: Lease,
+    /// Whether a run was under it without an outcome: it waits for its next attempt now, or, after
+    /// [`LOST_ATTEMPTS_MAX`](crate::run::transition::LOST_ATTEMPTS_MAX) of them, is finished as infra. A run that was
+    /// asked to end is finished as cancelled.
+    pub requeued: bool,
+}
+
+/// The end of an attempt.
+#[derive(Debug, Clone)]
+pub struct Settle {
+    /// The lease it ran under.
+    pub lease: LeaseRef,
+    /// The run.
+    pub run: RunId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What follows.
+    pub decision: Decision,
+    /// Owed to the run's threads, in order.
+    pub notes: Vec<Note>,
+    /// Whether the board is to blame: feeds its health.
+    pub board_fault: bool,
+    /// Infra outcomes in a row that quarantine the board; 0 never.
+    pub quarantine_after: u32,
+    /// When.
+    pub now: Timestamp,
+}
+
+// ---- boards and errands -----------------------------------------------------------------------------------
+
+/// A board as the store knows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BoardRow {
+    /// The board.
+    pub id: BoardId,
+    /// Its live lease.
+    pub lease: Option<Lease>,
+    /// When its last lease ended.
+    pub last_used_at: Option<Timestamp>,
+    /// Whether it may be granted.
+    pub health: Health,
+    /// Infra outcomes in a row.
+    pub failures: u32,
+    /// Why it is not healthy.
+    pub reason: String,
+}
+
+/// A board's health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// Nothing known against it.
+    Good,
+    /// Not brought to rest: granted, but fenced first.
+    Suspect,
+    /// Not granted.
+    Quarantined,
+}
+
+impl Health {
+    /// The word in tables and the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Health::Good => "good",
+            Health::Suspect => "suspect",
+            Health::Quarantined => "quarantined",
+        }
+    }
+}
+
+/// A power request of a person.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Errand {
+    /// Its id.
+    pub id: MessageId,
+    /// The board.
+    pub board: BoardId,
+    /// What to do.
+    pub action: PowerAction,
+    /// Who asked.
+    pub by: Actor,
+    /// Who is told.
+    pub via: AnswerVia,
+    /// When it was asked for.
+    pub asked_at: Timestamp,
+}
+
+// ---- messages ---------------------------------------------------------------------------------------------
+
+/// A message that is owed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Owed {
+    /// The row's id; a card keeps its id for its whole life.
+    pub id: MessageId,
+    /// What it is.
+    pub kind: OwedKind,
+    /// Set when an earlier post may have reached the platform: since when to look for it.
+    pub begun_at: Option<Timestamp>,
+    /// How often sending has failed.
+    pub tries: u32,
+    /// When it became owed.
+    pub since: Timestamp,
+}
+
+/// What is owed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OwedKind {
+    /// A run's card: posted when `message` is `None`, edited otherwise. Rendered from the newest state.
+    Card {
+        /// The run's number.
+        run: i64,
+        /// Where it stands.
+        place: Place,
+        /// The platform's id of the posted card.
+        message: Option<String>,
+        /// The revision to send.
+        revision: i64,
+        /// For a channel that the bot is not in.
+        via: Option<AnswerVia>,
+        /// Whether the run is finished: final results are never given up for progress.
+        last: bool,
+    },
+    /// A reply in the thread of a run's card.
+    Reply {
+        /// The run's number.
+        run: i64,
+        /// The thread.
+        place: Place,
+        /// What it says.
+        note: Note,
+        /// Its place in the thread, for the platform's metadata.
+        seq: i64,
+        /// Whether it tells the outcome.
+        last: bool,
+    },
+    /// An answer to one person.
+    Answer {
+        /// How to reach them.
+        via: AnswerVia,
+        /// What it says.
+        note: Note,
+    },
+}
+
+/// How sending a message ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MessageEnd {
+    /// The row.
+    pub id: MessageId,
+    /// How.
+    pub end: End,
+}
+
+/// How sending ended, as the store keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum End {
+    /// A card's revision, or a message, is there under this id.
+    Sent {
+        /// The platform's id.
+        message: String,
+        /// The revision that was rendered; 0 for anything but a card.
+        revision: i64,
+    },
+    /// Not sent for certain: again from `at`. Counts as a try when `failed`.
+    Later {
+        /// When.
+        at: Timestamp,
+        /// Whether this was a failure and not just pacing.
+        failed: bool,
+    },
+    /// It may be there: ask the platform from `at` on, then decide.
+    Unsure {
+        /// When.
+        at: Timestamp,
+    },
+    /// It will never be sent.
+    Dead {
+        /// Why.
+        error: String,
+    },
+}
+
+/// How many rows wait.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Census {
+    /// Runs waiting for a board.
+    pub queued: u64,
+    /// Runs on a board.
+    pub active: u64,
+    /// Live leases.
+    pub leases: u64,
+    /// Messages owed: cards, replies and answers.
+    pub owed: u64,
+    /// Messages that will never be sent.
+    pub dead: u64,
+    /// Power requests owed.
+    pub errands: u64,
+}
