@@ -1,0 +1,186 @@
+//! The lab file: boards.yaml as text in, an [`Inventory`] or every mistake at once out. Pure: the text and a look-up
+//! of variables come from the caller (`cli::check`, `cli::serve`), and nothing here opens a file or a socket.
+//!
+//! `tree` reads YAML into nodes that know their line and column; `reader` gives typed access to them and collects
+//! problems; the other parts each read one section. A section that cannot be read is left out and told once; what
+//! refers to it is not told again. Keys and defaults are documented where they are read.
+
+mod boards;
+mod devices;
+mod families;
+mod notes;
+mod people;
+mod plans;
+mod problem;
+mod reader;
+mod steps;
+mod tree;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sha2::{Digest, Sha256};
+
+use self::boards::Lab;
+use self::families::FamilyEntry;
+use self::notes::{Note, Notes};
+use self::reader::Reader;
+use self::tree::{Node, Value};
+use super::inventory::{FamilySettings, Inventory, SiteSettings};
+use super::near::nearest;
+use super::plan::{Action, Plan, PowerAction};
+use super::{Board, BoardId, Family, PowerDriver, Site, shown};
+
+pub use self::boards::{BOARDS_MAX, TAGS_MAX};
+pub use self::plans::{BUILT_IN_PLAN, RESERVED_PARAMS, WATCH_MAX};
+pub use self::problem::{Mark, PROBLEMS_MAX, Problem, Severity, render};
+pub use self::reader::DURATION_MAX;
+pub use self::steps::STEPS_MAX;
+pub use self::tree::{DEPTH_MAX, FILE_BYTES_MAX, NODES_MAX};
+
+const TOP_KEYS: [&str; 7] = ["boards", "families", "plans", "roles", "channels", "sites", "host_programs"];
+
+/// A lab file that was read.
+#[derive(Debug)]
+pub struct LabFile {
+    /// The lab; `None` when there is an error.
+    pub inventory: Option<Inventory>,
+    /// Errors and warnings in the order of the file.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads a lab file. `source_name` stands in front of every problem; `env` looks up variables for `${NAME}`.
+pub fn parse(source_name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> LabFile {
+    let mut reader = Reader::new(source_name, text, env);
+    let text_without_mark = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let root = tree::read(text_without_mark, &mut reader.problems);
+    let inventory = root.and_then(|root| inventory(&mut reader, &root));
+    let problems = reader.problems.finish();
+    let broken = problems.iter().any(Problem::is_error);
+    let hash = hex::encode(Sha256::digest(text.as_bytes()));
+    let inventory = inventory.filter(|_| !broken).map(|inventory| Inventory { hash, ..inventory });
+    LabFile { inventory, problems }
+}
+
+fn inventory(reader: &mut Reader<'_>, root: &Node) -> Option<Inventory> {
+    let mut notes = Notes::default();
+    // A bare list of boards is a lab file as well.
+    let top = match &root.value {
+        Value::List(_) => None,
+        _ => Some(reader.fields(root, "a lab file", &TOP_KEYS)?),
+    };
+    let section = |key: &str| top.and_then(|top| top.get(key));
+    let sites = people::sites(reader, section("sites"));
+    let plans = plans::plans(reader, section("plans"));
+    let families = families::families(reader, section("families"), &plans);
+    let boards = match top {
+        None => Some(root),
+        Some(top) => reader.required(&top, "a lab file", "boards"),
+    };
+    let items = boards.and_then(|node| reader.list(node, "boards")).unwrap_or_default();
+    if let (true, Some(node)) = (items.is_empty(), boards.filter(|node| matches!(node.value, Value::List(_))))
+    {
+        reader.problems.error(node.at, "the lab has no boards");
+    }
+    let lab = Lab { families: section("families").map(|_| &families), sites: &sites };
+    let boards = boards::boards(reader, items, &lab, &mut notes);
+    unused(reader, section("sites"), &families, &boards, items.len());
+    let families = settings(families, &boards);
+    switchless(&boards, &families, &plans, items, &mut notes);
+    notes.tell(&mut reader.problems);
+    let inventory = Inventory {
+        sites: all_sites(sites, &boards),
+        roles: people::roles(reader, section("roles")),
+        channels: people::channels(reader, section("channels")),
+        host_programs: people::host_programs(reader, section("host_programs")),
+        boards,
+        families,
+        plans,
+        hash: String::new(),
+    };
+    Some(inventory)
+}
+
+/// Tells families and sites that no board names: usually one of the two is misspelt.
+fn unused(
+    reader: &mut Reader<'_>,
+    sites: Option<&Node>,
+    families: &BTreeMap<String, FamilyEntry<'_>>,
+    boards: &BTreeMap<BoardId, Board>,
+    listed: usize,
+) {
+    if boards.len() < listed {
+        return; // Boards with mistakes are missing here; what they name is not unused.
+    }
+    let used: BTreeSet<&str> = boards.values().map(|board| board.family.as_str()).collect();
+    for (name, entry) in families.iter().filter(|(name, _)| !used.contains(name.as_str())) {
+        reader.problems.warning(entry.at, format!("family {} has no board", shown(name)), None);
+    }
+    let used: BTreeSet<&str> = boards.values().map(|board| board.site.as_str()).collect();
+    let Some(fields) = sites.and_then(|node| reader.mapping(node, "sites")) else {
+        return;
+    };
+    for (key, _) in fields.entries().filter(|(key, _)| !used.contains(key.text.as_str())) {
+        let message = format!("site {} has no board", shown(&key.text));
+        match nearest(&key.text, used.iter().copied()) {
+            // Its boards would silently be driven from the wrong place.
+            Some(near) => {
+                reader.problems.error_with(key.at, message, Some(format!("did you mean \"{near}\"?")))
+            }
+            None => reader.problems.warning(key.at, message, None),
+        }
+    }
+}
+
+/// Settings of every family that the file or a board names.
+fn settings(
+    families: BTreeMap<String, FamilyEntry<'_>>,
+    boards: &BTreeMap<BoardId, Board>,
+) -> BTreeMap<Family, FamilySettings> {
+    let mut settings: BTreeMap<Family, FamilySettings> =
+        families.into_iter().map(|(name, entry)| (Family::new(name), entry.settings)).collect();
+    for board in boards.values() {
+        settings.entry(board.family.clone()).or_insert_with(families::bare);
+    }
+    settings
+}
+
+fn all_sites(
+    mut sites: BTreeMap<Site, SiteSettings>,
+    boards: &BTreeMap<BoardId, Board>,
+) -> BTreeMap<Site, SiteSettings> {
+    for board in boards.values() {
+        sites.entry(board.site.clone()).or_default();
+    }
+    sites
+}
+
+/// Notes boards without a switch whose plans switch power. Boards whose driver is not driven are noted already.
+fn switchless(
+    boards: &BTreeMap<BoardId, Board>,
+    families: &BTreeMap<Family, FamilySettings>,
+    plans: &BTreeMap<String, Plan>,
+    items: &[Node],
+    notes: &mut Notes,
+) {
+    let at = items.first().map_or(Mark::START, |item| item.at);
+    let switches = |plan: &Plan| {
+        plan.steps().any(|step| {
+            matches!(step.action, Action::Power(PowerAction::On | PowerAction::Off | PowerAction::Cycle))
+        })
+    };
+    for board in boards.values().filter(|board| matches!(board.power.driver, PowerDriver::None)) {
+        if board.power.host.is_some() {
+            continue; // Told as a PDU without a driver.
+        }
+        let suites = families.get(&board.family).map(|family| family.suites.values()).into_iter().flatten();
+        for plan in suites.collect::<BTreeSet<_>>() {
+            if plans.get(plan).is_some_and(switches) {
+                let note = Note::NoSwitch { plan: plan.clone(), family: board.family.to_string() };
+                notes.add(note, at, Some(board.id.as_str()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,338 @@
+//! Steps of plans. Pure.
+//!
+//! A step is a mapping with one action and what belongs to it: `{run: 'make check', parse: ktap, within: 5m}`. Every
+//! action of the format is understood here; those that this version does not drive are errors, so that no plan is
+//! accepted which a board could not follow.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::problem::Mark;
+use super::reader::{Fields, Reader};
+use super::tree::{Node, Value};
+use crate::board::is_name;
+use crate::board::near::nearest;
+use crate::board::plan::{Action, ParamSpec, Parser, PowerAction, Step};
+use crate::board::quoting::{CommandTemplate, Placeholder, TemplateProblem};
+use crate::board::shown;
+
+/// How long a step may take that does not say so.
+pub(super) const WITHIN_DEFAULT: Duration = Duration::from_secs(30);
+/// Most steps of one section of a plan.
+pub const STEPS_MAX: usize = 1000;
+/// Longest name of a step, in characters.
+const STEP_NAME_CHARS_MAX: usize = 80;
+
+/// Every action of the format, and whether this version drives it.
+const ACTIONS: [(&str, bool); 11] = [
+    ("power", true),
+    ("interrupt", true),
+    ("command", true),
+    ("wait", true),
+    ("send", true),
+    ("login", true),
+    ("run", true),
+    ("force_prompt", false),
+    ("upload", false),
+    ("fetch", false),
+    ("host", false),
+];
+
+/// What may stand beside an action.
+const BESIDE: [&str; 5] = ["name", "within", "parse", "save", "stop"];
+
+/// A plan while its steps are read.
+pub(super) struct PlanContext<'c> {
+    /// Its name.
+    pub(super) plan: &'c str,
+    /// What its commands may name.
+    pub(super) params: &'c BTreeMap<String, ParamSpec>,
+    /// Parameters that were declared with a mistake: known, so that commands may name them.
+    pub(super) declared: Vec<&'c str>,
+    /// Names under which outputs are kept so far.
+    pub(super) saved: BTreeSet<String>,
+}
+
+/// Reads one section of a plan, such as `boot:`.
+pub(super) fn section(
+    reader: &mut Reader<'_>,
+    fields: &Fields<'_>,
+    section: &str,
+    plan: &mut PlanContext<'_>,
+) -> Vec<Step> {
+    let Some(node) = fields.get(section) else {
+        return Vec::new();
+    };
+    let Some(items) = reader.list(node, section) else {
+        return Vec::new();
+    };
+    if items.len() > STEPS_MAX {
+        reader
+            .problems
+            .error(node.at, format!("{section} has {} steps; at most {STEPS_MAX} are allowed", items.len()));
+    }
+    items.iter().take(STEPS_MAX).filter_map(|item| step(reader, item, section, plan)).collect()
+}
+
+fn step(reader: &mut Reader<'_>, node: &Node, section: &str, plan: &mut PlanContext<'_>) -> Option<Step> {
+    if let Value::Scalar { text, .. } = &node.value {
+        let suggestion =
+            ACTIONS.iter().any(|(word, _)| word == text).then(|| format!("write `{text}: {{}}`"));
+        reader.problems.error_with(
+            node.at,
+            format!("a step must be a mapping, not {}", shown(text)),
+            suggestion,
+        );
+        return None;
+    }
+    let known: Vec<&str> = ACTIONS.iter().map(|(word, _)| *word).chain(BESIDE).collect();
+    let fields = reader.fields(node, "a step", &known)?;
+    let actions: Vec<_> =
+        fields.entries().filter(|(key, _)| ACTIONS.iter().any(|(word, _)| *word == key.text)).collect();
+    let (kind, argument) = match actions[..] {
+        [(key, argument)] => (key, argument),
+        [] => {
+            let words: Vec<&str> =
+                ACTIONS.iter().filter(|(_, driven)| *driven).map(|(word, _)| *word).collect();
+            reader.problems.error(node.at, format!("a step needs one of {}", words.join(", ")));
+            return None;
+        }
+        [(first, _), (second, _), ..] => {
+            let message = format!("a step does one thing, not both `{}` and `{}`", first.text, second.text);
+            reader.problems.error(second.at, message);
+            return None;
+        }
+    };
+    let mut within = None;
+    let action = action(reader, &kind.text, kind.at, argument, plan, &mut within);
+    let name = step_name(reader, &fields).unwrap_or_else(|| default_name(&kind.text, argument));
+    let within = step_within(reader, &fields, within);
+    let parse = parser(reader, &fields, &kind.text, section);
+    let save = save(reader, &fields, &kind.text, plan);
+    let stop = stop(reader, &fields, section);
+    Some(Step { name, action: action?, within, parse, save, stop })
+}
+
+fn step_name(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<String> {
+    let node = fields.get("name")?;
+    let name = reader.text(node, "name")?;
+    if name.trim().is_empty()
+        || name.chars().count() > STEP_NAME_CHARS_MAX
+        || name.contains(|c: char| c.is_control())
+    {
+        let message = format!("the name of a step is 1 to {STEP_NAME_CHARS_MAX} characters on one line");
+        reader.problems.error(node.at, message);
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+/// A step without a name is called by what it does: `login`, and a command by its program.
+fn default_name(kind: &str, argument: &Node) -> String {
+    let program = match &argument.value {
+        Value::Scalar { text, .. } if kind == "run" => text.split_whitespace().next(),
+        _ => None,
+    };
+    let program = program.map(|word| word.rsplit('/').next().unwrap_or(word));
+    let plain = |word: &&str| {
+        (1..=STEP_NAME_CHARS_MAX).contains(&word.len())
+            && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-+".contains(&b))
+    };
+    program.filter(plain).unwrap_or(kind).to_owned()
+}
+
+/// `within` stands beside the action or inside it, not both.
+fn step_within(reader: &mut Reader<'_>, fields: &Fields<'_>, inside: Option<Duration>) -> Duration {
+    let Some(node) = fields.get("within") else {
+        return inside.unwrap_or(WITHIN_DEFAULT);
+    };
+    if inside.is_some() {
+        reader.problems.error(node.at, "`within` is given twice for this step");
+    }
+    reader.duration(node, "within", Duration::from_millis(1)).unwrap_or(WITHIN_DEFAULT)
+}
+
+fn parser(reader: &mut Reader<'_>, fields: &Fields<'_>, kind: &str, section: &str) -> Parser {
+    let Some(node) = fields.get("parse") else {
+        return Parser::ExitCode;
+    };
+    if kind != "run" || section != "test" {
+        reader.problems.error(node.at, "`parse` belongs to `run` steps under `test`");
+    }
+    let known = [("exit-code", Parser::ExitCode), ("ktap", Parser::Ktap)];
+    match reader.text(node, "parse") {
+        Some(word) if known.iter().all(|(name, _)| *name != word) => {
+            let message = format!("this version has no parser {}", shown(word));
+            let suggestion = match nearest(word, ["exit-code", "ktap"]) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => "it has exit-code and ktap (which reads TAP as well)".to_owned(),
+            };
+            reader.problems.error_with(node.at, message, Some(suggestion));
+            Parser::ExitCode
+        }
+        Some(word) => known.into_iter().find(|(name, _)| *name == word).map_or(Parser::ExitCode, |(_, p)| p),
+        None => Parser::ExitCode,
+    }
+}
+
+fn save(
+    reader: &mut Reader<'_>,
+    fields: &Fields<'_>,
+    kind: &str,
+    plan: &mut PlanContext<'_>,
+) -> Option<String> {
+    let node = fields.get("save")?;
+    if kind != "run" {
+        reader.problems.error(node.at, "`save` keeps the output of `run` steps only");
+    }
+    let name = reader.name(node, "save")?;
+    if !plan.saved.insert(name.to_owned()) {
+        let message = format!("plan {} saves two outputs as {}", shown(plan.plan), shown(name));
+        reader.problems.error(node.at, message);
+    }
+    Some(name.to_owned())
+}
+
+fn stop(reader: &mut Reader<'_>, fields: &Fields<'_>, section: &str) -> bool {
+    let Some(node) = fields.get("stop") else {
+        return false;
+    };
+    if section != "test" {
+        reader
+            .problems
+            .error(node.at, "`stop` belongs to steps under `test`: elsewhere a failing step always stops");
+    }
+    reader.boolean(node, "stop").unwrap_or(false)
+}
+
+/// Reads what a step does. `inside` takes a `within` that stands inside the action.
+fn action(
+    reader: &mut Reader<'_>,
+    kind: &str,
+    at: Mark,
+    node: &Node,
+    plan: &PlanContext<'_>,
+    inside: &mut Option<Duration>,
+) -> Option<Action> {
+    match kind {
+        "power" => power(reader, node).map(Action::Power),
+        "interrupt" => {
+            let fields = reader.fields(node, "interrupt", &["expect", "send", "within"])?;
+            *inside = inner_within(reader, &fields);
+            let expect = reader.required(&fields, "interrupt", "expect")?;
+            let expect = reader.pattern(expect, "expect")?;
+            let send = match fields.get("send") {
+                Some(node) => reader.text(node, "send")?.to_owned(),
+                None => " ".to_owned(),
+            };
+            Some(Action::Interrupt { expect, send })
+        }
+        "command" => {
+            let fields = reader.fields(node, "command", &["send", "at", "within"])?;
+            *inside = inner_within(reader, &fields);
+            if let Some(at) = fields.get("at") {
+                reader.one_of(at, "place of a command", &[("bootloader", ())])?;
+            }
+            let send = reader.required(&fields, "command", "send")?;
+            template(reader, send, "send", CommandTemplate::parse_plain, plan).map(Action::Command)
+        }
+        "wait" => {
+            let fields = reader.fields(node, "wait", &["for", "within"])?;
+            *inside = inner_within(reader, &fields);
+            let pattern = reader.required(&fields, "wait", "for")?;
+            reader.pattern(pattern, "for").map(Action::Wait)
+        }
+        "send" => template(reader, node, "send", CommandTemplate::parse_plain, plan).map(Action::Send),
+        "login" => {
+            if !matches!(node.value, Value::Null) {
+                let fields = reader.fields(node, "login", &["within"])?;
+                *inside = inner_within(reader, &fields);
+            }
+            Some(Action::Login)
+        }
+        "run" => template(reader, node, "run", CommandTemplate::parse, plan).map(Action::Run),
+        undriven => {
+            not_driven(reader, undriven, at, node);
+            None
+        }
+    }
+}
+
+fn inner_within(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Duration> {
+    let node = fields.get("within")?;
+    Some(reader.duration(node, "within", Duration::from_millis(1)).unwrap_or(WITHIN_DEFAULT))
+}
+
+fn power(reader: &mut Reader<'_>, node: &Node) -> Option<PowerAction> {
+    let words = [("on", PowerAction::On), ("off", PowerAction::Off), ("cycle", PowerAction::Cycle)];
+    reader.one_of(node, "power action", &words)
+}
+
+/// Actions of the format that this version does not drive: their shape is read, so that everything is told at once.
+fn not_driven(reader: &mut Reader<'_>, kind: &str, at: Mark, node: &Node) {
+    let keys: &[&str] = match kind {
+        "upload" => &["from", "to"],
+        "fetch" => &["from", "as"],
+        _ => &[],
+    };
+    if kind == "host" {
+        reader.text(node, "host");
+    } else if !matches!(node.value, Value::Null) {
+        let known: Vec<&str> = keys.iter().copied().chain(["within"]).collect();
+        if let Some(fields) = reader.fields(node, kind, &known) {
+            for key in keys {
+                if let Some(value) = reader.required(&fields, kind, key) {
+                    reader.text(value, key);
+                }
+            }
+            inner_within(reader, &fields);
+        }
+    }
+    reader.problems.error(at, format!("step `{kind}` is not driven by this version yet"));
+}
+
+/// Reads a command and checks what it names.
+fn template(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    what: &str,
+    parse: fn(&str) -> Result<CommandTemplate, TemplateProblem>,
+    plan: &PlanContext<'_>,
+) -> Option<CommandTemplate> {
+    if matches!(node.value, Value::Null) {
+        reader.problems.error(node.at, format!("{what} must be text, not nothing"));
+        return None;
+    }
+    let text = reader.text(node, what)?;
+    let template = match parse(text) {
+        Ok(template) => template,
+        Err(problem) => {
+            let at = reader.inside(node, problem.offset);
+            reader.problems.error(at, problem.message);
+            return None;
+        }
+    };
+    let mut known: Vec<&str> = plan.params.keys().map(String::as_str).collect();
+    known.extend(&plan.declared);
+    for (placeholder, offset) in template.placeholders() {
+        let at = reader.inside(node, offset);
+        match placeholder {
+            Placeholder::Param(name) if !known.contains(&name.as_str()) => {
+                let suggestion = match nearest(name, known.iter().copied()) {
+                    Some(near) => format!("did you mean \"{near}\"?"),
+                    None => format!("declare it under `params:` of {}", plan.plan),
+                };
+                reader.problems.error_with(
+                    at,
+                    format!("unknown parameter {}", shown(name)),
+                    Some(suggestion),
+                );
+            }
+            Placeholder::ArtifactUrl(name) if !is_name(name) => {
+                reader.problems.error(at, format!("{} cannot name an artifact", shown(name)));
+            }
+            _ => {}
+        }
+    }
+    Some(template)
+}
