@@ -1,0 +1,406 @@
+//! Parse: what a person said, as a [`Command`]. Stands between the platforms' decoders and `policy`; driven by the
+//! table in [`grammar`](super::grammar). Never looks a name up and never decides who may.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::grammar::{self, Argument, CHOICES_ZH, Form, Row};
+use super::problem::shown;
+use super::words::{self, Word};
+use super::{Command, RunRef, RunTest};
+use crate::board::plan::PowerAction;
+use crate::run::{BOARDS_MAX, Priority, REPEAT_MAX};
+
+pub use super::problem::{ParseProblem, Wrong};
+pub use super::words::{TEXT_CHARS_MAX, WORDS_MAX};
+
+/// Longest value of an argument or option, in bytes.
+pub const VALUE_BYTES_MAX: usize = 500;
+/// Longest id of a build, in bytes.
+pub const BUILD_BYTES_MAX: usize = 200;
+/// Longest name of an option or parameter, in bytes.
+pub const OPTION_NAME_BYTES_MAX: usize = 64;
+/// Shortest and longest `timeout=`.
+pub const TIMEOUT_SECS: std::ops::RangeInclusive<u64> = 1..=7 * 24 * 3600;
+
+/// Where the text was typed. Everywhere the grammar is the same, but `run socA build-123` starts a run only where
+/// there is no `/run-test` at hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Surface {
+    /// A slash command, with its name in front: `/lab why 42`.
+    Slash,
+    /// A mention, a direct message, Feishu.
+    Mention,
+}
+
+/// The command that `text` says. `in_thread`: it was said in a run's thread, where `#` may be left out.
+pub fn parse(text: &str, in_thread: bool, surface: Surface) -> Result<Command, ParseProblem> {
+    let words = words::split(text)?;
+    let (row, words) = choose_row(&words, surface)?;
+    if !row.available {
+        return Err(ParseProblem::NotYet { command: row.name() });
+    }
+    if words.iter().any(|word| word.long_option() == Some("help")) {
+        return Ok(Command::Help { topic: Some(row.name().to_owned()) });
+    }
+    build(&Typed::gather(row, words)?, in_thread)
+}
+
+/// The row that the first words name, and the words after them.
+fn choose_row(all: &[Word], surface: Surface) -> Result<(&'static Row, &[Word]), ParseProblem> {
+    let mut words = all;
+    while surface == Surface::Mention && words.first().is_some_and(|w| w.text.starts_with('@')) {
+        words = &words[1..];
+    }
+    if words.first().is_some_and(|word| word.text.trim_start_matches('/').eq_ignore_ascii_case("lab")) {
+        words = &words[1..];
+    }
+    let Some((first, rest)) = words.split_first() else {
+        return Ok((grammar::row(Form::Help), words));
+    };
+    let verb = first.text.trim_start_matches('/');
+    let Some(row) = grammar::find(verb) else {
+        return Err(unknown_command(all, words.len(), verb));
+    };
+    Ok((run_or_run_test(row, verb, rest, surface), rest))
+}
+
+/// `run` is two commands: with a run it shows it, with a board and a build it starts one.
+fn run_or_run_test(row: &'static Row, verb: &str, rest: &[Word], surface: Surface) -> &'static Row {
+    let bare: Vec<&Word> = rest.iter().filter(|word| word.pair().is_none()).collect();
+    match row.form {
+        Form::Run if surface == Surface::Mention && verb.eq_ignore_ascii_case("run") => match bare.as_slice()
+        {
+            [first, _, ..] if !first.text.starts_with('#') => grammar::row(Form::RunTest),
+            _ => row,
+        },
+        Form::RunTest if verb == "运行" => match bare.as_slice() {
+            [only] if run_number(&only.text).is_some() => grammar::row(Form::Run),
+            _ => row,
+        },
+        _ => row,
+    }
+}
+
+fn unknown_command(all: &[Word], words_left: usize, verb: &str) -> ParseProblem {
+    let near = grammar::near_command(verb);
+    let at = all.len() - words_left;
+    let next = near.map_or("/lab help".to_owned(), |near| {
+        let slash = if near == "run-test" { "/" } else { "/lab " };
+        let rest = all[at + 1..].iter().map(|word| word.text.as_str());
+        shown(&std::iter::once(format!("{slash}{near}").as_str()).chain(rest).collect::<Vec<_>>().join(" "))
+    });
+    ParseProblem::UnknownCommand { word: shown(verb), near, next }
+}
+
+/// What was typed after the command, sorted by the row.
+struct Typed<'a> {
+    row: &'static Row,
+    arguments: Vec<&'a str>,
+    /// Values by the option's own name, in their order.
+    options: Vec<(&'static str, &'a str)>,
+    params: BTreeMap<String, String>,
+    repeat: Option<&'a str>,
+}
+
+impl<'a> Typed<'a> {
+    fn gather(row: &'static Row, words: &'a [Word]) -> Result<Self, ParseProblem> {
+        let mut typed =
+            Typed { row, arguments: vec![], options: vec![], params: BTreeMap::new(), repeat: None };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            if let Some((name, value)) = word.pair().filter(|(name, _)| is_option_name(name)) {
+                typed.option(name.trim_start_matches('-'), value)?;
+            } else if let Some(name) = word.long_option() {
+                match row.option(name) {
+                    Some(option) if option.flag => typed.flag(option.name)?,
+                    Some(_) => typed.option(name, words.next().map_or("", |word| &word.text))?,
+                    None => return Err(typed.unknown_option(name)),
+                }
+            } else {
+                typed.bare(&word.text)?;
+            }
+        }
+        Ok(typed)
+    }
+
+    fn option(&mut self, name: &str, value: &'a str) -> Result<(), ParseProblem> {
+        if value.is_empty() {
+            return Err(self.bad(name, value, Wrong::Empty));
+        }
+        self.bounded(name, value)?;
+        match self.row.option(name).filter(|option| !option.flag) {
+            Some(option) => {
+                if !option.repeatable && self.value(option.name).is_some() {
+                    return Err(self.repeated(name));
+                }
+                self.options.push((option.name, value));
+            }
+            None if self.row.params => {
+                if self.params.insert(name.to_owned(), value.to_owned()).is_some() {
+                    return Err(self.repeated(name));
+                }
+            }
+            None => return Err(self.unknown_option(name)),
+        }
+        Ok(())
+    }
+
+    fn flag(&mut self, name: &'static str) -> Result<(), ParseProblem> {
+        if self.value(name).is_some() {
+            return Err(self.repeated(name));
+        }
+        self.options.push((name, ""));
+        Ok(())
+    }
+
+    fn bare(&mut self, text: &'a str) -> Result<(), ParseProblem> {
+        if let Some(option) = self.row.option(text).filter(|option| option.flag) {
+            return self.flag(option.name);
+        }
+        if let Some(argument) = self.row.arguments.get(self.arguments.len()) {
+            if text.is_empty() {
+                return Err(self.bad(argument.name, text, Wrong::Empty));
+            }
+            self.bounded(argument.name, text)?;
+            self.arguments.push(text);
+            return Ok(());
+        }
+        if let Some(times) = text.strip_prefix(['x', 'X']).filter(|times| self.row.params && is_digits(times))
+        {
+            return match self.repeat.replace(times) {
+                Some(_) => Err(self.repeated(text)),
+                None => Ok(()),
+            };
+        }
+        Err(self.unexpected(text))
+    }
+
+    fn value(&self, name: &str) -> Option<&'a str> {
+        self.values(name).next()
+    }
+
+    fn values<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a str> + 's {
+        self.options.iter().filter(move |(option, _)| *option == name).map(|(_, value)| *value)
+    }
+
+    fn bounded(&self, name: &str, value: &str) -> Result<(), ParseProblem> {
+        match value.len() {
+            len if len > VALUE_BYTES_MAX => Err(self.bad(name, value, Wrong::TooLong(VALUE_BYTES_MAX))),
+            _ => Ok(()),
+        }
+    }
+
+    fn bad(&self, name: &str, value: &str, wrong: Wrong) -> ParseProblem {
+        ParseProblem::BadValue { command: self.row.name(), name: shown(name), value: shown(value), wrong }
+    }
+
+    fn repeated(&self, option: &str) -> ParseProblem {
+        ParseProblem::Repeated { command: self.row.name(), option: shown(option) }
+    }
+
+    fn unknown_option(&self, option: &str) -> ParseProblem {
+        let near = grammar::near(option, self.row.options.iter().map(|option| option.name));
+        ParseProblem::UnknownOption { command: self.row.name(), option: shown(option), near }
+    }
+
+    fn unexpected(&self, word: &str) -> ParseProblem {
+        let next = match self.row.form {
+            // Somebody meant to start a run.
+            Form::Run => shown(&format!("/run-test {} {word}", self.arguments.join(" "))),
+            _ => self.row.example.to_owned(),
+        };
+        ParseProblem::UnexpectedWord { command: self.row.name(), word: shown(word), next }
+    }
+
+    fn missing(&self, argument: &Argument) -> ParseProblem {
+        ParseProblem::MissingArgument { command: self.row.name(), argument: argument.name }
+    }
+
+    /// The argument at `index`, as typed.
+    fn word(&self, index: usize) -> Result<String, ParseProblem> {
+        let missing = || self.missing(&self.row.arguments[index]);
+        self.arguments.get(index).map(|word| (*word).to_owned()).ok_or_else(missing)
+    }
+
+    fn run(&self, in_thread: bool) -> Result<RunRef, ParseProblem> {
+        match self.arguments.first() {
+            Some(word) => {
+                run_number(word).ok_or_else(|| self.bad("#", word, Wrong::NotARun)).map(RunRef::Number)
+            }
+            None if in_thread => Ok(RunRef::Thread),
+            None => Err(self.missing(&self.row.arguments[0])),
+        }
+    }
+
+    fn number(&self, name: &str, value: &str, max: u32) -> Result<u32, ParseProblem> {
+        let number = value.parse().ok().filter(|n| (1..=max).contains(n));
+        number.ok_or_else(|| self.bad(name, value, Wrong::NotWithin { min: 1, max }))
+    }
+}
+
+fn build(typed: &Typed<'_>, in_thread: bool) -> Result<Command, ParseProblem> {
+    let optional = |index: usize| typed.arguments.get(index).map(|word| (*word).to_owned());
+    Ok(match typed.row.form {
+        Form::RunTest => Command::RunTest(build_run_test(typed)?),
+        Form::Boards => Command::Boards { filter: optional(0) },
+        Form::Board => Command::Board { board: typed.word(0)? },
+        Form::Runs => Command::Runs { mine: typed.value("mine").is_some() },
+        Form::Run => Command::Run(typed.run(in_thread)?),
+        Form::Why => Command::Why(typed.run(in_thread)?),
+        Form::Cancel => Command::Cancel(typed.run(in_thread)?),
+        Form::Retry => {
+            Command::Retry { run: typed.run(in_thread)?, other_board: typed.value("elsewhere").is_some() }
+        }
+        Form::Power => build_power(typed)?,
+        Form::Help => Command::Help { topic: optional(0) },
+        Form::Later => {
+            return Err(ParseProblem::NotYet { command: typed.row.name() });
+        }
+    })
+}
+
+fn build_run_test(typed: &Typed<'_>) -> Result<RunTest, ParseProblem> {
+    let owned = |name| typed.value(name).map(str::to_owned);
+    let target = typed.word(0)?;
+    let build = typed.word(1)?;
+    if let Some(wrong) = build_problem(&build) {
+        return Err(typed.bad("build", &build, wrong));
+    }
+    let mut tags = BTreeMap::new();
+    for value in typed.values("tag") {
+        let (key, tag) = value
+            .split_once(':')
+            .filter(|(key, tag)| !key.is_empty() && !tag.is_empty())
+            .ok_or_else(|| typed.bad("tag", value, Wrong::NotATag))?;
+        if tags.insert(key.to_owned(), tag.to_owned()).is_some() {
+            return Err(typed.repeated(&format!("tag={key}")));
+        }
+    }
+    let priority =
+        |value| priority(value).ok_or_else(|| typed.bad("priority", value, Wrong::NotOneOf(PRIORITIES)));
+    let timeout = |value| {
+        duration(value)
+            .filter(|d| TIMEOUT_SECS.contains(&d.as_secs()))
+            .ok_or_else(|| typed.bad("timeout", value, Wrong::NotADuration))
+    };
+    Ok(RunTest {
+        target,
+        build,
+        suite: owned("suite"),
+        priority: typed.value("priority").map(priority).transpose()?,
+        revision: owned("rev"),
+        tags,
+        on: owned("on"),
+        timeout: typed.value("timeout").map(timeout).transpose()?,
+        boards: typed.value("boards").map(|value| typed.number("boards", value, BOARDS_MAX)).transpose()?,
+        repeat: typed.repeat.map(|times| typed.number("x", times, REPEAT_MAX)).transpose()?,
+        params: typed.params.clone(),
+    })
+}
+
+fn build_power(typed: &Typed<'_>) -> Result<Command, ParseProblem> {
+    let (board, action) = (typed.word(0)?, typed.word(1));
+    // `power cycle soc-a-001` says the same.
+    if let (Some(swapped), Ok(board)) = (power_action(&board), &action)
+        && power_action(board).is_none()
+    {
+        return Ok(Command::Power { board: board.clone(), action: swapped });
+    }
+    let action = action?;
+    let parsed = power_action(&action);
+    let action =
+        parsed.ok_or_else(|| typed.bad("action", &action, Wrong::NotOneOf("on, off, cycle, status")))?;
+    Ok(Command::Power { board, action })
+}
+
+fn power_action(word: &str) -> Option<PowerAction> {
+    let word = CHOICES_ZH.iter().find(|(zh, _)| *zh == word).map_or(word, |(_, english)| english);
+    [PowerAction::On, PowerAction::Off, PowerAction::Cycle, PowerAction::Status]
+        .into_iter()
+        .find(|action| action.as_str().eq_ignore_ascii_case(word))
+}
+
+/// What is wrong with a build's id; it must stand in URLs, file names and messages without quoting.
+pub fn build_problem(build: &str) -> Option<Wrong> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._:/@+-".contains(&b);
+    match build.len() {
+        0 => Some(Wrong::Empty),
+        len if len > BUILD_BYTES_MAX => Some(Wrong::TooLong(BUILD_BYTES_MAX)),
+        _ => (!build.bytes().all(allowed)).then_some(Wrong::NotABuild),
+    }
+}
+
+const PRIORITIES: &str = "high, normal, low, 1, 2, 3";
+
+/// A priority by its word or rank.
+pub fn priority(word: &str) -> Option<Priority> {
+    match word.to_ascii_lowercase().as_str() {
+        "high" | "1" | "高" => Some(Priority::High),
+        "normal" | "2" | "中" | "普通" => Some(Priority::Normal),
+        "low" | "3" | "低" => Some(Priority::Low),
+        _ => None,
+    }
+}
+
+/// A duration of whole units, largest first or not: `90s`, `20m`, `1h30m`, `1d`. A bare number is none: it does
+/// not say of what.
+pub fn duration(text: &str) -> Option<Duration> {
+    let mut total: u64 = 0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let number: u64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let unit = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let seconds = match rest[..unit].to_ascii_lowercase().as_str() {
+            "s" | "sec" => 1,
+            "m" | "min" => 60,
+            "h" => 3600,
+            "d" => 24 * 3600,
+            _ => return None,
+        };
+        rest = &rest[unit..];
+        total = total.checked_add(number.checked_mul(seconds)?)?;
+    }
+    (!text.is_empty()).then(|| Duration::from_secs(total))
+}
+
+/// `#42` or `42`, also at the end of a sentence.
+fn run_number(word: &str) -> Option<i64> {
+    let digits = word.strip_prefix('#').unwrap_or(word).trim_end_matches(['?', '!', '.', ',', '。']);
+    let number = digits.parse().ok().filter(|_| is_digits(digits))?;
+    (number > 0).then_some(number)
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn is_option_name(name: &str) -> bool {
+    let name = name.strip_prefix("--").unwrap_or(name);
+    name.len() <= OPTION_NAME_BYTES_MAX
+        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+impl Command {
+    /// The row of the table that it came from.
+    pub fn form(&self) -> Form {
+        match self {
+            Command::RunTest(_) => Form::RunTest,
+            Command::Boards { .. } => Form::Boards,
+            Command::Board { .. } => Form::Board,
+            Command::Runs { .. } => Form::Runs,
+            Command::Run(_) => Form::Run,
+            Command::Why(_) => Form::Why,
+            Command::Cancel(_) => Form::Cancel,
+            Command::Retry { .. } => Form::Retry,
+            Command::Power { .. } => Form::Power,
+            Command::Help { .. } => Form::Help,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,238 @@
+//! What people type, and what it means.
+
+use proptest::prelude::*;
+
+use super::*;
+use ParseProblem as P;
+use Surface::{Mention, Slash};
+
+fn run_test(text: &str) -> RunTest {
+    match parse(text, false, Slash) {
+        Ok(Command::RunTest(run)) => run,
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn check(text: &str, surface: Surface, expect: Command) {
+    assert_eq!(parse(text, false, surface), Ok(expect), "{text}");
+}
+
+#[track_caller]
+fn check_thread(text: &str, expect: Command) {
+    assert_eq!(parse(text, true, Mention), Ok(expect), "{text}");
+}
+
+#[track_caller]
+fn check_problem(text: &str, kind: &str, next: &str) {
+    let problem = parse(text, false, Slash).expect_err(text);
+    let facts = problem.facts();
+    assert_eq!((facts["problem"].as_str(), facts["next"].as_str()), (Some(kind), Some(next)), "{text}");
+}
+
+#[track_caller]
+fn check_wrong(text: &str, expect: Wrong) {
+    match parse(text, false, Slash) {
+        Err(P::BadValue { wrong, .. }) => assert_eq!(wrong, expect, "{text}"),
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+fn named(target: &str, build: &str) -> RunTest {
+    RunTest { target: target.into(), build: build.into(), ..RunTest::default() }
+}
+
+#[test]
+fn a_whole_run_test_is_read() {
+    let run = run_test(
+        "/run-test socA build-123 suite=full priority=high rev=rev2 tag=ddr:8g tag=can:yes on=soc-a-001 \
+         timeout=1h30m boards=2 x3 iterations=5 msg=\"hello there\"",
+    );
+    let text = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(
+        run,
+        RunTest {
+            suite: Some("full".into()),
+            priority: Some(Priority::High),
+            revision: Some("rev2".into()),
+            tags: text(&[("ddr", "8g"), ("can", "yes")]),
+            on: Some("soc-a-001".into()),
+            timeout: Some(Duration::from_secs(5400)),
+            boards: Some(2),
+            repeat: Some(3),
+            params: text(&[("iterations", "5"), ("msg", "hello there")]),
+            ..named("socA", "build-123")
+        }
+    );
+}
+
+#[test]
+fn options_stand_anywhere_in_any_case_with_or_without_dashes() {
+    let expect = RunTest { suite: Some("full".into()), ..named("socA", "b1") };
+    for text in [
+        "/run-test suite=full socA b1",
+        "/RUN-TEST socA SUITE=full b1",
+        "/lab run-test socA b1 --suite=full",
+        "run-test socA b1 --suite full",
+        "run-test socA b1 —suite full",
+        "run-test socA b1 suite＝full",
+        "/run-test\u{a0}socA\u{3000}b1 suite=“full”",
+    ] {
+        assert_eq!(run_test(text), expect, "{text}");
+    }
+}
+
+#[test]
+fn run_is_two_commands() {
+    let starts = Command::RunTest(named("socA", "b1"));
+    check("run socA b1", Mention, starts.clone());
+    check("<@U0BOT> lab run socA b1", Mention, starts.clone());
+    check("运行 socA b1", Slash, starts);
+    for text in ["run 42", "run #42", "/lab run ＃42", "status 42", "运行 42", "状态 #42", "run <#C1|42>"]
+    {
+        check(text, Mention, Command::Run(RunRef::Number(42)));
+    }
+    check_problem("/lab run socA b1", "unexpected-word", "/run-test socA b1");
+}
+
+#[test]
+fn every_other_command_is_read_in_both_languages() {
+    check("/lab boards socA", Slash, Command::Boards { filter: Some("socA".into()) });
+    check("boards \"Lab Site A\"", Mention, Command::Boards { filter: Some("Lab Site A".into()) });
+    check("BOARD soc-a-001", Mention, Command::Board { board: "soc-a-001".into() });
+    check("/lab runs", Slash, Command::Runs { mine: false });
+    check("任务 我的", Mention, Command::Runs { mine: true });
+    check("why #42?", Mention, Command::Why(RunRef::Number(42)));
+    check("取消 42", Slash, Command::Cancel(RunRef::Number(42)));
+    check("重试 42 换板", Slash, Command::Retry { run: RunRef::Number(42), other_board: true });
+    check("retry other 42", Slash, Command::Retry { run: RunRef::Number(42), other_board: true });
+    check("retry 42 --elsewhere", Slash, Command::Retry { run: RunRef::Number(42), other_board: true });
+    let cycle = Command::Power { board: "soc-a-001".into(), action: PowerAction::Cycle };
+    for text in [
+        "power soc-a-001 cycle",
+        "/lab power soc-a-001 CYCLE",
+        "power cycle soc-a-001",
+        "电源 soc-a-001 重启",
+    ] {
+        check(text, Mention, cycle.clone());
+    }
+}
+
+#[test]
+fn nothing_and_help_both_ask_for_help() {
+    for text in ["", "/lab", "  lab  ", "help", "？", "帮助", "<@U0BOT>"] {
+        check(text, Mention, Command::Help { topic: None });
+    }
+    check("/lab help power", Slash, Command::Help { topic: Some("power".into()) });
+    check("/run-test --help", Slash, Command::Help { topic: Some("run-test".into()) });
+}
+
+#[test]
+fn in_a_thread_the_run_may_be_left_out() {
+    check_thread("cancel", Command::Cancel(RunRef::Thread));
+    check_thread("why", Command::Why(RunRef::Thread));
+    check_thread("retry elsewhere", Command::Retry { run: RunRef::Thread, other_board: true });
+    check_thread("run", Command::Run(RunRef::Thread));
+    check_thread("retry 7", Command::Retry { run: RunRef::Number(7), other_board: false });
+    check_problem("cancel", "missing-argument", "/lab cancel #42");
+}
+
+#[test]
+fn a_problem_says_what_to_type_next() {
+    check_problem("/lab baords socA", "unknown-command", "/lab boards socA");
+    check_problem("/run-tset socA b1", "unknown-command", "/run-test socA b1");
+    check_problem("frobnicate now", "unknown-command", "/lab help");
+    check_problem("/lab reserve socA 2h", "not-yet", "/lab help");
+    check_problem("/run-test socA", "missing-argument", "/run-test socA build-123 suite=smoke priority=high");
+    check_problem("/lab board", "missing-argument", "/lab board soc-a-001");
+    check_problem("/lab power soc-a-001", "missing-argument", "/lab power soc-a-001 cycle");
+    check_problem("/lab runs mine mine", "repeated", "/lab runs mine");
+    check_problem("/lab runs of=me", "unknown-option", "/lab runs mine");
+    check_problem("/lab boards a b", "unexpected-word", "/lab boards socA");
+    check_problem("/lab board \"a", "open-quote", "/lab help");
+}
+
+#[test]
+fn an_option_given_twice_or_unknown_is_a_problem() {
+    for text in ["suite=a suite=b", "n=1 n=2", "tag=a:1 tag=a:2", "x2 x3", "rev=1 revision=2"] {
+        let problem = parse(&format!("/run-test socA b1 {text}"), false, Slash);
+        assert!(matches!(problem, Err(P::Repeated { .. })), "{text}: {problem:?}");
+    }
+    let problem = parse("/run-test socA b1 --siute full", false, Slash);
+    assert_eq!(problem.expect_err("unknown").facts()["near"], "suite");
+}
+
+#[test]
+fn a_value_that_cannot_be_says_why() {
+    check_wrong("/run-test socA b1 suite=", Wrong::Empty);
+    check_wrong("/run-test socA \"\"", Wrong::Empty);
+    check_wrong("/run-test socA b1 --suite", Wrong::Empty);
+    check_wrong("/run-test socA b1 priority=urgent", Wrong::NotOneOf(PRIORITIES));
+    check_wrong("/run-test socA b1 tag=ddr", Wrong::NotATag);
+    check_wrong("/run-test socA b1 tag=:8g", Wrong::NotATag);
+    for timeout in ["20", "", "20x", "0s", "8d", "m", "1h-3m", "99999999999999999999s", "9999999999999999d"] {
+        let text = format!("/run-test socA b1 timeout={timeout}");
+        let wrong = if timeout.is_empty() { Wrong::Empty } else { Wrong::NotADuration };
+        check_wrong(&text, wrong);
+    }
+    for run in ["0", "#", "-1", "#x", "99999999999999999999", "+1"] {
+        check_wrong(&format!("/lab cancel {run}"), Wrong::NotARun);
+    }
+    check_wrong("/lab power b restart", Wrong::NotOneOf("on, off, cycle, status"));
+    for build in ["b;reboot", "$(id)", "b\u{fc}", "a|b", "..\\x"] {
+        check_wrong(&format!("/run-test socA {build}"), Wrong::NotABuild);
+    }
+}
+
+#[test]
+fn values_are_bounded() {
+    let with = |value: &str| format!("/run-test socA {value}");
+    assert!(parse(&with(&"b".repeat(BUILD_BYTES_MAX)), false, Slash).is_ok());
+    check_wrong(&with(&"b".repeat(BUILD_BYTES_MAX + 1)), Wrong::TooLong(BUILD_BYTES_MAX));
+    assert!(parse(&with(&format!("b1 p={}", "v".repeat(VALUE_BYTES_MAX))), false, Slash).is_ok());
+    check_wrong(&with(&format!("b1 p={}", "v".repeat(VALUE_BYTES_MAX + 1))), Wrong::TooLong(VALUE_BYTES_MAX));
+    assert_eq!(run_test(&with(&format!("b1 x{REPEAT_MAX}"))).repeat, Some(REPEAT_MAX));
+    assert_eq!(run_test(&with(&format!("b1 boards={BOARDS_MAX}"))).boards, Some(BOARDS_MAX));
+    check_wrong(&with(&format!("b1 x{}", REPEAT_MAX + 1)), Wrong::NotWithin { min: 1, max: REPEAT_MAX });
+    check_wrong(&with("b1 x0"), Wrong::NotWithin { min: 1, max: REPEAT_MAX });
+    check_wrong(&with("b1 boards=0"), Wrong::NotWithin { min: 1, max: BOARDS_MAX });
+    check_wrong(
+        &with(&format!("b1 boards={}", BOARDS_MAX + 1)),
+        Wrong::NotWithin { min: 1, max: BOARDS_MAX },
+    );
+    let long = parse(&"z".repeat(TEXT_CHARS_MAX), false, Slash).expect_err("no command");
+    assert!(long.facts()["word"].as_str().is_some_and(|w| w.chars().count() == 81));
+}
+
+#[test]
+fn durations_are_whole_units() {
+    for (text, secs) in
+        [("90s", 90), ("20m", 1200), ("2h", 7200), ("1h30m", 5400), ("1d", 86400), ("5MIN", 300)]
+    {
+        assert_eq!(duration(text), Some(Duration::from_secs(secs)), "{text}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn any_text_gives_a_command_or_bounded_facts(text in "(/lab |/run-test |run )?\\PC{0,200}", thread: bool) {
+        for surface in [Slash, Mention] {
+            if let Err(problem) = parse(&text, thread, surface) {
+                let facts = problem.facts();
+                prop_assert!(facts["next"].is_string() && facts["detail"].is_string());
+                prop_assert!(facts.to_string().len() < 8_000);
+            }
+        }
+    }
+
+    #[test]
+    fn a_quoted_value_arrives_unchanged(value in "[a-zA-Z0-9 =:#；，é$`;|&*()\\\\-]{1,60}") {
+        // Chat markup is undone before quotes are read, so `&` alone is safe and `&lt;` is not tried here.
+        let run = run_test(&format!("/run-test socA b1 p=\"{value}\""));
+        prop_assert_eq!(&run.params["p"], &value);
+    }
+}

@@ -1,0 +1,274 @@
+//! Policy: who may do what. Stands between `parse` and `handle`; pure, and the only place that reads
+//! [`Roles`]. Whether a run or board exists is not decided here.
+//!
+//! People count by their platform's immutable id. Roles add up: an admin is an operator, an operator a user. A lab
+//! that names neither operators nor admins is an **open lab**: there every user is an operator. As soon as one of
+//! them is named, everything beyond a user's own runs is denied to everybody else.
+//!
+//! | what | who |
+//! | --- | --- |
+//! | help | everybody |
+//! | look, start a run, `power … status` | user |
+//! | cancel, retry, power-cycle one's own run | user |
+//! | the same for other people's runs | operator |
+//! | `/lab power … on, off, cycle` | operator |
+
+use super::grammar::Role;
+use super::{Command, Verb};
+use crate::board::inventory::Roles;
+use crate::board::plan::PowerAction;
+use crate::chat::Actor;
+
+/// Whether somebody may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Permission {
+    /// They may.
+    Allowed {
+        /// Why, for the audit log.
+        because: String,
+    },
+    /// They may not.
+    Denied {
+        /// Why, for the audit log and the answer.
+        reason: String,
+        /// The role that may.
+        needs: Role,
+    },
+}
+
+impl Permission {
+    /// Whether they may.
+    pub fn is_allowed(&self) -> bool {
+        matches!(self, Permission::Allowed { .. })
+    }
+}
+
+/// What policy looks at: a command or a pressed button.
+#[derive(Debug, Clone, Copy)]
+pub enum Asked<'a> {
+    /// A command in words.
+    Command(&'a Command),
+    /// A button.
+    Click(Verb),
+}
+
+/// What policy must know about the run that is meant.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct About {
+    /// Whether the actor asked for it. Irrelevant where no run is meant.
+    pub own_run: bool,
+}
+
+/// Whether `actor` may do what they asked.
+pub fn allowed(asked: Asked<'_>, actor: &Actor, roles: &Roles, about: About) -> Permission {
+    let Rule { needs, what } = rule(asked, about);
+    let Some(needs) = needs else {
+        return Permission::Allowed { because: format!("everybody may {what}") };
+    };
+    match role_of(actor, roles) {
+        Some(held) if held.role >= needs => {
+            Permission::Allowed { because: format!("{} is {} and may {what}", actor.key(), held.how) }
+        }
+        Some(held) => Permission::Denied {
+            reason: format!("only an {} may {what}; {} is {}", needs.as_str(), actor.key(), held.how),
+            needs,
+        },
+        None => Permission::Denied {
+            reason: format!("{} has no role in this lab and may not {what}", actor.key()),
+            needs,
+        },
+    }
+}
+
+struct Rule {
+    /// `None`: everybody, whoever they are.
+    needs: Option<Role>,
+    what: &'static str,
+}
+
+fn rule(asked: Asked<'_>, about: About) -> Rule {
+    use Role::{Operator, User};
+    let look = |what| Rule { needs: Some(User), what };
+    let on_a_run = |own: &'static str, others: &'static str| match about.own_run {
+        true => Rule { needs: Some(User), what: own },
+        false => Rule { needs: Some(Operator), what: others },
+    };
+    let cancel = || on_a_run("cancel their own run", "cancel other people's runs");
+    // Whoever may start a run may start the same one again, whoever asked for it first.
+    let retry = || look("retry runs");
+    match asked {
+        Asked::Command(command) => match command {
+            Command::Help { .. } => Rule { needs: None, what: "ask for help" },
+            Command::Boards { .. } | Command::Board { .. } => look("look at boards"),
+            Command::Runs { .. } | Command::Run(_) | Command::Why(_) => look("look at runs"),
+            Command::RunTest(_) => look("start runs"),
+            Command::Cancel(_) => cancel(),
+            Command::Retry { .. } => retry(),
+            Command::Power { action, .. } => match action {
+                PowerAction::Status => look("read a board's power"),
+                PowerAction::On | PowerAction::Off | PowerAction::Cycle => {
+                    Rule { needs: Some(Operator), what: "switch a board's power" }
+                }
+            },
+        },
+        Asked::Click(verb) => match verb {
+            Verb::Why => look("look at runs"),
+            Verb::Cancel => cancel(),
+            Verb::Retry | Verb::RetryElsewhere => retry(),
+            Verb::PowerCycle => on_a_run("power-cycle their own run", "power-cycle other people's runs"),
+        },
+    }
+}
+
+struct Held {
+    role: Role,
+    how: &'static str,
+}
+
+fn role_of(actor: &Actor, roles: &Roles) -> Option<Held> {
+    let key = actor.key();
+    let listed = |list: &[String]| list.iter().any(|entry| matches(entry, &key));
+    if listed(&roles.admin) {
+        Some(Held { role: Role::Admin, how: "an admin" })
+    } else if listed(&roles.operator) {
+        Some(Held { role: Role::Operator, how: "an operator" })
+    } else if !listed(&roles.user) {
+        None
+    } else if roles.admin.is_empty() && roles.operator.is_empty() {
+        Some(Held { role: Role::Operator, how: "a user of an open lab" })
+    } else {
+        Some(Held { role: Role::User, how: "a user" })
+    }
+}
+
+/// Whether an entry of a role's list means this person. A Slack user group is not looked up: it means nobody, also
+/// should somebody's id ever read like one.
+fn matches(entry: &str, key: &str) -> bool {
+    entry == "*" || entry == key && !is_group(entry)
+}
+
+/// Whether an entry names a Slack user group, which this version does not look up.
+pub fn is_group(entry: &str) -> bool {
+    entry.starts_with("slack:S")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::Platform;
+    use crate::command::{RunRef, RunTest};
+
+    fn actor(id: &str) -> Actor {
+        Actor { platform: Platform::Slack, id: id.into(), team: String::new(), name: "root".into() }
+    }
+
+    fn roles(admin: &[&str], operator: &[&str], user: &[&str]) -> Roles {
+        let own = |list: &[&str]| list.iter().map(|entry| (*entry).to_owned()).collect();
+        Roles { admin: own(admin), operator: own(operator), user: own(user) }
+    }
+
+    fn closed() -> Roles {
+        roles(&["slack:U0ADMIN"], &["slack:U0OPER", "slack:S0GROUP"], &["*"])
+    }
+
+    fn power(action: PowerAction) -> Command {
+        Command::Power { board: "b".into(), action }
+    }
+
+    #[track_caller]
+    fn check(command: &Command, who: &str, roles: &Roles, own_run: bool, expect: Result<(), Role>) {
+        let got = match allowed(Asked::Command(command), &actor(who), roles, About { own_run }) {
+            Permission::Allowed { because } => {
+                assert!(!because.is_empty());
+                Ok(())
+            }
+            Permission::Denied { reason, needs } => {
+                assert!(reason.contains(who), "{reason}");
+                Err(needs)
+            }
+        };
+        assert_eq!(got, expect, "{who} {command:?}");
+    }
+
+    #[test]
+    fn a_user_starts_and_ends_their_own_runs() {
+        let run = RunRef::Number(1);
+        check(&Command::RunTest(RunTest::default()), "U1", &closed(), false, Ok(()));
+        check(&Command::Cancel(run), "U1", &closed(), true, Ok(()));
+        check(&Command::Retry { run, other_board: true }, "U1", &closed(), true, Ok(()));
+    }
+
+    #[test]
+    fn other_peoples_runs_need_an_operator() {
+        let run = RunRef::Number(1);
+        check(&Command::Cancel(run), "U1", &closed(), false, Err(Role::Operator));
+        check(&Command::Cancel(run), "U0OPER", &closed(), false, Ok(()));
+        check(&Command::Cancel(run), "U0ADMIN", &closed(), false, Ok(()));
+    }
+
+    #[test]
+    fn whoever_may_start_a_run_may_start_anybodys_again() {
+        let retry = Command::Retry { run: RunRef::Number(1), other_board: false };
+        check(&retry, "U1", &closed(), false, Ok(()));
+        check(&retry, "U1", &roles(&[], &[], &["slack:U2"]), false, Err(Role::User));
+    }
+
+    #[test]
+    fn power_is_an_operators_but_reading_it_is_not() {
+        for action in [PowerAction::On, PowerAction::Off, PowerAction::Cycle] {
+            check(&power(action), "U1", &closed(), true, Err(Role::Operator));
+            check(&power(action), "U0OPER", &closed(), false, Ok(()));
+        }
+        check(&power(PowerAction::Status), "U1", &closed(), false, Ok(()));
+    }
+
+    #[test]
+    fn in_an_open_lab_every_user_is_an_operator() {
+        check(&power(PowerAction::Cycle), "U1", &Roles::default(), false, Ok(()));
+        check(&power(PowerAction::Cycle), "U1", &roles(&[], &[], &["slack:U2"]), false, Err(Role::Operator));
+        check(
+            &power(PowerAction::Cycle),
+            "U1",
+            &roles(&["slack:U9"], &[], &["*"]),
+            false,
+            Err(Role::Operator),
+        );
+        check(
+            &power(PowerAction::Cycle),
+            "U1",
+            &roles(&[], &["slack:S0X"], &["*"]),
+            false,
+            Err(Role::Operator),
+        );
+    }
+
+    #[test]
+    fn whoever_has_no_role_gets_help_only() {
+        let listed = roles(&["slack:U9"], &[], &["slack:U2"]);
+        check(&Command::Help { topic: None }, "U1", &listed, false, Ok(()));
+        check(&Command::Boards { filter: None }, "U1", &listed, false, Err(Role::User));
+        check(&Command::Cancel(RunRef::Thread), "U1", &listed, true, Err(Role::User));
+    }
+
+    #[test]
+    fn a_group_means_nobody_and_a_name_means_nothing() {
+        check(&power(PowerAction::Off), "S0GROUP", &closed(), false, Err(Role::Operator));
+        check(&power(PowerAction::Off), "U0ADMINX", &closed(), false, Err(Role::Operator));
+        let mut feishu = actor("U0ADMIN");
+        feishu.platform = Platform::Feishu;
+        let asked = power(PowerAction::Off);
+        assert!(!allowed(Asked::Command(&asked), &feishu, &closed(), About::default()).is_allowed());
+    }
+
+    #[test]
+    fn buttons_follow_the_same_rules() {
+        for verb in Verb::ALL {
+            let may = |who, own_run| {
+                allowed(Asked::Click(verb), &actor(who), &closed(), About { own_run }).is_allowed()
+            };
+            assert!(may("U1", true) && may("U0OPER", false));
+            let own_only = [Verb::Cancel, Verb::PowerCycle];
+            assert_eq!(may("U1", false), !own_only.contains(&verb), "{verb:?}");
+        }
+    }
+}
