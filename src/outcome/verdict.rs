@@ -1,0 +1,290 @@
+//! Verdict: what happened on a board, weighed. The table of verdicts is [`classify`]; [`weigh`] combines everything
+//! that happened in one attempt into its [`Outcome`]. Never talks to a board, never decides about retries
+//! (`run::transition`).
+//!
+//! The promise behind the table is that red means red: `failed` says something about the build, `infra` about the
+//! lab. While evidence is gathered (`collecting`), a step or console that fails changes no verdict: the tests have
+//! spoken.
+
+use crate::board::BoardId;
+use crate::outcome::ktap::Results;
+use crate::outcome::{Counts, Outcome, TestCase, Verdict};
+use crate::run::transition::{POWER_CYCLED, WORKER_LOST};
+use crate::run::{Attempt, Stage};
+
+/// Causes, as they stand in tables, the API and templates.
+pub mod cause {
+    /// The same silent or reset board as before, on another board: the build does it.
+    pub const BOARD_LOST: &str = "board-lost";
+    /// The board fell silent during a test.
+    pub const BOARD_SILENT: &str = "board-silent";
+    /// The board restarted during a test, unasked.
+    pub const BOARD_RESET: &str = "board-reset";
+    /// Test cases failed.
+    pub const TESTS_FAILED: &str = "tests-failed";
+    /// Results were promised that did not come.
+    pub const INCOMPLETE: &str = "incomplete";
+    /// A step that was to give results gave none.
+    pub const NO_RESULTS: &str = "no-results";
+    /// Somebody ended the run.
+    pub const CANCELLED: &str = "cancelled";
+}
+
+/// Something that happened during an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happened {
+    /// Nobody answers at the console's address.
+    ConsoleUnreachable,
+    /// Somebody else has the console's port.
+    ConsoleBusy,
+    /// The console's connection broke and did not come back, or what it says makes no sense.
+    ConsoleLost,
+    /// The switch did not do as it was told.
+    PowerUnreachable,
+    /// No login prompt and no shell came up, though the board was not silent.
+    LoginNeverOffered,
+    /// The board refused the user name or password.
+    LoginRefused,
+    /// The boot loader reported an error or offered no prompt.
+    BootloaderError,
+    /// A file did not reach the board, or did not come back.
+    TransferFailed,
+    /// A step on boardhand's own machine failed.
+    HostStepFailed,
+    /// The board fell silent before it offered a login.
+    SilentWhileBooting {
+        /// Whether the kernel had said something.
+        kernel_started: bool,
+    },
+    /// The kernel panicked before it offered a login.
+    PanicWhileBooting,
+    /// The board restarted after its kernel had started and before it offered a login.
+    ResetWhileBooting,
+    /// A `run` step ended with another status than 0.
+    CommandFailed {
+        /// Its exit status.
+        status: i32,
+    },
+    /// A step outlasted its `within`.
+    StepTimeout,
+    /// The board was silent for longer than `no_output` allows.
+    NoOutput,
+    /// The attempt outlasted `total`.
+    TotalTimeout,
+    /// A watch pattern with a verdict matched, whether it ended the attempt or not. A `failed` one while booting counts as a boot that died.
+    WatchFatal {
+        /// The verdict that the plan gives it.
+        verdict: Verdict,
+        /// Its cause.
+        cause: String,
+    },
+    /// During a test the board fell silent and left no trace.
+    BoardSilentInTest,
+    /// The board restarted unasked during deploy or test, and left no trace.
+    BoardReset,
+    /// Test cases failed.
+    TestsFailed,
+    /// Results were cut short.
+    ResultsIncomplete,
+    /// No test case at all.
+    NoResults,
+    /// Somebody power-cycled the board under the run.
+    PowerCycledBy {
+        /// Who: `slack:U1`.
+        actor: String,
+    },
+    /// Somebody cancelled the run.
+    CancelledBy {
+        /// Who: `slack:U1`.
+        actor: String,
+    },
+    /// The lease could not be renewed in time.
+    LeaseLost,
+    /// The process that drove the attempt is gone.
+    WorkerLost,
+}
+
+/// What `happened` in `stage` means; `None` when it changes no verdict. `golden`: the plan's image is known to be
+/// good, so a boot that dies is the lab's fault.
+pub fn classify(stage: Stage, happened: &Happened, golden: bool) -> Option<(Verdict, String)> {
+    use Happened as H;
+    use Verdict::{Cancelled, Failed, Infra, TimedOut};
+    let collecting = stage == Stage::Collecting;
+    let boot = if golden { Infra } else { Failed };
+    let (verdict, cause) = match happened {
+        H::CancelledBy { .. } => (Cancelled, cause::CANCELLED),
+        H::PowerCycledBy { .. } => (Infra, POWER_CYCLED),
+        H::LeaseLost => (Infra, "lease-lost"),
+        H::WorkerLost => (Infra, WORKER_LOST),
+        H::NoOutput => (TimedOut, "no-output"),
+        H::TotalTimeout => (TimedOut, "total-timeout"),
+        // A pattern that sees the boot die says no more than a panic that the boot itself noticed.
+        H::WatchFatal { verdict: Failed, cause } if stage <= Stage::Booting => {
+            return Some((boot, format!("boot-{cause}")));
+        }
+        H::WatchFatal { verdict, cause } => return Some((*verdict, cause.clone())),
+        H::TestsFailed => (Failed, cause::TESTS_FAILED),
+        H::ResultsIncomplete => (Failed, cause::INCOMPLETE),
+        H::NoResults => (Failed, cause::NO_RESULTS),
+        _ if collecting => return None,
+        H::ConsoleUnreachable => (Infra, "console-unreachable"),
+        H::ConsoleBusy => (Infra, "console-busy"),
+        H::ConsoleLost => (Infra, "console-lost"),
+        H::PowerUnreachable => (Infra, "power-unreachable"),
+        H::LoginNeverOffered => (Infra, "login-never-offered"),
+        H::LoginRefused => (Infra, "login-refused"),
+        H::BootloaderError => (Infra, "bootloader-error"),
+        H::TransferFailed => (Infra, "transfer-failed"),
+        H::HostStepFailed => (Infra, "host-step-failed"),
+        H::SilentWhileBooting { kernel_started: false } => (Infra, "boot-silent"),
+        H::SilentWhileBooting { kernel_started: true } => (boot, "boot-silent"),
+        H::PanicWhileBooting => (boot, "boot-panic"),
+        H::ResetWhileBooting => (boot, "boot-reset"),
+        H::CommandFailed { .. } if stage == Stage::Testing => (Failed, "exit-status"),
+        H::CommandFailed { .. } => (Infra, "command-failed"),
+        H::StepTimeout => (Failed, "step-timeout"),
+        H::BoardSilentInTest => (Infra, cause::BOARD_SILENT),
+        H::BoardReset => (Infra, cause::BOARD_RESET),
+    };
+    Some((verdict, cause.to_owned()))
+}
+
+impl Happened {
+    /// Whether it ends tests from outside, so that results that did not come are its consequence.
+    fn cuts_results(&self) -> bool {
+        use Happened as H;
+        match self {
+            H::TestsFailed
+            | H::ResultsIncomplete
+            | H::NoResults
+            | H::CommandFailed { .. }
+            | H::LoginRefused
+            | H::HostStepFailed
+            | H::TransferFailed => false,
+            H::ConsoleUnreachable
+            | H::ConsoleBusy
+            | H::ConsoleLost
+            | H::PowerUnreachable
+            | H::LoginNeverOffered
+            | H::BootloaderError
+            | H::SilentWhileBooting { .. }
+            | H::PanicWhileBooting
+            | H::ResetWhileBooting
+            | H::StepTimeout
+            | H::NoOutput
+            | H::TotalTimeout
+            | H::WatchFatal { .. }
+            | H::BoardSilentInTest
+            | H::BoardReset
+            | H::PowerCycledBy { .. }
+            | H::CancelledBy { .. }
+            | H::LeaseLost
+            | H::WorkerLost => true,
+        }
+    }
+}
+
+/// One thing that happened, where, and what to tell about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Where.
+    pub stage: Stage,
+    /// What.
+    pub happened: Happened,
+    /// One sentence for people, without markup; may hold text from the board.
+    pub detail: String,
+}
+
+/// Everything that is known when an attempt ends.
+#[derive(Debug, Clone)]
+pub struct Evidence<'a> {
+    /// What happened, in its order. Failed or missing cases need no event: [`weigh`] sees them in the results.
+    pub events: &'a [Event],
+    /// The last stage that was reached.
+    pub stage: Stage,
+    /// Test cases of all steps together.
+    pub cases: Vec<TestCase>,
+    /// Their counts.
+    pub counts: Counts,
+    /// Console lines that a person would have picked.
+    pub excerpt: Vec<String>,
+    /// `boots: golden`.
+    pub golden: bool,
+    /// The board of this attempt.
+    pub board: &'a BoardId,
+    /// The attempts before this one.
+    pub before: &'a [Attempt],
+}
+
+/// The outcome of an attempt: the worst of what happened decides; of equals, the first.
+pub fn weigh(evidence: Evidence<'_>) -> Outcome {
+    let cut = evidence.events.iter().any(|event| event.happened.cuts_results());
+    let tests_failed = (evidence.counts.failed > 0).then(|| Event {
+        stage: Stage::Testing,
+        happened: Happened::TestsFailed,
+        detail: tests_failed_detail(evidence.counts, &evidence.cases),
+    });
+    let mut worst: Option<(Verdict, String, &Event)> = None;
+    // What failed outright is told before what merely ended with a status because of it.
+    for event in tests_failed.iter().chain(evidence.events) {
+        if cut && matches!(event.happened, Happened::ResultsIncomplete | Happened::NoResults) {
+            continue;
+        }
+        let Some((verdict, cause)) = classify(event.stage, &event.happened, evidence.golden) else {
+            continue;
+        };
+        let (verdict, cause) = board_lost(verdict, cause, &evidence);
+        if verdict > worst.as_ref().map_or(Verdict::Passed, |(worst, ..)| *worst) {
+            worst = Some((verdict, cause, event));
+        }
+    }
+    let (verdict, cause, stage, detail) = match worst {
+        Some((verdict, cause, event)) => (verdict, cause, event.stage, event.detail.clone()),
+        None => (Verdict::Passed, String::new(), evidence.stage, String::new()),
+    };
+    // What somebody ended needs no explanation by its console.
+    let asked_for = verdict == Verdict::Cancelled || cause == POWER_CYCLED;
+    let excerpt = if verdict == Verdict::Passed || asked_for { vec![] } else { evidence.excerpt };
+    Outcome { verdict, cause, stage, detail, excerpt, cases: evidence.cases, counts: evidence.counts }
+}
+
+/// A board that falls silent or restarts during a test may be broken. Two boards that do so are not: the build is.
+fn board_lost(verdict: Verdict, cause: String, evidence: &Evidence<'_>) -> (Verdict, String) {
+    let without_trace =
+        verdict == Verdict::Infra && [cause::BOARD_SILENT, cause::BOARD_RESET].contains(&&*cause);
+    let elsewhere = |attempt: &Attempt| {
+        attempt.board != *evidence.board && attempt.outcome.as_ref().is_some_and(|o| o.cause == cause)
+    };
+    if without_trace && evidence.before.iter().any(elsewhere) {
+        (Verdict::Failed, cause::BOARD_LOST.to_owned())
+    } else {
+        (verdict, cause)
+    }
+}
+
+/// Events of one test step's parsed results, for [`Evidence::events`].
+pub fn result_events(stage: Stage, results: &Results) -> Vec<Event> {
+    if results.counts.total() == 0 && !results.planned && results.bail_out.is_none() {
+        let detail = "the step gave no test case".to_owned();
+        return vec![Event { stage, happened: Happened::NoResults, detail }];
+    }
+    if let Some(missing) = &results.incomplete {
+        let detail = match results.bail_out.as_deref() {
+            Some(reason) if !reason.is_empty() => format!("bailed out: {reason}"),
+            _ => missing.clone(),
+        };
+        return vec![Event { stage, happened: Happened::ResultsIncomplete, detail }];
+    }
+    vec![]
+}
+
+fn tests_failed_detail(counts: Counts, cases: &[TestCase]) -> String {
+    let first = cases.iter().find(|case| case.status == super::CaseStatus::Failed);
+    match first {
+        Some(case) => format!("{} of {} failed, first {}", counts.failed, counts.total(), case.name),
+        None => format!("{} of {} failed", counts.failed, counts.total()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
