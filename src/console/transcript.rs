@@ -1,0 +1,353 @@
+//! The record of one conversation: every received byte in one file, and beside it an index of when what came and
+//! what was sent. Written by the session, read for people's logs. Passwords never reach it.
+//!
+//! `NAME.raw` holds the received bytes. `NAME.idx` holds lines: `# START` (microseconds since the Unix epoch),
+//! `R OFFSET MICROS` (from this byte on it was received at START + MICROS), `S OFFSET MICROS TEXT` (sent then and
+//! there, escaped).
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::clean::{self, Liner};
+use crate::clock::Timestamp;
+
+/// Received bytes held until they are written.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Index bytes held until they are written.
+const INDEX_BYTES_MAX: usize = 8 * 1024;
+/// Longest time that bytes are held before they are written.
+pub const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// Received bytes closer together than this share one index line.
+const INDEX_GRAIN: Duration = Duration::from_millis(20);
+/// Longest piece of sent text in one index line.
+const SENT_BYTES_MAX: usize = 4096;
+/// Index lines read for one rendering.
+const INDEX_LINES_MAX: usize = 4_000_000;
+
+/// Writes one conversation's record. What is held is written when it is dropped.
+pub struct Transcript {
+    raw: File,
+    index: File,
+    held: Vec<u8>,
+    held_index: Vec<u8>,
+    started_at: Timestamp,
+    flushed_at: Timestamp,
+    /// When the newest received bytes of the index were received; `None` when something was sent since.
+    indexed_at: Option<Timestamp>,
+    bytes: u64,
+    cap: Option<u64>,
+    cut: u64,
+    failed: Option<io::Error>,
+}
+
+impl Transcript {
+    /// Starts a record at `path` with `.raw` and `.idx` put behind it; existing files are replaced. At most `cap`
+    /// received bytes are kept.
+    pub fn create(path: &Path, now: Timestamp, cap: Option<u64>) -> io::Result<Transcript> {
+        let create = |extension| {
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(with(path, extension))
+        };
+        let (raw, mut index) = (create("raw")?, create("idx")?);
+        writeln!(index, "# {}", now.as_micros())?;
+        let (held, held_index) = (Vec::new(), Vec::new());
+        let (bytes, cut, failed) = (0, 0, None);
+        let (started_at, flushed_at, indexed_at) = (now, now, None);
+        Ok(Transcript {
+            raw,
+            index,
+            held,
+            held_index,
+            started_at,
+            flushed_at,
+            indexed_at,
+            bytes,
+            cap,
+            cut,
+            failed,
+        })
+    }
+
+    /// Records received bytes.
+    pub fn received(&mut self, data: &[u8], now: Timestamp) {
+        let room = self.cap.map_or(u64::MAX, |cap| cap.saturating_sub(self.bytes));
+        let kept = &data[..data.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
+        self.cut += (data.len() - kept.len()) as u64;
+        if kept.is_empty() {
+            return;
+        }
+        if self.indexed_at.is_none_or(|at| now.since(at) >= INDEX_GRAIN) {
+            self.note('R', now, "");
+            self.indexed_at = Some(now);
+        }
+        self.bytes += kept.len() as u64;
+        self.held.extend_from_slice(kept);
+        if self.held.len() >= BUFFER_BYTES_MAX {
+            self.flush(now);
+        }
+    }
+
+    /// Records what was sent. The caller passes `<password>` for a password.
+    pub fn sent(&mut self, data: &[u8], now: Timestamp) {
+        // What is sent is as bounded as what is received.
+        if self.cap.is_some_and(|cap| self.bytes >= cap) {
+            return;
+        }
+        let data = &data[..data.len().min(SENT_BYTES_MAX)];
+        self.note('S', now, &data.escape_ascii().to_string());
+        self.indexed_at = None;
+    }
+
+    /// Writes what is held, if it has been held for long enough.
+    pub fn flush_if_due(&mut self, now: Timestamp) {
+        if now.since(self.flushed_at) >= FLUSH_EVERY {
+            self.flush(now);
+        }
+    }
+
+    /// Writes what is held. A full disk does not end the conversation; [`Transcript::failed`] tells of it.
+    pub fn flush(&mut self, now: Timestamp) {
+        self.flushed_at = now;
+        let written = self.raw.write_all(&self.held).and_then(|()| self.index.write_all(&self.held_index));
+        if let Err(error) = written {
+            self.failed.get_or_insert(error);
+        }
+        self.held.clear();
+        self.held_index.clear();
+    }
+
+    /// Whether anything is held that is not written yet.
+    pub fn is_holding(&self) -> bool {
+        !self.held.is_empty() || !self.held_index.is_empty()
+    }
+
+    /// The first error of writing, after which the record has a gap.
+    pub fn failed(&self) -> Option<&io::Error> {
+        self.failed.as_ref()
+    }
+
+    /// Received bytes recorded so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn note(&mut self, kind: char, now: Timestamp, text: &str) {
+        let micros = now.since(self.started_at).as_micros();
+        self.held_index
+            .extend_from_slice(format!("{kind} {} {micros} {text}", self.bytes).trim_end().as_bytes());
+        self.held_index.push(b'\n');
+        if self.held_index.len() >= INDEX_BYTES_MAX {
+            self.flush(now);
+        }
+    }
+}
+
+impl Drop for Transcript {
+    fn drop(&mut self) {
+        if self.cut > 0 {
+            let line = format!("\n[transcript full: {} more bytes were received and not kept]\n", self.cut);
+            self.held.extend_from_slice(line.as_bytes());
+        }
+        self.flush(self.flushed_at);
+    }
+}
+
+/// A piece of the log as a person reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// Lines `[12.345] text`; what was sent is `[12.345] > text`. Hostile text.
+    pub text: String,
+    /// The offset to continue from.
+    pub next: u64,
+    /// Whether the record ends here (for now: it may still be written).
+    pub at_end: bool,
+}
+
+/// Renders the record at `path` from received byte `from` on: at most `max` received bytes, cut at a line's end
+/// where there is one.
+pub fn render(path: &Path, from: u64, max: usize) -> io::Result<Rendered> {
+    let mut raw = File::open(with(path, "raw"))?;
+    let length = raw.metadata()?.len();
+    raw.seek(SeekFrom::Start(from.min(length)))?;
+    let mut bytes = Vec::new();
+    raw.take(max as u64).read_to_end(&mut bytes)?;
+    let at_end = from.saturating_add(bytes.len() as u64) >= length;
+    if !at_end && let Some(newline) = memchr::memrchr(b'\n', &bytes) {
+        bytes.truncate(newline + 1);
+    }
+    let next = from.min(length) + bytes.len() as u64;
+    let marks = marks(&with(path, "idx"), from, next, at_end)?;
+    Ok(Rendered { text: lines(&bytes, from.min(length), &marks), next, at_end })
+}
+
+/// Renders the end of the record at `path`: at most its last `max` received bytes.
+pub fn render_tail(path: &Path, max: usize) -> io::Result<String> {
+    let length = std::fs::metadata(with(path, "raw"))?.len();
+    let from = length.saturating_sub(max as u64);
+    let rendered = render(path, from, max)?;
+    let cut = if from > 0 { format!("[the first {from} bytes are not shown]\n") } else { String::new() };
+    Ok(cut + &rendered.text)
+}
+
+/// One line of the index.
+struct Mark {
+    offset: u64,
+    micros: u64,
+    sent: Option<String>,
+}
+
+/// The marks that concern bytes `from..next`: the last one before them, and those within.
+fn marks(path: &Path, from: u64, next: u64, at_end: bool) -> io::Result<Vec<Mark>> {
+    let mut marks: Vec<Mark> = Vec::new();
+    let mut reader = io::BufReader::new(File::open(path)?);
+    let mut line = Vec::new();
+    for _ in 0..INDEX_LINES_MAX {
+        line.clear();
+        // Escaping makes a sent byte at most four characters; nothing longer was written.
+        if (&mut reader).take(5 * SENT_BYTES_MAX as u64).read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        let Some(mark) = mark(&String::from_utf8_lossy(&line)) else {
+            continue;
+        };
+        if mark.offset > next || (mark.offset == next && !at_end) {
+            break;
+        }
+        if mark.offset < from || (mark.offset == from && mark.sent.is_none()) {
+            marks.clear();
+        }
+        // What was sent before the first byte asked for belongs to an earlier piece.
+        let sent = mark.sent.filter(|_| mark.offset >= from);
+        marks.push(Mark { sent, ..mark });
+    }
+    Ok(marks)
+}
+
+fn mark(line: &str) -> Option<Mark> {
+    let mut parts = line.trim_end_matches('\n').splitn(4, ' ');
+    let kind = parts.next().filter(|kind| matches!(*kind, "R" | "S"))?;
+    let (offset, micros) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let sent = (kind == "S").then(|| parts.next().unwrap_or_default().to_owned());
+    Some(Mark { offset, micros, sent })
+}
+
+fn lines(bytes: &[u8], from: u64, marks: &[Mark]) -> String {
+    let (mut out, mut liner) = (String::new(), Liner::default());
+    let (mut at, mut micros) = (0, 0);
+    for mark in marks {
+        let offset = (mark.offset.saturating_sub(from) as usize).clamp(at, bytes.len());
+        liner.feed(&bytes[at..offset], &mut |line| push(&mut out, micros, "", line));
+        (at, micros) = (offset, mark.micros);
+        if let Some(sent) = &mark.sent {
+            push(&mut out, micros, "> ", sent);
+        }
+    }
+    liner.feed(&bytes[at..], &mut |line| push(&mut out, micros, "", line));
+    liner.finish(&mut |line| push(&mut out, micros, "", line));
+    out
+}
+
+fn push(out: &mut String, micros: u64, arrow: &str, line: &str) {
+    let (seconds, millis) = (micros / 1_000_000, micros / 1000 % 1000);
+    out.push_str(&format!("[{seconds}.{millis:03}] {arrow}{}\n", clean::cut(line, clean::LINE_BYTES_MAX)));
+}
+
+fn with(path: &Path, extension: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(extension);
+    PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
+
+    fn at(millis: u64) -> Timestamp {
+        START + Duration::from_millis(millis)
+    }
+
+    fn record(cap: Option<u64>, write: impl FnOnce(&mut Transcript)) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("attempt-1");
+        let mut transcript = Transcript::create(&path, START, cap).expect("a transcript");
+        write(&mut transcript);
+        (dir, path)
+    }
+
+    #[test]
+    fn the_log_shows_both_sides_with_their_times() {
+        let (_dir, path) = record(None, |t| {
+            t.received(b"U-Boot 2024.01\r\nboard login: ", at(1500));
+            t.sent(b"root\r", at(2000));
+            t.received(b"root\r\nPassword: ", at(2001));
+            t.sent(b"<password>", at(2500));
+            t.received(b"\r\n\x1b[1m# \x1b[0m", at(3456));
+        });
+        let got = render(&path, 0, 10_000).expect("rendered");
+        let expect = "[1.500] U-Boot 2024.01\n[2.000] > root\\r\n[2.001] board login: root\n\
+            [2.500] > <password>\n[3.456] Password: \n[3.456] # \n";
+        assert_eq!((got.text.as_str(), got.at_end), (expect, true));
+    }
+
+    #[test]
+    fn every_received_byte_is_kept_as_it_came() {
+        let bytes: Vec<u8> = (0..200_000u32).map(|n| (n * 7 % 256) as u8).collect();
+        let (_dir, path) = record(None, |t| bytes.chunks(999).for_each(|part| t.received(part, at(0))));
+        assert_eq!(std::fs::read(with(&path, "raw")).expect("raw"), bytes);
+    }
+
+    #[test]
+    fn a_log_is_read_in_pieces_that_end_with_lines() {
+        let (_dir, path) = record(None, |t| {
+            (0..100).for_each(|n| t.received(format!("line {n}\n").as_bytes(), at(n * 100)));
+        });
+        let (mut all, mut from) = (String::new(), 0);
+        loop {
+            let piece = render(&path, from, 50).expect("rendered");
+            assert!(piece.text.ends_with('\n') && piece.next - from <= 50);
+            (all, from) = (all + &piece.text, piece.next);
+            if piece.at_end {
+                break;
+            }
+        }
+        assert_eq!(all, render(&path, 0, 100_000).expect("rendered").text);
+        assert!(all.contains("[9.900] line 99\n") && all.lines().count() == 100);
+    }
+
+    #[test]
+    fn a_full_transcript_says_what_is_missing() {
+        let (_dir, path) = record(Some(10), |t| {
+            t.received(b"12345678", at(0));
+            t.received(b"9012", at(0));
+            t.received(&[b'x'; 100], at(0));
+            t.sent(b"not kept", at(0));
+        });
+        let raw = std::fs::read_to_string(with(&path, "raw")).expect("raw");
+        assert_eq!(raw, "1234567890\n[transcript full: 102 more bytes were received and not kept]\n");
+        assert!(!std::fs::read_to_string(with(&path, "idx")).expect("idx").contains("not kept"));
+    }
+
+    #[test]
+    fn what_is_held_is_bounded_and_written_when_it_is_due() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a");
+        let mut transcript = Transcript::create(&path, START, None).expect("a transcript");
+        transcript.received(b"soon", at(10));
+        transcript.flush_if_due(at(999));
+        assert_eq!(render(&path, 0, 100).expect("rendered").text, "");
+        transcript.flush_if_due(at(1000));
+        assert_eq!(render(&path, 0, 100).expect("rendered").text, "[0.010] soon\n");
+        (0..1000).for_each(|n| {
+            transcript.received(&[0; 1000], at(1000 + n * 50));
+            transcript.sent(&[7; 10_000], at(1000 + n * 50));
+            assert!(
+                transcript.held.len() <= BUFFER_BYTES_MAX && transcript.held_index.len() <= INDEX_BYTES_MAX
+            );
+        });
+    }
+}
