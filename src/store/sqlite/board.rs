@@ -1,0 +1,102 @@
+//! Boards' rows, and errands: power requests of people, each answered once.
+
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+
+use super::lease::{self, health_from_word, lease_columns};
+use super::ledger::{self, Answer, Event};
+use super::row::{self, Reader, statements, unavailable};
+use super::writer::Tx;
+use crate::board::BoardId;
+use crate::board::plan::PowerAction;
+use crate::clock::Timestamp;
+use crate::id::{Ids, MessageId};
+use crate::message::Note;
+use crate::store::{BoardRow, Errand, Result};
+
+statements! {
+    BOARDS_REGISTER = "INSERT INTO boards (id)
+        SELECT value FROM jsonb_each(?1)
+        WHERE true
+        ON CONFLICT DO NOTHING
+        RETURNING id";
+    BOARDS_LIST = concat!("SELECT b.id, b.last_used_at, b.health, b.failures, b.reason, ", lease_columns!(), "
+        FROM boards AS b
+        LEFT JOIN leases AS l ON l.board = b.id AND l.state IN ('active', 'finalizing', 'held')
+        ORDER BY b.id");
+    ERRANDS_DUE = "SELECT id, board, action, by, via, asked_at
+        FROM errands
+        WHERE done_at IS NULL
+        ORDER BY asked_at, rowid
+        LIMIT ?1";
+    ERRAND_DONE = "UPDATE errands
+        SET done_at = ?2
+        WHERE id = ?1 AND done_at IS NULL
+        RETURNING id, via";
+}
+
+/// A board's row with its live lease.
+pub(super) fn read(found: &SqliteRow) -> Result<BoardRow> {
+    let row = Reader::new(found, "boards", "id");
+    Ok(BoardRow {
+        id: BoardId::new(row.text("id")?),
+        lease: lease::read_joined(found)?,
+        last_used_at: row.opt_at("last_used_at")?,
+        health: row.word("health", health_from_word)?,
+        failures: row.count("failures")?,
+        reason: row.text("reason")?.to_owned(),
+    })
+}
+
+/// Every board's row.
+pub(super) async fn list(readers: &SqlitePool) -> Result<Vec<BoardRow>> {
+    sqlx::query(BOARDS_LIST).fetch_all(readers).await.map_err(unavailable)?.iter().map(read).collect()
+}
+
+/// Makes a row for every board that has none.
+pub(super) async fn register(tx: &mut Tx, boards: &[BoardId], now: Timestamp) -> Result<()> {
+    let query = sqlx::query(BOARDS_REGISTER).bind(row::json(boards));
+    let rows = query.fetch_all(&mut *tx).await.map_err(unavailable)?;
+    let fresh = |row: &SqliteRow| Ok(BoardId::new(Reader::new(row, "boards", "id").text("id")?));
+    let fresh = rows.iter().map(fresh).collect::<Result<Vec<_>>>()?;
+    let events: Vec<Event<'_>> = fresh.iter().map(|board| Event::board(now, "registered", board)).collect();
+    ledger::events(tx, &events).await
+}
+
+/// The oldest power requests that are owed.
+pub(super) async fn errands_due(readers: &SqlitePool, limit: u32) -> Result<Vec<Errand>> {
+    let rows = sqlx::query(ERRANDS_DUE).bind(limit).fetch_all(readers).await.map_err(unavailable)?;
+    rows.iter().map(errand_read).collect()
+}
+
+/// A power request is done, and answered.
+pub(super) async fn errand_done(
+    tx: &mut Tx,
+    ids: &Ids,
+    id: MessageId,
+    note: &Note,
+    now: Timestamp,
+) -> Result<()> {
+    let query = sqlx::query(ERRAND_DONE).bind(id.to_string()).bind(now.as_micros());
+    let Some(row) = query.fetch_optional(&mut *tx).await.map_err(unavailable)? else {
+        return Ok(());
+    };
+    let via = Reader::new(&row, "errands", "id").json("via")?;
+    ledger::owe(tx, ids, &[], &[Answer { via: &via, note, at: now }]).await
+}
+
+fn errand_read(row: &SqliteRow) -> Result<Errand> {
+    let row = Reader::new(row, "errands", "id");
+    Ok(Errand {
+        id: row.id("id")?,
+        board: BoardId::new(row.text("board")?),
+        action: row.word("action", action_from_word)?,
+        by: row.json("by")?,
+        via: row.json("via")?,
+        asked_at: row.at("asked_at")?,
+    })
+}
+
+fn action_from_word(word: &str) -> Option<PowerAction> {
+    use PowerAction as A;
+    [A::On, A::Off, A::Cycle, A::Status].into_iter().find(|action| action.as_str() == word)
+}

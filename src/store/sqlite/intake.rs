@@ -1,0 +1,399 @@
+//! Deliveries into the store: a whole group at once. First every delivery is looked at in order (is it a repeat, what
+//! becomes of its effect, what is its answer), then each table gets one statement for the rows of all of them: a
+//! statement costs a hop to the connection's thread, whatever it carries.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use serde::Serialize;
+use sqlx::sqlite::SqliteRow;
+
+use super::ledger::{self, Answer, Event, Reply};
+use super::row::{self, Reader, statements, unavailable};
+use super::writer::Tx;
+use super::{attempt, run};
+use crate::board::BoardId;
+use crate::board::plan::PowerAction;
+use crate::chat::{Actor, AnswerVia, Place};
+use crate::clock::Timestamp;
+use crate::id::{Ids, MessageId, RunId};
+use crate::message::Note;
+use crate::outcome::Outcome;
+use crate::run::{Request, Run, RunSpec, RunState};
+use crate::store::{Committed, Effect, Effected, Intake, NewRun, Result, StoreError};
+
+statements! {
+    // One row at least: the newest number stands on each. Runs are never deleted, so the next is one more.
+    KNOWN = "SELECT n.number, d.key, d.answer
+        FROM (SELECT COALESCE(MAX(number), 0) AS number FROM runs) AS n
+        LEFT JOIN deliveries AS d ON d.key IN (SELECT value FROM jsonb_each(?1))";
+    RETRY_KNOWN = "SELECT number FROM runs WHERE retry_once = ?1";
+    ERRANDS_INSERT = "INSERT INTO errands (id, board, action, by, via, asked_at)
+        SELECT value->>'id', value->>'board', value->>'action', value->'by', value->'via', value->>'at'
+        FROM jsonb_each(?1)";
+    // In one piece, for one hop: each statement takes the next document.
+    INTAKES_INSERT = "INSERT INTO runs (number, id, state, attempt, spec, requester, requested_by, origin, created_at,
+                                     retry_of, retry_once, since, avoid)
+        SELECT value->>'number', value->>'id', 'queued', 1, value->'spec', value->>'requester', value->'by',
+               value->'origin', value->>'at', value->>'retry_of', value->>'once', value->>'at', value->'avoid'
+        FROM jsonb_each(?);
+        INSERT INTO cards (id, run, platform, channel, thread, via, rev_wanted, owed_at, due_at)
+        SELECT value->>'id', value->>'run', value->>'platform', value->>'channel', value->>'thread', value->'via', 1,
+               value->>'at', value->>'at'
+        FROM jsonb_each(?);
+        INSERT INTO events (at, kind, run, attempt, facts)
+        SELECT value->>'at', value->>'kind', value->>'run', value->>'attempt', COALESCE(value->'facts', '{}')
+        FROM jsonb_each(?);
+        INSERT INTO audit (at, actor, verb, target, allowed, reason)
+        SELECT value->>'at', value->>'actor', value->>'verb', value->>'target', value->>'allowed', value->>'reason'
+        FROM jsonb_each(?);
+        INSERT INTO deliveries (key, platform, received_at, answer)
+        SELECT value->>'key', value->>'platform', value->>'at', value->'answer'
+        FROM jsonb_each(?)";
+    DELIVERIES_FORGET = "DELETE FROM deliveries WHERE received_at < ?1";
+}
+
+/// Commits a group of deliveries, in order. One that meets a corrupt row fails alone.
+pub(super) async fn commit(tx: &mut Tx, ids: &Ids, intakes: &[Intake]) -> Result<Vec<Result<Committed>>> {
+    let (newest, known) = known(tx, intakes).await?;
+    let mut batch = Batch::new(ids, newest);
+    let mut first: HashMap<&str, usize> = HashMap::with_capacity(intakes.len());
+    let mut committed: Vec<Result<Committed>> = Vec::with_capacity(intakes.len());
+    for intake in intakes {
+        let before = first.get(intake.key.as_str()).and_then(|index| committed[*index].as_ref().ok());
+        let answer = match (before, known.get(&intake.key)) {
+            (Some(before), _) => Ok(Committed { fresh: false, answer: before.answer.clone() }),
+            (None, Some(answer)) => Reader::new(answer, "deliveries", "key")
+                .json("answer")
+                .map(|answer| Committed { fresh: false, answer }),
+            (None, None) => match batch.effect(tx, intake).await {
+                Ok(effect) => Ok(Committed { fresh: true, answer: effect.answer(intake) }),
+                Err(error @ StoreError::Corrupt { .. }) => Err(error),
+                Err(error @ StoreError::Unavailable(_)) => return Err(error),
+            },
+        };
+        first.entry(intake.key.as_str()).or_insert(committed.len());
+        committed.push(answer);
+    }
+    let fresh = intakes.iter().zip(&committed).filter_map(|(intake, committed)| {
+        committed
+            .as_ref()
+            .ok()
+            .filter(|committed| committed.fresh)
+            .map(|committed| (intake, &committed.answer))
+    });
+    batch.flush(tx, fresh).await?;
+    Ok(committed)
+}
+
+/// Forgets deliveries received before `before`.
+pub(super) async fn forget(tx: &mut Tx, before: Timestamp) -> Result<u64> {
+    let query = sqlx::query(DELIVERIES_FORGET).bind(before.as_micros());
+    Ok(query.execute(tx).await.map_err(unavailable)?.rows_affected())
+}
+
+/// The number given last, and the deliveries of the group that were committed before.
+async fn known(tx: &mut Tx, intakes: &[Intake]) -> Result<(i64, HashMap<String, SqliteRow>)> {
+    let keys: Vec<&str> = intakes.iter().map(|intake| intake.key.as_str()).collect();
+    let rows = sqlx::query(KNOWN).bind(row::json(&keys)).fetch_all(tx).await.map_err(unavailable)?;
+    let (mut newest, mut known) = (0, HashMap::new());
+    for row in rows {
+        let found = Reader::new(&row, "deliveries", "key");
+        newest = found.int("number")?;
+        if let Some(key) = found.opt_text("key")? {
+            known.insert(key.to_owned(), row);
+        }
+    }
+    Ok((newest, known))
+}
+
+/// What became of an effect.
+struct Applied {
+    effected: Effected,
+    /// Of the runs that were started, in order.
+    numbers: Vec<i64>,
+    /// Of the run meant.
+    number: Option<i64>,
+}
+
+impl Applied {
+    fn of(effected: Effected, number: i64) -> Self {
+        Applied { effected, numbers: vec![], number: Some(number) }
+    }
+
+    /// The answer, with the facts that only the store knows.
+    fn answer(&self, intake: &Intake) -> Note {
+        let word = self.effected.as_str();
+        let instead = intake.instead.iter().find(|(effected, _)| *effected == word);
+        let mut note = instead.map_or(&intake.answer, |(_, note)| note).clone();
+        note.facts.insert("effected".into(), word.into());
+        if !self.numbers.is_empty() {
+            note.facts.insert("numbers".into(), self.numbers.clone().into());
+        }
+        if let Some(number) = self.number {
+            note.facts.insert("number".into(), number.into());
+        }
+        note
+    }
+}
+
+/// Rows of a group on their way into the tables.
+struct Batch<'a> {
+    ids: &'a Ids,
+    /// The number given last.
+    number: i64,
+    runs: Vec<RunRow<'a>>,
+    cards: Vec<CardRow<'a>>,
+    events: Vec<Event<'a>>,
+    replies: Vec<Reply<'a>>,
+    /// Runs whose cards must name their repeat.
+    retried: Vec<i64>,
+    /// Repeats started by this group, by the button.
+    retries: HashMap<&'a str, i64>,
+    errands: Vec<ErrandRow<'a>>,
+}
+
+impl<'a> Batch<'a> {
+    fn new(ids: &'a Ids, number: i64) -> Self {
+        Batch {
+            ids,
+            number,
+            runs: vec![],
+            cards: vec![],
+            events: vec![],
+            replies: vec![],
+            retried: vec![],
+            retries: HashMap::new(),
+            errands: vec![],
+        }
+    }
+
+    /// Gathers the rows of an intake's effect. What changes a run that is there already is written at once, after it
+    /// was read: when reading fails, nothing was written for this intake.
+    async fn effect(&mut self, tx: &mut Tx, intake: &'a Intake) -> Result<Applied> {
+        match &intake.effect {
+            Effect::None => Ok(Applied { effected: Effected::Done, numbers: vec![], number: None }),
+            Effect::Start(runs) => {
+                let numbers: Vec<i64> = runs.iter().map(|run| self.start(run, run.retry_of, None)).collect();
+                Ok(Applied { effected: Effected::Done, number: numbers.first().copied(), numbers })
+            }
+            Effect::Retry { of, once, run, note } => {
+                self.retry(tx, intake, *of, once.as_deref(), run, note).await
+            }
+            Effect::Cancel { run, by, outcome, note } => {
+                let Some(found) = run::by_number(tx, *run).await? else {
+                    return Ok(Applied::of(Effected::NoSuchRun, *run));
+                };
+                self.cancel(tx, found, by, outcome, note, intake.received_at).await
+            }
+            Effect::PowerCycle { run, by } => {
+                let Some(found) = run::by_number(tx, *run).await? else {
+                    return Ok(Applied::of(Effected::NoSuchRun, *run));
+                };
+                let effected = match &found.state {
+                    RunState::Queued { .. } => Effected::NotOnBoard,
+                    RunState::Finished { .. } => Effected::AlreadyFinished,
+                    RunState::Active { .. } => {
+                        attempt::ask(tx, &found, &Request::PowerCycle { by: by.clone() }, intake.received_at)
+                            .await?;
+                        Effected::Asked
+                    }
+                };
+                Ok(Applied::of(effected, *run))
+            }
+            Effect::Errand { id, board, action, via } => {
+                let at = intake.received_at;
+                self.errands.push(ErrandRow { id: *id, board, action: *action, by: &intake.actor, via, at });
+                Ok(Applied { effected: Effected::Done, numbers: vec![], number: None })
+            }
+        }
+    }
+
+    async fn cancel(
+        &mut self,
+        tx: &mut Tx,
+        run: Run,
+        by: &Actor,
+        outcome: &Outcome,
+        note: &Note,
+        now: Timestamp,
+    ) -> Result<Applied> {
+        let number = run.number;
+        let effected = match &run.state {
+            RunState::Queued { .. } => {
+                attempt::withdraw(tx, self.ids, run, outcome, note, now).await?;
+                Effected::Done
+            }
+            RunState::Active { .. } => {
+                attempt::ask(tx, &run, &Request::Cancel { by: by.clone() }, now).await?;
+                Effected::Asked
+            }
+            RunState::Finished { .. } => Effected::AlreadyFinished,
+        };
+        Ok(Applied::of(effected, number))
+    }
+
+    async fn retry(
+        &mut self,
+        tx: &mut Tx,
+        intake: &Intake,
+        of: i64,
+        once: Option<&'a str>,
+        run: &'a NewRun,
+        note: &'a Note,
+    ) -> Result<Applied> {
+        let Some(old) = run::by_number(tx, of).await? else {
+            return Ok(Applied::of(Effected::NoSuchRun, of));
+        };
+        if let Some(once) = once {
+            let before = match self.retries.get(once) {
+                Some(number) => Some(*number),
+                None => {
+                    let query = sqlx::query_scalar(RETRY_KNOWN).bind(once);
+                    query.fetch_optional(&mut *tx).await.map_err(unavailable)?
+                }
+            };
+            if let Some(number) = before {
+                return Ok(Applied::of(Effected::AlreadyRetried, number));
+            }
+        }
+        let number = self.start(run, Some(of), once);
+        self.retries.extend(once.map(|once| (once, number)));
+        self.retried.push(of);
+        let at = intake.received_at;
+        let facts = serde_json::json!({ "number": number });
+        self.events.push(Event::run(at, "retried", of, run::attempt_of(&old.state)).with(facts));
+        let mut note = note.clone();
+        note.facts.insert("number".into(), number.into());
+        self.replies.push(Reply { run: of, note: Cow::Owned(note), last: false, at });
+        Ok(Applied { effected: Effected::Done, numbers: vec![number], number: Some(number) })
+    }
+
+    /// Gives a new run its number.
+    fn start(&mut self, run: &'a NewRun, retry_of: Option<i64>, once: Option<&'a str>) -> i64 {
+        self.number += 1;
+        let (number, at) = (self.number, run.created_at);
+        self.runs.push(RunRow {
+            number,
+            id: run.id,
+            spec: &run.spec,
+            requester: run.requested_by.key(),
+            by: &run.requested_by,
+            origin: &run.origin,
+            at,
+            retry_of,
+            once,
+            avoid: &run.avoid,
+        });
+        for place in &run.cards {
+            // The URL of a delivery reaches the channel it came from, and no other.
+            let reaches =
+                |via: &&AnswerVia| via.place.platform == place.platform && via.place.channel == place.channel;
+            self.cards.push(CardRow {
+                id: MessageId::new(self.ids, at),
+                run: number,
+                platform: place.platform.as_str(),
+                channel: &place.channel,
+                thread: place.thread.as_deref(),
+                via: run.via.as_ref().filter(reaches),
+                at,
+            });
+        }
+        self.events.push(Event::run(at, "accepted", number, 1));
+        number
+    }
+
+    /// Writes everything that was gathered, and the deliveries with their answers.
+    async fn flush(self, tx: &mut Tx, fresh: impl Iterator<Item = (&Intake, &Note)>) -> Result<()> {
+        let mut audit = Vec::new();
+        let mut deliveries = Vec::new();
+        let mut answers = Vec::new();
+        let mut now = Timestamp::default();
+        for (intake, answer) in fresh {
+            let at = intake.received_at;
+            now = now.max(at);
+            deliveries.push(DeliveryRow { key: &intake.key, platform: intake.platform.as_str(), at, answer });
+            answers.extend(intake.answer_via.as_ref().map(|via| Answer { via, note: answer, at }));
+            if !intake.audit.verb.is_empty() {
+                audit.push(AuditRow {
+                    at,
+                    actor: intake.actor.key(),
+                    verb: &intake.audit.verb,
+                    target: &intake.audit.target,
+                    allowed: u8::from(intake.audit.allowed),
+                    reason: &intake.audit.reason,
+                });
+            }
+        }
+        let insert = sqlx::query(INTAKES_INSERT)
+            .bind(row::json(&self.runs))
+            .bind(row::json(&self.cards))
+            .bind(row::json(&self.events))
+            .bind(row::json(&audit))
+            .bind(row::json(&deliveries));
+        insert.execute(&mut *tx).await.map_err(unavailable)?;
+        if !self.errands.is_empty() {
+            let insert = sqlx::query(ERRANDS_INSERT).bind(row::json(&self.errands));
+            insert.execute(&mut *tx).await.map_err(unavailable)?;
+        }
+        ledger::owe(tx, self.ids, &self.replies, &answers).await?;
+        ledger::cards_bump(tx, &self.retried, now).await
+    }
+}
+
+#[derive(Serialize)]
+struct RunRow<'a> {
+    number: i64,
+    id: RunId,
+    spec: &'a RunSpec,
+    requester: String,
+    by: &'a Actor,
+    origin: &'a Place,
+    at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_of: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    once: Option<&'a str>,
+    avoid: &'a [BoardId],
+}
+
+#[derive(Serialize)]
+struct CardRow<'a> {
+    id: MessageId,
+    run: i64,
+    platform: &'static str,
+    channel: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thread: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    via: Option<&'a AnswerVia>,
+    at: Timestamp,
+}
+
+#[derive(Serialize)]
+struct ErrandRow<'a> {
+    id: MessageId,
+    board: &'a BoardId,
+    action: PowerAction,
+    by: &'a Actor,
+    via: &'a AnswerVia,
+    at: Timestamp,
+}
+
+#[derive(Serialize)]
+struct AuditRow<'a> {
+    at: Timestamp,
+    actor: String,
+    verb: &'a str,
+    target: &'a str,
+    allowed: u8,
+    reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct DeliveryRow<'a> {
+    key: &'a str,
+    platform: &'static str,
+    at: Timestamp,
+    answer: &'a Note,
+}

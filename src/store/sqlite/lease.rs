@@ -1,0 +1,335 @@
+//! Leases, as they begin. The board's row counts the fence; the partial unique index on `leases` has the last word on
+//! who holds a board. `lease_end` keeps them, gives them back and takes them away.
+
+use std::collections::{HashMap, HashSet};
+
+use serde::Serialize;
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+
+use super::attempt;
+use super::ledger::{self, Event};
+use super::row::{self, Reader, expect_changed, statements, unavailable};
+use super::run::{self, run_columns};
+use super::writer::Tx;
+use crate::board::BoardId;
+use crate::clock::Timestamp;
+use crate::id::{InstanceId, LeaseId, RunId};
+use crate::lease::{Fence, Holder, Lease, LeaseState};
+use crate::run::{LeaseRef, Run, RunEvent, RunState};
+use crate::store::{Grant, Granted, Health, LeaseTerms, Result};
+
+/// The columns that [`read`] reads, of `leases` as `l`.
+macro_rules! lease_columns {
+    () => {
+        "l.id AS lease_id, l.board AS lease_board, l.fence AS lease_fence, l.holder, l.instance, l.granted_at,
+         l.expires_at, l.state AS lease_state, l.needs_fence AS lease_needs_fence"
+    };
+}
+pub(super) use lease_columns;
+
+statements! {
+    RUNS_BY_ID = concat!("SELECT ", run_columns!(), "
+        FROM runs AS r
+        WHERE r.id IN (SELECT value FROM jsonb_each(?1))");
+    BOARDS_WITH_LEASES = concat!("SELECT b.id, b.fence, b.needs_fence, b.health, b.reason, ", lease_columns!(), "
+        FROM boards AS b
+        LEFT JOIN leases AS l ON l.board = b.id AND l.state IN ('active', 'finalizing', 'held')
+        WHERE b.id IN (SELECT value FROM jsonb_each(?1))");
+    // A fence only ever rises by one, from what was read in this transaction.
+    FENCES_RAISE = "UPDATE boards
+        SET fence = j.value->>'fence'
+        FROM jsonb_each(?1) AS j
+        WHERE boards.id = j.value->>'board' AND boards.fence = j.value->>'fence' - 1";
+    LEASES_INSERT = "INSERT INTO leases (id, board, fence, holder, run, attempt, instance, granted_at, expires_at, state,
+                                         needs_fence)
+        SELECT value->>'id', value->>'board', value->>'fence', value->'holder', value->'holder'->'run'->>'number',
+               value->'holder'->'run'->>'attempt', value->>'instance', value->>'granted_at', value->>'expires_at',
+               value->>'state', value->>'needs_fence'
+        FROM jsonb_each(?1)";
+    ATTEMPTS_INSERT = "INSERT INTO attempts (run, number, board, fence, lease, started_at)
+        SELECT value->>'run', value->>'number', value->>'board', value->>'fence', value->>'lease', value->>'started_at'
+        FROM jsonb_each(?1)";
+    LEASES_LIVE = concat!("SELECT ", lease_columns!(), "
+        FROM leases AS l
+        WHERE l.state IN ('active', 'finalizing', 'held')
+        ORDER BY l.granted_at, l.id");
+}
+
+/// A lease from its columns.
+pub(super) fn read(row: &SqliteRow) -> Result<Lease> {
+    let row = Reader::new(row, "leases", "lease_id");
+    Ok(Lease {
+        id: row.id("lease_id")?,
+        board: BoardId::new(row.text("lease_board")?),
+        fence: Fence(row.int("lease_fence")?),
+        holder: row.json("holder")?,
+        instance: row.id("instance")?,
+        granted_at: row.at("granted_at")?,
+        expires_at: row.at("expires_at")?,
+        state: row.word("lease_state", LeaseState::from_word)?,
+        needs_fence: row.flag("lease_needs_fence")?,
+    })
+}
+
+/// The live lease of a board's row, where there is one.
+pub(super) fn read_joined(row: &SqliteRow) -> Result<Option<Lease>> {
+    let joined = Reader::new(row, "leases", "lease_id").opt_text("lease_id")?.is_some();
+    joined.then(|| read(row)).transpose()
+}
+
+/// Every live lease.
+pub(super) async fn list(readers: &SqlitePool) -> Result<Vec<Lease>> {
+    sqlx::query(LEASES_LIVE).fetch_all(readers).await.map_err(unavailable)?.iter().map(read).collect()
+}
+
+/// Grants boards to waiting runs, all in one statement per table.
+pub(super) async fn grant(tx: &mut Tx, grants: &[Grant], terms: &LeaseTerms) -> Result<Vec<Granted>> {
+    let ids: Vec<RunId> = grants.iter().map(|grant| grant.run).collect();
+    let rows =
+        sqlx::query(RUNS_BY_ID).bind(row::json(&ids)).fetch_all(&mut *tx).await.map_err(unavailable)?;
+    let mut runs: HashMap<RunId, Run> = HashMap::with_capacity(rows.len());
+    for found in &rows {
+        let run = run::read(found)?;
+        runs.insert(run.id, run);
+    }
+    let mut names = HashSet::new();
+    for grant in grants {
+        names.extend(grant.leases.iter().map(|(_, board)| board));
+    }
+    let mut boards = boards_read(tx, &names).await?;
+
+    let mut granted = Vec::with_capacity(grants.len());
+    let mut leases: Vec<Lease> = Vec::new();
+    let mut changes: Vec<(Run, Run)> = Vec::new();
+    for grant in grants {
+        let Some(waiting) = runs.get(&grant.run) else {
+            granted.push(Granted::Gone);
+            continue;
+        };
+        let answer = grant_one(grant, waiting, &boards, terms);
+        if let (Granted::Leases(fresh), RunState::Queued { .. }) = (&answer, &waiting.state) {
+            let first = &fresh[0];
+            let lease = LeaseRef { id: first.id, board: first.board.clone(), fence: first.fence };
+            let event = RunEvent::Granted { lease, at: terms.now };
+            let next = waiting.clone().apply(event).expect("grant_one has seen that it is queued");
+            changes.push((waiting.clone(), next.clone()));
+            runs.insert(grant.run, next);
+            for lease in fresh {
+                boards.entry(lease.board.clone()).and_modify(|board| board.take(lease));
+                leases.push(lease.clone());
+            }
+        }
+        granted.push(answer);
+    }
+    leases_insert(tx, &leases).await?;
+    attempts_begin(tx, &changes, terms.now).await?;
+    Ok(granted)
+}
+
+/// Takes one board. A quarantined one too: somebody has to look at it.
+pub(super) async fn take(
+    tx: &mut Tx,
+    id: LeaseId,
+    board: &BoardId,
+    holder: &Holder,
+    terms: &LeaseTerms,
+) -> Result<Granted> {
+    let boards = boards_read(tx, &HashSet::from([board])).await?;
+    let Some(found) = boards.get(board) else {
+        return Ok(unknown(board));
+    };
+    match &found.lease {
+        Some(lease) if lease.id == id => return Ok(Granted::Leases(vec![lease.clone()])),
+        Some(lease) => return Ok(Granted::Taken(Box::new(lease.clone()))),
+        None => {}
+    }
+    let state = match holder {
+        Holder::Person(_) => LeaseState::Held,
+        Holder::Run { .. } | Holder::Check(_) => LeaseState::Active,
+    };
+    let lease = found.lease_of(id, board, holder.clone(), state, terms);
+    leases_insert(tx, std::slice::from_ref(&lease)).await?;
+    ledger::events(tx, &[Event::board(terms.now, "taken", board)]).await?;
+    Ok(Granted::Leases(vec![lease]))
+}
+
+/// A board as granting needs it.
+struct BoardState {
+    fence: Fence,
+    needs_fence: bool,
+    health: Health,
+    reason: String,
+    lease: Option<Lease>,
+}
+
+impl BoardState {
+    fn lease_of(
+        &self,
+        id: LeaseId,
+        board: &BoardId,
+        holder: Holder,
+        state: LeaseState,
+        terms: &LeaseTerms,
+    ) -> Lease {
+        Lease {
+            id,
+            board: board.clone(),
+            fence: Fence(self.fence.0 + 1),
+            holder,
+            instance: terms.instance,
+            granted_at: terms.now,
+            expires_at: terms.expires_at,
+            state,
+            needs_fence: self.needs_fence,
+        }
+    }
+
+    fn take(&mut self, lease: &Lease) {
+        self.fence = lease.fence;
+        self.lease = Some(lease.clone());
+    }
+}
+
+fn grant_one(grant: &Grant, run: &Run, boards: &HashMap<BoardId, BoardState>, terms: &LeaseTerms) -> Granted {
+    let Some((first, _)) = grant.leases.first() else {
+        return Granted::Gone;
+    };
+    match &run.state {
+        RunState::Queued { attempt, .. } if *attempt == grant.attempt => {}
+        // The same grant again, after an answer that got lost.
+        RunState::Active { attempt, lease, .. } if *attempt == grant.attempt && lease.id == *first => {
+            return granted_before(grant, boards);
+        }
+        RunState::Queued { .. } | RunState::Active { .. } | RunState::Finished { .. } => {
+            return Granted::Gone;
+        }
+    }
+    let mut asked = HashSet::new();
+    let mut leases = Vec::with_capacity(grant.leases.len());
+    for (id, board) in &grant.leases {
+        let Some(found) = boards.get(board) else {
+            return unknown(board);
+        };
+        if let Some(lease) = &found.lease {
+            return Granted::Taken(Box::new(lease.clone()));
+        }
+        if found.health == Health::Quarantined {
+            return Granted::OutOfService { board: board.clone(), reason: found.reason.clone() };
+        }
+        if !asked.insert(board) {
+            return Granted::OutOfService { board: board.clone(), reason: "asked for twice".to_owned() };
+        }
+        let holder = Holder::Run { run: run.id, number: run.number, attempt: grant.attempt };
+        leases.push(found.lease_of(*id, board, holder, LeaseState::Active, terms));
+    }
+    Granted::Leases(leases)
+}
+
+fn granted_before(grant: &Grant, boards: &HashMap<BoardId, BoardState>) -> Granted {
+    let held = |(id, board): &(LeaseId, BoardId)| {
+        boards.get(board).and_then(|board| board.lease.clone()).filter(|lease| lease.id == *id)
+    };
+    grant.leases.iter().map(held).collect::<Option<Vec<_>>>().map_or(Granted::Gone, Granted::Leases)
+}
+
+fn unknown(board: &BoardId) -> Granted {
+    Granted::OutOfService { board: board.clone(), reason: "not registered".to_owned() }
+}
+
+async fn boards_read(tx: &mut Tx, names: &HashSet<&BoardId>) -> Result<HashMap<BoardId, BoardState>> {
+    let query = sqlx::query(BOARDS_WITH_LEASES).bind(row::json(names));
+    let rows = query.fetch_all(tx).await.map_err(unavailable)?;
+    let read = |found: &SqliteRow| {
+        let row = Reader::new(found, "boards", "id");
+        let state = BoardState {
+            fence: Fence(row.int("fence")?),
+            needs_fence: row.flag("needs_fence")?,
+            health: row.word("health", health_from_word)?,
+            reason: row.text("reason")?.to_owned(),
+            lease: read_joined(found)?,
+        };
+        Ok((BoardId::new(row.text("id")?), state))
+    };
+    rows.iter().map(read).collect()
+}
+
+/// The health of a word in tables.
+pub(super) fn health_from_word(word: &str) -> Option<Health> {
+    [Health::Good, Health::Suspect, Health::Quarantined].into_iter().find(|health| health.as_str() == word)
+}
+
+#[derive(Serialize)]
+struct LeaseRow<'a> {
+    id: LeaseId,
+    board: &'a BoardId,
+    fence: Fence,
+    holder: &'a Holder,
+    instance: InstanceId,
+    granted_at: Timestamp,
+    expires_at: Timestamp,
+    state: &'static str,
+    needs_fence: u8,
+}
+
+async fn leases_insert(tx: &mut Tx, leases: &[Lease]) -> Result<()> {
+    if leases.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<LeaseRow<'_>> = leases
+        .iter()
+        .map(|lease| LeaseRow {
+            id: lease.id,
+            board: &lease.board,
+            fence: lease.fence,
+            holder: &lease.holder,
+            instance: lease.instance,
+            granted_at: lease.granted_at,
+            expires_at: lease.expires_at,
+            state: lease.state.as_str(),
+            needs_fence: u8::from(lease.needs_fence),
+        })
+        .collect();
+    let rows = row::json(&rows);
+    let raised = sqlx::query(FENCES_RAISE).bind(&rows).execute(&mut *tx).await.map_err(unavailable)?;
+    expect_changed(raised.rows_affected(), leases.len(), "boards", leases[0].board.as_str())?;
+    sqlx::query(LEASES_INSERT).bind(&rows).execute(tx).await.map_err(unavailable)?;
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct AttemptRow<'a> {
+    run: i64,
+    number: u32,
+    board: &'a BoardId,
+    fence: Fence,
+    lease: LeaseId,
+    started_at: Timestamp,
+}
+
+async fn attempts_begin(tx: &mut Tx, changes: &[(Run, Run)], now: Timestamp) -> Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let changes: Vec<(&Run, &Run)> = changes.iter().map(|(before, after)| (before, after)).collect();
+    attempt::save(tx, &changes).await?;
+    let mut attempts = Vec::with_capacity(changes.len());
+    let mut events = Vec::with_capacity(changes.len());
+    for (_, run) in &changes {
+        let RunState::Active { attempt, lease, started_at, .. } = &run.state else {
+            continue;
+        };
+        attempts.push(AttemptRow {
+            run: run.number,
+            number: *attempt,
+            board: &lease.board,
+            fence: lease.fence,
+            lease: lease.id,
+            started_at: *started_at,
+        });
+        events.push(Event::run(now, "granted", run.number, *attempt).on(&lease.board));
+    }
+    sqlx::query(ATTEMPTS_INSERT).bind(row::json(&attempts)).execute(&mut *tx).await.map_err(unavailable)?;
+    ledger::events(tx, &events).await?;
+    let numbers: Vec<i64> = changes.iter().map(|(_, run)| run.number).collect();
+    ledger::cards_follow(tx, &numbers, now).await
+}

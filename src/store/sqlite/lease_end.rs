@@ -1,0 +1,187 @@
+//! Leases, as they go on and end: renewed, fenced, given back, taken away. A lease that was taken away leaves its board
+//! to be fenced physically, and the run under it to [`attempt::lost`].
+
+use std::collections::HashSet;
+
+use serde_json::json;
+use sqlx::sqlite::SqlitePool;
+
+use super::ledger::{self, Event};
+use super::row::{self, Reader, expect_changed, statements, unavailable};
+use super::writer::Tx;
+use super::{attempt, lease, run};
+use crate::board::BoardId;
+use crate::clock::Timestamp;
+use crate::id::{Ids, InstanceId, LeaseId};
+use crate::lease::{Holder, Lease, LeaseState};
+use crate::run::{LeaseRef, RunState};
+use crate::store::{AtRest, Fenced, Lapsed, Result};
+
+statements! {
+    // A person's time is not the process' to extend. (The live states stand in every such WHERE as the index names them.)
+    LEASES_RENEW = "UPDATE leases
+        SET expires_at = MAX(expires_at, ?2)
+        WHERE instance = ?1 AND state IN ('active', 'finalizing', 'held') AND state <> 'held'
+        RETURNING id";
+    LEASE_FENCED = "UPDATE leases
+        SET needs_fence = 0
+        WHERE id = ?1 AND board = ?2 AND fence = ?3 AND state IN ('active', 'finalizing', 'held')";
+    // Fenced means: taken over, power-cycled, answering. Nothing is left of what made it suspect.
+    BOARD_FENCED = "UPDATE boards
+        SET needs_fence = 0,
+            health = CASE health WHEN 'suspect' THEN 'good' ELSE health END,
+            reason = CASE health WHEN 'suspect' THEN '' ELSE reason END
+        WHERE id = ?1 AND fence = ?2";
+    // A run's lease is given back only after its outcome is committed.
+    LEASE_RELEASE = "UPDATE leases
+        SET state = 'released', ended_at = ?4
+        WHERE id = ?1 AND board = ?2 AND fence = ?3 AND state IN ('active', 'finalizing', 'held')
+          AND NOT (state = 'active' AND run IS NOT NULL)";
+    BOARD_RELEASED = "UPDATE boards
+        SET last_used_at = ?2,
+            needs_fence = CASE WHEN ?3 IS NULL THEN needs_fence ELSE 1 END,
+            reason = CASE WHEN ?3 IS NULL OR health = 'quarantined' THEN reason ELSE ?3 END,
+            health = CASE WHEN ?3 IS NULL OR health = 'quarantined' THEN health ELSE 'suspect' END
+        WHERE id = ?1";
+    LEASES_LAPSE = "UPDATE leases
+        SET state = 'lapsed', ended_at = ?2
+        WHERE id IN (SELECT value FROM jsonb_each(?1)) AND state IN ('active', 'finalizing', 'held')";
+    BOARDS_LAPSED = "UPDATE boards
+        SET needs_fence = 1, last_used_at = ?2
+        WHERE id IN (SELECT value FROM jsonb_each(?1))";
+    LEASES_REHOME = "UPDATE leases
+        SET instance = ?1
+        WHERE state IN ('active', 'finalizing', 'held') AND state = 'held' AND instance <> ?1";
+}
+
+/// Renews what an instance drives.
+pub(super) async fn renew(tx: &mut Tx, instance: InstanceId, expires_at: Timestamp) -> Result<Vec<LeaseId>> {
+    let query = sqlx::query(LEASES_RENEW).bind(instance.to_string()).bind(expires_at.as_micros());
+    let rows = query.fetch_all(tx).await.map_err(unavailable)?;
+    rows.iter().map(|row| Reader::new(row, "leases", "id").id("id")).collect()
+}
+
+/// The board was fenced physically.
+pub(super) async fn fenced(tx: &mut Tx, lease: &LeaseRef, now: Timestamp) -> Result<Fenced> {
+    let query =
+        sqlx::query(LEASE_FENCED).bind(lease.id.to_string()).bind(lease.board.as_str()).bind(lease.fence.0);
+    if query.execute(&mut *tx).await.map_err(unavailable)?.rows_affected() == 0 {
+        return Ok(Fenced::Stale);
+    }
+    let query = sqlx::query(BOARD_FENCED).bind(lease.board.as_str()).bind(lease.fence.0);
+    query.execute(&mut *tx).await.map_err(unavailable)?;
+    ledger::events(tx, &[Event::board(now, "fenced", &lease.board)]).await?;
+    Ok(Fenced::Done)
+}
+
+/// Gives a board back.
+pub(super) async fn release(tx: &mut Tx, lease: &LeaseRef, rest: &AtRest, now: Timestamp) -> Result<Fenced> {
+    let query = sqlx::query(LEASE_RELEASE).bind(lease.id.to_string()).bind(lease.board.as_str());
+    let query = query.bind(lease.fence.0).bind(now.as_micros());
+    if query.execute(&mut *tx).await.map_err(unavailable)?.rows_affected() == 0 {
+        return Ok(Fenced::Stale);
+    }
+    let problem = match rest {
+        AtRest::Yes => None,
+        AtRest::No(problem) => Some(problem.as_str()),
+    };
+    let query = sqlx::query(BOARD_RELEASED).bind(lease.board.as_str()).bind(now.as_micros()).bind(problem);
+    let changed = query.execute(&mut *tx).await.map_err(unavailable)?;
+    expect_changed(changed.rows_affected(), 1, "boards", lease.board.as_str())?;
+    let event = Event::board(now, "released", &lease.board).with(json!({ "problem": problem }));
+    ledger::events(tx, &[event]).await?;
+    Ok(Fenced::Done)
+}
+
+/// Whether [`expire`] would find something: looked at before the writer is asked.
+pub(super) async fn any_over(readers: &SqlitePool, except: InstanceId, now: Timestamp) -> Result<bool> {
+    Ok(lease::list(readers).await?.iter().any(|lease| is_over(lease, except, now)))
+}
+
+/// Takes away every lease whose time is over.
+pub(super) async fn expire(
+    tx: &mut Tx,
+    ids: &Ids,
+    except: InstanceId,
+    now: Timestamp,
+) -> Result<Vec<Lapsed>> {
+    lapse(tx, ids, |lease| is_over(lease, except, now), now).await
+}
+
+/// Takes away what other instances drove. What people hold is theirs still: it only changes hands.
+pub(super) async fn takeover(
+    tx: &mut Tx,
+    ids: &Ids,
+    instance: InstanceId,
+    now: Timestamp,
+) -> Result<Vec<Lapsed>> {
+    sqlx::query(LEASES_REHOME).bind(instance.to_string()).execute(&mut *tx).await.map_err(unavailable)?;
+    lapse(tx, ids, |lease| lease.instance != instance, now).await
+}
+
+/// Takes away these leases, where they are live.
+pub(super) async fn lapse_these(
+    tx: &mut Tx,
+    ids: &Ids,
+    leases: &[LeaseId],
+    now: Timestamp,
+) -> Result<Vec<Lapsed>> {
+    lapse(tx, ids, |lease| leases.contains(&lease.id), now).await
+}
+
+/// A process keeps what it drives for as long as it lives; the time of a person ends all the same.
+fn is_over(lease: &Lease, except: InstanceId, now: Timestamp) -> bool {
+    lease.expires_at <= now && (lease.instance != except || lease.state == LeaseState::Held)
+}
+
+async fn lapse(
+    tx: &mut Tx,
+    ids: &Ids,
+    is_over: impl Fn(&Lease) -> bool,
+    now: Timestamp,
+) -> Result<Vec<Lapsed>> {
+    let rows = sqlx::query(lease::LEASES_LIVE).fetch_all(&mut *tx).await.map_err(unavailable)?;
+    let live = rows.iter().map(lease::read).collect::<Result<Vec<_>>>()?;
+    // An attempt that loses one of its boards has lost them all.
+    let attempts: HashSet<(i64, u32)> =
+        live.iter().filter(|lease| is_over(lease)).filter_map(attempt_under).collect();
+    let is_lost =
+        |lease: &Lease| is_over(lease) || attempt_under(lease).is_some_and(|a| attempts.contains(&a));
+    let over: Vec<Lease> = live.into_iter().filter(is_lost).collect();
+    if over.is_empty() {
+        return Ok(vec![]);
+    }
+    let leases: Vec<LeaseId> = over.iter().map(|lease| lease.id).collect();
+    let boards: Vec<&BoardId> = over.iter().map(|lease| &lease.board).collect();
+    let query = sqlx::query(LEASES_LAPSE).bind(row::json(&leases)).bind(now.as_micros());
+    let changed = query.execute(&mut *tx).await.map_err(unavailable)?;
+    expect_changed(changed.rows_affected(), leases.len(), "leases", leases[0])?;
+    let query = sqlx::query(BOARDS_LAPSED).bind(row::json(&boards)).bind(now.as_micros());
+    query.execute(&mut *tx).await.map_err(unavailable)?;
+    let events: Vec<Event<'_>> = over.iter().map(|lease| Event::board(now, "lapsed", &lease.board)).collect();
+    ledger::events(tx, &events).await?;
+
+    let mut lost = HashSet::new();
+    for (number, attempt) in attempts {
+        let Some(found) = run::by_number(tx, number).await? else {
+            continue;
+        };
+        if let RunState::Active { stage, attempt: current, .. } = found.state
+            && current == attempt
+        {
+            attempt::lost(tx, ids, found, stage, now).await?;
+            lost.insert((number, attempt));
+        }
+    }
+    let lapsed =
+        |lease: Lease| Lapsed { requeued: attempt_under(&lease).is_some_and(|a| lost.contains(&a)), lease };
+    Ok(over.into_iter().map(lapsed).collect())
+}
+
+/// The attempt that has no outcome yet and drives under this lease.
+fn attempt_under(lease: &Lease) -> Option<(i64, u32)> {
+    match (&lease.holder, lease.state) {
+        (Holder::Run { number, attempt, .. }, LeaseState::Active) => Some((*number, *attempt)),
+        (Holder::Run { .. } | Holder::Person(_) | Holder::Check(_), _) => None,
+    }
+}

@@ -1,0 +1,227 @@
+//! Messages owed: what is due, the intent to post, how sending ended. Nothing is rendered or sent here.
+//!
+//! A reply waits for its card to be posted and for every earlier reply of that card. Where a card was given up before
+//! it was posted there is no thread: its replies are dead with it, but for the one that tells the outcome, which stays
+//! owed and is told in the channel itself.
+
+use serde::Serialize;
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+
+use super::ledger::CARD_LOST;
+use super::row::{self, Reader, statements, unavailable};
+use super::writer::Tx;
+use crate::chat::{Place, Platform};
+use crate::clock::Timestamp;
+use crate::id::MessageId;
+use crate::store::{End, MessageEnd, Owed, OwedKind, Result};
+
+/// A reply that may go: the first that is owed in its thread.
+macro_rules! head_replies {
+    () => {
+        "FROM outbox AS o INDEXED BY outbox_replies
+         JOIN cards AS c ON c.id = o.card
+         WHERE o.state = 'owed' AND o.kind = 'reply' AND (c.message IS NOT NULL OR c.state = 'dead')
+           AND o.seq = (SELECT MIN(seq) FROM outbox WHERE card = o.card AND state = 'owed' AND kind = 'reply')"
+    };
+}
+
+statements! {
+    ANSWERS_DUE = "SELECT id, via, note, begun_at, tries, owed_at
+        FROM outbox
+        WHERE state = 'owed' AND kind = 'answer' AND due_at <= ?1
+        ORDER BY owed_at, position
+        LIMIT ?2";
+    CARDS_DUE = "SELECT id, run, platform, channel, thread, message, rev_wanted, via, last, begun_at, tries, owed_at
+        FROM cards
+        WHERE rev_wanted > rev_sent AND state = 'live' AND due_at <= ?1 AND hold_until <= ?1
+        ORDER BY last DESC, owed_at
+        LIMIT ?2";
+    REPLIES_DUE = concat!("SELECT o.id, c.run, c.platform, c.channel, c.thread, c.message, o.note, o.seq, o.last, o.begun_at,
+               o.tries, o.owed_at ", head_replies!(), " AND o.due_at <= ?1
+        ORDER BY o.position
+        LIMIT ?2");
+    NEXT_DUE = concat!("SELECT MIN(at)
+        FROM (SELECT MIN(due_at) AS at
+              FROM outbox
+              WHERE state = 'owed' AND kind = 'answer' AND due_at > ?1
+              UNION ALL
+              SELECT MIN(MAX(due_at, hold_until))
+              FROM cards
+              WHERE rev_wanted > rev_sent AND state = 'live' AND MAX(due_at, hold_until) > ?1
+              UNION ALL
+              SELECT MIN(o.due_at) ", head_replies!(), " AND o.due_at > ?1)");
+    // The first intent is kept: a lost post is looked for since then.
+    OUTBOX_BEGIN = "UPDATE outbox
+        SET begun_at = COALESCE(begun_at, ?2)
+        WHERE id IN (SELECT value FROM jsonb_each(?1)) AND state = 'owed'";
+    // Editing again does no harm, so only a card's post needs an intent.
+    CARDS_BEGIN = "UPDATE cards
+        SET begun_at = COALESCE(begun_at, ?2)
+        WHERE id IN (SELECT value FROM jsonb_each(?1)) AND state = 'live' AND message IS NULL";
+    OUTBOX_END = "UPDATE outbox
+        SET state = CASE j.value->>'end' WHEN 'sent' THEN 'sent' WHEN 'dead' THEN 'dead' ELSE state END,
+            message = COALESCE(j.value->>'message', message),
+            error = COALESCE(j.value->>'error', error),
+            due_at = COALESCE(j.value->>'at', due_at),
+            tries = tries + (j.value->>'failed'),
+            begun_at = CASE j.value->>'end' WHEN 'later' THEN NULL WHEN 'unsure' THEN COALESCE(begun_at, ?2)
+                                            ELSE begun_at END
+        FROM jsonb_each(?1) AS j
+        WHERE outbox.id = j.value->>'id' AND outbox.state = 'owed'";
+    // Some platforms give no id: a card keeps the one it has.
+    CARDS_END = "UPDATE cards
+        SET state = CASE j.value->>'end' WHEN 'dead' THEN 'dead' ELSE state END,
+            message = CASE WHEN message IS NULL OR j.value->>'message' <> '' THEN COALESCE(j.value->>'message', message)
+                           ELSE message END,
+            rev_sent = MAX(rev_sent, COALESCE(j.value->>'revision', 0)),
+            owed_at = CASE j.value->>'end' WHEN 'sent' THEN ?2 ELSE owed_at END,
+            error = COALESCE(j.value->>'error', error),
+            due_at = COALESCE(j.value->>'at', due_at),
+            tries = CASE j.value->>'end' WHEN 'sent' THEN 0 ELSE tries + (j.value->>'failed') END,
+            begun_at = CASE WHEN j.value->>'end' = 'unsure' AND message IS NULL THEN COALESCE(begun_at, ?2) END
+        FROM jsonb_each(?1) AS j
+        WHERE cards.id = j.value->>'id' AND cards.state = 'live'";
+    REPLIES_BURY = "UPDATE outbox
+        SET state = 'dead', error = ?2
+        WHERE state = 'owed' AND kind = 'reply' AND last = 0
+          AND card IN (SELECT id
+                       FROM cards
+                       WHERE id IN (SELECT value FROM jsonb_each(?1)) AND state = 'dead' AND message IS NULL)";
+}
+
+/// Reads a row that is owed.
+type Read = fn(&SqliteRow) -> Result<Owed>;
+
+/// Messages to send now.
+pub(super) async fn due(readers: &SqlitePool, now: Timestamp, limit: u32) -> Result<Vec<Owed>> {
+    let mut owed: Vec<Owed> = Vec::new();
+    let kinds: [(&'static str, Read); 3] =
+        [(ANSWERS_DUE, answer_read), (CARDS_DUE, card_read), (REPLIES_DUE, reply_read)];
+    for (sql, read) in kinds {
+        let left = i64::from(limit) - owed.len() as i64;
+        if left <= 0 {
+            break;
+        }
+        let query = sqlx::query(sql).bind(now.as_micros()).bind(left);
+        for row in query.fetch_all(readers).await.map_err(unavailable)? {
+            owed.push(read(&row)?);
+        }
+    }
+    Ok(owed)
+}
+
+/// When the next message that is not due yet falls due.
+pub(super) async fn next_due(readers: &SqlitePool, now: Timestamp) -> Result<Option<Timestamp>> {
+    let query = sqlx::query_scalar(NEXT_DUE).bind(now.as_micros());
+    let at: Option<i64> = query.fetch_one(readers).await.map_err(unavailable)?;
+    Ok(at.map(Timestamp::from_micros))
+}
+
+/// Notes the intent to post.
+pub(super) async fn begin(tx: &mut Tx, ids: &[MessageId], now: Timestamp) -> Result<()> {
+    for sql in [OUTBOX_BEGIN, CARDS_BEGIN] {
+        let query = sqlx::query(sql).bind(row::json(ids)).bind(now.as_micros());
+        query.execute(&mut *tx).await.map_err(unavailable)?;
+    }
+    Ok(())
+}
+
+/// Notes how sending ended.
+pub(super) async fn end(tx: &mut Tx, ends: &[MessageEnd], now: Timestamp) -> Result<()> {
+    let rows: Vec<EndRow<'_>> = ends.iter().map(EndRow::new).collect();
+    let rows = row::json(&rows);
+    for sql in [OUTBOX_END, CARDS_END] {
+        let query = sqlx::query(sql).bind(&rows).bind(now.as_micros());
+        query.execute(&mut *tx).await.map_err(unavailable)?;
+    }
+    let is_dead = |end: &&MessageEnd| matches!(end.end, End::Dead { .. });
+    let dead: Vec<MessageId> = ends.iter().filter(is_dead).map(|end| end.id).collect();
+    if !dead.is_empty() {
+        let query = sqlx::query(REPLIES_BURY).bind(row::json(&dead)).bind(CARD_LOST);
+        query.execute(tx).await.map_err(unavailable)?;
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct EndRow<'a> {
+    id: MessageId,
+    end: &'static str,
+    failed: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
+impl<'a> EndRow<'a> {
+    fn new(end: &'a MessageEnd) -> Self {
+        let row =
+            EndRow { id: end.id, end: "", failed: 0, message: None, revision: None, at: None, error: None };
+        match &end.end {
+            End::Sent { message, revision } => {
+                EndRow { end: "sent", message: Some(message), revision: Some(*revision), ..row }
+            }
+            End::Later { at, failed } => {
+                EndRow { end: "later", at: Some(*at), failed: u8::from(*failed), ..row }
+            }
+            End::Unsure { at } => EndRow { end: "unsure", at: Some(*at), failed: 1, ..row },
+            End::Dead { error } => EndRow { end: "dead", error: Some(error), ..row },
+        }
+    }
+}
+
+fn answer_read(row: &SqliteRow) -> Result<Owed> {
+    let row = Reader::new(row, "outbox", "id");
+    owed(&row, OwedKind::Answer { via: row.json("via")?, note: row.json("note")? })
+}
+
+fn card_read(row: &SqliteRow) -> Result<Owed> {
+    let row = Reader::new(row, "cards", "id");
+    let kind = OwedKind::Card {
+        run: row.int("run")?,
+        place: place(&row, row.opt_text("thread")?)?,
+        message: row.opt_text("message")?.map(str::to_owned),
+        revision: row.int("rev_wanted")?,
+        via: row.opt_json("via")?,
+        last: row.flag("last")?,
+    };
+    owed(&row, kind)
+}
+
+fn reply_read(row: &SqliteRow) -> Result<Owed> {
+    let row = Reader::new(row, "outbox", "id");
+    // A card that was itself posted into a thread has no thread of its own. Without a posted card, or where the
+    // platform gave no id for it, the reply stands in the channel.
+    let card = row.opt_text("message")?.filter(|message| !message.is_empty());
+    let kind = OwedKind::Reply {
+        run: row.int("run")?,
+        place: place(&row, row.opt_text("thread")?.or(card))?,
+        note: row.json("note")?,
+        seq: row.int("seq")?,
+        last: row.flag("last")?,
+    };
+    owed(&row, kind)
+}
+
+fn place(row: &Reader<'_>, thread: Option<&str>) -> Result<Place> {
+    Ok(Place {
+        platform: row.word("platform", Platform::from_word)?,
+        channel: row.text("channel")?.to_owned(),
+        thread: thread.map(str::to_owned),
+    })
+}
+
+fn owed(row: &Reader<'_>, kind: OwedKind) -> Result<Owed> {
+    Ok(Owed {
+        id: row.id("id")?,
+        kind,
+        begun_at: row.opt_at("begun_at")?,
+        tries: row.count("tries")?,
+        since: row.at("owed_at")?,
+    })
+}

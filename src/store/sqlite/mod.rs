@@ -1,0 +1,265 @@
+//! The store on SQLite: one file in the data directory, one process. Everything that writes goes through one writer
+//! that commits in groups ([`writer`]); everything that reads has a few connections of its own, which see what was
+//! committed. No rule of the lab is decided here but those that the trait names.
+
+mod attempt;
+mod board;
+mod intake;
+mod lease;
+mod lease_end;
+mod ledger;
+mod message;
+mod open;
+mod queue;
+mod row;
+mod run;
+#[cfg(test)]
+mod schema_tests;
+mod writer;
+
+use async_trait::async_trait;
+use sqlx::sqlite::SqlitePool;
+
+use self::row::{Reader, statements, unavailable};
+use self::writer::Writer;
+use crate::board::BoardId;
+use crate::chat::Place;
+use crate::clock::Timestamp;
+use crate::id::{Ids, InstanceId, LeaseId, MessageId};
+use crate::lease::{Holder, Lease};
+use crate::message::Note;
+use crate::outcome::Counts;
+use crate::run::{LeaseRef, Request, Run, Stage};
+use crate::store::{
+    AtRest, BoardRow, Census, Committed, Cursor, Errand, Fenced, Grant, Granted, Intake, Lapsed, LeaseTerms,
+    MessageEnd, Owed, QueueChanges, Result, RunFilter, RunView, Settle, Store,
+};
+
+pub use self::open::{OpenError, SqliteOptions};
+
+statements! {
+    META_READ = "SELECT name, value FROM meta WHERE name = ?1";
+    CENSUS = "SELECT (SELECT COUNT(*) FROM runs WHERE state = 'queued' AND state <> 'finished') AS queued,
+               (SELECT COUNT(*) FROM runs WHERE state NOT IN ('queued') AND state <> 'finished') AS active,
+               (SELECT COUNT(*) FROM leases WHERE state IN ('active', 'finalizing', 'held')) AS leases,
+               (SELECT COUNT(*) FROM outbox WHERE state = 'owed' AND kind = 'reply')
+                 + (SELECT COUNT(*) FROM outbox WHERE state = 'owed' AND kind = 'answer')
+                 + (SELECT COUNT(*) FROM cards WHERE rev_wanted > rev_sent AND state = 'live') AS owed,
+               (SELECT COUNT(*) FROM outbox WHERE state = 'dead')
+                 + (SELECT COUNT(*) FROM cards WHERE state = 'dead') AS dead,
+               (SELECT COUNT(*) FROM errands WHERE done_at IS NULL) AS errands";
+}
+
+/// Durable state in one SQLite file. Only one process at a time has it open.
+pub struct SqliteStore {
+    writer: Writer,
+    readers: SqlitePool,
+    ids: Ids,
+}
+
+impl SqliteStore {
+    /// Ends the store after what is queued, and lets go of the data directory. Dropping it does the same, later.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn commit(&self, intake: Intake) -> Result<Committed> {
+        self.writer.intake(intake).await
+    }
+
+    async fn delivery_forget(&self, before: Timestamp) -> Result<u64> {
+        self.writer.write(move |tx| Box::pin(intake::forget(tx, before))).await
+    }
+
+    async fn run_view(&self, number: i64) -> Result<Option<RunView>> {
+        run::view(&self.readers, number).await
+    }
+
+    async fn run_of_thread(&self, place: &Place) -> Result<Option<i64>> {
+        run::of_thread(&self.readers, place).await
+    }
+
+    async fn run_list(&self, filter: &RunFilter) -> Result<Vec<Run>> {
+        run::list(&self.readers, filter).await
+    }
+
+    async fn queue_changes(&self, cursor: Option<Cursor>) -> Result<QueueChanges> {
+        queue::changes(&self.readers, cursor).await
+    }
+
+    async fn lease_grant(&self, grants: &[Grant], terms: &LeaseTerms) -> Result<Vec<Granted>> {
+        let (grants, terms) = (grants.to_vec(), terms.clone());
+        self.writer.write(|tx| Box::pin(async move { lease::grant(tx, &grants, &terms).await })).await
+    }
+
+    async fn lease_take(
+        &self,
+        id: LeaseId,
+        board: &BoardId,
+        holder: &Holder,
+        terms: &LeaseTerms,
+    ) -> Result<Granted> {
+        let (board, holder, terms) = (board.clone(), holder.clone(), terms.clone());
+        self.writer
+            .write(move |tx| Box::pin(async move { lease::take(tx, id, &board, &holder, &terms).await }))
+            .await
+    }
+
+    async fn lease_renew(&self, instance: InstanceId, expires_at: Timestamp) -> Result<Vec<LeaseId>> {
+        self.writer.write(move |tx| Box::pin(lease_end::renew(tx, instance, expires_at))).await
+    }
+
+    async fn lease_list(&self) -> Result<Vec<Lease>> {
+        lease::list(&self.readers).await
+    }
+
+    async fn lease_fenced(&self, lease: &LeaseRef, now: Timestamp) -> Result<Fenced> {
+        let lease = lease.clone();
+        self.writer.write(move |tx| Box::pin(async move { lease_end::fenced(tx, &lease, now).await })).await
+    }
+
+    async fn lease_release(&self, lease: &LeaseRef, rest: &AtRest, now: Timestamp) -> Result<Fenced> {
+        let (lease, rest) = (lease.clone(), rest.clone());
+        self.writer
+            .write(move |tx| Box::pin(async move { lease_end::release(tx, &lease, &rest, now).await }))
+            .await
+    }
+
+    async fn lease_expire(&self, except: InstanceId, now: Timestamp) -> Result<Vec<Lapsed>> {
+        if !lease_end::any_over(&self.readers, except, now).await? {
+            return Ok(vec![]);
+        }
+        let ids = self.ids.clone();
+        self.writer
+            .write(move |tx| Box::pin(async move { lease_end::expire(tx, &ids, except, now).await }))
+            .await
+    }
+
+    async fn lease_takeover(&self, instance: InstanceId, now: Timestamp) -> Result<Vec<Lapsed>> {
+        let ids = self.ids.clone();
+        self.writer
+            .write(move |tx| Box::pin(async move { lease_end::takeover(tx, &ids, instance, now).await }))
+            .await
+    }
+
+    async fn lease_lapse(&self, leases: &[LeaseId], now: Timestamp) -> Result<Vec<Lapsed>> {
+        let (ids, leases) = (self.ids.clone(), leases.to_vec());
+        self.writer
+            .write(move |tx| Box::pin(async move { lease_end::lapse_these(tx, &ids, &leases, now).await }))
+            .await
+    }
+
+    async fn run_advance(
+        &self,
+        lease: &LeaseRef,
+        stage: Stage,
+        notes: &[Note],
+        now: Timestamp,
+    ) -> Result<Fenced> {
+        let (ids, lease, notes) = (self.ids.clone(), lease.clone(), notes.to_vec());
+        let write = self.writer.write(move |tx| {
+            Box::pin(async move { attempt::advance(tx, &ids, &lease, stage, &notes, now).await })
+        });
+        write.await
+    }
+
+    async fn run_tell(&self, lease: &LeaseRef, note: &Note, now: Timestamp) -> Result<Fenced> {
+        let (ids, lease, note) = (self.ids.clone(), lease.clone(), note.clone());
+        let write = self
+            .writer
+            .write(move |tx| Box::pin(async move { attempt::tell(tx, &ids, &lease, &note, now).await }));
+        write.await
+    }
+
+    async fn run_progress(&self, lease: &LeaseRef, counts: Counts, now: Timestamp) -> Result<Fenced> {
+        let lease = lease.clone();
+        self.writer
+            .write(move |tx| Box::pin(async move { attempt::progress(tx, &lease, counts, now).await }))
+            .await
+    }
+
+    async fn run_settle(&self, settle: &Settle) -> Result<Fenced> {
+        let (ids, settle) = (self.ids.clone(), settle.clone());
+        self.writer.write(move |tx| Box::pin(async move { attempt::settle(tx, &ids, &settle).await })).await
+    }
+
+    async fn run_requests(&self, instance: InstanceId) -> Result<Vec<(LeaseRef, Request)>> {
+        run::requests(&self.readers, instance).await
+    }
+
+    async fn board_register(&self, boards: &[BoardId], now: Timestamp) -> Result<()> {
+        let boards = boards.to_vec();
+        self.writer.write(move |tx| Box::pin(async move { board::register(tx, &boards, now).await })).await
+    }
+
+    async fn board_list(&self) -> Result<Vec<BoardRow>> {
+        board::list(&self.readers).await
+    }
+
+    async fn errand_due(&self, limit: u32) -> Result<Vec<Errand>> {
+        board::errands_due(&self.readers, limit).await
+    }
+
+    async fn errand_done(&self, id: MessageId, answer: &Note, now: Timestamp) -> Result<()> {
+        let (ids, answer) = (self.ids.clone(), answer.clone());
+        let write = self
+            .writer
+            .write(move |tx| Box::pin(async move { board::errand_done(tx, &ids, id, &answer, now).await }));
+        write.await
+    }
+
+    async fn message_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Owed>> {
+        message::due(&self.readers, now, limit).await
+    }
+
+    async fn message_next_due(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+        message::next_due(&self.readers, now).await
+    }
+
+    async fn message_begin(&self, ids: &[MessageId], now: Timestamp) -> Result<()> {
+        let ids = ids.to_vec();
+        self.writer.write(move |tx| Box::pin(async move { message::begin(tx, &ids, now).await })).await
+    }
+
+    async fn message_end(&self, ends: &[MessageEnd], now: Timestamp) -> Result<()> {
+        let ends = ends.to_vec();
+        self.writer.write(move |tx| Box::pin(async move { message::end(tx, &ends, now).await })).await
+    }
+
+    async fn secret(&self) -> Result<[u8; 32]> {
+        let query = sqlx::query(META_READ).bind(open::SECRET);
+        let row = query.fetch_one(&self.readers).await.map_err(unavailable)?;
+        let row = Reader::new(&row, "meta", "name");
+        let bytes = hex::decode(row.text("value")?).map_err(|error| row.corrupt(error))?;
+        bytes.try_into().map_err(|bytes: Vec<u8>| row.corrupt(format!("{} bytes", bytes.len())))
+    }
+
+    async fn ended(&self) {
+        self.writer.ended().await;
+    }
+
+    async fn ready(&self) -> Result<()> {
+        if !self.writer.is_open() {
+            return Err(unavailable("the writer has ended"));
+        }
+        self.secret().await.map(|_| ())
+    }
+
+    async fn census(&self) -> Result<Census> {
+        let row = sqlx::query(CENSUS).fetch_one(&self.readers).await.map_err(unavailable)?;
+        let row = Reader::new(&row, "census", "queued");
+        let count = |column| Ok(row.int(column)?.max(0).unsigned_abs());
+        Ok(Census {
+            queued: count("queued")?,
+            active: count("active")?,
+            leases: count("leases")?,
+            owed: count("owed")?,
+            dead: count("dead")?,
+            errands: count("errands")?,
+        })
+    }
+}

@@ -1,0 +1,166 @@
+//! Opening: the data directory, its lock, the schema, the connections.
+//!
+//! The lock says who may drive boards, not only who may write: whoever gets it knows that the process before it is
+//! dead. It is kept until the writer has ended.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::ConnectOptions;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+
+use super::SqliteStore;
+use super::row::statements;
+use super::writer::Writer;
+use crate::id::Ids;
+
+/// How a store is opened.
+#[derive(Clone)]
+pub struct SqliteOptions {
+    /// Where message ids and the secret come from.
+    pub ids: Ids,
+    /// Connections that read.
+    pub readers: u32,
+    /// Largest size of the database in pages of 4 KiB; `None` for as much as the disk holds.
+    pub pages_max: Option<u32>,
+}
+
+impl SqliteOptions {
+    /// What a server uses.
+    pub fn new(ids: Ids) -> Self {
+        SqliteOptions { ids, readers: READERS, pages_max: None }
+    }
+}
+
+/// Connections that read, unless told otherwise.
+const READERS: u32 = 3;
+/// How long a connection waits for another process that holds the database, such as a backup.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Prepared statements kept per connection; more than there are.
+const STATEMENTS_KEPT: usize = 200;
+
+/// The database cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("the data directory {} is in use by another boardhand; stop it, or set another BOARDHAND_DATA_DIR", .0.display())]
+    InUse(PathBuf),
+    /// The directory or its lock cannot be made.
+    #[error("the data directory {} cannot be used", .dir.display())]
+    Directory {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The database cannot be opened.
+    #[error("the database {} cannot be opened", .file.display())]
+    Database {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// Its schema cannot be brought up to date: an older boardhand on a newer database, for one.
+    #[error("the database {} cannot be brought up to date", .file.display())]
+    Migration {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: sqlx::migrate::MigrateError,
+    },
+}
+
+/// The schema, from its first day on; only ever added to.
+pub(super) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+
+statements! {
+    META_INSERT = "INSERT INTO meta (name, value)
+        VALUES (?1, ?2)
+        ON CONFLICT DO NOTHING";
+}
+
+/// The name of the secret in `meta`.
+pub(super) const SECRET: &str = "secret";
+
+impl SqliteStore {
+    /// Opens the store in `data_dir`, making both when they are not there.
+    pub async fn open(data_dir: &Path, options: SqliteOptions) -> Result<SqliteStore, OpenError> {
+        let lock = lock(data_dir)?;
+        let file = data_dir.join("boardhand.db");
+        let database = |source| OpenError::Database { file: file.clone(), source };
+        // Made here so that nobody else can read it, whatever the directory's mode: it holds a secret.
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&file)
+            .map_err(|error| database(sqlx::Error::Io(error)))?;
+
+        let writing = writing(&file, &options);
+        let mut connection = writing.connect().await.map_err(database)?;
+        let migration = |source| OpenError::Migration { file: file.clone(), source };
+        MIGRATIONS.run(&mut connection).await.map_err(migration)?;
+        secret_make(&mut connection, &options.ids).await.map_err(database)?;
+
+        let readers = readers(&file, &options).await.map_err(database)?;
+        let writer = Writer::start(connection, writing, options.ids.clone(), Arc::new(lock));
+        Ok(SqliteStore { writer, readers, ids: options.ids })
+    }
+}
+
+fn lock(data_dir: &Path) -> Result<File, OpenError> {
+    let failed = |source| OpenError::Directory { dir: data_dir.to_owned(), source };
+    DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(failed)?;
+    let file = data_dir.join("boardhand.lock");
+    let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(file).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(data_dir.to_owned())),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+fn writing(file: &Path, options: &SqliteOptions) -> SqliteConnectOptions {
+    let connect = SqliteConnectOptions::new()
+        .filename(file)
+        .journal_mode(SqliteJournalMode::Wal)
+        // Not NORMAL: what was acknowledged must outlive a power cut.
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .statement_cache_capacity(STATEMENTS_KEPT);
+    match options.pages_max {
+        Some(pages) => connect.pragma("max_page_count", pages.to_string()),
+        None => connect,
+    }
+}
+
+async fn readers(file: &Path, options: &SqliteOptions) -> Result<SqlitePool, sqlx::Error> {
+    let connect = SqliteConnectOptions::new()
+        .filename(file)
+        .read_only(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .statement_cache_capacity(STATEMENTS_KEPT);
+    SqlitePoolOptions::new()
+        .max_connections(options.readers.max(1))
+        // A file does not hang up: asking before every use would double each read's hops.
+        .test_before_acquire(false)
+        .connect_with(connect)
+        .await
+}
+
+async fn secret_make(connection: &mut SqliteConnection, ids: &Ids) -> Result<(), sqlx::Error> {
+    let secret = hex::encode(ids.bytes::<32>());
+    sqlx::query(META_INSERT).bind(SECRET).bind(secret).execute(connection).await?;
+    Ok(())
+}

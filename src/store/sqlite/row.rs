@@ -1,0 +1,130 @@
+//! Rows: columns as the types they stand for. A column that cannot be read is a corrupt row, named by its table and
+//! key; it is never a default. No SQL here.
+
+use std::str::FromStr;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::clock::Timestamp;
+use crate::store::{Result, StoreError};
+
+/// Reads the columns of one row.
+pub(super) struct Reader<'r> {
+    row: &'r SqliteRow,
+    table: &'static str,
+    key: &'static str,
+}
+
+impl<'r> Reader<'r> {
+    /// A reader of a row of `table`, whose column `key` names it.
+    pub(super) fn new(row: &'r SqliteRow, table: &'static str, key: &'static str) -> Self {
+        Reader { row, table, key }
+    }
+
+    /// This row is not what it should be.
+    pub(super) fn corrupt(&self, problem: impl std::fmt::Display) -> StoreError {
+        let row = match self.row.try_get::<String, _>(self.key) {
+            Ok(text) => text,
+            Err(_) => self.row.try_get::<i64, _>(self.key).map_or_else(|_| "?".into(), |n| n.to_string()),
+        };
+        StoreError::Corrupt { table: self.table, row, problem: problem.to_string() }
+    }
+
+    pub(super) fn text(&self, column: &str) -> Result<&'r str> {
+        self.row.try_get(column).map_err(|error| self.corrupt(error))
+    }
+
+    pub(super) fn opt_text(&self, column: &str) -> Result<Option<&'r str>> {
+        self.row.try_get(column).map_err(|error| self.corrupt(error))
+    }
+
+    pub(super) fn int(&self, column: &str) -> Result<i64> {
+        self.row.try_get(column).map_err(|error| self.corrupt(error))
+    }
+
+    pub(super) fn opt_int(&self, column: &str) -> Result<Option<i64>> {
+        self.row.try_get(column).map_err(|error| self.corrupt(error))
+    }
+
+    pub(super) fn count(&self, column: &str) -> Result<u32> {
+        let n = self.int(column)?;
+        u32::try_from(n).map_err(|_| self.corrupt(format!("{column} is {n}")))
+    }
+
+    pub(super) fn flag(&self, column: &str) -> Result<bool> {
+        Ok(self.int(column)? != 0)
+    }
+
+    pub(super) fn at(&self, column: &str) -> Result<Timestamp> {
+        self.int(column).map(Timestamp::from_micros)
+    }
+
+    pub(super) fn opt_at(&self, column: &str) -> Result<Option<Timestamp>> {
+        Ok(self.opt_int(column)?.map(Timestamp::from_micros))
+    }
+
+    /// An id.
+    pub(super) fn id<T: FromStr>(&self, column: &str) -> Result<T> {
+        let text = self.text(column)?;
+        text.parse().map_err(|_| self.corrupt(format!("{column} is no id: {text:?}")))
+    }
+
+    /// One of the words of an enum.
+    pub(super) fn word<T>(&self, column: &str, from_word: impl Fn(&str) -> Option<T>) -> Result<T> {
+        let word = self.text(column)?;
+        from_word(word).ok_or_else(|| self.corrupt(format!("{column} is {word:?}")))
+    }
+
+    /// A document.
+    pub(super) fn json<T: DeserializeOwned>(&self, column: &str) -> Result<T> {
+        self.parse(column, self.text(column)?)
+    }
+
+    /// A document, where there is one.
+    pub(super) fn opt_json<T: DeserializeOwned>(&self, column: &str) -> Result<Option<T>> {
+        self.opt_text(column)?.map(|text| self.parse(column, text)).transpose()
+    }
+
+    fn parse<T: DeserializeOwned>(&self, column: &str, text: &str) -> Result<T> {
+        serde_json::from_str(text).map_err(|error| self.corrupt(format!("{column}: {error}")))
+    }
+}
+
+/// A document, or the rows of one statement, as JSON.
+pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).expect("our documents have string keys and no failing serializer")
+}
+
+/// Any failure of the database itself.
+pub(super) fn unavailable(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Unavailable(error.to_string())
+}
+
+/// A guarded write must have changed so many rows. Guards are checked in the transaction before they are repeated in
+/// the `WHERE`, so that a difference is a row that is not what it should be.
+pub(super) fn expect_changed(
+    changed: u64,
+    expected: usize,
+    table: &'static str,
+    row: impl ToString,
+) -> Result<()> {
+    if changed == expected as u64 {
+        return Ok(());
+    }
+    let problem = format!("{changed} rows changed where {expected} should have");
+    Err(StoreError::Corrupt { table, row: row.to_string(), problem })
+}
+
+/// Names the statements of one file, and lists them for the test that prepares each against the real schema.
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident = $sql:expr;)*) => {
+        $($(#[$doc])* pub(super) const $name: &str = $sql;)*
+        /// Every statement of this file.
+        #[cfg(test)]
+        pub(super) const STATEMENTS: &[(&str, &str)] = &[$((stringify!($name), $name)),*];
+    };
+}
+pub(super) use statements;

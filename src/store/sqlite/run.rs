@@ -1,0 +1,194 @@
+//! Runs, to read: from their rows, with everything that their cards show. `attempt` changes them.
+
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+
+use super::row::{Reader, statements, unavailable};
+use super::writer::Tx;
+use crate::board::BoardId;
+use crate::chat::{Actor, Place};
+use crate::id::InstanceId;
+use crate::lease::Fence;
+use crate::run::{Attempt, LeaseRef, Request, Run, RunState, Stage};
+use crate::store::{Result, RunFilter, RunView};
+
+/// The columns that [`read`] reads, of `runs` as `r`.
+macro_rules! run_columns {
+    () => {
+        "r.number, r.id, r.state, r.attempt, r.spec, r.requested_by, r.origin, r.created_at, r.retry_of, r.request,
+         r.since, r.avoid, r.lease, r.board, r.fence, r.started_at, r.outcome, r.finished_at"
+    };
+}
+pub(super) use run_columns;
+
+statements! {
+    RUN_BY_NUMBER = concat!("SELECT ", run_columns!(), ", r.revision, r.progress
+        FROM runs AS r
+        WHERE r.number = ?1");
+    RUNS_NEWEST = concat!("SELECT ", run_columns!(), "
+        FROM runs AS r
+        ORDER BY r.number DESC
+        LIMIT ?1");
+    RUNS_UNFINISHED = concat!("SELECT ", run_columns!(), "
+        FROM runs AS r INDEXED BY runs_unfinished
+        WHERE r.state <> 'finished' AND (?1 IS NULL OR r.requester = ?1)
+        ORDER BY r.number DESC
+        LIMIT ?2");
+    RUNS_OF_REQUESTER = concat!("SELECT ", run_columns!(), "
+        FROM runs AS r
+        WHERE r.requester = ?1
+        ORDER BY r.number DESC
+        LIMIT ?2");
+    // By the card itself, or by a thread that it was posted into; the newest where a thread has several.
+    RUN_OF_THREAD = "SELECT MAX(run) AS run
+        FROM (SELECT run FROM cards WHERE platform = ?1 AND channel = ?2 AND message = ?3
+              UNION ALL
+              SELECT run FROM cards WHERE platform = ?1 AND channel = ?2 AND thread = ?3)";
+    RUNS_ASKED = "SELECT r.number, r.lease, r.board, r.fence, r.request
+        FROM runs AS r
+        JOIN leases AS l ON l.id = r.lease
+        WHERE r.request IS NOT NULL AND l.instance = ?1 AND l.state = 'active'
+        ORDER BY r.number";
+    RETRIES_OF_RUN = "SELECT number, requested_by
+        FROM runs
+        WHERE retry_of = ?1
+        ORDER BY number";
+    ATTEMPTS_OF_RUN = "SELECT run || '/' || number AS key, number, board, fence, started_at, ended_at, outcome
+        FROM attempts
+        WHERE run = ?1
+        ORDER BY number";
+}
+
+/// A run with everything its card shows.
+pub(super) async fn view(readers: &SqlitePool, number: i64) -> Result<Option<RunView>> {
+    // One snapshot for the run and what belongs to it.
+    let mut snapshot = readers.begin().await.map_err(unavailable)?;
+    let found =
+        sqlx::query(RUN_BY_NUMBER).bind(number).fetch_optional(&mut *snapshot).await.map_err(unavailable)?;
+    let Some(found) = found else { return Ok(None) };
+    let mut run = read(&found)?;
+    let found = Reader::new(&found, "runs", "number");
+    let progress = found.opt_json("progress")?.unwrap_or_default();
+    let generation = found.int("revision")?;
+
+    let rows =
+        sqlx::query(ATTEMPTS_OF_RUN).bind(number).fetch_all(&mut *snapshot).await.map_err(unavailable)?;
+    let attempts = rows.iter().map(attempt_read).collect::<Result<Vec<_>>>()?;
+    let rows =
+        sqlx::query(RETRIES_OF_RUN).bind(number).fetch_all(&mut *snapshot).await.map_err(unavailable)?;
+    let retried_as = rows.iter().map(retry_read).collect::<Result<Vec<_>>>()?;
+    cases_restore(&mut run, &attempts);
+    Ok(Some(RunView { run, attempts, progress, retried_as, generation }))
+}
+
+/// The run whose card or thread this is.
+pub(super) async fn of_thread(readers: &SqlitePool, place: &Place) -> Result<Option<i64>> {
+    let Some(thread) = place.thread.as_deref().filter(|thread| !thread.is_empty()) else {
+        return Ok(None);
+    };
+    sqlx::query_scalar(RUN_OF_THREAD)
+        .bind(place.platform.as_str())
+        .bind(&place.channel)
+        .bind(thread)
+        .fetch_one(readers)
+        .await
+        .map_err(unavailable)
+}
+
+/// Runs, newest first.
+pub(super) async fn list(readers: &SqlitePool, filter: &RunFilter) -> Result<Vec<Run>> {
+    let query = match (&filter.requested_by, filter.unfinished) {
+        (requester, true) => sqlx::query(RUNS_UNFINISHED).bind(requester).bind(filter.limit),
+        (Some(requester), false) => sqlx::query(RUNS_OF_REQUESTER).bind(requester).bind(filter.limit),
+        (None, false) => sqlx::query(RUNS_NEWEST).bind(filter.limit),
+    };
+    query.fetch_all(readers).await.map_err(unavailable)?.iter().map(read).collect()
+}
+
+/// What was asked of the runs that an instance drives.
+pub(super) async fn requests(readers: &SqlitePool, instance: InstanceId) -> Result<Vec<(LeaseRef, Request)>> {
+    let query = sqlx::query(RUNS_ASKED).bind(instance.to_string());
+    let rows = query.fetch_all(readers).await.map_err(unavailable)?;
+    let read = |row: &SqliteRow| {
+        let row = Reader::new(row, "runs", "number");
+        Ok((lease_read(&row)?, row.json("request")?))
+    };
+    rows.iter().map(read).collect()
+}
+
+/// A run from its row; a finished one without its test cases, which stand in its attempt.
+pub(super) fn read(row: &SqliteRow) -> Result<Run> {
+    let row = Reader::new(row, "runs", "number");
+    let attempt = row.count("attempt")?;
+    let state = match row.text("state")? {
+        "queued" => RunState::Queued { since: row.at("since")?, attempt, avoid: row.json("avoid")? },
+        "finished" => {
+            RunState::Finished { outcome: row.json("outcome")?, attempt, at: row.at("finished_at")? }
+        }
+        _ => RunState::Active {
+            stage: row.word("state", Stage::from_word)?,
+            attempt,
+            lease: lease_read(&row)?,
+            started_at: row.at("started_at")?,
+        },
+    };
+    Ok(Run {
+        id: row.id("id")?,
+        number: row.int("number")?,
+        spec: row.json("spec")?,
+        requested_by: row.json("requested_by")?,
+        origin: row.json("origin")?,
+        created_at: row.at("created_at")?,
+        retry_of: row.opt_int("retry_of")?,
+        state,
+        request: row.opt_json("request")?,
+    })
+}
+
+/// The run of that number, inside a transaction.
+pub(super) async fn by_number(tx: &mut Tx, number: i64) -> Result<Option<Run>> {
+    let found = sqlx::query(RUN_BY_NUMBER).bind(number).fetch_optional(tx).await.map_err(unavailable)?;
+    found.as_ref().map(read).transpose()
+}
+
+fn lease_read(row: &Reader<'_>) -> Result<LeaseRef> {
+    let board = BoardId::new(row.text("board")?);
+    Ok(LeaseRef { id: row.id("lease")?, board, fence: Fence(row.int("fence")?) })
+}
+
+fn attempt_read(row: &SqliteRow) -> Result<Attempt> {
+    let row = Reader::new(row, "attempts", "key");
+    Ok(Attempt {
+        number: row.count("number")?,
+        board: BoardId::new(row.text("board")?),
+        fence: Fence(row.int("fence")?),
+        started_at: row.at("started_at")?,
+        ended_at: row.opt_at("ended_at")?,
+        outcome: row.opt_json("outcome")?,
+    })
+}
+
+fn retry_read(row: &SqliteRow) -> Result<(i64, Actor)> {
+    let row = Reader::new(row, "runs", "number");
+    Ok((row.int("number")?, row.json("requested_by")?))
+}
+
+/// Gives a finished run's outcome its test cases back. An outcome that is not its last attempt's (it was cancelled
+/// when that attempt was lost) has none.
+fn cases_restore(run: &mut Run, attempts: &[Attempt]) {
+    let RunState::Finished { outcome, attempt, .. } = &mut run.state else {
+        return;
+    };
+    let last = attempts.iter().find(|a| a.number == *attempt).and_then(|a| a.outcome.as_ref());
+    if let Some(last) = last.filter(|last| last.verdict == outcome.verdict && last.cause == outcome.cause) {
+        outcome.cases.clone_from(&last.cases);
+    }
+}
+
+/// The attempt of a state; that which it waits for in the queue.
+pub(super) fn attempt_of(state: &RunState) -> u32 {
+    match state {
+        RunState::Queued { attempt, .. }
+        | RunState::Active { attempt, .. }
+        | RunState::Finished { attempt, .. } => *attempt,
+    }
+}

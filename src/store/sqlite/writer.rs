@@ -1,0 +1,286 @@
+//! The writer: the one connection that writes. It takes everything that is queued and commits it as one group, so
+//! that the disk is synced once for many operations; nobody is answered before that sync.
+//!
+//! Deliveries of a group are committed set-based (`intake`); other operations run one after the other in the same
+//! transaction, each in a savepoint so that one that meets a corrupt row takes nobody down with it. When the
+//! database itself fails, the whole group fails, its connection is dropped, and the next group opens a new one.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::intake;
+use super::row::{statements, unavailable};
+use crate::id::Ids;
+use crate::store::{Committed, Intake, Result, StoreError};
+
+/// Most operations in one transaction.
+pub(super) const GROUP_MAX: usize = 256;
+/// Most operations that wait for the writer; more wait in their callers.
+pub(super) const WRITES_QUEUED_MAX: usize = 4096;
+
+statements! {
+    // IMMEDIATE: a group always writes, so it takes the write lock before it reads.
+    BEGIN = "BEGIN IMMEDIATE";
+    COMMIT = "COMMIT";
+    ROLLBACK = "ROLLBACK";
+    SAVEPOINT = "SAVEPOINT operation";
+    UNDO = "ROLLBACK TO operation";
+    RELEASE = "RELEASE operation";
+}
+
+/// The connection inside the writer's transaction.
+pub(super) type Tx = SqliteConnection;
+
+/// What an operation gives when it has run.
+pub(super) type Running<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// A handle on the writer.
+pub(super) struct Writer {
+    writes: mpsc::Sender<Write>,
+    task: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Writer {
+    /// Starts the writer on an open connection. It keeps `lock` for as long as it can write.
+    pub(super) fn start(
+        connection: SqliteConnection,
+        options: SqliteConnectOptions,
+        ids: Ids,
+        lock: Arc<std::fs::File>,
+    ) -> Self {
+        let (writes, queued) = mpsc::channel(WRITES_QUEUED_MAX);
+        let group = Group { connection: Some(connection), options, ids };
+        let task = tokio::spawn(async move {
+            let drive = tokio::spawn(group.drive(queued));
+            if let Err(error) = drive.await {
+                tracing::error!(%error, "the writer died");
+                // This process may still drive boards: the lock stays with it until it has ended.
+                std::mem::forget(lock);
+            }
+        });
+        Writer { writes, task: tokio::sync::Mutex::new(Some(task)) }
+    }
+
+    /// Commits a delivery.
+    pub(super) async fn intake(&self, intake: Intake) -> Result<Committed> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Write::Intake(Box::new(intake), reply)).await?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Runs an operation in the writer's transaction.
+    pub(super) async fn write<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a mut Tx) -> Running<'a, T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.send(Write::Operation(Box::new(Once { work: Some(work), result: None, reply }))).await?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Whether it takes writes.
+    pub(super) fn is_open(&self) -> bool {
+        !self.writes.is_closed()
+    }
+
+    /// Resolves when it takes no write any more.
+    pub(super) async fn ended(&self) {
+        self.writes.closed().await;
+    }
+
+    /// Ends the writer after what is queued.
+    pub(super) async fn close(&self) {
+        // Closed already when sending fails.
+        let _ = self.writes.send(Write::Stop).await;
+        if let Some(task) = self.task.lock().await.take() {
+            let _ = task.await;
+        }
+    }
+
+    async fn send(&self, write: Write) -> Result<()> {
+        self.writes.send(write).await.map_err(|_| closed())
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("the store is closed".into())
+}
+
+enum Write {
+    Intake(Box<Intake>, oneshot::Sender<Result<Committed>>),
+    Operation(Box<dyn Operation>),
+    Stop,
+}
+
+/// How an operation ran.
+enum Ran {
+    Done,
+    /// It failed for itself: what it wrote must be undone.
+    Undo,
+    /// The database failed.
+    Broken(StoreError),
+}
+
+/// An operation with its caller's reply.
+trait Operation: Send {
+    fn run<'a>(&'a mut self, tx: &'a mut Tx) -> Pin<Box<dyn Future<Output = Ran> + Send + 'a>>;
+    /// Answers the caller, with `broken` when its group was not committed.
+    fn tell(self: Box<Self>, broken: Option<&str>);
+}
+
+struct Once<F, T> {
+    work: Option<F>,
+    result: Option<Result<T>>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<F, T> Operation for Once<F, T>
+where
+    T: Send + 'static,
+    F: for<'a> FnOnce(&'a mut Tx) -> Running<'a, T> + Send + 'static,
+{
+    fn run<'a>(&'a mut self, tx: &'a mut Tx) -> Pin<Box<dyn Future<Output = Ran> + Send + 'a>> {
+        Box::pin(async move {
+            let Some(work) = self.work.take() else {
+                return Ran::Done;
+            };
+            match work(tx).await {
+                Ok(value) => {
+                    self.result = Some(Ok(value));
+                    Ran::Done
+                }
+                Err(error @ StoreError::Corrupt { .. }) => {
+                    self.result = Some(Err(error));
+                    Ran::Undo
+                }
+                Err(error @ StoreError::Unavailable(_)) => Ran::Broken(error),
+            }
+        })
+    }
+
+    fn tell(self: Box<Self>, broken: Option<&str>) {
+        let answer = match (self.result, broken) {
+            (Some(Err(error)), _) => Err(error),
+            (_, Some(broken)) => Err(unavailable(broken)),
+            (Some(Ok(value)), None) => Ok(value),
+            (None, None) => Err(unavailable("the operation did not run")),
+        };
+        // The caller may have gone; what it asked for is committed all the same.
+        let _ = self.reply.send(answer);
+    }
+}
+
+struct Group {
+    connection: Option<SqliteConnection>,
+    options: SqliteConnectOptions,
+    ids: Ids,
+}
+
+impl Group {
+    async fn drive(mut self, mut queued: mpsc::Receiver<Write>) {
+        let mut taken = Vec::with_capacity(GROUP_MAX);
+        let mut stop = false;
+        while !stop && queued.recv_many(&mut taken, GROUP_MAX).await > 0 {
+            let mut intakes = Vec::new();
+            let mut operations = Vec::new();
+            for write in taken.drain(..) {
+                match write {
+                    Write::Intake(intake, reply) => intakes.push((*intake, reply)),
+                    Write::Operation(operation) => operations.push(operation),
+                    Write::Stop => stop = true,
+                }
+            }
+            self.commit(intakes, operations).await;
+            // Those who were just answered go first: what they ask for next is in the next group, not the one after.
+            tokio::task::yield_now().await;
+        }
+        queued.close();
+        if let Some(connection) = self.connection.take() {
+            let _ = connection.close().await;
+        }
+    }
+
+    /// Commits a group and answers everyone in it.
+    async fn commit(
+        &mut self,
+        intakes: Vec<(Intake, oneshot::Sender<Result<Committed>>)>,
+        mut operations: Vec<Box<dyn Operation>>,
+    ) {
+        let (intakes, replies): (Vec<_>, Vec<_>) = intakes.into_iter().unzip();
+        if intakes.is_empty() && operations.is_empty() {
+            return;
+        }
+        match self.transaction(&intakes, &mut operations).await {
+            Ok(committed) => {
+                replies.into_iter().zip(committed).for_each(|(reply, committed)| drop(reply.send(committed)));
+                operations.into_iter().for_each(|operation| operation.tell(None));
+            }
+            Err(error) => {
+                let broken = match &error {
+                    StoreError::Unavailable(problem) => problem.clone(),
+                    StoreError::Corrupt { .. } => error.to_string(),
+                };
+                tracing::error!(%error, operations = intakes.len() + operations.len(), "a group was not committed");
+                self.reset().await;
+                replies.into_iter().for_each(|reply| drop(reply.send(Err(unavailable(&broken)))));
+                operations.into_iter().for_each(|operation| operation.tell(Some(&broken)));
+            }
+        }
+    }
+
+    async fn transaction(
+        &mut self,
+        intakes: &[Intake],
+        operations: &mut [Box<dyn Operation>],
+    ) -> Result<Vec<Result<Committed>>> {
+        if self.connection.is_none() {
+            self.connection = Some(self.options.connect().await.map_err(unavailable)?);
+        }
+        let tx = self.connection.as_mut().expect("opened above");
+        execute(tx, BEGIN).await?;
+        let committed =
+            if intakes.is_empty() { vec![] } else { intake::commit(tx, &self.ids, intakes).await? };
+        // Alone in its transaction, an operation needs no savepoint: the transaction is its savepoint.
+        if let ([operation], true) = (&mut *operations, intakes.is_empty()) {
+            let end = match operation.run(tx).await {
+                Ran::Done => COMMIT,
+                Ran::Undo => ROLLBACK,
+                Ran::Broken(error) => return Err(error),
+            };
+            execute(tx, end).await?;
+            return Ok(committed);
+        }
+        for operation in operations {
+            execute(tx, SAVEPOINT).await?;
+            match operation.run(tx).await {
+                Ran::Done => {}
+                Ran::Undo => execute(tx, UNDO).await?,
+                Ran::Broken(error) => return Err(error),
+            }
+            execute(tx, RELEASE).await?;
+        }
+        execute(tx, COMMIT).await?;
+        Ok(committed)
+    }
+
+    /// Leaves a transaction that failed. The connection goes with it: what state it is in is not known.
+    async fn reset(&mut self) {
+        if let Some(mut connection) = self.connection.take() {
+            // SQLite has rolled back by itself after some errors; then there is nothing left to roll back.
+            let _ = execute(&mut connection, ROLLBACK).await;
+            let _ = connection.close().await;
+        }
+    }
+}
+
+async fn execute(tx: &mut Tx, sql: &'static str) -> Result<()> {
+    sqlx::query(sql).execute(tx).await.map_err(unavailable)?;
+    Ok(())
+}
