@@ -1,0 +1,258 @@
+//! The scheduler: the loop that gives boards to waiting runs. It keeps a [`Queue`] in step with the store, asks it
+//! for grants, and commits them; what the store refuses (somebody was faster) goes back into the queue. The queue
+//! decides, the store decides again, this loop decides nothing.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::queue::{Availability, BoardFacts, Grant as Proposal, Queue, QueueEvent, QueuedRun, Unavailable};
+use super::reaper::LEASE_TTL;
+use crate::board::Inventory;
+use crate::clock::Clock;
+use crate::doorbell::{Bell, Doorbell};
+use crate::id::{Ids, InstanceId, LeaseId};
+use crate::store::{
+    BoardRow, Cursor, Grant, Granted, Health, LeaseTerms, QueueChanges, QueueRun, Store, StoreError,
+};
+use crate::worker::steps::{Agent, Step};
+
+/// Most grants committed at once.
+const GRANTS_MAX: usize = 256;
+/// How often the scheduler looks without being rung.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// The queue, read by whoever says why a run waits. Only the scheduler changes it. Cheap to clone.
+#[derive(Clone)]
+pub struct SharedQueue(Arc<Mutex<Queue>>);
+
+impl SharedQueue {
+    /// A queue that knows the lab's boards and no run.
+    pub fn new(inventory: &Inventory) -> Self {
+        let mut queue = Queue::new();
+        for board in inventory.boards.values() {
+            queue.apply(QueueEvent::BoardAdded(BoardFacts {
+                id: board.id.clone(),
+                family: board.family.clone(),
+                revision: board.revision.clone(),
+                site: board.site.clone(),
+                tags: board.tags.clone(),
+                last_used: None,
+            }));
+            let remote = inventory.sites.get(&board.site).is_some_and(|site| site.remote);
+            let availability = if remote {
+                Some(Unavailable::NoWorker)
+            } else if !board.console.kind.is_driven() {
+                Some(Unavailable::Offline)
+            } else {
+                None
+            };
+            if let Some(unavailable) = availability {
+                queue.apply(QueueEvent::BoardChanged {
+                    board: board.id.clone(),
+                    availability: Availability::Unavailable(unavailable),
+                    last_used: None,
+                });
+            }
+        }
+        SharedQueue(Arc::new(Mutex::new(queue)))
+    }
+
+    /// The queue, for a moment: nothing may be awaited while it is held.
+    pub fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.0.lock().expect("queue lock")
+    }
+}
+
+/// Grants boards.
+pub struct Scheduler {
+    store: Arc<dyn Store>,
+    queue: SharedQueue,
+    inventory: Arc<Inventory>,
+    clock: Clock,
+    ids: Ids,
+    doorbell: Doorbell,
+    instance: InstanceId,
+    cursor: Option<Cursor>,
+}
+
+impl Scheduler {
+    /// A scheduler whose grants are driven by `instance`.
+    pub fn new(
+        store: Arc<dyn Store>,
+        queue: SharedQueue,
+        inventory: Arc<Inventory>,
+        clock: Clock,
+        ids: Ids,
+        doorbell: Doorbell,
+        instance: InstanceId,
+    ) -> Self {
+        Scheduler { store, queue, inventory, clock, ids, doorbell, instance, cursor: None }
+    }
+
+    fn take_in(&mut self, changes: QueueChanges) {
+        self.cursor = Some(changes.cursor);
+        let mut queue = self.queue.lock();
+        for took in changes.durations {
+            queue.apply(QueueEvent::DurationSeen {
+                run: took.run,
+                attempt: took.attempt,
+                family: took.family,
+                suite: took.suite,
+                took: took.took,
+            });
+        }
+        for row in changes.boards {
+            if let Some(board) = self.inventory.boards.get(&row.id) {
+                let remote = self.inventory.sites.get(&board.site).is_some_and(|site| site.remote);
+                if !remote && board.console.kind.is_driven() {
+                    queue.apply(board_event(row));
+                }
+            }
+        }
+        for run in changes.runs {
+            for event in run_events(run) {
+                queue.apply(event);
+            }
+        }
+    }
+
+    async fn commit(&mut self, proposals: Vec<Proposal>) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let terms = LeaseTerms { instance: self.instance, now, expires_at: now + LEASE_TTL };
+        let grants: Vec<Grant> = proposals
+            .into_iter()
+            .map(|proposal| Grant {
+                run: proposal.run,
+                attempt: proposal.attempt,
+                leases: proposal
+                    .boards
+                    .into_iter()
+                    .map(|board| (LeaseId::new(&self.ids, now), board))
+                    .collect(),
+            })
+            .collect();
+        let granted = self.store.lease_grant(&grants, &terms).await;
+        let mut queue = self.queue.lock();
+        let answers = match granted {
+            Ok(answers) => answers,
+            Err(error) => {
+                // Nothing was granted: every proposal waits as before.
+                for grant in grants {
+                    queue.apply(QueueEvent::GrantRefused { run: grant.run });
+                }
+                return Err(error);
+            }
+        };
+        for (grant, answer) in grants.into_iter().zip(answers) {
+            match answer {
+                // The change log says the same a moment later, to every replica alike.
+                Granted::Leases(leases) => {
+                    for lease in leases {
+                        queue.apply(QueueEvent::BoardChanged {
+                            board: lease.board,
+                            availability: Availability::Busy { holder: lease.holder, until: None },
+                            last_used: None,
+                        });
+                    }
+                    let boards = u32::try_from(grant.leases.len()).unwrap_or(1);
+                    let requester = queue.requester(grant.run).unwrap_or_default().to_owned();
+                    queue.apply(QueueEvent::RunStarted { run: grant.run, requester, boards });
+                }
+                Granted::Gone => queue.apply(QueueEvent::RunLeft { run: grant.run }),
+                Granted::Taken(lease) => {
+                    queue.apply(QueueEvent::BoardChanged {
+                        board: lease.board.clone(),
+                        availability: Availability::Busy { holder: lease.holder.clone(), until: None },
+                        last_used: None,
+                    });
+                    queue.apply(QueueEvent::GrantRefused { run: grant.run });
+                }
+                Granted::OutOfService { board, reason } => {
+                    let quarantined = Unavailable::Quarantined { reason };
+                    queue.apply(QueueEvent::BoardChanged {
+                        board,
+                        availability: Availability::Unavailable(quarantined),
+                        last_used: None,
+                    });
+                    queue.apply(QueueEvent::GrantRefused { run: grant.run });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Agent for Scheduler {
+    fn name(&self) -> &'static str {
+        "scheduler"
+    }
+
+    fn bell(&self) -> Option<Bell> {
+        Some(Bell::Scheduler)
+    }
+
+    async fn step(&mut self) -> Result<Step, StoreError> {
+        loop {
+            let changes = self.store.queue_changes(self.cursor).await?;
+            let more = changes.more;
+            self.take_in(changes);
+            if !more {
+                break;
+            }
+        }
+        let proposals = self.queue.lock().grants(self.clock.now(), GRANTS_MAX);
+        if proposals.is_empty() {
+            return Ok(Step::Idle { until: self.clock.monotonic() + IDLE });
+        }
+        self.commit(proposals).await?;
+        self.doorbell.ring(Bell::Pool);
+        self.doorbell.ring(Bell::Relay);
+        Ok(Step::Worked)
+    }
+}
+
+/// What a board's row says about its availability.
+fn board_event(row: BoardRow) -> QueueEvent {
+    let availability = match (row.lease, row.health) {
+        (Some(lease), _) => {
+            let until = matches!(lease.holder, super::Holder::Person(_)).then_some(lease.expires_at);
+            Availability::Busy { holder: lease.holder, until }
+        }
+        (None, Health::Quarantined) => {
+            Availability::Unavailable(Unavailable::Quarantined { reason: row.reason })
+        }
+        (None, Health::Good | Health::Suspect) => Availability::Free,
+    };
+    QueueEvent::BoardChanged { board: row.id, availability, last_used: row.last_used_at }
+}
+
+/// What a run's row says about its place in the queue.
+fn run_events(run: QueueRun) -> Vec<QueueEvent> {
+    match run.waiting {
+        Some(waiting) => vec![
+            QueueEvent::RunEnded { run: run.id },
+            QueueEvent::RunQueued(Box::new(QueuedRun {
+                run: run.id,
+                number: run.number,
+                attempt: waiting.attempt,
+                family: waiting.family,
+                suite: waiting.suite,
+                selector: waiting.selector,
+                priority: waiting.priority,
+                requester: run.requester,
+                boards: waiting.boards,
+                since: waiting.since,
+                avoid: waiting.avoid,
+            })),
+        ],
+        None if run.finished => {
+            vec![QueueEvent::RunLeft { run: run.id }, QueueEvent::RunEnded { run: run.id }]
+        }
+        None => {
+            vec![QueueEvent::RunStarted { run: run.id, requester: run.requester, boards: run.boards }]
+        }
+    }
+}
