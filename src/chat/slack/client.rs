@@ -1,0 +1,321 @@
+//! Slack's Web API as the relay needs it: the one place that talks to Slack. It renders a card, makes one request and
+//! says how it ended; when to send, and when to try again, is the relay's.
+//!
+//! A request ends in one of four ways. Not executed for certain: again later. Rate limited: again when Slack says.
+//! Refused: never again. Ambiguous, which is a broken connection, a 5xx or `fatal_error`: a post may be there, so it is
+//! `Unknown` until [`ChatApi::find`] has looked; an edit is simply made again, since it converges.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use super::blocks;
+use crate::chat::{AnswerVia, ChatApi, Found, Place, Post, SendResult};
+use crate::clock::Timestamp;
+use crate::message::Card;
+use crate::net::{Http, HttpReply, NetError, TOTAL_TIMEOUT};
+
+/// The `event_type` of our posts' metadata.
+pub const EVENT_TYPE: &str = "boardhand_post";
+/// Pause after a request that was certainly not executed, and after an edit that may have been.
+const PAUSE: Duration = Duration::from_secs(5);
+/// Pause after a rate limit without `Retry-After`.
+const RATE_LIMIT_PAUSE: Duration = Duration::from_secs(30);
+/// How much earlier than our own clock's time of a post it is looked for: the two clocks differ.
+const FIND_MARGIN: Duration = Duration::from_secs(5);
+/// Pages of a channel or thread that are searched for a post, and messages of each.
+const FIND_PAGES_MAX: usize = 5;
+const FIND_PAGE: &str = "200";
+/// Longest error code of Slack that is passed on.
+const CODE_BYTES_MAX: usize = 64;
+
+/// One workspace, as its bot sees it.
+pub struct SlackClient {
+    http: Http,
+    base_url: String,
+    token: SecretString,
+}
+
+/// Who the token belongs to, and what it may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WhoAmI {
+    /// The bot's user id.
+    pub user_id: String,
+    /// The bot's own id.
+    pub bot_id: String,
+    /// The workspace's id.
+    pub team_id: String,
+    /// The workspace's name.
+    pub team: String,
+    /// The scopes that were granted.
+    pub scopes: Vec<String>,
+}
+
+/// How a request to Slack failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SlackError {
+    /// Not executed for certain; trying again may help.
+    #[error("slack did not take the request: {0}")]
+    NotExecuted(String),
+    /// Not now.
+    #[error("slack asks to wait {0:?}")]
+    RateLimited(Duration),
+    /// Perhaps executed.
+    #[error("slack may or may not have taken the request: {0}")]
+    Ambiguous(String),
+    /// Never; Slack's own code.
+    #[error("slack refused: {0}")]
+    Refused(String),
+}
+
+impl SlackError {
+    fn of_post(self) -> SendResult {
+        match self {
+            SlackError::NotExecuted(_) => SendResult::RetryAfter(PAUSE),
+            SlackError::RateLimited(pause) => SendResult::RetryAfter(pause),
+            SlackError::Ambiguous(reason) => SendResult::Unknown(reason),
+            SlackError::Refused(code) => SendResult::Refused(code),
+        }
+    }
+
+    /// An edit leaves the same message however often it is made.
+    fn of_edit(self) -> SendResult {
+        match self {
+            SlackError::Ambiguous(_) => SendResult::RetryAfter(PAUSE),
+            other => other.of_post(),
+        }
+    }
+
+    /// The word that says why.
+    fn code(self) -> String {
+        match self {
+            SlackError::RateLimited(_) => "ratelimited".to_owned(),
+            SlackError::NotExecuted(code) | SlackError::Ambiguous(code) | SlackError::Refused(code) => code,
+        }
+    }
+}
+
+impl SlackClient {
+    /// A client for the API under `base_url` (`https://slack.com/api/`) with a bot's token.
+    pub fn new(http: Http, base_url: &str, token: SecretString) -> Self {
+        SlackClient { http, base_url: format!("{}/", base_url.trim_end_matches('/')), token }
+    }
+
+    /// Who we are: for `boardhand check` and the start.
+    pub async fn whoami(&self) -> Result<WhoAmI, SlackError> {
+        let reply = self.request("auth.test", &json!({})).await?;
+        let scopes = reply.header("x-oauth-scopes").unwrap_or_default();
+        let scopes = scopes.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect();
+        let body = accepted(&reply)?;
+        let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+        let [user_id, bot_id, team_id, team] = ["user_id", "bot_id", "team_id", "team"].map(text);
+        Ok(WhoAmI { user_id, bot_id, team_id, team, scopes })
+    }
+
+    async fn call(&self, method: &str, body: &Value) -> Result<Value, SlackError> {
+        accepted(&self.request(method, body).await?)
+    }
+
+    async fn request(&self, method: &str, body: &Value) -> Result<HttpReply, SlackError> {
+        let url = format!("{}{method}", self.base_url);
+        self.http.post_json(&url, Some(&self.token), body, TOTAL_TIMEOUT).await.map_err(unanswered)
+    }
+
+    async fn post_message(
+        &self,
+        place: &Place,
+        card: &Card,
+        key: Option<&str>,
+    ) -> Result<String, SlackError> {
+        let mut body = message(place, card);
+        body["unfurl_links"] = json!(false);
+        body["unfurl_media"] = json!(false);
+        if let Some(key) = key {
+            body["metadata"] = json!({ "event_type": EVENT_TYPE, "event_payload": { "key": key } });
+        }
+        let reply = self.call("chat.postMessage", &body).await?;
+        let ts = reply["ts"].as_str().filter(|ts| !ts.is_empty());
+        ts.map(str::to_owned).ok_or_else(|| SlackError::Ambiguous("no ts in the answer".to_owned()))
+    }
+
+    /// To one person in a channel; in a direct message, where they are alone with us, as a message that stays.
+    async fn whisper(&self, via: &AnswerVia, card: &Card) -> Result<String, SlackError> {
+        if via.place.channel.starts_with('D') {
+            return self.post_message(&via.place, card, None).await;
+        }
+        let mut body = message(&via.place, card);
+        body["user"] = json!(via.user);
+        self.call("chat.postEphemeral", &body).await?;
+        Ok(String::new())
+    }
+
+    async fn respond(&self, url: &str, body: &Value) -> Result<String, SlackError> {
+        // The address itself is the permission: our token stays at home.
+        let reply = self.http.post_json(url, None, body, TOTAL_TIMEOUT).await.map_err(unanswered)?;
+        match (reply.status, reply.json()) {
+            // Slack answers `ok` as plain text.
+            (200..=299, None) => Ok(String::new()),
+            (200..=299, Some(body)) if body["ok"] != json!(false) => Ok(String::new()),
+            _ => Err(refusal(&reply)),
+        }
+    }
+
+    /// One page of a thread's or channel's messages since `oldest`, and the next page's cursor.
+    async fn page(&self, place: &Place, oldest: &str, cursor: &str) -> Result<(Value, String), SlackError> {
+        let mut fields = vec![
+            ("channel", place.channel.as_str()),
+            ("oldest", oldest),
+            ("inclusive", "true"),
+            ("include_all_metadata", "true"),
+            ("limit", FIND_PAGE),
+        ];
+        let method = match &place.thread {
+            Some(thread) => {
+                fields.push(("ts", thread));
+                "conversations.replies"
+            }
+            None => "conversations.history",
+        };
+        if !cursor.is_empty() {
+            fields.push(("cursor", cursor));
+        }
+        let url = format!("{}{method}", self.base_url);
+        let reply =
+            self.http.post_form(&url, Some(&self.token), &fields, TOTAL_TIMEOUT).await.map_err(unanswered)?;
+        let mut body = accepted(&reply)?;
+        let next = body["response_metadata"]["next_cursor"].as_str().unwrap_or_default().to_owned();
+        Ok((body["messages"].take(), next))
+    }
+
+    async fn search(&self, place: &Place, key: &str, since: Timestamp) -> Result<Found, SlackError> {
+        let micros = (since - FIND_MARGIN).as_micros().max(0);
+        let oldest = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+        let mut cursor = String::new();
+        for _ in 0..FIND_PAGES_MAX {
+            let (messages, next) = self.page(place, &oldest, &cursor).await?;
+            let ours = messages.as_array().into_iter().flatten().find(|message| {
+                let metadata = &message["metadata"];
+                metadata["event_type"] == EVENT_TYPE && metadata["event_payload"]["key"] == key
+            });
+            if let Some(ts) = ours.and_then(|message| message["ts"].as_str()) {
+                return Ok(Found::Sent(ts.to_owned()));
+            }
+            if next.is_empty() {
+                return Ok(Found::Absent);
+            }
+            cursor = next;
+        }
+        Ok(Found::CannotTell("too many messages since".to_owned()))
+    }
+}
+
+#[async_trait]
+impl ChatApi for SlackClient {
+    async fn post(&self, post: Post<'_>) -> SendResult {
+        sent(self.post_message(post.place, post.card, Some(post.key)).await)
+    }
+
+    async fn edit(&self, place: &Place, message: &str, card: &Card) -> SendResult {
+        let mut body = blocks::render(card);
+        body["channel"] = json!(place.channel);
+        body["ts"] = json!(message);
+        // An edit falls back to defaults that make links and mentions out of words.
+        body["parse"] = json!("none");
+        body["link_names"] = json!(false);
+        match self.call("chat.update", &body).await {
+            Ok(_) => SendResult::Sent(message.to_owned()),
+            Err(error) => error.of_edit(),
+        }
+    }
+
+    async fn find(&self, place: &Place, key: &str, since: Timestamp) -> Found {
+        self.search(place, key, since).await.unwrap_or_else(|error| Found::CannotTell(error.code()))
+    }
+
+    async fn answer(&self, via: &AnswerVia, card: &Card) -> SendResult {
+        let Some(url) = &via.url else {
+            return sent(self.whisper(via, card).await);
+        };
+        let mut body = blocks::render(card);
+        body["response_type"] = json!("ephemeral");
+        // Without this the answer to a click would take the card's place.
+        body["replace_original"] = json!(false);
+        match self.respond(url, &body).await {
+            // Used five times, or half an hour old: the person still gets their answer.
+            Err(SlackError::Refused(_)) => sent(self.whisper(via, card).await),
+            ended => sent(ended),
+        }
+    }
+
+    async fn answer_in_channel(&self, via: &AnswerVia, card: &Card) -> SendResult {
+        let Some(url) = &via.url else {
+            return SendResult::Refused("no_response_url".to_owned());
+        };
+        let mut body = blocks::render(card);
+        body["response_type"] = json!("in_channel");
+        body["replace_original"] = json!(false);
+        if let Some(thread) = &via.place.thread {
+            body["thread_ts"] = json!(thread);
+        }
+        sent(self.respond(url, &body).await)
+    }
+}
+
+// ---- requests and answers ---------------------------------------------------------------------------------
+
+fn message(place: &Place, card: &Card) -> Value {
+    let mut body = blocks::render(card);
+    body["channel"] = json!(place.channel);
+    if let Some(thread) = &place.thread {
+        body["thread_ts"] = json!(thread);
+    }
+    body
+}
+
+fn sent(ended: Result<String, SlackError>) -> SendResult {
+    ended.map_or_else(SlackError::of_post, SendResult::Sent)
+}
+
+fn unanswered(error: NetError) -> SlackError {
+    let reason = error.to_string();
+    if error.may_have_arrived() { SlackError::Ambiguous(reason) } else { SlackError::NotExecuted(reason) }
+}
+
+/// The body of an answer that says `ok`.
+fn accepted(reply: &HttpReply) -> Result<Value, SlackError> {
+    match reply.json() {
+        Some(body) if reply.status < 300 && body["ok"] == json!(true) => Ok(body),
+        _ => Err(refusal(reply)),
+    }
+}
+
+/// What an answer means that does not say `ok`.
+fn refusal(reply: &HttpReply) -> SlackError {
+    let pause = || SlackError::RateLimited(reply.retry_after().unwrap_or(RATE_LIMIT_PAUSE));
+    let code = reply.json().and_then(|body| code(&body["error"]));
+    match (reply.status, code.as_deref()) {
+        (429, _) | (_, Some("ratelimited" | "rate_limited")) => pause(),
+        (408 | 500.., _) => SlackError::Ambiguous(format!("http_{}", reply.status)),
+        // By their documentation these may come after the effect.
+        (_, Some(code @ ("fatal_error" | "internal_error"))) => SlackError::Ambiguous(code.to_owned()),
+        (_, Some(code @ ("service_unavailable" | "request_timeout"))) => {
+            SlackError::NotExecuted(code.to_owned())
+        }
+        (_, Some(code)) => SlackError::Refused(code.to_owned()),
+        (200..=299, None) => SlackError::Ambiguous("an answer that is not Slack's".to_owned()),
+        (status, None) => SlackError::Refused(format!("http_{status}")),
+    }
+}
+
+/// An error code, when it looks like one of Slack's: it ends up in logs and in front of people.
+fn code(error: &Value) -> Option<String> {
+    let code = error.as_str()?;
+    let good = (1..=CODE_BYTES_MAX).contains(&code.len())
+        && code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+    Some(if good { code.to_owned() } else { "unreadable_error".to_owned() })
+}
+
+#[cfg(test)]
+mod tests;

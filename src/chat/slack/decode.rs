@@ -1,0 +1,392 @@
+//! From the body of a verified Slack request to a [`Delivery`]. Pure; decides nothing: words stay as they were
+//! typed (also Slack's `&amp;` and `<@U1|name>`), the parser makes sense of them.
+//!
+//! Slack sends three kinds of bodies: a slash command is a form; a click is a form with one field, `payload`, that
+//! holds JSON; an event is JSON. Unknown fields are skipped without being built, however deep they are.
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::chat::{Actor, AnswerVia, Delivery, Intent, KEY_BYTES_MAX, Place, Platform};
+use crate::clock::Timestamp;
+use crate::command::Click;
+
+/// Longest unsigned `ssl_check` body that is looked at.
+const SSL_CHECK_BYTES_MAX: usize = 1024;
+
+/// What a request of Slack is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Inbound {
+    /// Slack asks whether the URL is ours: answer 200 with the challenge as plain text.
+    UrlVerification {
+        /// What to answer.
+        challenge: String,
+    },
+    /// Slack asks whether our certificate is good: answer 200 with an empty body.
+    SslCheck,
+    /// Somebody wants something.
+    Delivery(Box<Delivery>),
+    /// Nothing for us: answer 200 with an empty body.
+    Ignored {
+        /// Why, for the log.
+        reason: &'static str,
+    },
+}
+
+/// A verified body that makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeProblem {
+    /// Neither a form nor JSON by its content type.
+    #[error("content type is neither a form nor JSON")]
+    ContentType,
+    /// Not the JSON that Slack sends.
+    #[error("the body is not JSON of Slack's shape, line {line} column {column}")]
+    Json {
+        /// Line in the JSON text, from 1.
+        line: usize,
+        /// Column in the JSON text.
+        column: usize,
+    },
+    /// A field is missing or empty.
+    #[error("field `{0}` is missing")]
+    Missing(&'static str),
+}
+
+/// Whether a body is Slack's certificate probe, which old apps get unsigned. The door asks this when a request has no
+/// signature, and answers 200 with nothing; a body that also carries a command or a click is never one.
+pub fn is_ssl_check(body: &[u8]) -> bool {
+    if body.len() > SSL_CHECK_BYTES_MAX {
+        return false;
+    }
+    let form = Form::parse(body);
+    form.get("ssl_check") == Some("1") && form.get("command").is_none() && form.get("payload").is_none()
+}
+
+/// Decodes the body of a request whose signature was verified.
+pub fn decode(content_type: &str, body: &[u8], now: Timestamp) -> Result<Inbound, DecodeProblem> {
+    let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match kind.as_str() {
+        "application/x-www-form-urlencoded" if is_ssl_check(body) => Ok(Inbound::SslCheck),
+        "application/x-www-form-urlencoded" => {
+            let form = Form::parse(body);
+            match form.get("payload") {
+                Some(payload) => interaction(payload.as_bytes(), now),
+                None => slash_command(&form, now),
+            }
+        }
+        "application/json" => event(body, now),
+        _ => Err(DecodeProblem::ContentType),
+    }
+}
+
+// ---- slash commands ---------------------------------------------------------------------------------------
+
+struct Form(Vec<(String, String)>);
+
+impl Form {
+    fn parse(body: &[u8]) -> Form {
+        Form(form_urlencoded::parse(body).into_owned().collect())
+    }
+
+    /// The first value of a field; an empty one counts as missing.
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str()).filter(|v| !v.is_empty())
+    }
+
+    fn need(&self, name: &'static str) -> Result<&str, DecodeProblem> {
+        self.get(name).ok_or(DecodeProblem::Missing(name))
+    }
+}
+
+fn slash_command(form: &Form, now: Timestamp) -> Result<Inbound, DecodeProblem> {
+    let command = form.need("command")?;
+    let text = form.get("text").unwrap_or_default();
+    let actor = Actor {
+        platform: Platform::Slack,
+        id: form.need("user_id")?.to_owned(),
+        team: form.get("team_id").unwrap_or_default().to_owned(),
+        name: form.get("user_name").unwrap_or_default().to_owned(),
+    };
+    let words = if text.is_empty() { command.to_owned() } else { format!("{command} {text}") };
+    Ok(delivery(Parts {
+        key: form.need("trigger_id")?,
+        now,
+        actor,
+        channel: form.need("channel_id")?,
+        // Slack does not say in which thread a slash command was typed: it cannot be.
+        thread: None,
+        response_url: form.get("response_url"),
+        intent: Intent::Text(words),
+    }))
+}
+
+// ---- clicks -----------------------------------------------------------------------------------------------
+
+#[derive(Deserialize)]
+struct Interaction {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    trigger_id: Option<String>,
+    response_url: Option<String>,
+    user: Option<Named>,
+    team: Option<Named>,
+    channel: Option<Named>,
+    container: Option<Container>,
+    message: Option<Message>,
+    #[serde(default)]
+    actions: Vec<Action>,
+}
+
+#[derive(Deserialize, Default)]
+struct Named {
+    id: Option<String>,
+    team_id: Option<String>,
+    username: Option<String>,
+    name: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+struct Container {
+    channel_id: Option<String>,
+    message_ts: Option<String>,
+    thread_ts: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+struct Message {
+    ts: Option<String>,
+    thread_ts: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Action {
+    value: Option<String>,
+    action_ts: Option<String>,
+}
+
+fn interaction(payload: &[u8], now: Timestamp) -> Result<Inbound, DecodeProblem> {
+    let payload: Interaction = json(payload)?;
+    match payload.kind.as_deref() {
+        Some("block_actions") => click(payload, now),
+        Some("view_submission" | "view_closed") => Ok(Inbound::Ignored { reason: "we open no modals" }),
+        Some("message_action" | "shortcut") => Ok(Inbound::Ignored { reason: "we have no shortcuts" }),
+        Some(_) => Ok(Inbound::Ignored { reason: "an interaction of an unknown type" }),
+        None => Err(DecodeProblem::Missing("type")),
+    }
+}
+
+fn click(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProblem> {
+    let Some(action) = payload.actions.first() else {
+        return Err(DecodeProblem::Missing("actions"));
+    };
+    let Some(click) = action.value.as_deref().and_then(Click::parse) else {
+        return Ok(Inbound::Ignored { reason: "a button that is not ours" });
+    };
+    let user = payload.user.unwrap_or_default();
+    let id = need(user.id, "user.id")?;
+    let container = payload.container.unwrap_or_default();
+    let message = payload.message.unwrap_or_default();
+    let channel = payload.channel.and_then(|c| c.id).or(container.channel_id);
+    let message_ts = container.message_ts.or(message.ts);
+    let key = match filled(payload.trigger_id) {
+        Some(trigger_id) => trigger_id,
+        None => {
+            let action_ts = need(action.action_ts.clone(), "trigger_id")?;
+            format!("{action_ts}:{}:{id}", need(message_ts, "container.message_ts")?)
+        }
+    };
+    let actor = Actor {
+        platform: Platform::Slack,
+        id,
+        team: filled(user.team_id).or(payload.team.and_then(|t| t.id)).unwrap_or_default(),
+        name: user.username.or(user.name).unwrap_or_default(),
+    };
+    Ok(delivery(Parts {
+        key: &key,
+        now,
+        actor,
+        channel: &need(channel, "channel.id")?,
+        thread: filled(container.thread_ts).or(filled(message.thread_ts)),
+        response_url: filled(payload.response_url).as_deref(),
+        intent: Intent::Click(click),
+    }))
+}
+
+// ---- events -----------------------------------------------------------------------------------------------
+
+#[derive(Deserialize)]
+struct Wrapper {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    challenge: Option<String>,
+    team_id: Option<String>,
+    event_id: Option<String>,
+    event: Option<Event>,
+    #[serde(default)]
+    authorizations: Vec<Authorization>,
+}
+
+#[derive(Deserialize)]
+struct Authorization {
+    user_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Event {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    channel_type: Option<String>,
+    subtype: Option<String>,
+    bot_id: Option<String>,
+    user: Option<String>,
+    user_team: Option<String>,
+    team: Option<String>,
+    text: Option<String>,
+    channel: Option<String>,
+    thread_ts: Option<String>,
+}
+
+fn event(body: &[u8], now: Timestamp) -> Result<Inbound, DecodeProblem> {
+    // Looked at first: other JSON of Slack (`app_rate_limited`, new event types) need not have our fields' types.
+    #[derive(Deserialize)]
+    struct Kind<'a> {
+        #[serde(rename = "type", borrow)]
+        kind: Option<std::borrow::Cow<'a, str>>,
+        #[serde(borrow)]
+        event: Option<EventKind<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct EventKind<'a> {
+        #[serde(rename = "type", borrow)]
+        kind: Option<std::borrow::Cow<'a, str>>,
+    }
+    let kind: Kind<'_> = json(body)?;
+    let ours = match kind.kind.as_deref() {
+        Some("url_verification") => true,
+        Some("event_callback") => {
+            let event = kind.event.ok_or(DecodeProblem::Missing("event"))?;
+            matches!(event.kind.as_deref(), Some("app_mention" | "message"))
+        }
+        Some(_) => false,
+        None => return Err(DecodeProblem::Missing("type")),
+    };
+    if !ours {
+        return Ok(Inbound::Ignored { reason: "an event we do not use" });
+    }
+    let wrapper: Wrapper = json(body)?;
+    match wrapper.kind.as_deref() {
+        Some("url_verification") => {
+            Ok(Inbound::UrlVerification { challenge: need(wrapper.challenge, "challenge")? })
+        }
+        _ => message(wrapper, now),
+    }
+}
+
+fn message(wrapper: Wrapper, now: Timestamp) -> Result<Inbound, DecodeProblem> {
+    let event = wrapper.event.ok_or(DecodeProblem::Missing("event"))?;
+    let bot = wrapper.authorizations.into_iter().find_map(|a| filled(a.user_id));
+    let mention = event.kind.as_deref() == Some("app_mention");
+    let direct = event.channel_type.as_deref() == Some("im");
+    if !mention && !direct {
+        return Ok(Inbound::Ignored { reason: "a message that is not to us" });
+    }
+    if event.bot_id.is_some() || (bot.is_some() && event.user == bot) {
+        return Ok(Inbound::Ignored { reason: "a message of a bot" });
+    }
+    if event.subtype.is_some() {
+        return Ok(Inbound::Ignored { reason: "a message that was edited, deleted or made by Slack" });
+    }
+    let words = without_mention(event.text.as_deref().unwrap_or_default(), bot.as_deref());
+    let actor = Actor {
+        platform: Platform::Slack,
+        id: need(event.user, "event.user")?,
+        team: filled(event.user_team).or(filled(event.team)).or(wrapper.team_id).unwrap_or_default(),
+        name: String::new(),
+    };
+    Ok(delivery(Parts {
+        key: &need(wrapper.event_id, "event_id")?,
+        now,
+        actor,
+        channel: &need(event.channel, "event.channel")?,
+        thread: filled(event.thread_ts),
+        response_url: None,
+        intent: Intent::Text(words),
+    }))
+}
+
+/// The words without the first mention of us; when Slack does not say who we are, without the mention they begin
+/// with.
+fn without_mention(text: &str, bot: Option<&str>) -> String {
+    let text = text.trim();
+    let found = match bot {
+        Some(bot) => text.match_indices("<@").find_map(|(start, _)| {
+            let (id, end) = mention_at(text, start)?;
+            (id == bot).then_some((start, end))
+        }),
+        None if text.starts_with("<@") => mention_at(text, 0).map(|(_, end)| (0, end)),
+        None => None,
+    };
+    match found {
+        Some((start, end)) => {
+            format!("{} {}", text[..start].trim_end(), text[end..].trim_start()).trim().to_owned()
+        }
+        None => text.to_owned(),
+    }
+}
+
+/// The id of the mention `<@U1>` or `<@U1|name>` at `start`, and where it ends.
+fn mention_at(text: &str, start: usize) -> Option<(&str, usize)> {
+    let inside = &text[start + 2..];
+    let length = inside.find('>')?;
+    let id = inside[..length].split('|').next().unwrap_or_default();
+    Some((id, start + 2 + length + 1))
+}
+
+// ---- helpers ----------------------------------------------------------------------------------------------
+
+struct Parts<'a> {
+    key: &'a str,
+    now: Timestamp,
+    actor: Actor,
+    channel: &'a str,
+    thread: Option<String>,
+    response_url: Option<&'a str>,
+    intent: Intent,
+}
+
+fn delivery(parts: Parts<'_>) -> Inbound {
+    let place = Place { platform: Platform::Slack, channel: parts.channel.to_owned(), thread: parts.thread };
+    let answer_via = AnswerVia {
+        url: parts.response_url.map(str::to_owned),
+        user: parts.actor.id.clone(),
+        place: place.clone(),
+    };
+    Inbound::Delivery(Box::new(Delivery {
+        key: bounded_key(parts.key),
+        received_at: parts.now,
+        actor: parts.actor,
+        place,
+        intent: parts.intent,
+        answer_via,
+    }))
+}
+
+fn bounded_key(id: &str) -> String {
+    let key = format!("slack:{id}");
+    if key.len() <= KEY_BYTES_MAX { key } else { format!("slack:sha256:{}", hex::encode(Sha256::digest(id))) }
+}
+
+fn json<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, DecodeProblem> {
+    serde_json::from_slice(text).map_err(|e| DecodeProblem::Json { line: e.line(), column: e.column() })
+}
+
+fn filled(value: Option<String>) -> Option<String> {
+    value.filter(|v| !v.is_empty())
+}
+
+fn need(value: Option<String>, field: &'static str) -> Result<String, DecodeProblem> {
+    filled(value).ok_or(DecodeProblem::Missing(field))
+}
+
+#[cfg(test)]
+mod tests;

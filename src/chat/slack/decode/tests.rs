@@ -1,0 +1,260 @@
+//! Slack's requests, as Slack sends them and as nobody should.
+
+use super::*;
+use crate::command::Verb;
+use serde_json::{Value, json};
+
+const FORM: &str = "application/x-www-form-urlencoded";
+const JSON: &str = "application/json; charset=utf-8";
+
+fn slash(change: &[(&str, Option<&str>)]) -> Vec<u8> {
+    let mut fields = vec![
+        ("token", "x"),
+        ("team_id", "T1"),
+        ("channel_id", "C1"),
+        ("user_id", "U1"),
+        ("user_name", "li"),
+        ("command", "/run-test"),
+        ("text", "socA build-123"),
+        ("response_url", "https://hooks.slack.com/commands/T1/1/x"),
+        ("trigger_id", "13.37.abc"),
+    ];
+    for (name, value) in change {
+        fields.retain(|(n, _)| n != name);
+        fields.extend(value.map(|v| (*name, v)));
+    }
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish().into_bytes()
+}
+
+fn click_payload() -> Value {
+    json!({
+        "type": "block_actions", "trigger_id": "99.1", "response_url": "https://hooks.slack.com/actions/1",
+        "user": {"id": "U2", "username": "bo", "team_id": "T1"}, "team": {"id": "T1", "domain": "d"},
+        "container": {"type": "message", "message_ts": "17.1", "channel_id": "C1", "thread_ts": "16.5"},
+        "channel": {"id": "C1", "name": "soc-ci"}, "message": {"ts": "17.1", "blocks": [{"type": "header"}]},
+        "actions": [{"type": "button", "action_id": "cancel", "value": "cancel:42:7", "action_ts": "18.2"}],
+    })
+}
+
+fn clicked(payload: &Value) -> Vec<u8> {
+    form_urlencoded::Serializer::new(String::new())
+        .append_pair("payload", &payload.to_string())
+        .finish()
+        .into()
+}
+
+fn event_body(event: Value) -> Vec<u8> {
+    json!({
+        "type": "event_callback", "team_id": "T1", "event_id": "Ev1", "event": event,
+        "authorizations": [{"user_id": "UBOT", "is_bot": true}],
+    })
+    .to_string()
+    .into_bytes()
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_micros(5)
+}
+
+#[track_caller]
+fn delivered(content_type: &str, body: &[u8]) -> Delivery {
+    match decode(content_type, body, now()) {
+        Ok(Inbound::Delivery(delivery)) => *delivery,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn check_ignored(content_type: &str, body: &[u8], expect: &str) {
+    assert!(
+        matches!(decode(content_type, body, now()), Ok(Inbound::Ignored { reason }) if reason.contains(expect)),
+        "{:?}",
+        decode(content_type, body, now())
+    );
+}
+
+#[track_caller]
+fn check_missing(content_type: &str, body: &[u8], field: &'static str) {
+    assert_eq!(decode(content_type, body, now()), Err(DecodeProblem::Missing(field)));
+}
+
+#[track_caller]
+fn check_not_json(content_type: &str, body: &[u8]) {
+    let answer = decode(content_type, body, now());
+    assert!(matches!(answer, Err(DecodeProblem::Json { .. })), "{answer:?}");
+}
+
+#[test]
+fn a_slash_command_is_its_words_by_its_person_in_its_channel() {
+    let delivery = delivered(FORM, &slash(&[]));
+    assert_eq!(delivery.key, "slack:13.37.abc");
+    assert_eq!(delivery.received_at, now());
+    assert_eq!(delivery.actor.key(), "slack:U1");
+    assert_eq!((delivery.actor.team.as_str(), delivery.actor.name.as_str()), ("T1", "li"));
+    assert_eq!(delivery.place, Place { platform: Platform::Slack, channel: "C1".into(), thread: None });
+    assert_eq!(delivery.intent, Intent::Text("/run-test socA build-123".into()));
+    assert_eq!(delivery.answer_via.url.as_deref(), Some("https://hooks.slack.com/commands/T1/1/x"));
+}
+
+#[test]
+fn a_slash_commands_words_are_not_touched() {
+    for (text, expect) in [
+        ("socA “build 1” — x=<@U1|li>&amp;", "/run-test socA “build 1” — x=<@U1|li>&amp;"),
+        ("", "/run-test"),
+        ("  socA", "/run-test   socA"),
+    ] {
+        let delivery = delivered(FORM, &slash(&[("text", Some(text))]));
+        assert_eq!(delivery.intent, Intent::Text(expect.into()));
+    }
+}
+
+#[test]
+fn a_slash_command_without_a_needed_field_names_it() {
+    for field in ["command", "user_id", "trigger_id", "channel_id"] {
+        check_missing(FORM, &slash(&[(field, None)]), field);
+        check_missing(FORM, &slash(&[(field, Some(""))]), field);
+    }
+}
+
+#[test]
+fn bytes_that_are_not_utf8_do_not_break_a_form() {
+    let mut body = slash(&[("text", None)]);
+    body.extend(b"&text=%ff%fe\xff&%zz=%");
+    assert_eq!(delivered(FORM, &body).intent, Intent::Text("/run-test \u{fffd}\u{fffd}\u{fffd}".into()));
+}
+
+#[test]
+fn a_key_that_is_too_long_is_hashed() {
+    for (length, hashed) in [(KEY_BYTES_MAX - 6, false), (KEY_BYTES_MAX - 5, true), (100_000, true)] {
+        let id = "x".repeat(length);
+        let key = delivered(FORM, &slash(&[("trigger_id", Some(&id))])).key;
+        assert!(key.len() <= KEY_BYTES_MAX);
+        assert_eq!(key.starts_with("slack:sha256:"), hashed, "{length}");
+    }
+}
+
+#[test]
+fn a_click_on_our_button_is_a_click_in_its_thread() {
+    let delivery = delivered(FORM, &clicked(&click_payload()));
+    assert_eq!(delivery.intent, Intent::Click(Click { verb: Verb::Cancel, run: 42, generation: 7 }));
+    assert_eq!(delivery.key, "slack:99.1");
+    assert_eq!(delivery.actor.key(), "slack:U2");
+    assert_eq!(delivery.place.thread.as_deref(), Some("16.5"));
+    assert_eq!(delivery.answer_via.url.as_deref(), Some("https://hooks.slack.com/actions/1"));
+}
+
+#[test]
+fn a_click_without_trigger_id_is_known_by_its_time_message_and_person() {
+    let mut payload = click_payload();
+    payload["trigger_id"] = Value::Null;
+    assert_eq!(delivered(FORM, &clicked(&payload)).key, "slack:18.2:17.1:U2");
+}
+
+#[test]
+fn a_click_needs_only_what_it_uses() {
+    let mut payload = click_payload();
+    payload
+        .as_object_mut()
+        .expect("object")
+        .retain(|name, _| ["type", "trigger_id", "user", "container", "actions"].contains(&name.as_str()));
+    assert_eq!(delivered(FORM, &clicked(&payload)).place.channel, "C1");
+    for (pointer, field) in [("/user/id", "user.id"), ("/container/channel_id", "channel.id")] {
+        let mut less = payload.clone();
+        *less.pointer_mut(pointer).expect("field") = Value::Null;
+        check_missing(FORM, &clicked(&less), field);
+    }
+}
+
+#[test]
+fn other_buttons_and_interactions_are_ignored() {
+    for value in [json!("approve"), json!("cancel:x:1"), json!(""), Value::Null] {
+        let mut payload = click_payload();
+        payload["actions"][0]["value"] = value;
+        check_ignored(FORM, &clicked(&payload), "not ours");
+    }
+    for kind in ["view_submission", "view_closed", "message_action", "shortcut", "block_suggestion"] {
+        check_ignored(FORM, &clicked(&json!({"type": kind})), "");
+    }
+}
+
+#[test]
+fn a_mention_is_its_words_without_us() {
+    for (text, expect) in [
+        ("<@UBOT> run-test socA b1", "run-test socA b1"),
+        ("<@UBOT|boardhand>  boards", "boards"),
+        ("hey <@UBOT> boards", "hey boards"),
+        ("<@U1> <@UBOT> boards", "<@U1> boards"),
+        ("<@UBOT>", ""),
+        ("<@UBOT", "<@UBOT"),
+    ] {
+        let body = event_body(
+            json!({"type": "app_mention", "user": "U1", "channel": "C1", "text": text, "ts": "1.1",
+            "thread_ts": "0.9"}),
+        );
+        let delivery = delivered(JSON, &body);
+        assert_eq!(delivery.intent, Intent::Text(expect.into()));
+        assert_eq!((delivery.key.as_str(), delivery.place.thread.as_deref()), ("slack:Ev1", Some("0.9")));
+        assert_eq!(delivery.answer_via.url, None);
+    }
+}
+
+#[test]
+fn a_direct_message_is_its_words() {
+    let event =
+        json!({"type": "message", "channel_type": "im", "user": "U1", "channel": "D1", "text": "boards"});
+    assert_eq!(delivered(JSON, &event_body(event)).intent, Intent::Text("boards".into()));
+}
+
+#[test]
+fn messages_of_bots_and_edits_and_other_channels_are_ignored() {
+    let direct = json!({"type": "message", "channel_type": "im", "user": "U1", "channel": "D1", "text": "x"});
+    for (field, value) in
+        [("bot_id", "B1"), ("subtype", "message_changed"), ("user", "UBOT"), ("channel_type", "channel")]
+    {
+        let mut event = direct.clone();
+        event[field] = json!(value);
+        check_ignored(JSON, &event_body(event), "a message");
+    }
+    check_ignored(JSON, &event_body(json!({"type": "app_home_opened", "channel": {"odd": 1}})), "do not use");
+    check_ignored(JSON, br#"{"type":"app_rate_limited"}"#, "do not use");
+}
+
+#[test]
+fn an_event_without_a_needed_field_names_it() {
+    check_missing(JSON, &event_body(json!({"type": "app_mention", "channel": "C1"})), "event.user");
+    check_missing(JSON, &event_body(json!({"type": "app_mention", "user": "U1"})), "event.channel");
+    check_missing(JSON, br#"{"type":"event_callback"}"#, "event");
+    check_missing(JSON, br#"{"type":"url_verification"}"#, "challenge");
+    check_missing(JSON, b"{}", "type");
+    let no_id =
+        json!({"type": "event_callback", "event": {"type": "app_mention", "user": "U1", "channel": "C1"}});
+    check_missing(JSON, no_id.to_string().as_bytes(), "event_id");
+}
+
+#[test]
+fn slacks_probes_are_told_apart() {
+    let challenge = br#"{"type":"url_verification","token":"x","challenge":"abc"}"#;
+    let expect = Inbound::UrlVerification { challenge: "abc".into() };
+    assert_eq!(decode("application/json", challenge, now()), Ok(expect));
+    assert_eq!(decode(FORM, b"ssl_check=1&token=x", now()), Ok(Inbound::SslCheck));
+    assert!(is_ssl_check(b"token=x&ssl_check=1"));
+    for body in
+        ["ssl_check=0", "", "text=ssl_check%3D1", "ssl_check=1&command=%2Flab", "ssl_check=1&payload=x"]
+    {
+        assert!(!is_ssl_check(body.as_bytes()), "{body}");
+    }
+    assert!(!is_ssl_check(format!("ssl_check=1&token={}", "x".repeat(SSL_CHECK_BYTES_MAX)).as_bytes()));
+}
+
+#[test]
+fn bodies_that_are_not_slacks_are_problems() {
+    assert_eq!(decode("text/plain", b"x", now()), Err(DecodeProblem::ContentType));
+    assert_eq!(decode("", b"", now()), Err(DecodeProblem::ContentType));
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    for body in ["", "{", "[]", "null", "{\"type\":5}", &deep] {
+        check_not_json(JSON, body.as_bytes());
+        assert!(decode(FORM, &[b"payload=", body.as_bytes()].concat(), now()).is_err(), "{body:.40}");
+    }
+    check_not_json(JSON, format!("{{\"type\":\"url_verification\",\"challenge\":{deep}}}").as_bytes());
+    check_ignored(JSON, format!("{{\"type\":\"new\",\"new\":{deep}}}").as_bytes(), "do not use");
+}

@@ -1,0 +1,180 @@
+//! The app's description for Slack: what an admin pastes at api.slack.com/apps, "From a manifest". Pure. It asks for
+//! exactly the scopes that boardhand uses, and says in comments what each is for.
+
+/// The manifest as YAML. `url` is the public base URL of this server; with `socket`, Slack is reached by Socket Mode
+/// and the app needs no URL at all.
+pub fn manifest(url: Option<&str>, socket: bool) -> String {
+    let webhook = match (socket, url) {
+        (true, _) => None,
+        (false, Some(url)) => Some(format!("{}/webhooks/slack", url.trim_end_matches('/'))),
+        (false, None) => Some(PLACEHOLDER_URL.to_owned()),
+    };
+    // JSON's strings are YAML's too, whatever the address holds.
+    let webhook = webhook.map(|url| serde_json::Value::from(url).to_string());
+    let line = |indent: usize, key: &str| match &webhook {
+        Some(url) => format!("{:indent$}{key}: {url}\n", ""),
+        None => String::new(),
+    };
+    let replace = match (socket, url) {
+        (false, None) => {
+            "# Put this server's public address in place of boardhand.example.com (four times).\n"
+        }
+        _ => "",
+    };
+    format!(
+        "{replace}{HEAD}{commands}{SCOPES}settings:\n  event_subscriptions:\n{request_url}    bot_events:\n      \
+         - app_mention # @boardhand run-test socA build-123\n      - message.im # the same in a direct message\n  \
+         interactivity:\n    is_enabled: true # buttons\n{request_url}  org_deploy_enabled: false\n  \
+         socket_mode_enabled: {socket}\n  token_rotation_enabled: false\n",
+        commands = COMMANDS.map(|command| command.yaml(&line(6, "url"))).concat(),
+        request_url = line(4, "request_url"),
+    )
+}
+
+const PLACEHOLDER_URL: &str = "https://boardhand.example.com/webhooks/slack";
+
+const HEAD: &str = "\
+display_information:
+  name: boardhand
+  description: Runs tests on the lab's boards and tells how they went
+features:
+  app_home:
+    home_tab_enabled: false
+    messages_tab_enabled: true
+    messages_tab_read_only_enabled: false # people may write to the bot
+  bot_user:
+    display_name: boardhand
+    always_online: true
+  slash_commands:
+";
+
+const SCOPES: &str = "\
+oauth_config:
+  scopes:
+    bot:
+      - chat:write # post and edit cards and replies
+      - commands # /run-test and /lab
+      - app_mentions:read # commands in threads: slash commands do not work there
+      - im:history # commands in direct messages
+      # Optional. After a network failure Slack does not say whether a post arrived. With these two the bot looks
+      # for its own post before it posts again; without them a card or a final result may appear twice, and a
+      # progress message may be missing. They let the bot read the channels it is in.
+      # - channels:history
+      # - groups:history # the same for private channels
+";
+
+struct SlashCommand {
+    command: &'static str,
+    description: &'static str,
+    usage_hint: &'static str,
+}
+
+const COMMANDS: [SlashCommand; 2] = [
+    SlashCommand {
+        command: "/run-test",
+        description: "Test a build on a board",
+        usage_hint: "<soc|board> <build> [suite=…] [priority=high|normal|low] [x3] [name=value …]",
+    },
+    SlashCommand {
+        command: "/lab",
+        description: "Look at boards and runs, and act on them",
+        usage_hint: "boards | runs [mine] | run <#> | why <#> | cancel <#> | retry <#> | power <board> cycle | help",
+    },
+];
+
+impl SlashCommand {
+    fn yaml(self, url_line: &str) -> String {
+        let SlashCommand { command, description, usage_hint } = self;
+        format!(
+            "    - command: {command}\n{url_line}      description: {description}\n      usage_hint: \"{usage_hint}\"\n      \
+             should_escape: true # mentions arrive as ids\n"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use saphyr::{LoadableYamlNode, Yaml};
+
+    fn parse(text: &str) -> Yaml<'_> {
+        Yaml::load_from_str(text).expect("YAML").remove(0)
+    }
+
+    #[track_caller]
+    fn string<'a>(yaml: &'a Yaml<'_>, path: &[&str]) -> Option<&'a str> {
+        path.iter().try_fold(yaml, |node, key| node.as_mapping_get(key)).and_then(|node| node.as_str())
+    }
+
+    fn commands<'a>(yaml: &'a Yaml<'a>) -> Vec<&'a Yaml<'a>> {
+        let features = yaml.as_mapping_get("features").and_then(|f| f.as_mapping_get("slash_commands"));
+        features.and_then(|c| c.as_vec()).expect("commands").iter().collect()
+    }
+
+    #[test]
+    fn the_manifest_is_within_slacks_limits() {
+        for (url, socket) in [(None, false), (Some("https://b.example"), false), (None, true)] {
+            let text = manifest(url, socket);
+            let yaml = parse(&text);
+            let length = |path: &[&str]| string(&yaml, path).expect("string").chars().count();
+            assert!(length(&["display_information", "name"]) <= 35);
+            assert!(length(&["display_information", "description"]) <= 140);
+            assert!(length(&["features", "bot_user", "display_name"]) <= 80);
+            let commands = commands(&yaml);
+            assert!(commands.len() <= 50);
+            for command in commands {
+                let part = |name| string(command, &[name]).expect("part").chars().count();
+                assert!(
+                    part("command") <= 32
+                        && string(command, &["command"]).is_some_and(|c| c.starts_with('/'))
+                );
+                assert!(part("description") <= 2_000 && part("usage_hint") <= 1_000);
+                assert_eq!(command.as_mapping_get("should_escape").and_then(|b| b.as_bool()), Some(true));
+            }
+        }
+    }
+
+    #[test]
+    fn the_manifest_asks_for_the_scopes_it_needs_and_no_others() {
+        let text = manifest(None, true);
+        let yaml = parse(&text);
+        let scopes =
+            ["oauth_config", "scopes", "bot"].iter().try_fold(&yaml, |node, key| node.as_mapping_get(key));
+        let scopes: Vec<&str> =
+            scopes.and_then(|s| s.as_vec()).expect("scopes").iter().filter_map(|s| s.as_str()).collect();
+        assert_eq!(scopes, ["chat:write", "commands", "app_mentions:read", "im:history"]);
+        assert!(text.contains("# - channels:history"));
+    }
+
+    #[test]
+    fn every_address_is_the_servers_own() {
+        let text = manifest(Some("https://b.example/lab/"), false);
+        let yaml = parse(&text);
+        let ours = Some("https://b.example/lab/webhooks/slack");
+        assert_eq!(string(&yaml, &["settings", "interactivity", "request_url"]), ours);
+        assert_eq!(string(&yaml, &["settings", "event_subscriptions", "request_url"]), ours);
+        for command in commands(&yaml) {
+            assert_eq!(string(command, &["url"]), ours);
+        }
+        assert!(manifest(None, false).starts_with("# Put this server's public address"));
+    }
+
+    #[test]
+    fn socket_mode_needs_no_address() {
+        let text = manifest(Some("https://b.example"), true);
+        assert!(!text.contains("url:"), "{text}");
+        assert_eq!(
+            parse(&text)
+                .as_mapping_get("settings")
+                .and_then(|s| s.as_mapping_get("socket_mode_enabled"))
+                .and_then(|b| b.as_bool()),
+            Some(true)
+        );
+    }
+
+    #[test]
+    fn an_address_with_odd_characters_stays_one_string() {
+        let text = manifest(Some("https://b.example/\"\n  x: y"), false);
+        assert_eq!(string(&parse(&text), &["settings", "x"]), None);
+    }
+}

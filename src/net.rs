@@ -1,0 +1,330 @@
+//! HTTP to the outside: the only file that uses reqwest. Chat platforms' clients and callbacks go through [`Http`].
+//!
+//! What never happens here: following a redirect, plain HTTP to another machine that the operator did not configure,
+//! an unbounded body, a token or a body in a log or an error. Proxies come from `HTTPS_PROXY` and `NO_PROXY`; this
+//! machine itself is never reached through a proxy.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Response, Url, redirect};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+/// Longest wait for a connection.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for a whole answer, unless the caller has less time.
+pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest body that is read.
+pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Longest pause that a `Retry-After` may ask for; a longer one is taken as this.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+
+/// HTTP clients, shared. Cheap to clone.
+#[derive(Clone)]
+pub struct Http(Arc<Clients>);
+
+struct Clients {
+    /// Made at first use: it reads the machine's certificates, which a lab on one machine does not need.
+    outside: OnceLock<Result<Client, String>>,
+    loopback: OnceLock<Result<Client, String>>,
+    /// Hosts that the operator configured with plain HTTP.
+    plain_hosts: Vec<String>,
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct HttpReply {
+    /// The status code.
+    pub status: u16,
+    /// The body, at most [`BODY_BYTES_MAX`] bytes.
+    pub body: Vec<u8>,
+    headers: HeaderMap,
+}
+
+/// No answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NetError {
+    /// We do not call this address; nothing was sent.
+    #[error("not an address that is called: {0}")]
+    Address(&'static str),
+    /// There was no connection; nothing was sent.
+    #[error("no connection: {0}")]
+    Connect(String),
+    /// No answer in time; the request may have arrived.
+    #[error("no answer in time")]
+    Timeout,
+    /// The connection broke; the request may have arrived.
+    #[error("the connection broke: {0}")]
+    Broken(String),
+    /// The answer is too long; the request arrived.
+    #[error("the answer is longer than {BODY_BYTES_MAX} bytes")]
+    TooLarge,
+}
+
+impl NetError {
+    /// Whether the other side may have acted on the request.
+    pub fn may_have_arrived(&self) -> bool {
+        match self {
+            NetError::Address(_) | NetError::Connect(_) => false,
+            NetError::Timeout | NetError::Broken(_) | NetError::TooLarge => true,
+        }
+    }
+}
+
+impl HttpReply {
+    /// A header's value, where it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// How long to wait, by `Retry-After` in seconds; at most [`RETRY_AFTER_MAX`].
+    pub fn retry_after(&self) -> Option<Duration> {
+        let secs = self.header(RETRY_AFTER.as_str())?.trim().parse().ok()?;
+        Some(Duration::from_secs(secs).min(RETRY_AFTER_MAX))
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Option<Value> {
+        serde_json::from_slice(&self.body).ok()
+    }
+}
+
+impl Http {
+    /// Clients that speak HTTPS, and plain HTTP to this machine and to the hosts of those `configured` base URLs that
+    /// begin with `http://`.
+    pub fn new(configured: &[&str]) -> Self {
+        let plain =
+            configured.iter().filter_map(|url| Url::parse(url).ok()).filter(|url| url.scheme() == "http");
+        let plain_hosts = plain.filter_map(|url| url.host_str().map(str::to_owned)).collect();
+        Http(Arc::new(Clients { outside: OnceLock::new(), loopback: OnceLock::new(), plain_hosts }))
+    }
+
+    /// Posts JSON, with a bearer token where there is one, and waits for the answer at most `within` and
+    /// [`TOTAL_TIMEOUT`].
+    pub async fn post_json(
+        &self,
+        url: &str,
+        bearer: Option<&SecretString>,
+        body: &Value,
+        within: Duration,
+    ) -> Result<HttpReply, NetError> {
+        self.post(url, bearer, "application/json; charset=utf-8", body.to_string(), within).await
+    }
+
+    /// Posts a form, otherwise like [`Http::post_json`].
+    pub async fn post_form(
+        &self,
+        url: &str,
+        bearer: Option<&SecretString>,
+        fields: &[(&str, &str)],
+        within: Duration,
+    ) -> Result<HttpReply, NetError> {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        self.post(url, bearer, "application/x-www-form-urlencoded", body, within).await
+    }
+
+    async fn post(
+        &self,
+        url: &str,
+        bearer: Option<&SecretString>,
+        content_type: &'static str,
+        body: String,
+        within: Duration,
+    ) -> Result<HttpReply, NetError> {
+        let url = Url::parse(url).map_err(|_| NetError::Address("not a URL"))?;
+        let mut request = self
+            .client_for(&url)?
+            .post(url)
+            .timeout(within.min(TOTAL_TIMEOUT))
+            .header(CONTENT_TYPE, content_type)
+            .body(body);
+        if let Some(token) = bearer {
+            request = request.header(AUTHORIZATION, authorization(token)?);
+        }
+        read(request.send().await.map_err(net_error)?).await
+    }
+
+    fn client_for(&self, url: &Url) -> Result<&Client, NetError> {
+        let host = url.host_str().ok_or(NetError::Address("no host"))?;
+        let loopback = is_loopback(host);
+        match url.scheme() {
+            "https" => {}
+            "http" if loopback || self.0.plain_hosts.iter().any(|plain| plain == host) => {}
+            "http" => return Err(NetError::Address("plain HTTP to another machine")),
+            _ => return Err(NetError::Address("neither HTTP nor HTTPS")),
+        }
+        let client = if loopback && url.scheme() == "http" {
+            self.0.loopback.get_or_init(|| build(false))
+        } else {
+            self.0.outside.get_or_init(|| build(true))
+        };
+        client.as_ref().map_err(|problem| NetError::Connect(problem.clone()))
+    }
+}
+
+/// The one place where clients are made.
+fn build(outside: bool) -> Result<Client, String> {
+    static PROVIDER: OnceLock<()> = OnceLock::new();
+    // An error means that somebody was first, with the only provider that is built in.
+    PROVIDER.get_or_init(|| drop(rustls::crypto::ring::default_provider().install_default()));
+    let builder = Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(TOTAL_TIMEOUT)
+        .redirect(redirect::Policy::none())
+        .user_agent(concat!("boardhand/", env!("CARGO_PKG_VERSION")));
+    let builder = if outside { builder } else { builder.no_proxy().tls_certs_only([]) };
+    builder.build().map_err(|error| reason(&error))
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn authorization(token: &SecretString) -> Result<HeaderValue, NetError> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
+        .map_err(|_| NetError::Address("the token holds characters that no header can"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+async fn read(mut response: Response) -> Result<HttpReply, NetError> {
+    let status = response.status().as_u16();
+    let headers = response.headers().clone();
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(after_sending)? {
+        if body.len() + chunk.len() > BODY_BYTES_MAX {
+            return Err(NetError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(HttpReply { status, body, headers })
+}
+
+fn net_error(error: reqwest::Error) -> NetError {
+    if error.is_connect() || error.is_builder() {
+        NetError::Connect(reason(&error))
+    } else {
+        after_sending(error)
+    }
+}
+
+fn after_sending(error: reqwest::Error) -> NetError {
+    if error.is_timeout() { NetError::Timeout } else { NetError::Broken(reason(&error)) }
+}
+
+/// The innermost cause: the outer ones name the address, which may be a secret itself.
+fn reason(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    if cause.is::<reqwest::Error>() { "the request failed".to_owned() } else { cause.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::Router;
+    use axum::http::{HeaderMap as Headers, StatusCode};
+    use axum::response::Redirect;
+    use axum::routing::post;
+    use serde_json::json;
+
+    async fn serve(router: Router) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let address = listener.local_addr().expect("address");
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        format!("http://{address}")
+    }
+
+    const WITHIN: Duration = Duration::from_millis(300);
+
+    #[tokio::test]
+    async fn a_post_carries_its_token_and_brings_back_status_headers_and_body() {
+        let echo = |headers: Headers, body: String| async move {
+            let token = headers["authorization"].to_str().expect("text").to_owned();
+            (
+                StatusCode::TOO_MANY_REQUESTS,
+                [("retry-after", "99999"), ("x-oauth-scopes", "a,b")],
+                token + &body,
+            )
+        };
+        let base = serve(Router::new().route("/", post(echo))).await;
+        let token = SecretString::from("xoxb-1");
+        let reply =
+            Http::new(&[]).post_json(&base, Some(&token), &json!({"a": 1}), WITHIN).await.expect("reply");
+        assert_eq!((reply.status, reply.retry_after()), (429, Some(RETRY_AFTER_MAX)));
+        assert_eq!(reply.header("X-OAuth-Scopes"), Some("a,b"));
+        assert_eq!(reply.body, br#"Bearer xoxb-1{"a":1}"#);
+    }
+
+    #[tokio::test]
+    async fn redirects_are_not_followed() {
+        let router = Router::new().route("/", post(|| async { Redirect::temporary("/other") }));
+        let base = serve(router).await;
+        let reply = Http::new(&[]).post_form(&base, None, &[("a", "b c")], WITHIN).await.expect("reply");
+        assert_eq!(reply.status, 307);
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_up_to_its_bound_and_not_beyond() {
+        let router = Router::new()
+            .route("/full", post(|| async { vec![b'x'; BODY_BYTES_MAX] }))
+            .route("/over", post(|| async { vec![b'x'; BODY_BYTES_MAX + 1] }));
+        let base = serve(router).await;
+        let http = Http::new(&[]);
+        let full =
+            http.post_json(&format!("{base}/full"), None, &Value::Null, TOTAL_TIMEOUT).await.expect("reply");
+        assert_eq!(full.body.len(), BODY_BYTES_MAX);
+        let over = http.post_json(&format!("{base}/over"), None, &Value::Null, TOTAL_TIMEOUT).await;
+        assert_eq!(over.err(), Some(NetError::TooLarge));
+    }
+
+    #[tokio::test]
+    async fn silence_is_a_timeout_and_a_cut_is_ambiguous_and_a_closed_port_was_never_reached() {
+        let http = Http::new(&[]);
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let url = format!("http://{}", silent.local_addr().expect("address"));
+        let error = http.post_json(&url, None, &Value::Null, WITHIN).await.expect_err("silence");
+        assert_eq!((&error, error.may_have_arrived()), (&NetError::Timeout, true));
+
+        let cutting = tokio::spawn(async move {
+            for _ in 0..5 {
+                let (mut stream, _) = silent.accept().await.expect("accept");
+                let mut byte = [0];
+                let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut byte).await;
+            }
+        });
+        let error = http.post_json(&url, None, &Value::Null, TOTAL_TIMEOUT).await.expect_err("cut");
+        assert!(matches!(error, NetError::Broken(_)) && error.may_have_arrived(), "{error:?}");
+        cutting.abort();
+        let _ = cutting.await;
+
+        let error = http.post_json(&url, None, &Value::Null, WITHIN).await.expect_err("closed");
+        assert!(matches!(error, NetError::Connect(_)) && !error.may_have_arrived(), "{error:?}");
+        assert!(!error.to_string().contains("http"), "{error}");
+    }
+
+    #[test]
+    fn only_https_and_loopback_and_configured_hosts_are_called() {
+        let http = Http::new(&["http://sim.lab:8080/api/", "https://slack.com/api/"]);
+        let check = |url: &str, good: bool| {
+            let url = Url::parse(url).expect("URL");
+            assert_eq!(http.client_for(&url).is_ok(), good, "{url}");
+        };
+        check("http://127.0.0.1:1/x", true);
+        check("http://[::1]:1/x", true);
+        check("http://localhost:1/x", true);
+        check("http://slack.com/api/", false);
+        check("http://10.0.0.1/", false);
+        check("http://127.0.0.1.evil.example/", false);
+        check("ftp://127.0.0.1/", false);
+        check("file:///etc/passwd", false);
+        let outside = Url::parse("http://sim.lab/x").expect("URL");
+        // Without certificates on this machine no client for the outside can be made; the address is good all the same.
+        assert!(!matches!(http.client_for(&outside), Err(NetError::Address(_))));
+    }
+}
