@@ -1,0 +1,189 @@
+//! Composes messages: gathers the facts that templates say, and fills the templates. The facts are plain JSON and
+//! may hold hostile text; nothing here escapes, templates and renderers do.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::links::Links;
+use super::template::Catalogue;
+use super::{Card, Note};
+use crate::board::Inventory;
+use crate::chat::Place;
+use crate::clock::Clock;
+use crate::outcome::verdict::cause;
+use crate::outcome::{CaseStatus, Counts, Outcome, Verdict};
+use crate::run::{Attempt, RunState, Stage};
+use crate::store::RunView;
+
+/// Most failed test cases that a message names.
+pub const FAILED_CASES_SHOWN: usize = 5;
+
+/// Why a run waits, as facts for a template; asked when a card or an answer is rendered.
+pub trait WhyWaiting: Send + Sync {
+    /// `null` when the run does not wait.
+    fn why_waiting(&self, view: &RunView) -> Value;
+}
+
+/// Fills templates.
+pub struct Composer {
+    catalogue: Catalogue,
+    links: Links,
+    clock: Clock,
+    inventory: Arc<Inventory>,
+    why: Arc<dyn WhyWaiting>,
+}
+
+impl Composer {
+    /// A composer over these templates.
+    pub fn new(
+        catalogue: Catalogue,
+        links: Links,
+        clock: Clock,
+        inventory: Arc<Inventory>,
+        why: Arc<dyn WhyWaiting>,
+    ) -> Self {
+        Composer { catalogue, links, clock, inventory, why }
+    }
+
+    /// A note as a card.
+    pub fn note(&self, note: &Note, _place: &Place) -> Card {
+        self.catalogue.render(note)
+    }
+
+    /// A run's card in its newest state.
+    pub fn run_card(&self, view: &RunView, place: &Place) -> Card {
+        self.note(&Note::new("run-card", self.run_facts(view)), place)
+    }
+
+    /// Everything a message about a run may say.
+    pub fn run_facts(&self, view: &RunView) -> Value {
+        let now = self.clock.now();
+        let run = &view.run;
+        let (attempt, board, started_at, finished_at) = match &run.state {
+            RunState::Queued { attempt, .. } => (*attempt, None, None, None),
+            RunState::Active { attempt, lease, started_at, .. } => {
+                (*attempt, Some(lease.board.as_str()), Some(*started_at), None)
+            }
+            RunState::Finished { attempt, at, .. } => {
+                let last = view.attempts.iter().rfind(|a| a.number == *attempt);
+                (*attempt, last.map(|a| a.board.as_str()), last.map(|a| a.started_at), Some(*at))
+            }
+        };
+        let outcome = match &run.state {
+            RunState::Finished { outcome, .. } => Some(outcome),
+            RunState::Queued { .. } | RunState::Active { .. } => None,
+        };
+        let log_attempt = view.attempts.last().map(|a| a.number);
+        let has_switch = board.and_then(|id| self.inventory.board(id)).map(|board| board.power.has_switch());
+        json!({
+            "run": {
+                "number": run.number,
+                "family": run.spec.family,
+                "build": run.spec.build,
+                "suite": run.spec.suite,
+                "priority": run.spec.priority.as_str(),
+                "selector": run.spec.selector,
+                "params": run.spec.params,
+                "by": run.requested_by,
+                "retry_of": run.retry_of,
+            },
+            "state": run.state.word(),
+            "verdict": outcome.map(|o| o.verdict.as_str()),
+            "outcome": outcome.map(outcome_facts),
+            "attempt": attempt,
+            "attempts": view.attempts.iter().map(attempt_facts).collect::<Vec<_>>(),
+            "board": board,
+            "no_switch": has_switch == Some(false),
+            "counts": counts_facts(outcome.map_or(view.progress, |o| o.counts)),
+            "phases": phases(&run.state),
+            "why": self.why.why_waiting(view),
+            "request": run.request,
+            "retried_as": view.retried_as.iter().map(|(number, by)| json!({"number": number, "by": by})).collect::<Vec<_>>(),
+            "created_at": run.created_at,
+            "started_at": started_at,
+            "finished_at": finished_at,
+            "waited_s": started_at.unwrap_or(finished_at.unwrap_or(now)).since(run.created_at).as_secs_f64(),
+            "took_s": started_at.map(|at| finished_at.unwrap_or(now).since(at).as_secs_f64()),
+            "log_url": log_attempt.map(|n| self.links.log(run.number, n)),
+            "generation": view.generation,
+            "can": {
+                "retry": outcome.is_some(),
+                "retry_elsewhere": outcome.is_some_and(|o| !matches!(o.verdict, Verdict::Passed | Verdict::Cancelled))
+                    && run.spec.selector.board.is_none(),
+                "cancel": outcome.is_none() && run.request.is_none(),
+                "power_cycle": has_switch == Some(true)
+                    && outcome.map_or(run.request.is_none(), |o| o.verdict != Verdict::Passed),
+                "why": matches!(run.state, RunState::Queued { .. }),
+            },
+        })
+    }
+
+    /// What the reply that tells an outcome says.
+    pub fn outcome_note(&self, template: &str, view: &RunView, attempt: u32, outcome: &Outcome) -> Note {
+        let mut facts = self.run_facts(view);
+        facts["outcome"] = outcome_facts(outcome);
+        facts["verdict"] = json!(outcome.verdict.as_str());
+        facts["counts"] = counts_facts(outcome.counts);
+        facts["log_url"] = json!(self.links.log(view.run.number, attempt));
+        Note::new(template, facts)
+    }
+}
+
+/// An outcome's facts.
+pub fn outcome_facts(outcome: &Outcome) -> Value {
+    let failed: Vec<&str> =
+        outcome.cases.iter().filter(|c| c.status == CaseStatus::Failed).map(|c| c.name.as_str()).collect();
+    json!({
+        "verdict": outcome.verdict.as_str(),
+        "cause": outcome.cause,
+        "stage": outcome.stage.as_str(),
+        "detail": outcome.detail,
+        "excerpt": outcome.excerpt.join("\n"),
+        "failed_cases": failed.iter().take(FAILED_CASES_SHOWN).collect::<Vec<_>>(),
+        "failed_cases_more": failed.len().saturating_sub(FAILED_CASES_SHOWN),
+    })
+}
+
+fn counts_facts(counts: Counts) -> Value {
+    json!({
+        "passed": counts.passed,
+        "failed": counts.failed,
+        "skipped": counts.skipped,
+        "total": counts.total(),
+    })
+}
+
+fn attempt_facts(attempt: &Attempt) -> Value {
+    json!({
+        "number": attempt.number,
+        "board": attempt.board,
+        "verdict": attempt.outcome.as_ref().map(|o| o.verdict.as_str()),
+        "cause": attempt.outcome.as_ref().map(|o| o.cause.as_str()),
+    })
+}
+
+/// The phases a card shows: name, and `done`, `now`, `failed` or `todo`.
+fn phases(state: &RunState) -> Vec<Value> {
+    const SHOWN: [(Stage, &str); 5] = [
+        (Stage::Powering, "power"),
+        (Stage::Booting, "boot"),
+        (Stage::Deploying, "deploy"),
+        (Stage::Testing, "test"),
+        (Stage::Collecting, "collect"),
+    ];
+    let mark = |stage: Stage| match state {
+        RunState::Queued { .. } => "todo",
+        RunState::Active { stage: now, .. } if stage < *now => "done",
+        RunState::Active { stage: now, .. } if stage == *now => "now",
+        RunState::Active { .. } => "todo",
+        RunState::Finished { outcome, .. } if outcome.verdict == Verdict::Passed => "done",
+        // Tests that fail do not end the stage; what stopped an attempt stands at its own stage.
+        RunState::Finished { outcome, .. } if stage < outcome.stage => "done",
+        RunState::Finished { outcome, .. } if stage == outcome.stage => "failed",
+        // Evidence is collected after failed tests too.
+        RunState::Finished { outcome, .. } if outcome.cause == cause::TESTS_FAILED => "done",
+        RunState::Finished { .. } => "todo",
+    };
+    SHOWN.iter().map(|(stage, name)| json!({"name": name, "mark": mark(*stage)})).collect()
+}

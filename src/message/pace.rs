@@ -1,0 +1,145 @@
+//! Pacing: how fast a platform wants to be spoken to. Pure: time comes in as an argument.
+//!
+//! Token buckets per channel for posts, one per workspace for edits, and a shortest pause per card. They keep us
+//! under the platform's limits; a 429 beyond them pauses only the lane that met it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::clock::Monotonic;
+
+/// Most channels and cards whose last use is remembered; beyond it those that may speak again are forgotten.
+pub const REMEMBERED_MAX: usize = 10_000;
+
+/// A platform's limits.
+#[derive(Debug, Clone, Copy)]
+pub struct Pacing {
+    /// One post per channel this often, on average.
+    pub post_every: Duration,
+    /// Posts per channel that may come at once.
+    pub post_burst: u32,
+    /// One edit per workspace this often, on average.
+    pub edit_every: Duration,
+    /// Edits per workspace that may come at once.
+    pub edit_burst: u32,
+    /// The shortest pause between two edits of one card.
+    pub card_every: Duration,
+}
+
+impl Pacing {
+    /// Slack: chat.postMessage about 1 a second and channel with short bursts; chat.update is tier 3, 50 a minute
+    /// and workspace at least.
+    pub const SLACK: Pacing = Pacing {
+        post_every: Duration::from_secs(1),
+        post_burst: 4,
+        edit_every: Duration::from_millis(1200),
+        edit_burst: 10,
+        card_every: Duration::from_secs(1),
+    };
+
+    /// No limit of ours: for simulated platforms whose own limits are off, and for measurements.
+    pub const NONE: Pacing = Pacing {
+        post_every: Duration::ZERO,
+        post_burst: u32::MAX,
+        edit_every: Duration::ZERO,
+        edit_burst: u32::MAX,
+        card_every: Duration::ZERO,
+    };
+}
+
+/// Remembers who spoke when.
+#[derive(Debug)]
+pub struct Pacer {
+    pacing: Pacing,
+    posts: HashMap<String, Bucket>,
+    edits: Bucket,
+    cards: HashMap<String, Monotonic>,
+}
+
+/// A token bucket by its "theoretical arrival time": the instant at which it would be full again.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bucket {
+    full_at: Monotonic,
+}
+
+impl Bucket {
+    /// Takes a token, or says how long until there is one.
+    fn take(&mut self, every: Duration, burst: u32, now: Monotonic) -> Result<(), Duration> {
+        let slack = every.saturating_mul(burst.saturating_sub(1));
+        let ahead = self.full_at.since(now);
+        if ahead > slack {
+            return Err(ahead - slack);
+        }
+        self.full_at = self.full_at.max(now) + every;
+        Ok(())
+    }
+}
+
+impl Pacer {
+    /// A pacer under these limits.
+    pub fn new(pacing: Pacing) -> Self {
+        Pacer { pacing, posts: HashMap::new(), edits: Bucket::default(), cards: HashMap::new() }
+    }
+
+    /// Asks to post in a channel now; otherwise, in how long.
+    pub fn post(&mut self, channel: &str, now: Monotonic) -> Result<(), Duration> {
+        if self.posts.len() >= REMEMBERED_MAX {
+            self.posts.retain(|_, bucket| bucket.full_at > now);
+        }
+        let bucket = self.posts.entry(channel.to_owned()).or_default();
+        bucket.take(self.pacing.post_every, self.pacing.post_burst, now)
+    }
+
+    /// Asks to edit a card now; otherwise, in how long.
+    pub fn edit(&mut self, card: &str, now: Monotonic) -> Result<(), Duration> {
+        let pause = self.pacing.card_every;
+        if self.cards.len() >= REMEMBERED_MAX {
+            self.cards.retain(|_, at| *at + pause > now);
+        }
+        if let Some(at) = self.cards.get(card).filter(|at| **at + pause > now) {
+            return Err((*at + pause).since(now));
+        }
+        self.edits.take(self.pacing.edit_every, self.pacing.edit_burst, now)?;
+        self.cards.insert(card.to_owned(), now);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Monotonic {
+        Monotonic::default() + Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn a_channel_takes_a_burst_and_then_one_a_second() {
+        let mut pacer = Pacer::new(Pacing::SLACK);
+        for _ in 0..4 {
+            assert_eq!(pacer.post("C1", at(0)), Ok(()));
+        }
+        assert_eq!(pacer.post("C1", at(0)), Err(Duration::from_secs(1)));
+        assert_eq!(pacer.post("C2", at(0)), Ok(()), "another channel is not held up");
+        assert_eq!(pacer.post("C1", at(1000)), Ok(()));
+        assert!(pacer.post("C1", at(1000)).is_err());
+    }
+
+    #[test]
+    fn a_card_is_edited_at_most_every_pause() {
+        let mut pacer = Pacer::new(Pacing::SLACK);
+        assert_eq!(pacer.edit("a", at(0)), Ok(()));
+        assert_eq!(pacer.edit("a", at(400)), Err(Duration::from_millis(600)));
+        assert_eq!(pacer.edit("a", at(1000)), Ok(()));
+    }
+
+    #[test]
+    fn no_pacing_never_waits_and_memory_is_bounded() {
+        let mut pacer = Pacer::new(Pacing::NONE);
+        for n in 0..3 * REMEMBERED_MAX {
+            assert_eq!(pacer.post(&n.to_string(), at(n as u64)), Ok(()));
+            assert_eq!(pacer.edit(&n.to_string(), at(n as u64)), Ok(()));
+        }
+        assert!(pacer.posts.len() <= REMEMBERED_MAX && pacer.cards.len() <= REMEMBERED_MAX);
+    }
+}

@@ -1,0 +1,445 @@
+//! The relay: the loop that sends what is owed. It decides nothing about runs; it renders the newest state, sends,
+//! and notes how that ended.
+//!
+//! Every channel is a lane: within a lane messages go one after the other (a card before its thread, a thread in
+//! order), lanes do not wait for each other. Before a post the intent is noted; when the process dies, or the
+//! platform answers so that the post may or may not be there, the platform is asked for it by its key before it is
+//! posted again. Where the platform cannot tell, a card and an outcome are posted again (at least once), progress is
+//! not (at most once).
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::task::{self, JoinError, JoinSet};
+
+use super::compose::Composer;
+use super::pace::{Pacer, Pacing};
+use super::{Card, Note};
+use crate::chat::{AnswerVia, ChatApi, Found, Place, Platform, Post, SendResult};
+use crate::clock::{Clock, Timestamp};
+use crate::doorbell::{Bell, Doorbell};
+use crate::store::{End, MessageEnd, Owed, OwedKind, Store, StoreError};
+use crate::worker::steps::{Agent, Step};
+
+/// Most messages looked at in one step.
+const BATCH: u32 = 256;
+/// How often a progress reply or an answer is tried before it is a dead letter.
+pub const TRIES_MAX: u32 = 8;
+/// First pause after a failure; doubles with every try.
+const BACKOFF_FIRST: Duration = Duration::from_secs(1);
+/// Longest pause after a failure.
+const BACKOFF_MAX: Duration = Duration::from_secs(300);
+/// How long an answer to a person is worth sending: Slack's response_url lives as long.
+const ANSWER_LIVES: Duration = Duration::from_secs(30 * 60);
+/// How long rings gather: every commit rings, and nobody waits for a message to the millisecond.
+const GATHERS: Duration = Duration::from_millis(30);
+/// How often the loop looks without being rung: what a delivery owes is sent soon even when its ring was lost with the
+/// connection that brought it.
+const IDLE: Duration = Duration::from_secs(1);
+/// How far back a lost post is looked for before the moment its sending began.
+const PROBE_MARGIN: Duration = Duration::from_secs(5);
+/// What stands for the message id of a card that could only be told through a delivery's own URL.
+pub const TOLD_BY_URL: &str = "response_url";
+
+/// Sends what is owed.
+pub struct Relay {
+    shared: Arc<Shared>,
+    lanes: JoinSet<()>,
+    busy: HashMap<task::Id, Lane>,
+}
+
+/// What every lane needs.
+struct Shared {
+    store: Arc<dyn Store>,
+    apis: BTreeMap<Platform, Arc<dyn ChatApi>>,
+    composer: Arc<Composer>,
+    clock: Clock,
+    doorbell: Doorbell,
+    pacers: Mutex<HashMap<Platform, Pacer>>,
+}
+
+/// Messages that must not overtake each other: those of one channel, and the answers to one person in it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Lane {
+    Channel(Platform, String),
+    /// Answers to one person in one channel: "I'll tell you" comes before what is told.
+    Person(Platform, String, String),
+}
+
+impl Relay {
+    /// A relay for these platforms.
+    pub fn new(
+        store: Arc<dyn Store>,
+        apis: BTreeMap<Platform, (Arc<dyn ChatApi>, Pacing)>,
+        composer: Arc<Composer>,
+        clock: Clock,
+        doorbell: Doorbell,
+    ) -> Self {
+        let pacers = apis.iter().map(|(platform, (_, pacing))| (*platform, Pacer::new(*pacing))).collect();
+        let apis = apis.into_iter().map(|(platform, (api, _))| (platform, api)).collect();
+        let shared = Shared { store, apis, composer, clock, doorbell, pacers: Mutex::new(pacers) };
+        Relay { shared: Arc::new(shared), lanes: JoinSet::new(), busy: HashMap::new() }
+    }
+
+    /// Waits until every lane that is at work has ended; gives whether any was.
+    pub async fn flush(&mut self) -> bool {
+        let any = !self.lanes.is_empty();
+        while self.lanes.join_next().await.is_some() {}
+        self.busy.clear();
+        any
+    }
+
+    fn reap(&mut self) {
+        while let Some(ended) = self.lanes.try_join_next_with_id() {
+            let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
+            self.busy.remove(&id);
+            if let Err(error) = ended {
+                tracing::error!(%error, "a lane of the relay died");
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Agent for Relay {
+    fn name(&self) -> &'static str {
+        "relay"
+    }
+
+    fn bell(&self) -> Option<Bell> {
+        Some(Bell::Relay)
+    }
+
+    fn gathers(&self) -> Duration {
+        GATHERS
+    }
+
+    async fn step(&mut self) -> Result<Step, StoreError> {
+        self.reap();
+        let now = self.shared.clock.now();
+        let busy: HashSet<&Lane> = self.busy.values().collect();
+        let mut by_lane: HashMap<Lane, Vec<Owed>> = HashMap::new();
+        let mut order = Vec::new();
+        for owed in self.shared.store.message_due(now, BATCH).await? {
+            let lane = lane_of(&owed);
+            if busy.contains(&lane) {
+                continue;
+            }
+            let queue = by_lane.entry(lane.clone()).or_default();
+            if queue.is_empty() {
+                order.push(lane);
+            }
+            queue.push(owed);
+        }
+        if order.is_empty() {
+            let next = self.shared.store.message_next_due(now).await?;
+            let wait = next.map_or(IDLE, |at| at.since(now).clamp(Duration::from_millis(1), IDLE));
+            return Ok(Step::Idle { until: self.shared.clock.monotonic() + wait });
+        }
+        for lane in order {
+            let queue = by_lane.remove(&lane).expect("every lane in order has a queue");
+            let task = self.lanes.spawn(serve(self.shared.clone(), queue));
+            self.busy.insert(task.id(), lane);
+        }
+        Ok(Step::Idle { until: self.shared.clock.monotonic() + IDLE })
+    }
+}
+
+/// Whether sending it makes a new message; otherwise it changes one.
+fn is_post(owed: &Owed) -> bool {
+    !matches!(&owed.kind, OwedKind::Card { message: Some(_), .. })
+}
+
+fn lane_of(owed: &Owed) -> Lane {
+    match &owed.kind {
+        OwedKind::Card { place, .. } | OwedKind::Reply { place, .. } => {
+            Lane::Channel(place.platform, place.channel.clone())
+        }
+        OwedKind::Answer { via, .. } => {
+            Lane::Person(via.place.platform, via.place.channel.clone(), via.user.clone())
+        }
+    }
+}
+
+/// Sends a lane's messages in order, then rings: more may have become owed behind them.
+async fn serve(shared: Arc<Shared>, queue: Vec<Owed>) {
+    if let Err(error) = shared.lane(queue).await {
+        tracing::error!(%error, "a message could not be handled");
+        shared.clock.sleep(BACKOFF_FIRST).await;
+    }
+    shared.doorbell.ring(Bell::Relay);
+}
+
+/// How one message went.
+enum Went {
+    /// So.
+    Ended(End),
+    /// Not now, and nothing else of its kind in its lane either.
+    Paused {
+        /// Until when.
+        until: Timestamp,
+    },
+}
+
+impl Shared {
+    /// Sends messages in order. Once a post or an edit is paused, those of its kind behind it are not tried: they are
+    /// put off together, in one write.
+    async fn lane(self: &Arc<Self>, queue: Vec<Owed>) -> Result<(), StoreError> {
+        let mut paused: HashMap<bool, Timestamp> = HashMap::new();
+        let mut put_off = Vec::new();
+        for owed in queue {
+            let (id, posts) = (owed.id, is_post(&owed));
+            // One that may be there already is looked for first; putting it off would forget that.
+            let until = paused.get(&posts).copied().filter(|_| owed.begun_at.is_none());
+            let went = match until {
+                Some(until) => Went::Paused { until },
+                None => self.send_apart(owed).await?,
+            };
+            match went {
+                Went::Paused { until } => {
+                    paused.insert(posts, until);
+                    put_off.push(MessageEnd { id, end: End::Later { at: until, failed: false } });
+                }
+                Went::Ended(end) => {
+                    if let End::Dead { error } = &end {
+                        tracing::warn!(message.id = %id, error, "a message will not be sent");
+                    }
+                    self.store.message_end(&[MessageEnd { id, end }], self.clock.now()).await?;
+                }
+            }
+        }
+        if put_off.is_empty() {
+            return Ok(());
+        }
+        self.store.message_end(&put_off, self.clock.now()).await
+    }
+
+    /// Sends one message in a task of its own: one that cannot be made must not hold up those behind it for ever.
+    async fn send_apart(self: &Arc<Self>, owed: Owed) -> Result<Went, StoreError> {
+        let (shared, posts, tries) = (self.clone(), is_post(&owed), owed.tries);
+        let sent = tokio::spawn(async move { shared.send(&owed).await }).await;
+        sent.unwrap_or_else(|error| {
+            tracing::error!(%error, "sending a message died");
+            let at = self.clock.now() + backoff(tries);
+            Ok(Went::Ended(match posts {
+                _ if tries >= TRIES_MAX => End::Dead { error: "boardhand failed to send it".into() },
+                true => End::Unsure { at },
+                false => End::Later { at, failed: true },
+            }))
+        })
+    }
+
+    async fn send(&self, owed: &Owed) -> Result<Went, StoreError> {
+        match &owed.kind {
+            OwedKind::Answer { via, note } => Ok(Went::Ended(self.answer(owed, via, note).await)),
+            OwedKind::Card { .. } => self.card(owed).await,
+            OwedKind::Reply { .. } => self.reply(owed).await,
+        }
+    }
+
+    async fn answer(&self, owed: &Owed, via: &AnswerVia, note: &Note) -> End {
+        let now = self.clock.now();
+        if now.since(owed.since) > ANSWER_LIVES {
+            return End::Dead { error: "too late to answer".into() };
+        }
+        let Some(api) = self.apis.get(&via.place.platform) else {
+            return no_platform(via.place.platform);
+        };
+        match api.answer(via, &self.composer.note(note, &via.place)).await {
+            SendResult::Sent(message) => End::Sent { message, revision: 0 },
+            // An answer twice is better than none, and an ephemeral one cannot be looked for.
+            SendResult::Unknown(error) | SendResult::Refused(error) if owed.tries >= TRIES_MAX => {
+                End::Dead { error }
+            }
+            SendResult::Refused(error) => End::Dead { error },
+            SendResult::Unknown(_) => self.later(owed),
+            SendResult::RetryAfter(wait) => End::Later { at: now + wait, failed: false },
+        }
+    }
+
+    async fn card(&self, owed: &Owed) -> Result<Went, StoreError> {
+        let OwedKind::Card { run, place, message, via, last, .. } = &owed.kind else {
+            return Ok(Went::Ended(End::Dead { error: "not a card".into() }));
+        };
+        let Some(api) = self.apis.get(&place.platform) else {
+            return Ok(Went::Ended(no_platform(place.platform)));
+        };
+        if let Some(message) = message.as_deref().filter(|message| *message != TOLD_BY_URL)
+            && let Err(wait) = self.pace(place.platform, |pacer| pacer.edit(message, self.clock.monotonic()))
+        {
+            return Ok(Went::Ended(End::Later { at: self.clock.now() + wait, failed: false }));
+        }
+        let Some(view) = self.store.run_view(*run).await? else {
+            return Ok(Went::Ended(End::Dead { error: "its run is gone".into() }));
+        };
+        let card = self.composer.run_card(&view, place);
+        let revision = view.generation;
+        Ok(match message.as_deref() {
+            // Only the outcome is worth one of the few uses of a delivery's own URL.
+            Some(TOLD_BY_URL) => Went::Ended(match via {
+                Some(via) if *last => {
+                    self.told_by_url(owed, api.answer_in_channel(via, &card).await, revision)
+                }
+                Some(_) | None => End::Sent { message: TOLD_BY_URL.into(), revision },
+            }),
+            Some(message) => self.edit(owed, api.as_ref(), place, message, &card, revision).await,
+            None => {
+                let went = self.post(owed, api.as_ref(), place, &card, revision, true).await?;
+                match (&went, via) {
+                    (Went::Ended(End::Dead { error }), Some(via)) if is_closed_channel(error) => {
+                        Went::Ended(self.tell_by_url(api.as_ref(), via, &card, revision).await)
+                    }
+                    _ => went,
+                }
+            }
+        })
+    }
+
+    /// How telling an outcome through a delivery's URL ended: it is not told before the platform says so.
+    fn told_by_url(&self, owed: &Owed, told: SendResult, revision: i64) -> End {
+        match told {
+            SendResult::Sent(_) => End::Sent { message: TOLD_BY_URL.into(), revision },
+            SendResult::Refused(error) => End::Dead { error },
+            SendResult::Unknown(error) if owed.tries >= TRIES_MAX => End::Dead { error },
+            SendResult::Unknown(_) => self.later(owed),
+            SendResult::RetryAfter(_) if owed.tries >= TRIES_MAX => {
+                End::Dead { error: "the delivery's URL is used up".into() }
+            }
+            SendResult::RetryAfter(wait) => {
+                End::Later { at: self.clock.now() + wait.max(backoff(owed.tries)), failed: true }
+            }
+        }
+    }
+
+    async fn edit(
+        &self,
+        owed: &Owed,
+        api: &dyn ChatApi,
+        place: &Place,
+        message: &str,
+        card: &Card,
+        revision: i64,
+    ) -> Went {
+        Went::Ended(match api.edit(place, message, card).await {
+            SendResult::Sent(_) => End::Sent { message: message.to_owned(), revision },
+            SendResult::RetryAfter(wait) => return Went::Paused { until: self.clock.now() + wait },
+            // An edit is idempotent: what may have arrived can be sent again.
+            SendResult::Unknown(_) => self.later(owed),
+            SendResult::Refused(error) => End::Dead { error },
+        })
+    }
+
+    async fn reply(&self, owed: &Owed) -> Result<Went, StoreError> {
+        let OwedKind::Reply { place, note, last, .. } = &owed.kind else {
+            return Ok(Went::Ended(End::Dead { error: "not a reply".into() }));
+        };
+        if place.thread.as_deref() == Some(TOLD_BY_URL) {
+            // There is no thread; the card itself tells the outcome.
+            return Ok(Went::Ended(End::Sent { message: String::new(), revision: 0 }));
+        }
+        let Some(api) = self.apis.get(&place.platform) else {
+            return Ok(Went::Ended(no_platform(place.platform)));
+        };
+        let card = self.composer.note(note, place);
+        self.post(owed, api.as_ref(), place, &card, 0, *last).await
+    }
+
+    /// Posts once: looks for an earlier copy first where there may be one, notes the intent, posts.
+    async fn post(
+        &self,
+        owed: &Owed,
+        api: &dyn ChatApi,
+        place: &Place,
+        card: &Card,
+        revision: i64,
+        at_least_once: bool,
+    ) -> Result<Went, StoreError> {
+        let now = self.clock.now();
+        let key = owed.id.to_string();
+        if let Some(begun_at) = owed.begun_at {
+            match self.earlier_copy(api, place, &key, begun_at, at_least_once).await {
+                // The copy shows an older revision: revision 0 leaves the newest one owed, as an edit.
+                Earlier::Sent(message) => return Ok(Went::Ended(End::Sent { message, revision: 0 })),
+                Earlier::GiveUp(error) => return Ok(Went::Ended(End::Dead { error })),
+                Earlier::PostAgain => {}
+            }
+        }
+        if let Err(wait) =
+            self.pace(place.platform, |pacer| pacer.post(&place.channel, self.clock.monotonic()))
+        {
+            return Ok(Went::Paused { until: now + wait });
+        }
+        self.store.message_begin(&[owed.id], now).await?;
+        Ok(Went::Ended(match api.post(Post { place, card, key: &key }).await {
+            SendResult::Sent(message) => End::Sent { message, revision },
+            SendResult::RetryAfter(wait) => return Ok(Went::Paused { until: now + wait }),
+            SendResult::Refused(error) => End::Dead { error },
+            SendResult::Unknown(error) if owed.tries >= TRIES_MAX && !at_least_once => End::Dead { error },
+            SendResult::Unknown(_) => End::Unsure { at: now + backoff(owed.tries) },
+        }))
+    }
+
+    async fn earlier_copy(
+        &self,
+        api: &dyn ChatApi,
+        place: &Place,
+        key: &str,
+        begun_at: Timestamp,
+        again: bool,
+    ) -> Earlier {
+        match api.find(place, key, begun_at - PROBE_MARGIN).await {
+            Found::Sent(message) => Earlier::Sent(message),
+            Found::Absent => Earlier::PostAgain,
+            Found::CannotTell(_) if again => Earlier::PostAgain,
+            Found::CannotTell(error) => Earlier::GiveUp(format!("it may have been posted, and {error}")),
+        }
+    }
+
+    /// A channel that the bot is not in: the card goes through the delivery's own URL, once, and the person learns
+    /// what to do.
+    async fn tell_by_url(&self, api: &dyn ChatApi, via: &AnswerVia, card: &Card, revision: i64) -> End {
+        let missing = Note::new("channel-missing", serde_json::json!({ "channel": via.place.channel }));
+        let told = api.answer_in_channel(via, card).await;
+        api.answer(via, &self.composer.note(&missing, &via.place)).await;
+        match told {
+            SendResult::Sent(_) => End::Sent { message: TOLD_BY_URL.into(), revision },
+            SendResult::RetryAfter(_) => End::Dead { error: "the delivery's URL is used up".into() },
+            SendResult::Refused(error) | SendResult::Unknown(error) => End::Dead { error },
+        }
+    }
+
+    fn pace<T>(
+        &self,
+        platform: Platform,
+        ask: impl FnOnce(&mut Pacer) -> Result<T, Duration>,
+    ) -> Result<(), Duration> {
+        let mut pacers = self.pacers.lock().expect("pacers lock");
+        pacers.get_mut(&platform).map_or(Ok(()), |pacer| ask(pacer).map(|_| ()))
+    }
+
+    fn later(&self, owed: &Owed) -> End {
+        End::Later { at: self.clock.now() + backoff(owed.tries), failed: true }
+    }
+}
+
+/// What is known of an earlier copy of a post.
+enum Earlier {
+    Sent(String),
+    PostAgain,
+    GiveUp(String),
+}
+
+fn backoff(tries: u32) -> Duration {
+    BACKOFF_FIRST.saturating_mul(1 << tries.min(16)).min(BACKOFF_MAX)
+}
+
+fn no_platform(platform: Platform) -> End {
+    End::Dead { error: format!("{} is not connected", platform.as_str()) }
+}
+
+/// Whether a refusal says that the bot cannot see the channel.
+fn is_closed_channel(error: &str) -> bool {
+    matches!(error, "channel_not_found" | "not_in_channel" | "is_archived")
+}

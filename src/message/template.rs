@@ -1,0 +1,358 @@
+//! Templates: from a [`Note`] to a [`Card`]. What people read stands in `message-templates/<locale>/*.yaml`; this
+//! file reads those at start and fills them in. Pure but for [`Catalogue::load`], which reads a folder.
+//!
+//! The YAML is parsed first and every text in it is a template of its own, so whatever the facts hold, they fill a
+//! place and never change a card's structure. Markup comes only from filters (`bold code mention time link`), which
+//! write it with marks that are taken out of all facts before (see [`markup`]). A template that fails gives a plain
+//! card of its facts and an error in the log, never a panic and never silence.
+//!
+//! ```yaml
+//! run-finished:                        # the note's name
+//!   summary: "#{{ run.number }} passed"  # without markup
+//!   tone: good                         # neutral, running, good, bad or warning
+//!   blocks:
+//!     - title: "#{{ run.number }}"
+//!     - text: "{{ run.build | code }} by {{ by | mention }}"
+//!       when: by                       # any block, and any button, can have a condition
+//!     - fields: [[Board, "{{ board | code }}"]]
+//!     - log: "{{ excerpt | join('\n') }}"
+//!     - context: "{{ at | time }}"
+//!     - buttons:
+//!         - {verb: retry, label: Retry, style: primary}
+//!     - divider
+//! ```
+//! What comes out empty is left out: a field without value, a block without text. A fact that is not there is an
+//! error where it is printed and false in a condition; one that is null prints nothing. Two names are special:
+//! `words`, tables of words for every template, and `macros`, whose macros every template calls as `say.name()`.
+
+mod filters;
+mod markup;
+mod structure;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+use serde_json::{Map, Value as Json};
+
+use self::structure::{BlockKind, BlockTemplate, ButtonTemplate, File, Leaf, Message};
+use super::{Block, Button, Card, Confirm, Note, Span, Text, Tone};
+use crate::command::Click;
+
+/// The language that every message exists in.
+pub const DEFAULT_LOCALE: &str = "en";
+/// Longest template file.
+pub const FILE_BYTES_MAX: u64 = 256 * 1024;
+/// Most template files of one folder.
+pub const FILES_MAX: usize = 200;
+/// Longest text that one place of a template may become; more is cut.
+pub const LEAF_BYTES_MAX: usize = 64 * 1024;
+/// Most facts that a fallback card shows, and characters of each.
+const FALLBACK_FACTS_MAX: usize = 20;
+const FALLBACK_FACT_CHARS_MAX: usize = 200;
+
+/// The built-in templates: locale, file, text.
+const BUILTIN: &[(&str, &str, &str)] = &[
+    ("en", "words.yaml", include_str!("../../message-templates/en/words.yaml")),
+    ("en", "card.yaml", include_str!("../../message-templates/en/card.yaml")),
+    ("en", "replies.yaml", include_str!("../../message-templates/en/replies.yaml")),
+    ("en", "answers.yaml", include_str!("../../message-templates/en/answers.yaml")),
+    ("en", "lists.yaml", include_str!("../../message-templates/en/lists.yaml")),
+];
+
+/// Every message in every language.
+pub struct Catalogue {
+    locales: BTreeMap<String, Locale>,
+}
+
+/// One language.
+struct Locale {
+    env: Environment<'static>,
+    messages: BTreeMap<String, Message>,
+}
+
+/// A mistake in a template file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {message}", place(.file, *.line))]
+struct TemplateProblem {
+    /// The file, as `en/card.yaml`.
+    file: String,
+    /// The line, from 1; 0 where it is about the whole file.
+    line: usize,
+    /// What is wrong.
+    message: String,
+}
+
+/// `en/card.yaml:12`, or the file alone.
+fn place(file: &str, line: usize) -> String {
+    if line == 0 { file.to_owned() } else { format!("{file}:{line}") }
+}
+
+/// Why a note could not be rendered.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// There is no template of that name.
+    #[error("no such template")]
+    Unknown,
+    /// A text or a condition of the template failed.
+    #[error("{place}")]
+    Failed {
+        /// File and line of the text.
+        place: String,
+        /// Why.
+        #[source]
+        source: Box<minijinja::Error>,
+    },
+    /// The tone is none.
+    #[error("{place}: `{tone}` is not a tone")]
+    Tone {
+        /// File and line of the text.
+        place: String,
+        /// What came out.
+        tone: String,
+    },
+}
+
+impl Catalogue {
+    /// The templates that are built in.
+    pub fn builtin() -> Self {
+        Self::read(&[]).expect("the built-in templates are read by every test")
+    }
+
+    /// The built-in templates with those of `folder` in their place: `<folder>/<locale>/<any name>.yaml`. A message
+    /// there replaces the message of that name; what is not there stays built in. All mistakes at once, as
+    /// `en/mine.yaml:12: what is wrong`.
+    pub fn load(folder: &Path) -> Result<Self, Vec<String>> {
+        structure::read_folder(folder)
+            .and_then(|files| Self::read(&files))
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    }
+
+    /// Every template's name in the default language.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.locales
+            .get(DEFAULT_LOCALE)
+            .into_iter()
+            .flat_map(|locale| locale.messages.keys().map(String::as_str))
+    }
+
+    /// The card of a note. Never fails: a template that does gives the plain facts, and an error in the log.
+    pub fn render(&self, note: &Note) -> Card {
+        self.render_in(DEFAULT_LOCALE, note)
+    }
+
+    /// The card of a note in a language; [`DEFAULT_LOCALE`] stands in for what that language lacks.
+    pub fn render_in(&self, locale: &str, note: &Note) -> Card {
+        self.try_render(locale, note).unwrap_or_else(|error| {
+            let reason = std::error::Error::source(&error).map(|e| e.to_string()).unwrap_or_default();
+            tracing::error!(template.name = %note.template, reason, "a message is shown plain: {error}");
+            fallback(note)
+        })
+    }
+
+    /// The card of a note in a language, or why there is none.
+    pub fn try_render(&self, locale: &str, note: &Note) -> Result<Card, RenderError> {
+        let (locale, message) = [locale, DEFAULT_LOCALE]
+            .iter()
+            .find_map(|name| {
+                let locale = self.locales.get(*name)?;
+                Some((locale, locale.messages.get(&note.template)?))
+            })
+            .ok_or(RenderError::Unknown)?;
+        let click = Facts::click(&note.facts);
+        Facts { env: &locale.env, click, facts: markup::clean_map(&note.facts) }.card(message)
+    }
+
+    fn read(overrides: &[(String, String, String)]) -> Result<Self, Vec<TemplateProblem>> {
+        let mut problems = Vec::new();
+        let mut locales: BTreeMap<String, File> = BTreeMap::new();
+        for (locale, name, text) in BUILTIN {
+            let file = structure::parse(&format!("built-in {locale}/{name}"), text, &mut problems);
+            locales.entry((*locale).to_owned()).or_default().join(file, &mut problems);
+        }
+        let mut added: BTreeMap<String, File> = BTreeMap::new();
+        for (locale, name, text) in overrides {
+            let file = structure::parse(&format!("{locale}/{name}"), text, &mut problems);
+            added.entry(locale.clone()).or_default().join(file, &mut problems);
+        }
+        for (locale, file) in added {
+            locales.entry(locale).or_default().replace(file);
+        }
+        // A language without words and macros of its own has the default ones.
+        let default = locales.get(DEFAULT_LOCALE).map(File::shared).unwrap_or_default();
+        let locales = locales
+            .into_iter()
+            .map(|(name, file)| (name, Locale::build(file.or_shared(&default), &mut problems)))
+            .collect();
+        if problems.is_empty() { Ok(Catalogue { locales }) } else { Err(problems) }
+    }
+}
+
+impl Locale {
+    fn build(file: File, problems: &mut Vec<TemplateProblem>) -> Locale {
+        let mut env = Environment::new();
+        env.set_syntax(syntax());
+        env.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+        env.set_auto_escape_callback(|_| AutoEscape::None);
+        env.set_formatter(|out, state, value| {
+            if value.is_none() { Ok(()) } else { minijinja::escape_formatter(out, state, value) }
+        });
+        filters::install(&mut env);
+        env.add_global("words", markup::clean_map(&file.words));
+        let mut leaves = Vec::new();
+        leaves.extend(file.macros.iter());
+        file.messages.values().for_each(|message| message.leaves(&mut leaves));
+        for leaf in leaves {
+            if let Err(error) = env.add_template_owned(leaf.name.clone(), leaf.source.clone()) {
+                problems.push(leaf.problem(&error));
+            }
+        }
+        Locale { env, messages: file.messages }
+    }
+}
+
+/// A tag on a line of its own leaves no line behind.
+fn syntax() -> SyntaxConfig {
+    let built = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    built.expect("the usual delimiters with other white space are a good syntax")
+}
+
+// ---- filling in -------------------------------------------------------------------------------------------
+
+struct Facts<'a> {
+    env: &'a Environment<'static>,
+    facts: minijinja::Value,
+    /// Run and card revision, for buttons.
+    click: Option<(i64, i64)>,
+}
+
+impl Facts<'_> {
+    fn click(facts: &Map<String, Json>) -> Option<(i64, i64)> {
+        Some((facts.get("run")?.get("number")?.as_i64()?, facts.get("generation")?.as_i64()?))
+    }
+
+    fn card(&self, message: &Message) -> Result<Card, RenderError> {
+        let mut blocks = Vec::new();
+        for block in &message.blocks {
+            if self.holds(block.when.as_ref())? {
+                blocks.extend(self.block(block)?);
+            }
+        }
+        Ok(Card { summary: self.line(&message.summary)?, tone: self.tone(message.tone.as_ref())?, blocks })
+    }
+
+    fn block(&self, block: &BlockTemplate) -> Result<Option<Block>, RenderError> {
+        Ok(match &block.kind {
+            BlockKind::Title(leaf) => Some(self.line(leaf)?).filter(|t| !t.is_empty()).map(Block::Title),
+            BlockKind::Text(leaf) => Some(self.text(leaf)?).filter(|t| !t.0.is_empty()).map(Block::Text),
+            BlockKind::Context(leaf) => {
+                Some(self.text(leaf)?).filter(|t| !t.0.is_empty()).map(Block::Context)
+            }
+            BlockKind::Log(leaf) => {
+                Some(markup::plain(&self.fill(leaf)?)).filter(|t| !t.trim().is_empty()).map(Block::Log)
+            }
+            BlockKind::Fields(fields) => {
+                let mut filled = Vec::new();
+                for (label, value) in fields {
+                    let value = self.text(value)?;
+                    if !value.0.is_empty() {
+                        filled.push((self.line(label)?, value));
+                    }
+                }
+                Some(filled).filter(|f| !f.is_empty()).map(Block::Fields)
+            }
+            BlockKind::Buttons(buttons) => {
+                let mut drawn = Vec::new();
+                for button in buttons {
+                    if self.holds(button.when.as_ref())? {
+                        drawn.extend(self.button(button)?);
+                    }
+                }
+                Some(drawn).filter(|b| !b.is_empty()).map(Block::Buttons)
+            }
+            BlockKind::Divider => Some(Block::Divider),
+        })
+    }
+
+    /// A button; none where the facts do not say on whose card it stands.
+    fn button(&self, button: &ButtonTemplate) -> Result<Option<Button>, RenderError> {
+        let Some((run, generation)) = self.click else {
+            return Ok(None);
+        };
+        let confirm = match &button.confirm {
+            None => None,
+            Some([title, text, yes, no]) => Some(Confirm {
+                title: self.line(title)?,
+                text: self.line(text)?,
+                yes: self.line(yes)?,
+                no: self.line(no)?,
+            }),
+        };
+        let click = Click { verb: button.verb, run, generation };
+        Ok(Some(Button { label: self.line(&button.label)?, click, style: button.style, confirm }))
+    }
+
+    fn tone(&self, leaf: Option<&Leaf>) -> Result<Tone, RenderError> {
+        let Some(leaf) = leaf else {
+            return Ok(Tone::Neutral);
+        };
+        let tone = self.line(leaf)?;
+        structure::tone(&tone).ok_or_else(|| RenderError::Tone { place: leaf.place(), tone })
+    }
+
+    fn holds(&self, when: Option<&Leaf>) -> Result<bool, RenderError> {
+        when.map_or(Ok(true), |leaf| Ok(!self.fill(leaf)?.is_empty()))
+    }
+
+    fn line(&self, leaf: &Leaf) -> Result<String, RenderError> {
+        Ok(markup::plain(&self.fill(leaf)?).split_whitespace().collect::<Vec<_>>().join(" "))
+    }
+
+    fn text(&self, leaf: &Leaf) -> Result<Text, RenderError> {
+        Ok(markup::parse(self.fill(leaf)?.trim()))
+    }
+
+    fn fill(&self, leaf: &Leaf) -> Result<String, RenderError> {
+        let filled =
+            self.env.get_template(&leaf.name).and_then(|template| template.render(self.facts.clone()));
+        let mut text =
+            filled.map_err(|source| RenderError::Failed { place: leaf.place(), source: Box::new(source) })?;
+        text.truncate(text.floor_char_boundary(LEAF_BYTES_MAX));
+        Ok(text)
+    }
+}
+
+// ---- the last resort --------------------------------------------------------------------------------------
+
+/// The plain facts. Its few words stand here and not in a template, since templates have failed.
+fn fallback(note: &Note) -> Card {
+    let mut lines = Vec::new();
+    for (name, value) in &note.facts {
+        match value {
+            Json::Object(inner) => {
+                lines.extend(inner.iter().filter_map(|(n, v)| fact(&format!("{name}.{n}"), v)))
+            }
+            value => lines.extend(fact(name, value)),
+        }
+    }
+    lines.truncate(FALLBACK_FACTS_MAX);
+    let spans = lines.into_iter().map(|line| Span::Plain(line + "\n"));
+    Card {
+        summary: format!("{} (shown plain, its template failed)", note.template),
+        tone: Tone::Warning,
+        blocks: vec![Block::Title(note.template.clone()), Block::Text(Text(spans.collect()))],
+    }
+}
+
+fn fact(name: &str, value: &Json) -> Option<String> {
+    let value = match value {
+        Json::String(text) => text.chars().take(FALLBACK_FACT_CHARS_MAX).collect(),
+        Json::Number(_) | Json::Bool(_) => value.to_string(),
+        Json::Null | Json::Array(_) | Json::Object(_) => return None,
+    };
+    Some(format!("{name}: {value}"))
+}
+
+#[cfg(test)]
+mod tests;

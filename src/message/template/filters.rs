@@ -1,0 +1,182 @@
+//! The filters of templates: the only source of markup, and numbers as people say them. Pure.
+
+use minijinja::value::{Rest, ValueKind};
+use minijinja::{Environment, Error, ErrorKind, Value};
+
+use super::markup::mark;
+use crate::chat::{Actor, Platform};
+use crate::clock::Timestamp;
+use crate::message::Span;
+
+/// Adds every filter.
+pub(super) fn install(env: &mut Environment<'static>) {
+    env.add_filter("bold", |value: &Value| text(value).map(|t| mark(&Span::Bold(t))));
+    env.add_filter("code", |value: &Value| text(value).map(|t| mark(&Span::Code(t))));
+    env.add_filter("link", |url: &Value, label: &Value| {
+        Ok::<_, Error>(mark(&Span::Link { url: text(url)?, label: text(label)? }))
+    });
+    env.add_filter("mention", mention);
+    env.add_filter("time", |value: &Value| instant(value).map(|at| mark(&Span::Time(at))));
+    env.add_filter("duration", |value: &Value| seconds(value).map(duration));
+    env.add_filter("count", |value: &Value| whole(value).map(grouped));
+    env.add_filter("plural", plural);
+    env.add_filter("sentence", sentence);
+}
+
+/// A value that can be printed.
+fn text(value: &Value) -> Result<String, Error> {
+    match value.kind() {
+        ValueKind::Undefined => Err(Error::from(ErrorKind::UndefinedError)),
+        ValueKind::None => Ok(String::new()),
+        _ => Ok(value.to_string()),
+    }
+}
+
+/// `by | mention`: a person as facts hold them, `{platform, id, team?, name?}`, or as boards.yaml does,
+/// `slack:U0LEAD`; anything else prints as it is.
+fn mention(value: &Value) -> Result<String, Error> {
+    let part = |name: &str| value.get_attr(name).ok().and_then(|v| v.as_str().map(str::to_owned));
+    let key = || {
+        let (platform, id) = value.as_str()?.split_once(':')?;
+        Some((Platform::from_word(platform)?, id.to_owned()))
+    };
+    let known = part("platform").as_deref().and_then(Platform::from_word).zip(part("id"));
+    let Some((platform, id)) = known.or_else(key) else {
+        return text(value);
+    };
+    let (team, name) = (part("team").unwrap_or_default(), part("name").unwrap_or_default());
+    Ok(mark(&Span::Mention(Actor { platform, id, team, name })))
+}
+
+/// Microseconds since the Unix epoch, as facts hold instants.
+fn instant(value: &Value) -> Result<Timestamp, Error> {
+    whole(value).map(Timestamp::from_micros)
+}
+
+fn whole(value: &Value) -> Result<i64, Error> {
+    i64::try_from(value.clone()).map_err(|_| Error::new(ErrorKind::InvalidOperation, "not a whole number"))
+}
+
+/// Seconds, or a duration as facts hold it: `{secs, nanos}`.
+fn seconds(value: &Value) -> Result<f64, Error> {
+    let number = match value.get_attr("secs") {
+        Ok(secs) if !secs.is_undefined() => f64::try_from(secs),
+        _ => f64::try_from(value.clone()),
+    };
+    number.map_err(|_| Error::new(ErrorKind::InvalidOperation, "not a duration"))
+}
+
+/// `83` as `1m 23s`: the two largest units.
+fn duration(seconds: f64) -> String {
+    // As a cast: below zero is zero, and what is not a number too.
+    let total = seconds.round() as u64;
+    let [days, hours, minutes, secs] = [total / 86_400, total / 3_600 % 24, total / 60 % 60, total % 60];
+    let parts = [(days, "d"), (hours, "h"), (minutes, "m"), (secs, "s")];
+    let first = parts.iter().position(|(n, _)| *n > 0).unwrap_or(3);
+    let said: Vec<String> =
+        parts[first..].iter().take(2).filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
+    if said.is_empty() { "0s".to_owned() } else { said.join(" ") }
+}
+
+/// `reason | sentence`: with a capital letter and a full stop.
+fn sentence(value: &Value) -> Result<String, Error> {
+    let text = text(value)?;
+    let text = text.trim();
+    // Names (`socA`, `soc-a-001`, `/dev/mem`) keep their case: only a plain word begins with a capital.
+    let word = text.split(char::is_whitespace).next().unwrap_or_default();
+    let plain =
+        word.trim_end_matches([',', ';', ':', '.']).chars().all(|c| c.is_lowercase() || "'-".contains(c));
+    let mut chars = text.chars();
+    let first: String = match chars.next() {
+        Some(c) if plain => c.to_uppercase().collect(),
+        other => other.into_iter().collect(),
+    };
+    let ended = text.is_empty() || text.ends_with(['.', '!', '?', '…', ':']);
+    Ok(format!("{first}{}{}", chars.as_str(), if ended { "" } else { "." }))
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(n: i64) -> String {
+    let digits = n.unsigned_abs().to_string();
+    let mut out = String::from(if n < 0 { "-" } else { "" });
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `n | plural("test")`: `1 test`, `1,234 tests`; `n | plural("box", "boxes")` where an s is not enough.
+fn plural(value: &Value, one: &str, many: Rest<String>) -> Result<String, Error> {
+    let n = whole(value)?;
+    let word = match (n, many.first()) {
+        (1, _) => one.to_owned(),
+        (_, Some(many)) => many.clone(),
+        (_, None) => format!("{one}s"),
+    };
+    Ok(format!("{} {word}", grouped(n)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(template: &str, expect: &str) {
+        let mut env = Environment::new();
+        install(&mut env);
+        assert_eq!(env.render_str(template, ()).expect("renders"), expect);
+    }
+
+    #[test]
+    fn durations_have_their_two_largest_units() {
+        for (secs, expect) in [
+            ("0", "0s"),
+            ("0.4", "0s"),
+            ("59.6", "1m"),
+            ("83", "1m 23s"),
+            ("3600", "1h"),
+            ("3660", "1h 1m"),
+            ("3601", "1h"),
+            ("90061", "1d 1h"),
+            ("-5", "0s"),
+            ("{'secs': 83, 'nanos': 1}", "1m 23s"),
+        ] {
+            check(&format!("{{{{ {secs} | duration }}}}"), expect);
+        }
+    }
+
+    #[test]
+    fn numbers_are_grouped_and_words_counted() {
+        check("{{ 1234567 | count }} {{ -1000 | count }} {{ 999 | count }}", "1,234,567 -1,000 999");
+        check(
+            "{{ 1 | plural('test') }}, {{ 0 | plural('test') }}, {{ 1200 | plural('box', 'boxes') }}",
+            "1 test, 0 tests, 1,200 boxes",
+        );
+    }
+
+    #[test]
+    fn a_reason_becomes_a_sentence() {
+        check(
+            "{{ 'there is none' | sentence }} {{ 'Why?' | sentence }} {{ '' | sentence }}{{ none | sentence }}",
+            "There is none. Why? ",
+        );
+    }
+
+    #[test]
+    fn what_is_no_number_is_an_error() {
+        let mut env = Environment::new();
+        install(&mut env);
+        for template in [
+            "{{ 'x' | count }}",
+            "{{ 'x' | duration }}",
+            "{{ 'x' | time }}",
+            "{{ none | plural('x') }}",
+            "{{ nothing | bold }}",
+        ] {
+            assert!(env.render_str(template, ()).is_err(), "{template}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Why a run waits, as facts for templates: the queue's own answer, in plain JSON. Decides nothing.
+
+use serde_json::{Value, json};
+
+use super::compose::WhyWaiting;
+use crate::clock::Clock;
+use crate::id::RunId;
+use crate::lease::Holder;
+use crate::lease::queue::{Held, Position, Unavailable, Why};
+use crate::lease::scheduler::SharedQueue;
+use crate::store::RunView;
+
+/// Asks the queue.
+pub struct Explainer {
+    queue: SharedQueue,
+    clock: Clock,
+}
+
+impl Explainer {
+    /// An explainer of this queue.
+    pub fn new(queue: SharedQueue, clock: Clock) -> Self {
+        Explainer { queue, clock }
+    }
+
+    /// `{position, why: {kind, …}, eta: {low, high} in seconds or null}`, or `null` when the run does not wait.
+    pub fn of(&self, run: RunId) -> Value {
+        let now = self.clock.now();
+        let (position, why, eta) = {
+            let queue = self.queue.lock();
+            (queue.position(run), queue.why(run, now), queue.eta(run, now))
+        };
+        if why == Why::NotWaiting {
+            return Value::Null;
+        }
+        json!({
+            "position": position.map(place),
+            "why": why_facts(&why),
+            "eta": eta.map(|(low, high)| json!({ "low": low.as_secs_f64(), "high": high.as_secs_f64() })),
+        })
+    }
+}
+
+impl WhyWaiting for Explainer {
+    fn why_waiting(&self, view: &RunView) -> Value {
+        self.of(view.run.id)
+    }
+}
+
+/// `3`, or `1000+`.
+pub fn place(position: Position) -> String {
+    match position {
+        Position::Exact(place) => place.to_string(),
+        Position::MoreThan(place) => format!("{place}+"),
+    }
+}
+
+fn why_facts(why: &Why) -> Value {
+    match why {
+        Why::NotWaiting => Value::Null,
+        Why::Granting { .. } | Why::Next => json!({ "kind": "next" }),
+        Why::NoBoards => json!({ "kind": "no-boards" }),
+        Why::TooFew { wanted, most } => json!({ "kind": "too-few", "wanted": wanted, "most": most }),
+        Why::Unavailable { boards, more } => {
+            let boards: Vec<Value> = boards
+                .iter()
+                .map(|(id, reason)| json!({ "id": id, "reason": unavailable(reason) }))
+                .collect();
+            json!({ "kind": "unavailable", "boards": boards, "more": more })
+        }
+        Why::Kept { board, number, position, .. } => {
+            json!({ "kind": "kept", "board": board, "run": number, "position": place(*position) })
+        }
+        Why::Behind { position, number, priority, held, more, .. } => json!({
+            "kind": "behind",
+            "position": place(*position),
+            "first": number,
+            "priority": priority.as_str(),
+            "boards": held_facts(held),
+            "more": more,
+        }),
+        Why::OnlyBoard(held) => {
+            json!({ "kind": "busy", "boards": held_facts(std::slice::from_ref(held)), "more": 0, "only": true })
+        }
+        Why::AllBusy { held, more } => json!({ "kind": "busy", "boards": held_facts(held), "more": more }),
+        Why::Gathering { wanted, free, site, saving, held, more } => json!({
+            "kind": "gathering",
+            "wanted": wanted,
+            "free": free,
+            "site": site,
+            "saving": saving,
+            "boards": held_facts(held),
+            "more": more,
+        }),
+    }
+}
+
+fn held_facts(held: &[Held]) -> Vec<Value> {
+    let facts =
+        |held: &Held| json!({ "id": held.board, "holder": holder_facts(&held.holder), "until": held.until });
+    held.iter().map(facts).collect()
+}
+
+/// Who holds a board: `{run: 41}` or `{person: actor}`.
+pub fn holder_facts(holder: &Holder) -> Value {
+    match holder {
+        Holder::Run { number, .. } => json!({ "run": number }),
+        Holder::Person(actor) => json!({ "person": actor }),
+        Holder::Check(actor) => json!({ "person": actor, "check": true }),
+    }
+}
+
+/// Why a board is out of service: a word for templates, or the reason that was given.
+fn unavailable(reason: &Unavailable) -> String {
+    match reason {
+        Unavailable::Quarantined { reason } => format!("quarantined: {reason}"),
+        Unavailable::Offline => "offline".into(),
+        Unavailable::Draining => "draining".into(),
+        Unavailable::NoWorker => "no worker at its site".into(),
+    }
+}
