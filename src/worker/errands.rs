@@ -1,0 +1,187 @@
+//! Errands: the loop that switches boards for people. A board that somebody holds is skipped, saying by whom; a free
+//! one is held for a moment by a lease of kind `check`. Reading an outlet needs no lease.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::json;
+use tokio::task::{self, JoinError, JoinSet};
+
+use super::runner::Lab;
+use super::steps::{Agent, Step};
+use crate::board::Board;
+use crate::board::plan::PowerAction;
+use crate::doorbell::Bell;
+use crate::id::{InstanceId, LeaseId};
+use crate::lease::{Grip, Holder, Lease};
+use crate::message::Note;
+use crate::power::PowerError;
+use crate::run::LeaseRef;
+use crate::store::{AtRest, Errand, Granted, LeaseTerms, StoreError};
+
+/// Most errands at work at once.
+pub const ERRANDS_MAX: usize = 64;
+/// How often the loop looks without being rung.
+const IDLE: Duration = Duration::from_secs(1);
+/// How long a power request may wait before it is answered and not done: power that switches long after it was
+/// asked for surprises somebody.
+const ASKED_WITHIN: Duration = Duration::from_secs(10 * 60);
+/// How long a lease of kind `check` lasts: longer than the slowest cycle.
+const CHECK_LASTS: Duration = Duration::from_secs(180);
+
+/// Does errands.
+pub struct Errands {
+    lab: Arc<Lab>,
+    instance: InstanceId,
+    at_work: JoinSet<()>,
+    taken: HashMap<task::Id, Errand>,
+    /// Errands that died at work: their boards are taken away from them, the people are told.
+    dead: Vec<Errand>,
+}
+
+impl Errands {
+    /// Errands done by `instance`.
+    pub fn new(lab: Arc<Lab>, instance: InstanceId) -> Self {
+        Errands { lab, instance, at_work: JoinSet::new(), taken: HashMap::new(), dead: vec![] }
+    }
+
+    /// Waits up to `within` until every errand at work is done; what is not is done again after the next start.
+    pub async fn drain(&mut self, within: Duration) {
+        let clock = self.lab.clock.clone();
+        let _ = clock.timeout(within, async { while self.at_work.join_next().await.is_some() {} }).await;
+        self.at_work.shutdown().await;
+    }
+
+    async fn reap(&mut self) -> Result<(), StoreError> {
+        while let Some(end) = self.at_work.try_join_next_with_id() {
+            let id = end.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
+            let errand = self.taken.remove(&id);
+            if let Err(error) = end {
+                tracing::error!(%error, "an errand died");
+                self.dead.extend(errand);
+            }
+        }
+        while let Some(errand) = self.dead.last() {
+            self.bury(errand).await?;
+            self.dead.pop();
+        }
+        Ok(())
+    }
+
+    /// An errand that died holds its board no longer, and is answered.
+    async fn bury(&self, errand: &Errand) -> Result<(), StoreError> {
+        let holder = Holder::Check(errand.by.clone());
+        let its = |lease: &Lease| {
+            lease.instance == self.instance && lease.board == errand.board && lease.holder == holder
+        };
+        let leases = self.lab.store.lease_list().await?;
+        let leases: Vec<LeaseId> = leases.iter().filter(|lease| its(lease)).map(|lease| lease.id).collect();
+        let now = self.lab.clock.now();
+        self.lab.store.lease_lapse(&leases, now).await?;
+        let reason = "boardhand failed at it; whether the outlet was switched is not known";
+        let facts = json!({ "board": errand.board, "action": errand.action.as_str(), "reason": reason });
+        self.lab.store.errand_done(errand.id, &Note::new("power-refused", facts), now).await?;
+        self.lab.doorbell.ring(Bell::Relay);
+        self.lab.doorbell.ring(Bell::Scheduler);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Agent for Errands {
+    fn name(&self) -> &'static str {
+        "errands"
+    }
+
+    fn bell(&self) -> Option<Bell> {
+        Some(Bell::Errands)
+    }
+
+    async fn step(&mut self) -> Result<Step, StoreError> {
+        self.reap().await?;
+        for errand in self.lab.store.errand_due(ERRANDS_MAX as u32).await? {
+            let is_taken = self.taken.values().any(|taken| taken.id == errand.id);
+            if self.taken.len() < ERRANDS_MAX && !is_taken {
+                let (lab, instance, asked) = (self.lab.clone(), self.instance, errand.clone());
+                let task = self.at_work.spawn(async move {
+                    let answer = perform(&lab, instance, &asked).await;
+                    lab.persist(|| lab.store.errand_done(asked.id, &answer, lab.clock.now())).await;
+                    lab.doorbell.ring(Bell::Relay);
+                    lab.doorbell.ring(Bell::Scheduler);
+                    lab.doorbell.ring(Bell::Errands);
+                });
+                self.taken.insert(task.id(), errand);
+            }
+        }
+        Ok(Step::Idle { until: self.lab.clock.monotonic() + IDLE })
+    }
+}
+
+/// Does one errand and says how it ended.
+async fn perform(lab: &Lab, instance: InstanceId, errand: &Errand) -> Note {
+    let facts = |extra: serde_json::Value| {
+        let mut facts = json!({ "board": errand.board, "action": errand.action.as_str() });
+        if let (Some(facts), Some(extra)) = (facts.as_object_mut(), extra.as_object()) {
+            facts.extend(extra.clone());
+        }
+        facts
+    };
+    let refused = |reason: String| Note::new("power-refused", facts(json!({ "reason": reason })));
+    let now = lab.clock.now();
+    if now.since(errand.asked_at) > ASKED_WITHIN {
+        return refused("it was asked for too long ago; ask again if it is still wanted".into());
+    }
+    let Some(board) = lab.inventory.board(errand.board.as_str()) else {
+        return refused("the board is not in boards.yaml any more".into());
+    };
+    if errand.action == PowerAction::Status {
+        return match lab.power.status(board).await {
+            Ok(state) => Note::new("power-done", facts(json!({ "state": state.as_str() }))),
+            Err(error) => refused(error.to_string()),
+        };
+    }
+    let terms = LeaseTerms { instance, now, expires_at: now + CHECK_LASTS };
+    let holder = Holder::Check(errand.by.clone());
+    let id = LeaseId::new(&lab.ids, now);
+    match lab.persist(|| lab.store.lease_take(id, &errand.board, &holder, &terms)).await {
+        Granted::Leases(leases) => match leases.into_iter().next() {
+            Some(lease) => switch(lab, lease, board, errand, &facts).await,
+            None => refused("no lease was given".into()),
+        },
+        Granted::Taken(lease) => Note::new(
+            "power-refused",
+            facts(json!({ "reason": "held", "holder": lease.holder, "until": lease.expires_at })),
+        ),
+        Granted::OutOfService { reason, .. } => refused(reason),
+        Granted::Gone => refused("the board is gone".into()),
+    }
+}
+
+async fn switch(
+    lab: &Lab,
+    lease: Lease,
+    board: &Board,
+    errand: &Errand,
+    facts: &(dyn Fn(serde_json::Value) -> serde_json::Value + Sync),
+) -> Note {
+    let grip = Grip::new(LeaseRef { id: lease.id, board: lease.board, fence: lease.fence });
+    let done = lab.power.act(&grip, board, errand.action).await;
+    // Whatever happened on this board before, its power was just switched by the one who holds it.
+    if done.is_ok() && matches!(errand.action, PowerAction::Cycle | PowerAction::Off) {
+        let _ = lab.persist(|| lab.store.lease_fenced(grip.lease(), lab.clock.now())).await;
+    }
+    let rest = match &done {
+        Ok(_) => AtRest::Yes,
+        Err(error) => AtRest::No(error.to_string()),
+    };
+    let _ = lab.persist(|| lab.store.lease_release(grip.lease(), &rest, lab.clock.now())).await;
+    match done {
+        Ok(state) => Note::new("power-done", facts(json!({ "state": state.map(|s| s.as_str()) }))),
+        Err(error @ PowerError::LeaseOver(_)) => {
+            Note::new("power-refused", facts(json!({ "reason": error.to_string() })))
+        }
+        Err(error) => Note::new("power-refused", facts(json!({ "reason": error.to_string() }))),
+    }
+}

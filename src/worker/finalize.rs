@@ -1,0 +1,86 @@
+//! Finalize: what is done on every path after the outcome is committed. The plan's `finally` steps, then the board's
+//! rest, then the release. What fails here marks the board suspect and changes no verdict.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::attempt::{Attempt, Halt};
+use super::runner::Lab;
+use crate::board::plan::{Action, PowerAction, Step};
+use crate::board::{Board, Rest};
+use crate::lease::Grip;
+use crate::store::AtRest;
+
+/// How long finalize may take in all.
+pub(super) const FINALIZE_WITHIN: Duration = Duration::from_secs(120);
+
+/// Brings the boards of an attempt to rest and releases them.
+pub(super) async fn bring_to_rest(lab: &Arc<Lab>, mut attempt: Attempt, grips: &[Arc<Grip>]) {
+    let until = lab.clock.monotonic() + FINALIZE_WITHIN;
+    attempt.finalizing(until);
+    let plan = attempt.plan();
+    let board = attempt.board().cloned();
+    let first = async {
+        // Power ends a program just as well.
+        let goes_off =
+            board.as_ref().is_some_and(|board| board.power.rest == Rest::Off && board.power.has_switch());
+        let tidies = plan.finally.iter().any(|step| matches!(step.action, Action::Run(_)));
+        let mut problem =
+            if goes_off && !tidies { None } else { attempt.end_command().await.filter(|_| !goes_off) };
+        for step in &plan.finally {
+            problem = finally(&mut attempt, step).await.or(problem);
+        }
+        attempt.close().await;
+        match &board {
+            Some(board) => rest(lab, board, &grips[0]).await.or(problem),
+            None => problem,
+        }
+    };
+    let problem = match lab.clock.deadline(until, first).await {
+        Ok(problem) => problem,
+        Err(_) => Some("bringing it to rest took too long".to_owned()),
+    };
+    release(lab, &grips[0], problem).await;
+    for grip in &grips[1..] {
+        let problem = match lab.inventory.board(grip.lease().board.as_str()) {
+            Some(board) => rest(lab, board, grip).await,
+            None => None,
+        };
+        release(lab, grip, problem).await;
+    }
+}
+
+/// One `finally` step; gives what went wrong. A shell command is only tried while a shell is known to listen: a dead
+/// board is not logged in to for the sake of tidiness.
+async fn finally(attempt: &mut Attempt, step: &Step) -> Option<String> {
+    let possible = matches!(step.action, Action::Power(_)) || attempt.has_shell();
+    if !possible {
+        return None;
+    }
+    match attempt.step(step).await {
+        Ok(()) | Err(Halt::Stale) => None,
+        Err(halt) => Some(format!("{}: {}", step.name, halt.detail())),
+    }
+}
+
+/// Leaves a board as its family wants it; gives what went wrong.
+async fn rest(lab: &Lab, board: &Board, grip: &Grip) -> Option<String> {
+    match board.power.rest {
+        Rest::Off if board.power.has_switch() => {
+            lab.power.act(grip, board, PowerAction::Off).await.err().map(|error| error.to_string())
+        }
+        Rest::Off | Rest::Leave => None,
+    }
+}
+
+async fn release(lab: &Lab, grip: &Grip, problem: Option<String>) {
+    let rest = match problem {
+        None => AtRest::Yes,
+        Some(problem) => {
+            tracing::warn!(board.id = %grip.lease().board, problem, "the board was not brought to rest");
+            AtRest::No(problem)
+        }
+    };
+    // Stale here means that the lease lapsed meanwhile: its next holder fences the board.
+    let _ = lab.persist(|| lab.store.lease_release(grip.lease(), &rest, lab.clock.now())).await;
+}

@@ -1,0 +1,13 @@
+//! Workers: the loops that drive boards. `pool` puts a `runner` on every granted lease; a runner performs an
+//! `attempt`, tells `news` of it, settles its outcome and `finalize`s; `errands` switches power for people. Nothing
+//! here decides who may hold a board.
+
+mod attempt;
+pub mod errands;
+mod finalize;
+mod meaning;
+mod news;
+pub mod pool;
+mod results;
+pub mod runner;
+pub mod steps;

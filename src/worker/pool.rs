@@ -1,0 +1,141 @@
+//! The pool: the loop that puts a runner on every lease this process was granted, and hands runners what was asked of
+//! their runs. It never grants and never touches a board itself.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio::task::{self, JoinError, JoinSet};
+
+use super::runner::{self, Lab, Order};
+use super::steps::{Agent, Step};
+use crate::doorbell::Bell;
+use crate::id::{InstanceId, LeaseId, RunId};
+use crate::lease::{Holder, Lease, LeaseState};
+use crate::store::StoreError;
+
+/// Most boards that one process drives at once.
+pub const RUNNERS_MAX: usize = 2_000;
+/// How often the pool looks without being rung.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Runs runners.
+pub struct Pool {
+    lab: Arc<Lab>,
+    instance: InstanceId,
+    /// Orders of every runner at work, by each lease of its attempt.
+    orders: HashMap<LeaseId, watch::Sender<Order>>,
+    runners: JoinSet<()>,
+    /// The leases that each runner drives under.
+    driven: HashMap<task::Id, Vec<LeaseId>>,
+    /// Leases of runners that died, to be taken away: their boards are fenced, their runs wait again.
+    orphans: Vec<LeaseId>,
+    /// Set when the server stops: no new runner starts.
+    closing: watch::Receiver<bool>,
+}
+
+impl Pool {
+    /// A pool for the leases of `instance`. When `closing` turns true it starts no runner any more.
+    pub fn new(lab: Arc<Lab>, instance: InstanceId, closing: watch::Receiver<bool>) -> Self {
+        Pool {
+            lab,
+            instance,
+            orders: HashMap::new(),
+            runners: JoinSet::new(),
+            driven: HashMap::new(),
+            orphans: vec![],
+            closing,
+        }
+    }
+
+    /// Waits up to `grace` for attempts to end by themselves, then orders the rest to hand back, and waits up to
+    /// `rest` until every board is at rest. What is still not at rest then is left as by a crash: the next start
+    /// takes those leases away, and their boards are fenced first.
+    pub async fn drain(&mut self, grace: Duration, rest: Duration) {
+        let clock = self.lab.clock.clone();
+        let _ = clock.timeout(grace, async { while self.runners.join_next().await.is_some() {} }).await;
+        for orders in self.orders.values() {
+            orders.send_replace(Order::HandBack);
+        }
+        let handed_back =
+            clock.timeout(rest, async { while self.runners.join_next().await.is_some() {} }).await;
+        if handed_back.is_err() {
+            tracing::warn!(attempts = self.runners.len(), "not every board came to rest in time");
+        }
+        self.runners.shutdown().await;
+        self.orders.clear();
+    }
+
+    /// Forgets runners that ended. The board of one that died must not stay leased for as long as this process lives.
+    async fn reap(&mut self) -> Result<(), StoreError> {
+        while let Some(end) = self.runners.try_join_next_with_id() {
+            let id = end.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
+            let leases = self.driven.remove(&id).unwrap_or_default();
+            for lease in &leases {
+                self.orders.remove(lease);
+            }
+            if let Err(error) = end {
+                tracing::error!(%error, "a runner died; its run waits for another attempt");
+                self.orphans.extend(leases);
+            }
+        }
+        if !self.orphans.is_empty() {
+            self.lab.store.lease_lapse(&self.orphans, self.lab.clock.now()).await?;
+            self.orphans.clear();
+            self.lab.doorbell.ring(Bell::Scheduler);
+            self.lab.doorbell.ring(Bell::Relay);
+        }
+        Ok(())
+    }
+
+    /// Starts runners for active leases that have none; an attempt with several boards has one runner.
+    fn start(&mut self, leases: Vec<Lease>) {
+        let mut attempts: BTreeMap<(RunId, i64), Vec<Lease>> = BTreeMap::new();
+        for lease in
+            leases.into_iter().filter(|l| l.instance == self.instance && l.state == LeaseState::Active)
+        {
+            if let Holder::Run { run, number, .. } = lease.holder {
+                attempts.entry((run, number)).or_default().push(lease);
+            }
+        }
+        for ((_, number), leases) in attempts {
+            let at_work = leases.iter().any(|lease| self.orders.contains_key(&lease.id));
+            if at_work || self.driven.len() >= RUNNERS_MAX {
+                continue;
+            }
+            let ids: Vec<LeaseId> = leases.iter().map(|lease| lease.id).collect();
+            let (orders, ordered) = watch::channel(Order::GoOn);
+            self.orders.extend(ids.iter().map(|id| (*id, orders.clone())));
+            let runner = self.runners.spawn(runner::drive(self.lab.clone(), leases, number, ordered));
+            self.driven.insert(runner.id(), ids);
+        }
+    }
+}
+
+#[async_trait]
+impl Agent for Pool {
+    fn name(&self) -> &'static str {
+        "pool"
+    }
+
+    fn bell(&self) -> Option<Bell> {
+        Some(Bell::Pool)
+    }
+
+    async fn step(&mut self) -> Result<Step, StoreError> {
+        self.reap().await?;
+        if !*self.closing.borrow() {
+            let leases = self.lab.store.lease_list().await?;
+            self.start(leases);
+        }
+        for (lease, request) in self.lab.store.run_requests(self.instance).await? {
+            if let Some(orders) = self.orders.get(&lease.id) {
+                let asked = Order::Asked(request);
+                orders.send_if_modified(|order| std::mem::replace(order, asked.clone()) != asked);
+            }
+        }
+        Ok(Step::Idle { until: self.lab.clock.monotonic() + IDLE })
+    }
+}

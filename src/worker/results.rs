@@ -1,0 +1,210 @@
+//! The results of an attempt's test steps: collects test cases as lines arrive. What they come to is
+//! `outcome::verdict`'s. Pure.
+
+use std::collections::VecDeque;
+
+use crate::board::plan::{Parser, Step};
+use crate::outcome::excerpt::{EXCERPT_LINE_BYTES_MAX, EXCERPT_TAIL_BYTES_MAX};
+use crate::outcome::ktap::Ktap;
+use crate::outcome::verdict::{Event, Happened, result_events};
+use crate::outcome::{CASES_MAX, CaseStatus, Counts, TestCase};
+use crate::run::Stage;
+
+/// Results so far.
+#[derive(Default)]
+pub(super) struct Results {
+    cases: Vec<TestCase>,
+    counts: Counts,
+    events: Vec<Event>,
+    step: Option<Running>,
+    tail: Tail,
+    /// A step failed: the tail is its output, and what later steps say does not push it out.
+    explained: bool,
+}
+
+struct Running {
+    name: String,
+    parser: Option<Ktap>,
+}
+
+impl Results {
+    /// A test step begins.
+    pub(super) fn begin(&mut self, step: &Step) {
+        let parser = match step.parse {
+            Parser::ExitCode => None,
+            Parser::Ktap => Some(Ktap::new()),
+        };
+        self.step = Some(Running { name: step.name.clone(), parser });
+        if !self.explained {
+            self.tail = Tail::default();
+        }
+    }
+
+    /// One cleaned line of its output.
+    pub(super) fn line(&mut self, line: &str) {
+        if !self.explained {
+            self.tail.push(line);
+        }
+        if let Some(Running { parser: Some(parser), .. }) = &mut self.step {
+            parser.line(line.as_bytes());
+        }
+    }
+
+    /// The step ended with this exit status, or was cut off.
+    pub(super) fn end(&mut self, status: Option<i32>) {
+        let before = (self.counts.failed, self.events.len());
+        self.take(status);
+        self.explained |= before != (self.counts.failed, self.events.len());
+    }
+
+    fn take(&mut self, status: Option<i32>) {
+        let Some(Running { name, parser }) = self.step.take() else { return };
+        let status_detail = |status| format!("{name} ended with status {status}");
+        let Some(parser) = parser else {
+            // A step that was cut off has no result; what cut it off is told by the attempt.
+            if let Some(status) = status {
+                let case = if status == 0 { CaseStatus::Passed } else { CaseStatus::Failed };
+                let note = if status == 0 { String::new() } else { status_detail(status) };
+                self.counts.count(case);
+                self.keep(TestCase { name: name.clone(), status: case, note });
+            }
+            return;
+        };
+        let results = parser.finish();
+        self.events.extend(result_events(Stage::Testing, &results));
+        self.counts.passed += results.counts.passed;
+        self.counts.failed += results.counts.failed;
+        self.counts.skipped += results.counts.skipped;
+        for case in results.cases {
+            self.keep(case);
+        }
+        if let Some(status) = status.filter(|status| *status != 0) {
+            let happened = Happened::CommandFailed { status };
+            self.events.push(Event { stage: Stage::Testing, happened, detail: status_detail(status) });
+        }
+    }
+
+    /// All cases so far, also those of the step at work.
+    pub(super) fn counts(&self) -> Counts {
+        let mut counts = self.counts;
+        if let Some(Running { parser: Some(parser), .. }) = &self.step {
+            let running = parser.counts();
+            counts.passed += running.passed;
+            counts.failed += running.failed;
+            counts.skipped += running.skipped;
+        }
+        counts
+    }
+
+    /// The cases kept so far.
+    pub(super) fn cases(&self) -> &[TestCase] {
+        &self.cases
+    }
+
+    /// The first case that failed, also of the step at work.
+    pub(super) fn first_failed(&self) -> Option<&TestCase> {
+        let running = self.step.as_ref().and_then(|step| step.parser.as_ref());
+        let running = running.into_iter().flat_map(Ktap::cases);
+        self.cases.iter().chain(running).find(|case| case.status == CaseStatus::Failed)
+    }
+
+    /// What is wrong beside failing cases.
+    pub(super) fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// The last lines of the tests' output.
+    pub(super) fn tail(&self) -> String {
+        self.tail.text()
+    }
+
+    fn keep(&mut self, case: TestCase) {
+        if self.cases.len() < CASES_MAX {
+            self.cases.push(case);
+        }
+    }
+}
+
+/// The last lines of an output, within [`EXCERPT_TAIL_BYTES_MAX`].
+#[derive(Default)]
+pub(super) struct Tail {
+    lines: VecDeque<String>,
+    bytes: usize,
+}
+
+impl Tail {
+    /// Adds a line.
+    pub(super) fn push(&mut self, line: &str) {
+        let line = crate::console::clean::cut(line, 4 * EXCERPT_LINE_BYTES_MAX);
+        self.bytes += line.len() + 1;
+        self.lines.push_back(line.to_owned());
+        while self.bytes > EXCERPT_TAIL_BYTES_MAX
+            && let Some(gone) = self.lines.pop_front()
+        {
+            self.bytes -= gone.len() + 1;
+        }
+    }
+
+    /// The lines, each with its newline.
+    pub(super) fn text(&self) -> String {
+        self.lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::board::plan::{Action, PowerAction};
+
+    fn step(name: &str, parse: Parser) -> Step {
+        let within = Duration::from_secs(1);
+        Step {
+            name: name.into(),
+            action: Action::Power(PowerAction::On),
+            within,
+            parse,
+            save: None,
+            stop: false,
+        }
+    }
+
+    #[test]
+    fn a_failing_case_is_known_while_its_step_runs() {
+        let mut results = Results::default();
+        results.begin(&step("unit", Parser::Ktap));
+        for line in ["KTAP version 1", "1..3", "ok 1 a", "not ok 2 b"] {
+            assert_eq!(results.first_failed(), None);
+            results.line(line);
+        }
+        assert_eq!(results.first_failed().map(|case| case.name.as_str()), Some("b"));
+        assert_eq!(results.counts().failed, 1);
+        results.end(Some(1));
+        assert_eq!(results.first_failed().map(|case| case.name.as_str()), Some("b"));
+    }
+
+    #[test]
+    fn the_tail_is_the_output_of_the_step_that_failed() {
+        let mut results = Results::default();
+        for (name, line, status) in [("a", "error: harmless", 0), ("b", "it broke", 3), ("c", "after", 0)] {
+            results.begin(&step(name, Parser::ExitCode));
+            results.line(line);
+            results.end(Some(status));
+        }
+        assert_eq!(results.tail(), "it broke\n");
+    }
+
+    #[test]
+    fn the_tail_keeps_the_last_lines_within_its_bound() {
+        let mut tail = Tail::default();
+        for n in 0..20_000 {
+            tail.push(&format!("line {n} {}", "x".repeat(100)));
+        }
+        let text = tail.text();
+        assert!(
+            text.len() <= EXCERPT_TAIL_BYTES_MAX
+                && text.ends_with(&format!("line 19999 {}\n", "x".repeat(100)))
+        );
+    }
+}

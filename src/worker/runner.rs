@@ -1,0 +1,250 @@
+//! The runner: one attempt from its lease to its rest. Lease, attempt, outcome, finalize, release, on every path:
+//! also when somebody cancels, a limit passes, or the server stops.
+//!
+//! The outcome and the lease's turn to `finalizing` are one transaction; the release is a second one, when the board
+//! is at rest or when that has failed. A stale answer means the lease is gone: nothing more is touched or told.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tracing::Instrument;
+use tracing::field::Empty;
+
+use super::attempt::{Attempt, Ended};
+use super::finalize;
+use crate::board::{BoardId, Inventory};
+use crate::clock::Clock;
+use crate::doorbell::{Bell, Doorbell};
+use crate::id::{Ids, LeaseId};
+use crate::lease::{Grip, Lease};
+use crate::message::Note;
+use crate::message::compose::Composer;
+use crate::outcome::redact::Redactor;
+use crate::outcome::{Outcome, Verdict};
+use crate::power::Power;
+use crate::run::transition::{POWER_CYCLED, WORKER_LOST, decide};
+use crate::run::{Decision, LeaseRef, Request, RunState};
+use crate::store::{Fenced, RunView, Settle, Store, StoreError};
+
+/// What every runner of a worker shares.
+pub struct Lab {
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// The lab file.
+    pub inventory: Arc<Inventory>,
+    /// The switchboard.
+    pub power: Power,
+    /// Makes messages.
+    pub composer: Arc<Composer>,
+    /// Takes secrets out of what a board printed.
+    pub redactor: Redactor,
+    /// Wakes the loops behind.
+    pub doorbell: Doorbell,
+    /// Time.
+    pub clock: Clock,
+    /// Markers.
+    pub ids: Ids,
+    /// Folder of the transcripts.
+    pub transcripts: PathBuf,
+}
+
+/// What can end an attempt from outside.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Order {
+    /// Nothing: go on.
+    #[default]
+    GoOn,
+    /// Somebody asked something of the run.
+    Asked(Request),
+    /// The server stops: hand the run back.
+    HandBack,
+}
+
+/// How often a write is tried while the store is not available. The board is not touched meanwhile, and a slow disk
+/// delays runs, never ends them.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Drives one attempt under its leases until they are released. The plan drives the board of the run's own lease,
+/// wherever that stands among them.
+pub async fn drive(lab: Arc<Lab>, mut leases: Vec<Lease>, number: i64, orders: watch::Receiver<Order>) {
+    let span = tracing::info_span!("run", run.number = number, board.id = Empty, lease.fence = Empty);
+    async move {
+        let view = lab.persist(|| lab.store.run_view(number)).await;
+        let driven = view.as_ref().and_then(|view| match &view.run.state {
+            RunState::Active { attempt, lease, .. } => Some((*attempt, lease.id)),
+            RunState::Queued { .. } | RunState::Finished { .. } => None,
+        });
+        leases.sort_by_key(|lease| driven.is_none_or(|(_, first)| lease.id != first));
+        let is_driven = |(_, first): &(u32, LeaseId)| leases.first().is_some_and(|lease| lease.id == *first);
+        let (Some(view), Some((attempt, _))) = (view, driven.filter(is_driven)) else {
+            return take_away(&lab, &leases).await;
+        };
+        tracing::Span::current()
+            .record("board.id", leases[0].board.as_str())
+            .record("lease.fence", leases[0].fence.0);
+        let grips: Vec<Arc<Grip>> = leases
+            .iter()
+            .map(|lease| {
+                Arc::new(Grip::new(LeaseRef { id: lease.id, board: lease.board.clone(), fence: lease.fence }))
+            })
+            .collect();
+        run_attempt(&lab, &leases, &grips, view, attempt, orders).await;
+    }
+    .instrument(span)
+    .await;
+}
+
+async fn run_attempt(
+    lab: &Arc<Lab>,
+    leases: &[Lease],
+    grips: &[Arc<Grip>],
+    view: RunView,
+    number: u32,
+    mut orders: watch::Receiver<Order>,
+) {
+    tracing::info!(attempt = number, "the attempt begins");
+    let mut attempt = Attempt::new(lab.clone(), view, number, grips[0].clone(), leases[0].needs_fence);
+    let ended = tokio::select! {
+        biased;
+        () = grips[0].lost() => Ended::Stale,
+        order = ordered(&mut orders) => attempt.interrupted(&order),
+        ended = attempt.perform() => ended,
+    };
+    let Ended::Outcome(outcome) = ended else {
+        tracing::warn!("the lease is gone: the attempt ends untold, the board is not touched");
+        return;
+    };
+    tracing::info!(verdict = outcome.verdict.as_str(), cause = outcome.cause, "the attempt ended");
+    match settle(lab, &mut attempt, grips[0].lease(), *outcome).await {
+        Fenced::Done => {}
+        Fenced::Stale => {
+            tracing::warn!("the lease was gone before the outcome was told: nothing is told");
+            return;
+        }
+    }
+    lab.doorbell.ring(Bell::Relay);
+    lab.doorbell.ring(Bell::Scheduler);
+    finalize::bring_to_rest(lab, attempt, grips).await;
+    lab.doorbell.ring(Bell::Scheduler);
+    lab.doorbell.ring(Bell::Relay);
+}
+
+/// Waits for an order that ends the attempt.
+async fn ordered(orders: &mut watch::Receiver<Order>) -> Order {
+    loop {
+        let order = orders.borrow_and_update().clone();
+        if order != Order::GoOn {
+            return order;
+        }
+        if orders.changed().await.is_err() {
+            // The pool is gone with its process; nothing will be ordered any more.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Commits the outcome and what follows it.
+async fn settle(lab: &Lab, attempt: &mut Attempt, lease: &LeaseRef, outcome: Outcome) -> Fenced {
+    let view = attempt.view();
+    let plan = attempt.plan();
+    let is_infra = |o: &Outcome| o.verdict == Verdict::Infra && o.cause != WORKER_LOST;
+    let earlier = view.attempts.iter().filter(|a| a.outcome.as_ref().is_some_and(is_infra));
+    let mut failed_on: Vec<BoardId> = earlier.map(|a| a.board.clone()).collect();
+    if is_infra(&outcome) {
+        failed_on.push(lease.board.clone());
+    }
+    let decision = decide(&outcome, plan.retry, &failed_on);
+    let settle = Settle {
+        lease: lease.clone(),
+        run: view.run.id,
+        notes: notes(lab, view, attempt.number(), &outcome, &decision),
+        board_fault: is_board_fault(&outcome),
+        quarantine_after: lab.inventory.families.get(&view.run.spec.family).map_or(0, |f| f.quarantine_after),
+        outcome,
+        decision,
+        now: lab.clock.now(),
+    };
+    lab.persist(|| lab.store.run_settle(&settle)).await
+}
+
+/// What the thread is told about the end of an attempt.
+fn notes(lab: &Lab, view: &RunView, attempt: u32, outcome: &Outcome, decision: &Decision) -> Vec<Note> {
+    let template = match (decision, outcome.verdict) {
+        (Decision::TryAgain { .. }, _) if outcome.cause == WORKER_LOST => "run-requeued-after-restart",
+        (Decision::TryAgain { .. }, _) => "run-infra-retry",
+        (Decision::Finish, Verdict::Cancelled) => "run-cancelled",
+        (Decision::Finish, _) => "run-finished",
+    };
+    vec![lab.composer.outcome_note(template, view, attempt, outcome)]
+}
+
+/// Causes of infra that say nothing about the board: somebody's doing, boardhand's own machine, or a step that the
+/// board performed and that failed on the way to the build. A build that does not exist must not empty the lab.
+const NOT_THE_BOARD: &[&str] =
+    &[POWER_CYCLED, WORKER_LOST, "lease-lost", "host-step-failed", "command-failed", "transfer-failed"];
+
+/// Whether an outcome speaks against its board.
+fn is_board_fault(outcome: &Outcome) -> bool {
+    outcome.verdict == Verdict::Infra && !NOT_THE_BOARD.contains(&outcome.cause.as_str())
+}
+
+/// Leases of an attempt that is not its run's any more. Never granted so; a board must not stay leased all the same.
+async fn take_away(lab: &Lab, leases: &[Lease]) {
+    tracing::error!("leases stand for an attempt that their run is not in");
+    let ids: Vec<LeaseId> = leases.iter().map(|lease| lease.id).collect();
+    lab.persist(|| lab.store.lease_lapse(&ids, lab.clock.now())).await;
+    lab.doorbell.ring(Bell::Scheduler);
+}
+
+impl Lab {
+    /// Repeats a store operation until the store is available again. Only for writes that name their fence, and
+    /// reads: both are harmless to repeat.
+    pub async fn persist<T, F>(&self, operation: impl Fn() -> F) -> T
+    where
+        F: Future<Output = Result<T, StoreError>>,
+        T: Send,
+    {
+        loop {
+            match operation().await {
+                Ok(value) => return value,
+                Err(error) => {
+                    tracing::error!(%error, "the store did not take a write; the board waits");
+                    self.clock.sleep(STORE_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Counts;
+    use crate::run::Stage;
+
+    #[track_caller]
+    fn check(verdict: Verdict, cause: &str, speaks_against_the_board: bool) {
+        let outcome = Outcome {
+            verdict,
+            cause: cause.into(),
+            stage: Stage::Deploying,
+            detail: String::new(),
+            excerpt: vec![],
+            cases: vec![],
+            counts: Counts::default(),
+        };
+        assert_eq!(is_board_fault(&outcome), speaks_against_the_board, "{cause}");
+    }
+
+    #[test]
+    fn only_trouble_with_the_board_itself_speaks_against_it() {
+        check(Verdict::Infra, "console-busy", true);
+        check(Verdict::Infra, "boot-silent", true);
+        check(Verdict::Infra, "command-failed", false);
+        check(Verdict::Infra, "host-step-failed", false);
+        check(Verdict::Infra, "power-cycled", false);
+        check(Verdict::Failed, "boot-panic", false);
+    }
+}
