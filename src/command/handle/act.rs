@@ -1,0 +1,182 @@
+//! Commands that change running things: cancel, retry, power. Each says beforehand what is answered if the run has
+//! moved on by the time the effect is committed.
+
+use serde_json::json;
+
+use super::{Handler, Reaction, denied};
+use crate::board::plan::PowerAction;
+use crate::chat::Delivery;
+use crate::command::policy::{Asked, Permission};
+use crate::command::{Click, Command, RunRef, grammar};
+use crate::id::{MessageId, RunId};
+use crate::message::Note;
+use crate::outcome::{Counts, Outcome};
+use crate::run::{RunState, Stage};
+use crate::store::{Audit, Effect, NewRun, Result, RunView};
+
+impl Handler {
+    pub(super) fn cancel(&self, delivery: &Delivery, view: &RunView) -> Reaction {
+        let number = view.run.number;
+        let outcome = Outcome {
+            verdict: crate::outcome::Verdict::Cancelled,
+            cause: "cancelled".into(),
+            stage: Stage::Queued,
+            detail: format!("ended by {} while it waited", delivery.actor.shown()),
+            excerpt: vec![],
+            cases: vec![],
+            counts: Counts::default(),
+        };
+        let facts = json!({ "number": number, "by": delivery.actor });
+        let mut note = self.composer.outcome_note("run-cancelled", view, 0, &outcome);
+        note.facts.insert("by".into(), json!(delivery.actor));
+        Reaction {
+            effect: Effect::Cancel {
+                run: number,
+                by: delivery.actor.clone(),
+                outcome: outcome.clone(),
+                note,
+            },
+            answer: Note::new("cancel-done", &facts),
+            instead: vec![
+                ("asked", Note::new("cancel-asked", &facts)),
+                ("already-finished", self.already_finished(view)),
+            ],
+            audit: audit("cancel", format!("#{number}")),
+        }
+    }
+
+    /// Starts the same again, on the same terms, asked for by whoever asks now.
+    pub(super) fn retry(
+        &self,
+        delivery: &Delivery,
+        view: &RunView,
+        other_board: bool,
+        once: Option<String>,
+    ) -> Reaction {
+        let old = &view.run;
+        if !matches!(old.state, RunState::Finished { .. }) {
+            let reason = format!("#{} is not finished yet", old.number);
+            return Reaction::refused(reason, &[], format!("/lab cancel {}", old.number));
+        }
+        if let Err(refusal) = self.still_possible(&old.spec) {
+            return *refusal;
+        }
+        let last_board = view.attempts.last().map(|attempt| attempt.board.clone());
+        let avoid = if other_board { last_board.into_iter().collect() } else { vec![] };
+        let now = self.clock.now();
+        let run = NewRun {
+            id: RunId::new(&self.ids, now),
+            spec: old.spec.clone(),
+            requested_by: delivery.actor.clone(),
+            origin: old.origin.clone(),
+            cards: self.card_places(&old.origin),
+            via: Some(delivery.answer_via.clone()),
+            created_at: now,
+            retry_of: Some(old.number),
+            avoid,
+        };
+        let facts =
+            json!({ "of": old.number, "by": delivery.actor, "run": self.composer.run_facts(view)["run"] });
+        Reaction {
+            effect: Effect::Retry {
+                of: old.number,
+                once,
+                run: Box::new(run),
+                note: Note::new("run-retried", &facts),
+            },
+            answer: self.accepted(&old.spec, 1, Some(old.number)),
+            instead: vec![("already-retried", Note::new("already-retried", &facts))],
+            audit: audit("retry", format!("#{}", old.number)),
+        }
+    }
+
+    pub(super) fn power(&self, delivery: &Delivery, name: &str, action: PowerAction) -> Reaction {
+        let board = match self.board_named(name) {
+            Ok(board) => board,
+            Err(refusal) => return *refusal,
+        };
+        if !board.power.has_switch() {
+            let reason = format!("the board {} has no power switch that boardhand can drive", board.id);
+            return Reaction::refused(reason, &[], format!("/lab board {}", board.id));
+        }
+        Reaction {
+            effect: Effect::Errand {
+                id: MessageId::new(&self.ids, self.clock.now()),
+                board: board.id.clone(),
+                action,
+                via: delivery.answer_via.clone(),
+            },
+            answer: Note::new("power-asked", json!({ "board": board.id, "action": action.as_str() })),
+            instead: vec![],
+            audit: audit("power", format!("{} {}", board.id, action.as_str())),
+        }
+    }
+
+    /// Power Cycle on a card: through the run's own Runner while it is on its board, as an errand afterwards.
+    pub(super) async fn click_power_cycle(&self, delivery: &Delivery, click: Click) -> Result<Reaction> {
+        let view = match self.find(delivery, RunRef::Number(click.run)).await? {
+            Ok(view) => view,
+            Err(refusal) => return Ok(*refusal),
+        };
+        let own_run = view.run.requested_by.key() == delivery.actor.key();
+        let board = match (&view.run.state, view.attempts.last()) {
+            (RunState::Active { lease, .. }, _) => lease.board.clone(),
+            (_, Some(attempt)) => attempt.board.clone(),
+            (_, None) => {
+                let reason = format!("#{} was never on a board", view.run.number);
+                return Ok(Reaction::refused(reason, &[], format!("/lab why {}", view.run.number)));
+            }
+        };
+        if matches!(view.run.state, RunState::Finished { .. }) && click.generation < view.generation {
+            // It was meant for a run that was still on its board.
+            let facts = json!({ "number": view.run.number, "finished": true });
+            return Ok(Reaction::says(Note::new("stale-click", facts)));
+        }
+        // While the run is on it, the board is the requester's; afterwards it is the lab's.
+        let command = Command::Power { board: board.to_string(), action: PowerAction::Cycle };
+        let asked = match &view.run.state {
+            RunState::Active { .. } => Asked::Click(click.verb),
+            RunState::Queued { .. } | RunState::Finished { .. } => Asked::Command(&command),
+        };
+        let because = match self.permission(asked, delivery, own_run) {
+            Permission::Allowed { because } => because,
+            Permission::Denied { reason, needs } => {
+                let target = format!("{board} cycle");
+                return Ok(denied(delivery, click.verb.as_str(), target, &reason, needs.as_str()));
+            }
+        };
+        let mut reaction = match &view.run.state {
+            RunState::Active { .. } => {
+                let facts = json!({ "number": view.run.number, "board": board, "by": delivery.actor });
+                Reaction {
+                    effect: Effect::PowerCycle { run: view.run.number, by: delivery.actor.clone() },
+                    answer: Note::new("power-cycle-asked", &facts),
+                    instead: vec![
+                        ("asked", Note::new("power-cycle-asked", &facts)),
+                        ("already-finished", Note::new("stale-click", &facts)),
+                        ("not-on-board", Note::new("stale-click", &facts)),
+                    ],
+                    audit: audit("power", format!("{board} cycle")),
+                }
+            }
+            RunState::Queued { .. } | RunState::Finished { .. } => {
+                self.power(delivery, board.as_str(), PowerAction::Cycle)
+            }
+        };
+        if !matches!(reaction.effect, Effect::None) {
+            reaction.audit.allowed = true;
+            reaction.audit.reason = because;
+        }
+        Ok(reaction)
+    }
+
+    pub(super) fn already_finished(&self, view: &RunView) -> Note {
+        Note::new("already-finished", self.composer.run_facts(view))
+    }
+}
+
+/// The audit row of a command that changes something; who decided why is added by the caller.
+pub(super) fn audit(verb: &str, target: String) -> Audit {
+    debug_assert!(grammar::find(verb).is_some(), "{verb} is a verb of the grammar");
+    Audit { verb: verb.into(), target, allowed: false, reason: String::new() }
+}

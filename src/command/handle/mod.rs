@@ -1,0 +1,236 @@
+//! Handles a command: parse, policy, and then the effect for the store with the answer that goes with it. Reads the
+//! store, never writes it: what comes out is an [`Intake`] for the door to commit.
+//!
+//! `start` begins runs, `act` changes running things, `read` answers questions.
+
+mod act;
+mod read;
+mod start;
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::parse::{self, Surface};
+use super::policy::{self, About, Asked, Permission};
+use super::{Click, Command, RunRef, Verb};
+use crate::board::Inventory;
+use crate::chat::{Delivery, Intent};
+use crate::clock::Clock;
+use crate::id::Ids;
+use crate::lease::scheduler::SharedQueue;
+use crate::message::Note;
+use crate::message::compose::Composer;
+use crate::store::{Audit, Effect, Intake, Result, RunView, Store};
+
+/// Turns deliveries into intents for the store.
+pub struct Handler {
+    /// What is known.
+    pub store: Arc<dyn Store>,
+    /// The lab.
+    pub inventory: Arc<Inventory>,
+    /// Who waits for what.
+    pub queue: SharedQueue,
+    /// Facts of runs.
+    pub composer: Arc<Composer>,
+    /// Time.
+    pub clock: Clock,
+    /// Ids of new runs.
+    pub ids: Ids,
+}
+
+/// What a command comes to: its effect and its answers.
+pub(super) struct Reaction {
+    effect: Effect,
+    answer: Note,
+    instead: Vec<(&'static str, Note)>,
+    audit: Audit,
+}
+
+impl Reaction {
+    /// An answer without an effect.
+    fn says(answer: Note) -> Self {
+        Reaction { effect: Effect::None, answer, instead: vec![], audit: Audit::default() }
+    }
+
+    /// A refusal: why, what was near, what to type next.
+    fn refused(reason: impl Into<String>, near: &[String], next: impl Into<String>) -> Self {
+        let (reason, next) = (reason.into(), next.into());
+        Reaction::says(Note::new("refused", json!({ "reason": reason, "near": near, "next": next })))
+    }
+}
+
+impl Handler {
+    /// What a delivery comes to.
+    pub async fn handle(&self, delivery: Delivery) -> Result<Intake> {
+        let reaction = match &delivery.intent {
+            Intent::Text(text) => self.text(&delivery, text).await?,
+            Intent::Click(click) => self.click(&delivery, *click).await?,
+        };
+        let in_ack = delivery.is_answered_in_ack();
+        Ok(Intake {
+            key: delivery.key,
+            platform: delivery.place.platform,
+            actor: delivery.actor,
+            received_at: delivery.received_at,
+            effect: reaction.effect,
+            answer: reaction.answer,
+            instead: reaction.instead,
+            answer_via: (!in_ack).then_some(delivery.answer_via),
+            audit: reaction.audit,
+        })
+    }
+
+    async fn text(&self, delivery: &Delivery, text: &str) -> Result<Reaction> {
+        let surface = if text.trim_start().starts_with('/') { Surface::Slash } else { Surface::Mention };
+        match parse::parse(text, delivery.place.thread.is_some(), surface) {
+            Ok(command) => self.command(delivery, command).await,
+            Err(problem) => Ok(Reaction::says(Note::new("unknown-command", problem.facts()))),
+        }
+    }
+
+    async fn command(&self, delivery: &Delivery, command: Command) -> Result<Reaction> {
+        let run = match &command {
+            Command::Run(run) | Command::Why(run) | Command::Cancel(run) | Command::Retry { run, .. } => {
+                match self.find(delivery, *run).await? {
+                    Ok(view) => Some(view),
+                    Err(refusal) => return Ok(*refusal),
+                }
+            }
+            _ => None,
+        };
+        let own_run = run.as_ref().is_some_and(|view| view.run.requested_by.key() == delivery.actor.key());
+        let because = match self.permission(Asked::Command(&command), delivery, own_run) {
+            Permission::Allowed { because } => because,
+            Permission::Denied { reason, needs } => {
+                return Ok(denied(
+                    delivery,
+                    command_name(&command),
+                    target(&command, run.as_ref()),
+                    &reason,
+                    needs.as_str(),
+                ));
+            }
+        };
+        let mut reaction = match (command, run) {
+            (Command::RunTest(request), _) => self.run_test(delivery, request),
+            (Command::Boards { filter }, _) => self.boards(filter.as_deref()).await?,
+            (Command::Board { board }, _) => self.board(&board).await?,
+            (Command::Runs { mine }, _) => self.runs(delivery, mine).await?,
+            (Command::Power { board, action }, _) => self.power(delivery, &board, action),
+            (Command::Help { topic }, _) => help(topic.as_deref()),
+            (Command::Run(_), Some(view)) => self.run(&view),
+            (Command::Why(_), Some(view)) => self.why(&view),
+            (Command::Cancel(_), Some(view)) => self.cancel(delivery, &view),
+            (Command::Retry { other_board, .. }, Some(view)) => {
+                self.retry(delivery, &view, other_board, None)
+            }
+            (Command::Run(_) | Command::Why(_) | Command::Cancel(_) | Command::Retry { .. }, None) => {
+                no_such_run(None)
+            }
+        };
+        if !matches!(reaction.effect, Effect::None) {
+            reaction.audit.allowed = true;
+            reaction.audit.reason = because;
+        }
+        Ok(reaction)
+    }
+
+    /// A button: the same commands, checked in the same way, with the card's generation as its only extra.
+    async fn click(&self, delivery: &Delivery, click: Click) -> Result<Reaction> {
+        let run = RunRef::Number(click.run);
+        let command = match click.verb {
+            Verb::Retry => Command::Retry { run, other_board: false },
+            Verb::RetryElsewhere => Command::Retry { run, other_board: true },
+            Verb::Cancel => Command::Cancel(run),
+            Verb::Why => Command::Why(run),
+            Verb::PowerCycle => return self.click_power_cycle(delivery, click).await,
+        };
+        if let (Verb::Retry | Verb::RetryElsewhere, Ok(view)) = (click.verb, self.find(delivery, run).await?)
+        {
+            let other_board = click.verb == Verb::RetryElsewhere;
+            let own_run = view.run.requested_by.key() == delivery.actor.key();
+            return Ok(match self.permission(Asked::Click(click.verb), delivery, own_run) {
+                Permission::Denied { reason, needs } => {
+                    denied(delivery, click.verb.as_str(), format!("#{}", click.run), &reason, needs.as_str())
+                }
+                Permission::Allowed { because } => {
+                    let once = format!("{}:{}", click.run, click.generation);
+                    let mut reaction = self.retry(delivery, &view, other_board, Some(once));
+                    reaction.audit.allowed = true;
+                    reaction.audit.reason = because;
+                    reaction
+                }
+            });
+        }
+        self.command(delivery, command).await
+    }
+
+    /// Whether the one who acts may.
+    fn permission(&self, asked: Asked<'_>, delivery: &Delivery, own_run: bool) -> Permission {
+        policy::allowed(asked, &delivery.actor, &self.inventory.roles, About { own_run })
+    }
+
+    /// The run that is meant, or what to say when there is none.
+    async fn find(
+        &self,
+        delivery: &Delivery,
+        run: RunRef,
+    ) -> Result<std::result::Result<RunView, Box<Reaction>>> {
+        let number = match run {
+            RunRef::Number(number) => Some(number),
+            RunRef::Thread => self.store.run_of_thread(&delivery.place).await?,
+        };
+        let view = match number {
+            Some(number) => self.store.run_view(number).await?,
+            None => None,
+        };
+        Ok(view.ok_or_else(|| Box::new(no_such_run(number))))
+    }
+}
+
+fn no_such_run(number: Option<i64>) -> Reaction {
+    match number {
+        Some(number) => Reaction::refused(format!("there is no run #{number}"), &[], "/lab runs"),
+        None => Reaction::refused("this thread does not belong to a run", &[], "/lab runs"),
+    }
+}
+
+/// What a command is about, for the audit log; bounded by the parser.
+fn target(command: &Command, run: Option<&RunView>) -> String {
+    match (command, run) {
+        (_, Some(view)) => format!("#{}", view.run.number),
+        (Command::RunTest(request), None) => format!("{} {}", request.target, request.build),
+        (Command::Power { board, action }, None) => format!("{board} {}", action.as_str()),
+        (Command::Board { board }, None) => board.clone(),
+        _ => String::new(),
+    }
+}
+
+fn command_name(command: &Command) -> &'static str {
+    super::grammar::row(command.form()).name()
+}
+
+/// A refusal by policy, on record; the person is spoken to, the record names them.
+fn denied(delivery: &Delivery, verb: &str, target: String, reason: &str, needs: &str) -> Reaction {
+    let who = delivery.actor.key();
+    let to_them =
+        reason.replace(&format!("{who} is "), "you are ").replace(&format!("{who} has "), "you have ");
+    let answer = Note::new("denied", json!({ "verb": verb, "reason": to_them, "needs": needs }));
+    let audit = Audit { verb: verb.into(), target, allowed: false, reason: reason.into() };
+    Reaction { audit, ..Reaction::says(answer) }
+}
+
+fn help(topic: Option<&str>) -> Reaction {
+    let facts: Value = super::grammar::help_facts(topic);
+    let template = if topic.is_some() && facts.get("verb").is_some() { "help-verb" } else { "help" };
+    Reaction::says(Note::new(template, facts))
+}
+
+impl Delivery {
+    /// Whether the acknowledgement's body is the answer. A slash command comes with a URL of its own and is words;
+    /// a click and an event are acknowledged with nothing, their answers are owed messages.
+    pub fn is_answered_in_ack(&self) -> bool {
+        matches!(self.intent, Intent::Text(_)) && self.answer_via.url.is_some()
+    }
+}

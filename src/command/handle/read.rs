@@ -1,0 +1,146 @@
+//! Commands that ask: boards, board, runs, run, why. Their answers are facts; how they read is the templates'.
+
+use serde_json::{Value, json};
+
+use super::{Handler, Reaction};
+use crate::board::Board;
+use crate::chat::Delivery;
+use crate::command::grammar;
+use crate::lease::Holder;
+use crate::message::Note;
+use crate::run::{Run, RunState};
+use crate::store::{BoardRow, Health, Result, RunFilter, RunView};
+
+/// Most rows that one answer lists; the rest is counted.
+const ROWS_MAX: usize = 40;
+/// Most runs that one answer lists.
+const RUNS_MAX: u32 = 15;
+
+impl Handler {
+    pub(super) async fn boards(&self, filter: Option<&str>) -> Result<Reaction> {
+        let matches = |board: &Board| {
+            filter.is_none_or(|f| {
+                board.family.as_str().eq_ignore_ascii_case(f) || board.site.as_str().eq_ignore_ascii_case(f)
+            })
+        };
+        let chosen: Vec<&Board> = self.inventory.boards.values().filter(|b| matches(b)).collect();
+        if chosen.is_empty() {
+            let filter = filter.unwrap_or_default();
+            let known: Vec<&str> = self
+                .inventory
+                .families
+                .keys()
+                .map(|f| f.as_str())
+                .chain(self.inventory.sites.keys().map(|s| s.as_str()))
+                .collect();
+            let near = grammar::near(filter, known.iter().copied()).map(str::to_owned);
+            let reason = format!("no board is of a family or site called {filter:?}");
+            return Ok(Reaction::refused(reason, &near.into_iter().collect::<Vec<_>>(), "/lab boards"));
+        }
+        let rows = self.store.board_list().await?;
+        let facts: Vec<Value> =
+            chosen.iter().take(ROWS_MAX).map(|board| board_facts(board, row_of(&rows, board))).collect();
+        let count = |state: &str| facts.iter().filter(|f| f["state"] == state).count();
+        Ok(Reaction::says(Note::new(
+            "boards",
+            json!({
+                "free": count("free"), "busy": count("run") + count("held"), "out": count("quarantined"),
+                "total": chosen.len(), "more": chosen.len().saturating_sub(ROWS_MAX), "filter": filter, "boards": facts,
+            }),
+        )))
+    }
+
+    pub(super) async fn board(&self, name: &str) -> Result<Reaction> {
+        let board = match self.board_named(name) {
+            Ok(board) => board,
+            Err(refusal) => return Ok(*refusal),
+        };
+        let rows = self.store.board_list().await?;
+        let mut facts = board_facts(board, row_of(&rows, board));
+        facts["tags"] = json!(board.tags);
+        facts["owner"] = json!(board.owner);
+        facts["console"] = json!(format!("{}:{}", board.console.host, board.console.port));
+        facts["has_switch"] = json!(board.power.has_switch());
+        Ok(Reaction::says(Note::new("board", json!({ "board": facts }))))
+    }
+
+    pub(super) async fn runs(&self, delivery: &Delivery, mine: bool) -> Result<Reaction> {
+        let requested_by = mine.then(|| delivery.actor.key());
+        let runs =
+            self.store.run_list(&RunFilter { requested_by, unfinished: false, limit: RUNS_MAX }).await?;
+        let facts: Vec<Value> = runs.iter().map(run_row).collect();
+        Ok(Reaction::says(Note::new("runs", json!({ "mine": mine, "runs": facts }))))
+    }
+
+    pub(super) fn run(&self, view: &RunView) -> Reaction {
+        Reaction::says(Note::new("run", self.composer.run_facts(view)))
+    }
+
+    pub(super) fn why(&self, view: &RunView) -> Reaction {
+        Reaction::says(Note::new("why", self.composer.run_facts(view)))
+    }
+
+    /// The board of that name, or a refusal with the nearest one.
+    pub(super) fn board_named(&self, name: &str) -> std::result::Result<&Board, Box<Reaction>> {
+        if let Some(board) = self.inventory.boards.values().find(|b| b.id.as_str().eq_ignore_ascii_case(name))
+        {
+            return Ok(board);
+        }
+        let near = grammar::near(name, self.inventory.boards.keys().map(|id| id.as_str())).map(str::to_owned);
+        let next = near.as_ref().map_or("/lab boards".to_owned(), |near| format!("/lab board {near}"));
+        Err(Box::new(Reaction::refused(
+            format!("there is no board {name:?}"),
+            &near.into_iter().collect::<Vec<_>>(),
+            next,
+        )))
+    }
+}
+
+fn row_of<'a>(rows: &'a [BoardRow], board: &Board) -> Option<&'a BoardRow> {
+    rows.iter().find(|row| row.id == board.id)
+}
+
+/// A board as messages show it: what it is, and who has it until when.
+fn board_facts(board: &Board, row: Option<&BoardRow>) -> Value {
+    let lease = row.and_then(|row| row.lease.as_ref());
+    let health = row.map_or(Health::Good, |row| row.health);
+    let state = match (lease.map(|l| &l.holder), health) {
+        (Some(Holder::Run { .. } | Holder::Check(_)), _) => "run",
+        (Some(Holder::Person(_)), _) => "held",
+        (None, Health::Quarantined) => "quarantined",
+        (None, Health::Good | Health::Suspect) => "free",
+    };
+    json!({
+        "id": board.id,
+        "family": board.family,
+        "revision": board.revision,
+        "site": board.site,
+        "state": state,
+        "health": health.as_str(),
+        "reason": row.map(|row| row.reason.as_str()),
+        "holder": lease.map(|lease| &lease.holder),
+        "since": lease.map(|lease| lease.granted_at),
+        "last_used_at": row.and_then(|row| row.last_used_at),
+    })
+}
+
+/// A run as a list shows it.
+fn run_row(run: &Run) -> Value {
+    let (board, cause) = match &run.state {
+        RunState::Queued { .. } => (None, None),
+        RunState::Active { lease, .. } => (Some(lease.board.to_string()), None),
+        RunState::Finished { outcome, .. } => (None, Some(outcome.cause.clone())),
+    };
+    json!({
+        "number": run.number,
+        "family": run.spec.family,
+        "build": run.spec.build,
+        "suite": run.spec.suite,
+        "state": run.state.word(),
+        "verdict": run.state.verdict().map(|v| v.as_str()),
+        "cause": cause,
+        "board": board,
+        "by": run.requested_by,
+        "created_at": run.created_at,
+    })
+}

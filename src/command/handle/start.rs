@@ -1,0 +1,213 @@
+//! Starting runs: names are looked up, parameters checked against the plan, and what no board of the lab could ever
+//! serve is refused at once, with what comes near and what to type next.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::act::audit;
+use super::{Handler, Reaction};
+use crate::board::Family;
+use crate::board::selector;
+use crate::chat::{Delivery, Place, Platform};
+use crate::command::{RunTest, grammar};
+use crate::id::RunId;
+use crate::lease::queue::{CouldServe, Misfit, could_serve};
+use crate::message::Note;
+use crate::run::{RunSpec, Selector};
+use crate::store::{Effect, NewRun};
+
+/// A refusal, boxed: the usual way is the other one.
+type Refused = Box<Reaction>;
+
+impl Handler {
+    pub(super) fn run_test(&self, delivery: &Delivery, request: RunTest) -> Reaction {
+        let count = request.repeat.unwrap_or(1);
+        let spec = match self.spec(request) {
+            Ok(spec) => spec,
+            Err(refused) => return *refused,
+        };
+        if let Err(refused) = self.still_possible(&spec) {
+            return *refused;
+        }
+        let now = self.clock.now();
+        let run = |_| NewRun {
+            id: RunId::new(&self.ids, now),
+            spec: spec.clone(),
+            requested_by: delivery.actor.clone(),
+            origin: delivery.place.clone(),
+            cards: self.card_places(&delivery.place),
+            via: Some(delivery.answer_via.clone()),
+            created_at: now,
+            retry_of: None,
+            avoid: vec![],
+        };
+        let target = format!("{} {}", spec.family, spec.build);
+        Reaction {
+            effect: Effect::Start((0..count).map(run).collect()),
+            answer: self.accepted(&spec, count, None),
+            instead: vec![],
+            audit: audit("run-test", target),
+        }
+    }
+
+    /// What was asked for, with every name looked up.
+    fn spec(&self, request: RunTest) -> Result<RunSpec, Refused> {
+        let (family, named) = self.target(&request.target, &request.build)?;
+        let on = match &request.on {
+            Some(name) => Some(self.board_for(name, &family, &request.build)?),
+            None => named,
+        };
+        let settings = self
+            .inventory
+            .families
+            .get(&family)
+            .ok_or_else(|| self.unknown_target(family.as_str(), &request.build))?;
+        let suite = request.suite.unwrap_or_else(|| settings.default_suite.clone());
+        if !settings.suites.contains_key(&suite) {
+            let near = near(&suite, settings.suites.keys().map(String::as_str));
+            let known: Vec<&str> = settings.suites.keys().map(String::as_str).collect();
+            let reason = format!("the family {family} has no suite {suite:?}; it has {}", known.join(", "));
+            let best = near.first().cloned().unwrap_or_else(|| settings.default_suite.clone());
+            let next = format!("/run-test {family} {} suite={best}", request.build);
+            return Err(Box::new(Reaction::refused(reason, &near, next)));
+        }
+        let params =
+            selector::params(&self.inventory, &family, &suite, &request.params).map_err(|problem| {
+                let known: Vec<&str> = problem.known.iter().map(String::as_str).collect();
+                let near =
+                    near(&problem.name, known.into_iter().chain(option_names().map(|name| -> &str { name })));
+                let next = match (near.first(), request.params.get(&problem.name)) {
+                    (Some(near), Some(value)) => {
+                        format!("/run-test {family} {} {near}={value}", request.build)
+                    }
+                    _ => format!("/lab help {}", grammar::row(grammar::Form::RunTest).name()),
+                };
+                Box::new(Reaction::refused(problem.to_string(), &near, next))
+            })?;
+        Ok(RunSpec {
+            family,
+            build: request.build,
+            suite,
+            selector: Selector { board: on, revision: request.revision, tags: request.tags },
+            priority: request.priority.unwrap_or_default(),
+            boards: request.boards.unwrap_or(1),
+            timeout: request.timeout,
+            params,
+        })
+    }
+
+    /// The board that `on=` names.
+    fn board_for(&self, name: &str, family: &Family, build: &str) -> Result<crate::board::BoardId, Refused> {
+        let boards = || self.inventory.boards_of(family).map(|board| board.id.as_str());
+        self.board_named(name).map(|board| board.id.clone()).map_err(|_| {
+            let near = near(name, boards());
+            let best = near.first().map(String::as_str).or_else(|| boards().next()).unwrap_or_default();
+            let next = format!("/run-test {family} {build} on={best}");
+            Box::new(Reaction::refused(format!("there is no board {name:?}"), &near, next))
+        })
+    }
+
+    /// A family, or a board and its family.
+    fn target(&self, name: &str, build: &str) -> Result<(Family, Option<crate::board::BoardId>), Refused> {
+        if let Some(family) = self.inventory.families.keys().find(|f| f.as_str().eq_ignore_ascii_case(name)) {
+            return Ok((family.clone(), None));
+        }
+        let board = self.inventory.boards.values().find(|b| b.id.as_str().eq_ignore_ascii_case(name));
+        board
+            .map(|board| (board.family.clone(), Some(board.id.clone())))
+            .ok_or_else(|| self.unknown_target(name, build))
+    }
+
+    fn unknown_target(&self, name: &str, build: &str) -> Refused {
+        let families = self.inventory.families.keys().map(|f| f.as_str());
+        let near = near(name, families.chain(self.inventory.boards.keys().map(|b| b.as_str())));
+        let next = near.first().map_or("/lab boards".to_owned(), |near| format!("/run-test {near} {build}"));
+        Box::new(Reaction::refused(format!("there is no family and no board {name:?}"), &near, next))
+    }
+
+    /// Whether a board of the lab could ever serve it, and its plan has what it names.
+    pub(super) fn still_possible(&self, spec: &RunSpec) -> Result<(), Refused> {
+        if let CouldServe::No(misfit) = could_serve(spec, &self.inventory) {
+            let (reason, near) = misfit_text(spec, misfit);
+            return Err(Box::new(Reaction::refused(reason, &near, format!("/lab boards {}", spec.family))));
+        }
+        selector::fits(&self.inventory, spec, &BTreeMap::new()).map_err(|unfit| {
+            let next = format!("/lab help {}", grammar::row(grammar::Form::RunTest).name());
+            Box::new(Reaction::refused(unfit.to_string(), &[], next))
+        })?;
+        Ok(())
+    }
+
+    /// What is said when runs were accepted; the store adds their numbers.
+    pub(super) fn accepted(&self, spec: &RunSpec, count: u32, retry_of: Option<i64>) -> Note {
+        let outlook = self.queue.lock().outlook(&spec.family, &spec.selector);
+        Note::new(
+            "run-accepted",
+            json!({
+                "run": {
+                    "family": spec.family, "build": spec.build, "suite": spec.suite, "priority": spec.priority.as_str(),
+                },
+                "count": count,
+                "retry_of": retry_of,
+                "outlook": { "free": outlook.free, "wanted": count.saturating_mul(spec.boards), "boards": outlook.boards, "ahead": outlook.waiting },
+            }),
+        )
+    }
+
+    /// Where a run's cards stand: where it was asked for, and the channels that tell the same story. A run from
+    /// nowhere is told in the default channel.
+    pub(super) fn card_places(&self, origin: &Place) -> Vec<Place> {
+        let mut places = vec![origin.clone()];
+        let here = format!("{}:{}", origin.platform.as_str(), origin.channel);
+        for (from, to) in self.inventory.channels.mirrors.iter().filter(|(from, _)| *from == here) {
+            match to
+                .split_once(':')
+                .and_then(|(platform, channel)| Some((Platform::from_word(platform)?, channel)))
+            {
+                // A platform that is not connected yet has no card to keep in step.
+                Some((platform @ Platform::Slack, channel)) => {
+                    places.push(Place { platform, channel: channel.to_owned(), thread: None });
+                }
+                Some(_) | None => tracing::debug!(from, to, "a mirror is not connected"),
+            }
+        }
+        places
+    }
+}
+
+fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    grammar::near(word, known).map(str::to_owned).into_iter().collect()
+}
+
+fn option_names() -> impl Iterator<Item = &'static str> {
+    grammar::row(grammar::Form::RunTest).options.iter().map(|option| option.name)
+}
+
+/// Why no board could ever serve it, for people, with what comes near.
+fn misfit_text(spec: &RunSpec, misfit: Misfit) -> (String, Vec<String>) {
+    let family = &spec.family;
+    let board = spec.selector.board.as_ref().map(|b| b.to_string()).unwrap_or_default();
+    let revision = spec.selector.revision.as_deref().unwrap_or_default();
+    let one = !board.is_empty();
+    match misfit {
+        Misfit::Family { near } => (format!("there is no family {family:?}"), near),
+        Misfit::Board { near } => (format!("there is no board {board:?}"), near),
+        Misfit::OtherFamily { family: other } => {
+            (format!("the board {board} is a {other}, not a {family}"), vec![])
+        }
+        Misfit::Revision { near } if one => {
+            (format!("the board {board} is not of revision {revision:?}"), near)
+        }
+        Misfit::Revision { near } => (format!("no board of {family} is of revision {revision:?}"), near),
+        Misfit::Tag { key, value, near } if one => {
+            (format!("the board {board} has no tag {key}:{value}"), near)
+        }
+        Misfit::Tag { key, value, near } => (format!("no board of {family} has the tag {key}:{value}"), near),
+        Misfit::Together => (format!("no board of {family} is all of that at once"), vec![]),
+        Misfit::TooFew { wanted, most } => (
+            format!("it wants {wanted} boards of one site, and no site has more than {most} that fit"),
+            vec![],
+        ),
+    }
+}

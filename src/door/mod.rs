@@ -1,0 +1,116 @@
+//! The door: every HTTP request comes in here. A delivery is verified over its raw bytes, decoded, turned into an
+//! intent for the store, committed, and only then acknowledged; no work happens before the commit, no effect without
+//! it. Nothing is decided here.
+
+mod health;
+mod logs;
+mod slack;
+
+pub use logs::transcript_dir;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+
+use crate::chat::slack::signature::Verifier;
+use crate::clock::Clock;
+use crate::command::handle::Handler;
+use crate::doorbell::Doorbell;
+use crate::message::compose::Composer;
+use crate::message::links::Links;
+use crate::store::Store;
+
+/// Largest body of a delivery. Slack's are a few KiB; a card that comes back with a click is the largest.
+pub const BODY_BYTES_MAX: usize = 256 * 1024;
+/// Longest time from a delivery's arrival to its answer. Platforms give 3 s; what takes longer is answered 503, so
+/// that the platform tries again, and its repeat finds the commit if there was one.
+pub const ACK_WITHIN: Duration = Duration::from_millis(2_500);
+
+/// What the door needs.
+pub struct Door {
+    /// Verifies Slack's requests; `None` while Slack is not connected.
+    pub slack: Option<Verifier>,
+    /// Turns deliveries into effects.
+    pub handler: Handler,
+    /// Where they are committed.
+    pub store: Arc<dyn Store>,
+    /// Renders answers.
+    pub composer: Arc<Composer>,
+    /// Checks links.
+    pub links: Links,
+    /// Wakes the loops behind.
+    pub doorbell: Doorbell,
+    /// Time.
+    pub clock: Clock,
+    /// Folder of the transcripts.
+    pub transcripts: PathBuf,
+}
+
+/// Why a delivery is refused. Only the status goes out; the detail goes to the log.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Not signed, wrongly signed, or too old or too new.
+    #[error("not accepted: {0}")]
+    Unsigned(String),
+    /// Signed, but not what the platform sends.
+    #[error("not understood: {0}")]
+    Malformed(String),
+    /// This sender is not connected.
+    #[error("not connected: {0}")]
+    NotConnected(&'static str),
+    /// The store did not commit in time.
+    #[error("not committed: {0}")]
+    Busy(String),
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, said) = match &self {
+            Refusal::Unsigned(_) => {
+                (StatusCode::UNAUTHORIZED, "the signature is missing, wrong or out of date\n")
+            }
+            Refusal::Malformed(_) => (StatusCode::BAD_REQUEST, "this request is not understood\n"),
+            Refusal::NotConnected(_) => (StatusCode::NOT_FOUND, "this platform is not connected\n"),
+            Refusal::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "not now, try again\n"),
+        };
+        tracing::warn!(http.status = status.as_u16(), reason = %self, "a delivery was refused");
+        (status, said).into_response()
+    }
+}
+
+/// The server's routes.
+pub fn router(door: Arc<Door>) -> Router {
+    Router::new()
+        .route("/webhook", post(any_sender))
+        .route("/webhooks/slack", post(slack::receive))
+        .route("/runs/{run}/log/{attempt}", get(logs::log))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(door)
+}
+
+/// The shared path: the sender is told apart by its signature header, never by its body. Exactly one may be there.
+async fn any_sender(
+    state: axum::extract::State<Arc<Door>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    const SENDERS: [&str; 4] =
+        ["x-slack-signature", "x-lark-signature", "webhook-signature", "x-hub-signature-256"];
+    let present: Vec<&str> = SENDERS.into_iter().filter(|name| headers.contains_key(*name)).collect();
+    match present.as_slice() {
+        ["x-slack-signature"] => slack::receive(state, headers, body).await,
+        [] if slack::is_unsigned_probe(&body) => slack::receive(state, headers, body).await,
+        [] => Err(Refusal::Unsigned("no signature header".into())),
+        [_] => Err(Refusal::NotConnected("this sender")),
+        _ => Err(Refusal::Unsigned("several signature headers".into())),
+    }
+}
