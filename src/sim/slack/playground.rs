@@ -1,0 +1,148 @@
+//! The page at `/`: the workspace in a browser, live. For people who have no Slack at hand; only from this machine.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::sse::{Event, Sse};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use futures_util::Stream;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::model::{BOT_USER, Channel, Ephemeral, Message, World};
+use super::people::Reply;
+use super::{Handle, Shared, SimSlack};
+
+const PAGE: &str = include_str!("page.html");
+/// Newest messages of each channel that the page shows.
+const PAGE_MESSAGES_MAX: usize = 300;
+/// Changes within this time reach the page together.
+const GATHER: Duration = Duration::from_millis(60);
+
+pub(super) fn routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/", get(page))
+        .route("/playground/events", get(events))
+        .route("/playground/say", post(say))
+        .route("/playground/click", post(click))
+}
+
+/// Refuses requests whose `Host` is not this machine, so that no foreign site can reach the simulator by name.
+pub(super) async fn only_local(headers: HeaderMap, request: Request, next: Next) -> Response {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    if !matches!(name, "127.0.0.1" | "localhost" | "[::1]") {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    next.run(request).await
+}
+
+async fn page() -> impl IntoResponse {
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
+        base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    ([(header::CONTENT_SECURITY_POLICY, policy), (header::CACHE_CONTROL, "no-store")], Html(PAGE))
+}
+
+#[derive(Deserialize)]
+struct Viewer {
+    user: Option<String>,
+}
+
+/// The whole state as one person sees it: at once, then after every change.
+async fn events(
+    State(shared): State<Arc<Shared>>,
+    Query(viewer): Query<Viewer>,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let user = viewer.user.unwrap_or_else(|| "U0ALICE".to_owned());
+    let changes = shared.changed.subscribe();
+    let start = (shared, changes, user, true);
+    Sse::new(futures_util::stream::unfold(start, |(shared, mut changes, user, first)| async move {
+        if !first {
+            changed(&shared, &mut changes).await?;
+        }
+        let state = state(&shared.world.lock().expect("world"), &user);
+        Some((Ok(Event::default().data(state.to_string())), (shared, changes, user, false)))
+    }))
+}
+
+async fn changed(shared: &Shared, changes: &mut watch::Receiver<u64>) -> Option<()> {
+    changes.changed().await.ok()?;
+    shared.clock.sleep(GATHER).await;
+    changes.borrow_and_update();
+    Some(())
+}
+
+fn state(world: &World, user: &str) -> Value {
+    let visible = |channel: &&Channel| channel.dm_of.as_deref().is_none_or(|owner| owner == user);
+    let channels: Vec<Value> = world.channels.values().filter(visible).map(|channel| {
+        let skip = channel.messages.len().saturating_sub(PAGE_MESSAGES_MAX);
+        let mut messages: Vec<Value> = channel.messages.iter().skip(skip).map(|m| message(world, m)).collect();
+        let answers = world.ephemerals.iter().filter(|e| e.user == user && e.channel == channel.id);
+        messages.extend(answers.map(ephemeral));
+        messages.sort_by(|a, b| a["ts"].as_str().cmp(&b["ts"].as_str()));
+        json!({"id": channel.id, "name": channel.name, "dm": channel.dm_of.is_some(), "bot": channel.has_bot,
+            "messages": messages})
+    }).collect();
+    let users: Vec<Value> = world
+        .users
+        .values()
+        .map(|user| json!({"id": user.id, "name": user.name, "bot": user.id == BOT_USER}))
+        .collect();
+    json!({"me": user, "users": users, "channels": channels})
+}
+
+fn message(world: &World, message: &Message) -> Value {
+    json!({"ts": message.ts, "thread": message.thread_ts, "user": message.user, "name": world.name_of(&message.user),
+        "text": message.text, "blocks": message.blocks, "attachments": message.attachments, "edits": message.edits,
+        "broadcast": message.broadcast})
+}
+
+fn ephemeral(answer: &Ephemeral) -> Value {
+    json!({"ts": answer.ts, "thread": answer.thread_ts, "user": BOT_USER, "name": "boardhand", "text": answer.text,
+        "blocks": answer.blocks, "attachments": null, "edits": 0, "broadcast": false, "ephemeral": true})
+}
+
+#[derive(Deserialize)]
+struct Typed {
+    user: String,
+    channel: String,
+    thread: Option<String>,
+    text: String,
+}
+
+#[derive(Deserialize)]
+struct Pressed {
+    user: String,
+    ts: String,
+    block: String,
+    /// The button as the page shows it: the message may have changed since, and Slack sends such clicks too.
+    element: Value,
+}
+
+/// The test API's view of the same workspace; its task is the server's own, so dropping it ends nothing.
+fn as_person(shared: Arc<Shared>) -> SimSlack {
+    SimSlack(Arc::new(Handle { shared, task: tokio::spawn(async {}) }))
+}
+
+async fn say(State(shared): State<Arc<Shared>>, Json(typed): Json<Typed>) -> Response {
+    let person = as_person(shared);
+    shown(match &typed.thread {
+        Some(thread) => person.say_in_thread(&typed.user, &typed.channel, thread, &typed.text).await,
+        None => person.say(&typed.user, &typed.channel, &typed.text).await,
+    })
+}
+
+async fn click(State(shared): State<Arc<Shared>>, Json(pressed): Json<Pressed>) -> Response {
+    shown(as_person(shared).press(&pressed.user, &pressed.ts, &pressed.block, &pressed.element).await)
+}
+
+fn shown(reply: Reply) -> Response {
+    Json(json!({"status": reply.status, "text": reply.text})).into_response()
+}
