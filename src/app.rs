@@ -1,0 +1,287 @@
+//! The app: store, clock and edges put together; the loops, and their orderly end. The one place that knows every
+//! part; no rule of the product lives here.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::board::{BoardId, Inventory};
+use crate::chat::slack::client::SlackClient;
+use crate::chat::slack::signature::Verifier;
+use crate::chat::{ChatApi, Platform};
+use crate::clock::Clock;
+use crate::command::handle::Handler;
+use crate::door::{self, Door};
+use crate::doorbell::{Bell, Doorbell};
+use crate::id::{Ids, InstanceId};
+use crate::lease::reaper::Reaper;
+use crate::lease::scheduler::{Scheduler, SharedQueue};
+use crate::message::compose::Composer;
+use crate::message::links::Links;
+use crate::message::pace::Pacing;
+use crate::message::relay::Relay;
+use crate::message::template::Catalogue;
+use crate::message::waiting::Explainer;
+use crate::outcome::redact::Redactor;
+use crate::power::Power;
+use crate::store::Store;
+use crate::worker::errands::Errands;
+use crate::worker::pool::Pool;
+use crate::worker::runner::Lab;
+use crate::worker::steps::{Agent, drive};
+
+/// How long attempts may go on after the server was told to stop, before they are handed back.
+pub const STOP_GRACE: Duration = Duration::from_secs(5);
+/// How long bringing boards to rest may take after that; what is not at rest then is fenced after the next start.
+pub const REST_WITHIN: Duration = Duration::from_secs(8);
+/// How long owed messages are still sent after the last board is at rest; the rest is sent after the next start.
+pub const FLUSH_WITHIN: Duration = Duration::from_secs(3);
+
+/// What an app is made of.
+pub struct Parts {
+    /// Durable state.
+    pub store: Arc<dyn Store>,
+    /// The lab.
+    pub inventory: Arc<Inventory>,
+    /// Message templates.
+    pub catalogue: Catalogue,
+    /// Slack, when it is connected.
+    pub slack: Option<SlackParts>,
+    /// Time.
+    pub clock: Clock,
+    /// Randomness.
+    pub ids: Ids,
+    /// Where people reach this server, without a slash at its end.
+    pub public_url: String,
+    /// Folder of the transcripts.
+    pub transcripts: PathBuf,
+}
+
+/// Slack's part.
+pub struct SlackParts {
+    /// One, or two while rotating.
+    pub signing_secrets: Vec<SecretString>,
+    /// Its Web API.
+    pub client: SlackClient,
+    /// How fast it is spoken to.
+    pub pacing: Pacing,
+}
+
+/// The server's parts, ready to run.
+pub struct App {
+    /// The routes' state.
+    pub door: Arc<Door>,
+    /// Wakes the loops.
+    pub doorbell: Doorbell,
+    /// The process' name on its leases.
+    pub instance: InstanceId,
+    clock: Clock,
+    closing: watch::Sender<bool>,
+    scheduler: Scheduler,
+    pool: Pool,
+    errands: Errands,
+    reaper: Reaper,
+    relay: Relay,
+}
+
+impl App {
+    /// Puts the parts together and takes over what a previous process left: its leases lapse in the first
+    /// transaction, before anything else is done.
+    pub async fn new(parts: Parts) -> anyhow::Result<App> {
+        let Parts { store, inventory, catalogue, slack, clock, ids, public_url, transcripts } = parts;
+        let now = clock.now();
+        let instance = InstanceId::new(&ids, now);
+        let lapsed = store.lease_takeover(instance, now).await?;
+        if !lapsed.is_empty() {
+            tracing::warn!(
+                leases = lapsed.len(),
+                "took over the leases of a process that ended without a word"
+            );
+        }
+        let boards: Vec<BoardId> = inventory.boards.keys().cloned().collect();
+        store.board_register(&boards, now).await?;
+        let doorbell = Doorbell::default();
+        let queue = SharedQueue::new(&inventory);
+        let links = Links::new(public_url, store.secret().await?);
+        let why = Arc::new(Explainer::new(queue.clone(), clock.clone()));
+        let composer =
+            Arc::new(Composer::new(catalogue, links.clone(), clock.clone(), inventory.clone(), why));
+        let lab = Arc::new(Lab {
+            store: store.clone(),
+            inventory: inventory.clone(),
+            power: Power::new(clock.clone()),
+            composer: composer.clone(),
+            redactor: Redactor::new(&[])?.knowing(&console_passwords(&inventory))?,
+            doorbell: doorbell.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            transcripts: transcripts.clone(),
+        });
+        let (closing, closed) = watch::channel(false);
+        let mut apis: BTreeMap<Platform, (Arc<dyn ChatApi>, Pacing)> = BTreeMap::new();
+        let verifier = slack.map(|slack| {
+            apis.insert(Platform::Slack, (Arc::new(slack.client), slack.pacing));
+            Verifier::new(&slack.signing_secrets)
+        });
+        let handler = Handler {
+            store: store.clone(),
+            inventory: inventory.clone(),
+            queue: queue.clone(),
+            composer: composer.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+        };
+        let door = Arc::new(Door {
+            slack: verifier,
+            handler,
+            store: store.clone(),
+            composer: composer.clone(),
+            links,
+            doorbell: doorbell.clone(),
+            clock: clock.clone(),
+            transcripts,
+        });
+        Ok(App {
+            door,
+            instance,
+            scheduler: Scheduler::new(
+                store.clone(),
+                queue,
+                inventory,
+                clock.clone(),
+                ids,
+                doorbell.clone(),
+                instance,
+            ),
+            pool: Pool::new(lab.clone(), instance, closed),
+            errands: Errands::new(lab, instance),
+            reaper: Reaper::new(store.clone(), clock.clone(), doorbell.clone(), instance),
+            relay: Relay::new(store, apis, composer, clock.clone(), doorbell.clone()),
+            doorbell,
+            clock,
+            closing,
+        })
+    }
+
+    /// Serves until `stop` resolves, then ends in order: take nothing more, finish or hand back, flush. A loop that
+    /// dies ends the server too, with an error: a server that answers and does nothing is worse than one that is
+    /// started again.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> anyhow::Result<()> {
+        let App { door, doorbell, clock, closing, scheduler, pool, errands, reaper, relay, .. } = self;
+        let store = door.store.clone();
+        let (stopped, stopping) = watch::channel(false);
+        let mut closed = closing.subscribe();
+        let server = axum::serve(listener, door::router(door)).with_graceful_shutdown(async move {
+            let _ = closed.wait_for(|closed| *closed).await;
+        });
+        let server = tokio::spawn(server.into_future());
+        let loops =
+            Loops { clock: clock.clone(), doorbell: doorbell.clone(), died: watch::Sender::new(None) };
+        let scheduler = loops.start(scheduler, closing.subscribe());
+        let pool = loops.start(pool, closing.subscribe());
+        let errands = loops.start(errands, closing.subscribe());
+        let reaper = loops.start(reaper, stopping.clone());
+        let relay = loops.start(relay, stopping);
+
+        let failed = tokio::select! {
+            () = stop => None,
+            name = loops.died() => Some(format!("the {name} died")),
+            () = store.ended() => {
+                // Nothing can be handed back or told any more: what is left is what a crash leaves.
+                server.abort();
+                closing.send_replace(true);
+                stopped.send_replace(true);
+                anyhow::bail!("the store takes no writes any more; start the server again");
+            }
+        };
+        tracing::info!("stopping: nothing more is taken, boards are brought to rest");
+        closing.send_replace(true);
+        scheduler.await?;
+        let (pool, errands) = (pool.await?, errands.await?);
+        tokio::join!(
+            async {
+                if let Some(mut pool) = pool {
+                    pool.drain(STOP_GRACE, REST_WITHIN).await;
+                }
+            },
+            async {
+                if let Some(mut errands) = errands {
+                    errands.drain(STOP_GRACE + REST_WITHIN).await;
+                }
+            },
+            async {
+                let _ = clock.timeout(STOP_GRACE, server).await;
+            },
+        );
+        doorbell.ring(Bell::Relay);
+        stopped.send_replace(true);
+        reaper.await?;
+        if let Some(mut relay) = relay.await? {
+            let _ = clock.timeout(FLUSH_WITHIN, flush(&mut relay)).await;
+        }
+        tracing::info!("stopped");
+        failed.map_or(Ok(()), |failed| Err(anyhow::anyhow!("{failed}; start the server again")))
+    }
+}
+
+/// Starts loops, and hears when one dies.
+struct Loops {
+    clock: Clock,
+    doorbell: Doorbell,
+    died: watch::Sender<Option<&'static str>>,
+}
+
+impl Loops {
+    /// Drives an agent in a task of its own; gives it back when it was stopped, nothing when it died.
+    fn start<A: Agent + 'static>(&self, agent: A, stop: watch::Receiver<bool>) -> JoinHandle<Option<A>> {
+        let name = agent.name();
+        let driven = tokio::spawn(drive(agent, self.clock.clone(), self.doorbell.clone(), stop));
+        let died = self.died.clone();
+        tokio::spawn(async move {
+            driven
+                .await
+                .inspect_err(|error| {
+                    tracing::error!(agent = name, %error, "a loop died");
+                    died.send_replace(Some(name));
+                })
+                .ok()
+        })
+    }
+
+    /// Waits until one has died; gives its name.
+    async fn died(&self) -> &'static str {
+        let mut died = self.died.subscribe();
+        // The sender lives in `self`, so waiting ends only with a name.
+        died.wait_for(Option::is_some).await.ok().and_then(|name| *name).unwrap_or("loop")
+    }
+}
+
+/// The passwords of the lab's consoles: a board that echoes its own must not tell them to a channel.
+fn console_passwords(inventory: &Inventory) -> Vec<SecretString> {
+    inventory.boards.values().filter_map(|board| board.console.password.clone()).collect()
+}
+
+/// Sends what is due now.
+async fn flush(relay: &mut Relay) {
+    for _ in 0..FLUSH_ROUNDS_MAX {
+        if relay.step().await.is_err() {
+            return;
+        }
+        if !relay.flush().await {
+            return;
+        }
+    }
+}
+
+/// Most rounds of sending at the end: what becomes due behind what was sent (a thread behind its card).
+const FLUSH_ROUNDS_MAX: u32 = 20;

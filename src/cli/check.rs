@@ -1,0 +1,132 @@
+//! `boardhand check`: every mistake of the lab file and the templates at once. Opens nothing but these files; consoles,
+//! PDUs and chat platforms are not asked.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::board::Inventory;
+use crate::board::inventory::FamilySettings;
+use crate::board::lab_file::{self, BUILT_IN_PLAN, FILE_BYTES_MAX, LabFile};
+use crate::message::template::Catalogue;
+
+/// What `check` found.
+struct CheckReport {
+    /// Every problem on a line of its own, and a summary.
+    text: String,
+    /// Whether the server would start: warnings do not prevent it.
+    ok: bool,
+}
+
+impl CheckReport {
+    fn broken(text: String) -> Self {
+        CheckReport { text, ok: false }
+    }
+}
+
+/// Checks the lab file at `boards` and, where there is one, the folder of templates; prints what was found. Gives 0
+/// when the server would start with them, else 1.
+pub(super) fn check(boards: &Path, templates: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let lab = check_file(boards, &|variable| std::env::var(variable).ok());
+    print!("{}", lab.text);
+    let mut ok = lab.ok;
+    if let Some(folder) = templates {
+        match Catalogue::load(folder) {
+            Ok(_) => println!("{}: ok", folder.display()),
+            Err(problems) => {
+                println!("{}", problems.join("\n"));
+                ok = false;
+            }
+        }
+    }
+    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Checks the lab file at `path`.
+fn check_file(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> CheckReport {
+    let name = path.display().to_string();
+    match read(path) {
+        Ok(bytes) => check_bytes(&name, &bytes, env),
+        Err(error) => CheckReport::broken(format!("{name}: error: {error}\n")),
+    }
+}
+
+/// The file's bytes, and at most one more than a lab file may have.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn check_bytes(name: &str, bytes: &[u8], env: &dyn Fn(&str) -> Option<String>) -> CheckReport {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let before = &bytes[..error.valid_up_to()];
+            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let begins = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            let column = String::from_utf8_lossy(&before[begins..]).chars().count() + 1;
+            return CheckReport::broken(format!("{name}:{line}:{column}: error: this byte is not UTF-8\n"));
+        }
+    };
+    let LabFile { inventory, problems } = lab_file::parse(name, text, env);
+    let mut report = lab_file::render(&problems);
+    if let Some(inventory) = &inventory {
+        // Writing to a String cannot fail.
+        let _ = writeln!(report, "{name}: {}: ok", summary(inventory));
+    }
+    CheckReport { text: report, ok: inventory.is_some() }
+}
+
+/// `20 boards, 2 families, 3 plans`.
+fn summary(inventory: &Inventory) -> String {
+    let plural = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+    let boards = plural(inventory.boards.len(), "board", "boards");
+    let families = plural(inventory.families.len(), "family", "families");
+    let plans = plural(plans_in_use(inventory), "plan", "plans");
+    format!("{boards}, {families}, {plans}")
+}
+
+/// How many plans there are, without the built-in one where no family uses it.
+fn plans_in_use(inventory: &Inventory) -> usize {
+    let uses_built_in = |family: &FamilySettings| family.suites.values().any(|plan| plan == BUILT_IN_PLAN);
+    let built_in_used = inventory.families.values().any(uses_built_in);
+    inventory.plans.keys().filter(|name| built_in_used || *name != BUILT_IN_PLAN).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_tells_every_problem_and_whether_the_server_would_start() {
+        let check = |text: &[u8], expect: &str, ok: bool| {
+            let report = check_bytes("boards.yaml", text, &|_| None);
+            assert_eq!((report.text.as_str(), report.ok), (expect, ok));
+        };
+        let board = "boards: [{board_id: a, soc_family: s, board_ip: 10.0.0.1, lab_location: L}]\n";
+        check(board.as_bytes(), "boards.yaml: 1 board, 1 family, 1 plan: ok\n", true);
+        let warned = format!("{board}roles: {{admin: [slack:S1]}}\n");
+        check(
+            warned.as_bytes(),
+            "boards.yaml:2:17: warning: groups are not resolved by this version: slack:S1 matches nobody; list the \
+             people\n0 errors, 1 warning\nboards.yaml: 1 board, 1 family, 1 plan: ok\n",
+            true,
+        );
+        check(b"boards: []\n", "boards.yaml:1:9: error: the lab has no boards\n1 error, 0 warnings\n", false);
+        check(b"boards:\n- \xc3\xa4\xff\n", "boards.yaml:2:4: error: this byte is not UTF-8\n", false);
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_a_problem_and_not_a_panic() {
+        let report = check_file(Path::new("/nowhere/boards.yaml"), &|_| None);
+        assert!(!report.ok && report.text.starts_with("/nowhere/boards.yaml: error: "), "{}", report.text);
+    }
+
+    #[test]
+    fn the_example_lab_has_nothing_to_complain_about() {
+        let report = check_bytes("boards.yaml", include_bytes!("../../boards.yaml"), &|_| None);
+        assert_eq!(report.text, "boards.yaml: 20 boards, 2 families, 3 plans: ok\n");
+    }
+}

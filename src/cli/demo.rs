@@ -1,0 +1,129 @@
+//! `boardhand demo`: the whole product on one machine. The lab, its PDUs and Slack are simulated inside the process,
+//! on loopback; everything between them is the real thing, down to signatures, HTTP and telnet.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use secrecy::SecretString;
+
+use super::serve::{load_lab, load_templates, parse_lab, stop_signal};
+use crate::app::{App, Parts, SlackParts};
+use crate::chat::slack::client::SlackClient;
+use crate::clock::Clock;
+use crate::config::socket_address;
+use crate::id::Ids;
+use crate::message::pace::Pacing;
+use crate::net::Http;
+use crate::sim::slack::{SimSlack, SimSlackConfig};
+use crate::sim::{SimLab, Speed};
+use crate::store::sqlite::{SqliteOptions, SqliteStore};
+
+/// What `demo` is told.
+#[derive(Debug, Args)]
+pub(super) struct DemoArgs {
+    /// Boards boot in moments instead of in the time a real one takes.
+    #[arg(long)]
+    fast: bool,
+    /// Address of the playground page; another port of it when this one is taken.
+    #[arg(long, default_value = "127.0.0.1:8080", value_parser = socket_address)]
+    listen: SocketAddr,
+    /// Your own lab file instead of the built-in one: the same boards, simulated.
+    #[arg(long)]
+    boards: Option<PathBuf>,
+    /// Folder of message templates that override the built-in ones.
+    #[arg(long, env = "BOARDHAND_TEMPLATES")]
+    templates: Option<PathBuf>,
+    /// Keep the data in this folder instead of a temporary one.
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+}
+
+/// The lab of the demo.
+const LAB: &str = include_str!("../../boards.yaml");
+
+/// Runs the demo until SIGTERM or SIGINT.
+pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(
+        args.listen.ip().is_loopback(),
+        "the demo listens on loopback only, not on {}",
+        args.listen
+    );
+    let (clock, ids) = (Clock::system(), Ids::system());
+    let inventory = match &args.boards {
+        Some(path) => load_lab(path)?,
+        None => parse_lab("boards.yaml", LAB)?,
+    };
+    let speed = if args.fast { Speed::Brisk } else { Speed::Real };
+    let (_lab, inventory) = SimLab::start(&inventory, speed, clock.clone(), ids.clone()).await?;
+    let data = DataDir::make(args.data_dir.clone(), &ids)?;
+
+    let door = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let door_url = format!("http://{}", door.local_addr()?);
+    let signing_secret = SecretString::from(hex::encode(ids.bytes::<16>()));
+    let bot_token = SecretString::from(format!("xoxb-demo-{}", hex::encode(ids.bytes::<8>())));
+    let config = SimSlackConfig {
+        signing_secret: signing_secret.clone(),
+        bot_token: bot_token.clone(),
+        webhook_url: Some(format!("{door_url}/webhooks/slack")),
+        port: free_or_any(args.listen).await?,
+        rate_limits: true,
+    };
+    let slack = SimSlack::start(config, clock.clone(), ids.clone()).await?;
+    let api_url = slack.api_url();
+    let app = App::new(Parts {
+        store: Arc::new(SqliteStore::open(&data.path, SqliteOptions::new(ids.clone())).await?),
+        inventory: Arc::new(inventory),
+        catalogue: load_templates(args.templates.as_deref())?,
+        slack: Some(SlackParts {
+            signing_secrets: vec![signing_secret],
+            client: SlackClient::new(Http::new(&[&api_url]), &api_url, bot_token),
+            pacing: Pacing::SLACK,
+        }),
+        clock,
+        ids,
+        public_url: door_url,
+        transcripts: data.path.join("transcripts"),
+    })
+    .await?;
+    println!("boardhand demo: open {} and type /run-test socA build-123", slack.url());
+    app.serve(door, stop_signal()).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The wanted port, or any free one when it is taken: the demo needs nothing, also not a free 8080.
+async fn free_or_any(wanted: SocketAddr) -> std::io::Result<u16> {
+    match tokio::net::TcpListener::bind(wanted).await {
+        Ok(_) => Ok(wanted.port()),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+/// The demo's data: the folder asked for, or one that goes with the demo.
+struct DataDir {
+    path: PathBuf,
+    temporary: bool,
+}
+
+impl DataDir {
+    fn make(wanted: Option<PathBuf>, ids: &Ids) -> std::io::Result<DataDir> {
+        let temporary = wanted.is_none();
+        let path = wanted.unwrap_or_else(|| {
+            std::env::temp_dir().join(format!("boardhand-demo-{}", hex::encode(ids.bytes::<6>())))
+        });
+        std::fs::create_dir_all(&path)?;
+        Ok(DataDir { path, temporary })
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        if self.temporary {
+            // Left behind, it is a few files in the temporary folder: not worth an error at the end of a demo.
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}

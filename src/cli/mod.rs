@@ -1,0 +1,102 @@
+//! The command line: one subcommand a file. What each says to people is text on standard output; logs go to standard
+//! error.
+
+mod check;
+mod demo;
+mod health;
+mod serve;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{ServeArgs, public_url, socket_address};
+use crate::telemetry::{self, LogFormat};
+
+/// Chat-ops for labs full of SoC boards.
+#[derive(Debug, Parser)]
+#[command(name = "boardhand", version, about)]
+struct Cli {
+    /// How logs look.
+    #[arg(long, env = "BOARDHAND_LOG", default_value = "text", global = true, value_enum)]
+    log: LogFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve(ServeArgs),
+    /// Try everything on this machine: a simulated lab and a chat playground; needs nothing.
+    Demo(demo::DemoArgs),
+    /// Read boards.yaml and say every mistake at once.
+    Check {
+        /// The lab file.
+        #[arg(long, env = "BOARDHAND_BOARDS", default_value = "./boards.yaml")]
+        boards: PathBuf,
+        /// Folder of message templates that override the built-in ones.
+        #[arg(long, env = "BOARDHAND_TEMPLATES")]
+        templates: Option<PathBuf>,
+    },
+    /// Connect Slack.
+    Slack {
+        #[command(subcommand)]
+        command: SlackCommand,
+    },
+    /// Ask a running server whether it is ready; for containers.
+    Health {
+        /// The server's address.
+        #[arg(long, env = "BOARDHAND_LISTEN", default_value = "127.0.0.1:8080", value_parser = socket_address)]
+        listen: SocketAddr,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum SlackCommand {
+    /// Print the app manifest to paste at api.slack.com/apps.
+    Manifest {
+        /// Where Slack reaches this server, such as https://boardhand.example.com.
+        #[arg(long, env = "BOARDHAND_PUBLIC_URL", value_parser = public_url)]
+        url: String,
+    },
+}
+
+/// Runs the program: 0 when it went well, 1 when it did not, 2 when the command line is wrong.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = if matches!(cli.command, Command::Serve(_)) { telemetry::SERVER } else { telemetry::QUIET };
+    telemetry::start(cli.log, filter);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("boardhand: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = runtime.block_on(run(cli.command));
+    // What still runs on blocking threads must not keep the process.
+    runtime.shutdown_background();
+    match ended {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("boardhand: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve(args) => serve::serve(&args).await,
+        Command::Demo(args) => demo::demo(&args).await,
+        Command::Check { boards, templates } => check::check(&boards, templates.as_deref()),
+        Command::Slack { command: SlackCommand::Manifest { url } } => {
+            print!("{}", crate::chat::slack::manifest::manifest(Some(&url), false));
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Health { listen } => health::health(listen).await,
+    }
+}

@@ -1,0 +1,169 @@
+//! `boardhand serve`: the server over the user's own lab file, real or simulated, and real chat credentials.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+
+use crate::app::{App, Parts, SlackParts};
+use crate::board::lab_file::{self, Severity};
+use crate::board::{Board, Inventory, PowerDriver};
+use crate::chat::slack::client::{SlackClient, SlackError};
+use crate::clock::Clock;
+use crate::config::{Config, ServeArgs, SlackSettings};
+use crate::id::Ids;
+use crate::message::pace::Pacing;
+use crate::message::template::Catalogue;
+use crate::net::Http;
+use crate::sim::{SimLab, Speed};
+use crate::store::sqlite::{SqliteOptions, SqliteStore};
+
+/// Largest lab file in bytes.
+const LAB_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Serves until SIGTERM or SIGINT.
+pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let config = Config::from_args(args, &|name| std::env::var(name).ok())?;
+    let clock = Clock::system();
+    let ids = Ids::system();
+    let inventory = load_lab(&config.boards)?;
+    let (_lab, inventory) = if config.simulate {
+        let (lab, inventory) = SimLab::start(&inventory, Speed::Real, clock.clone(), ids.clone()).await?;
+        (Some(lab), inventory)
+    } else {
+        warn_of_simulated_switches(&inventory);
+        (None, inventory)
+    };
+    let slack = match &config.slack {
+        None => {
+            tracing::warn!(
+                "Slack is not connected, so nobody can type a command: set SLACK_SIGNING_SECRET and SLACK_BOT_TOKEN"
+            );
+            None
+        }
+        Some(settings) => {
+            // Slack may be away for a while: the start does not wait for it.
+            tokio::spawn(tell_who_we_are(slack_client(settings)));
+            Some(SlackParts {
+                signing_secrets: settings.signing_secrets.clone(),
+                client: slack_client(settings),
+                pacing: Pacing::SLACK,
+            })
+        }
+    };
+    let boards = inventory.boards.len();
+    // The store's lock comes first: who holds it is the only process on this data.
+    let store = SqliteStore::open(&config.data_dir, SqliteOptions::new(ids.clone())).await?;
+    let app = App::new(Parts {
+        store: Arc::new(store),
+        inventory: Arc::new(inventory),
+        catalogue: load_templates(config.templates.as_deref())?,
+        slack,
+        clock,
+        ids,
+        public_url: config.public_url.clone(),
+        transcripts: config.data_dir.join("transcripts"),
+    })
+    .await?;
+    let listener = listen(config.listen).await?;
+    tracing::info!(listen = %config.listen, public_url = config.public_url, boards, simulate = config.simulate, "serving");
+    app.serve(listener, stop_signal()).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn slack_client(settings: &SlackSettings) -> SlackClient {
+    SlackClient::new(Http::new(&[&settings.api_url]), &settings.api_url, settings.bot_token.clone())
+}
+
+/// Asks Slack once whose token it is: a wrong one is better told at start than at the first run.
+async fn tell_who_we_are(client: SlackClient) {
+    match client.whoami().await {
+        Ok(me) => {
+            tracing::info!(team = me.team, team.id = me.team_id, bot.user = me.user_id, "Slack knows the bot")
+        }
+        Err(SlackError::Refused(code)) => {
+            tracing::error!(code, "Slack does not accept SLACK_BOT_TOKEN: no card can be posted");
+        }
+        Err(error) => {
+            tracing::warn!(%error, "Slack was not reached at start; what is owed to it is tried again")
+        }
+    }
+}
+
+/// A lab that began as a copy of the example still has its power switches, and nobody answers for them.
+fn warn_of_simulated_switches(inventory: &Inventory) {
+    let simulated = |board: &&Board| matches!(board.power.driver, PowerDriver::Simulated);
+    let boards = inventory.boards.values().filter(simulated).count();
+    if boards > 0 {
+        tracing::warn!(
+            boards,
+            "power driver `simulated` switches nothing in a real lab: name your program (driver: command) or none"
+        );
+    }
+}
+
+/// Binds the address that `BOARDHAND_LISTEN` names.
+pub(super) async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            anyhow::anyhow!(
+                "BOARDHAND_LISTEN: another program listens on {address}; stop it, or take another port"
+            )
+        }
+        _ => anyhow::anyhow!("BOARDHAND_LISTEN: cannot listen on {address}: {error}"),
+    })
+}
+
+/// Reads and checks the lab file; every mistake is told at once.
+pub(super) fn load_lab(path: &Path) -> anyhow::Result<Inventory> {
+    parse_lab(&path.display().to_string(), &read_lab(path)?)
+}
+
+/// The lab file's text, unless it is absurdly large.
+pub(super) fn read_lab(path: &Path) -> anyhow::Result<String> {
+    let name = path.display();
+    let size = std::fs::metadata(path).with_context(|| format!("BOARDHAND_BOARDS: {name}"))?.len();
+    anyhow::ensure!(
+        size <= LAB_FILE_BYTES_MAX,
+        "BOARDHAND_BOARDS: {name} is larger than {LAB_FILE_BYTES_MAX} bytes"
+    );
+    std::fs::read_to_string(path).with_context(|| format!("BOARDHAND_BOARDS: {name}"))
+}
+
+/// The inventory of a lab file's text, or every mistake in it.
+pub(super) fn parse_lab(name: &str, text: &str) -> anyhow::Result<Inventory> {
+    let read = lab_file::parse(name, text, &|variable| std::env::var(variable).ok());
+    let Some(inventory) = read.inventory else {
+        anyhow::bail!("the lab file has mistakes\n{}", lab_file::render(&read.problems).trim_end());
+    };
+    for problem in read.problems.iter().filter(|problem| problem.severity == Severity::Warning) {
+        tracing::warn!("{problem}");
+    }
+    Ok(inventory)
+}
+
+/// The message templates: built in, or overridden by a folder.
+pub(super) fn load_templates(folder: Option<&Path>) -> anyhow::Result<Catalogue> {
+    match folder {
+        None => Ok(Catalogue::builtin()),
+        Some(folder) => Catalogue::load(folder)
+            .map_err(|problems| anyhow::anyhow!("BOARDHAND_TEMPLATES: {}", problems.join("\n  "))),
+    }
+}
+
+/// Resolves when the process is asked to stop.
+pub(super) async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+        // Without signals the process can only be killed, which it survives.
+        _ => std::future::pending().await,
+    }
+}
