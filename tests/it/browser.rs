@@ -1,0 +1,283 @@
+//! The playground in a real browser: the demo binary as a newcomer starts it, and Debian's chromium driven over
+//! WebDriver. Types a command, follows the card, opens its thread, presses Retry, confirms a power cycle.
+//!
+//! Needs `chromium` and `chromedriver`; without them it fails and says what to install.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use boardhand::clock::Clock;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+/// What a person waits for at most.
+const PATIENCE: Duration = Duration::from_secs(40);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const STARTS_WITHIN: Duration = Duration::from_secs(30);
+/// Longest answer of the driver that is read.
+const ANSWER_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// The key of an element in WebDriver's JSON.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+const COMPOSE: &str = "//div[@id='compose']//textarea";
+/// No animation lasts longer.
+const SETTLED: Duration = Duration::from_millis(1500);
+const ENTER: &str = "\u{e007}";
+
+/// The newest card of run `n` in the channel.
+fn card(n: u32) -> String {
+    format!("//div[@id='log']//div[contains(@class,'card')][h3[starts-with(.,'#{n} ')]]")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newcomer_runs_a_test_retries_it_and_power_cycles_a_board_in_the_browser() {
+    let (_demo, url) = demo().await;
+    let (browser, _driver) = Browser::start().await;
+    browser.open(&url).await;
+
+    browser.type_in(COMPOSE, "/run-test socA build-123").await;
+    browser.sees(&card(1), "Testing").await;
+    let passed = browser.sees(&card(1), "Passed").await;
+    assert!(passed.contains(" passed") && passed.contains("Took"), "a result with counts: {passed}");
+    browser.press(&replies(1)).await;
+    browser.sees("//div[@id='thread-log']", "is being tested").await;
+    browser.sees("//div[@id='thread-log']", "Passed on soc-a-").await;
+
+    browser.press(&button(1, "Retry")).await;
+    browser.sees(&card(1), "Retried as #2").await;
+    browser.sees(&card(2), "Passed").await;
+
+    browser.type_in(COMPOSE, "/run-test socA build-slow").await;
+    browser.sees(&card(3), "Testing").await;
+    browser.press(&button(3, "Power Cycle")).await;
+    browser.sees("//dialog", "this attempt ends").await;
+    browser.press("//dialog//button[@value='yes']").await;
+    let cycled = browser.sees(&card(3), "power-cycled").await;
+    assert!(
+        cycled.contains("Lab trouble") && cycled.contains("Power-cycled by alice"),
+        "says what happened and who did it: {cycled}"
+    );
+
+    browser.type_in(COMPOSE, "/run-test socA build-slow").await;
+    browser.sees(&card(4), "Testing").await;
+    browser.press(&button(4, "Cancel")).await;
+    browser.press("//dialog//button[@value='yes']").await;
+    browser.sees(&card(4), "Ended by alice").await;
+    assert_eq!(browser.errors().await, [""; 0], "the page reports no error");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_run_is_read_beside_its_thread() {
+    let (_demo, url) = demo().await;
+    let (browser, _driver) = Browser::start().await;
+    browser.open(&url).await;
+    for (run, build, end) in [(1, "build-123", "Passed"), (2, "build-fail", "Failed")] {
+        browser.type_in(COMPOSE, &format!("/run-test socA {build}")).await;
+        browser.sees(&card(run), end).await;
+    }
+    browser.press(&replies(2)).await;
+    browser.sees("//div[@id='thread-log']", "Failed · tests-failed on").await;
+    browser.clock.sleep(SETTLED).await;
+    let picture = browser.ask("GET", "/screenshot", &Value::Null).await.expect("a picture");
+    // docs/pictures/make.sh wants it, as the base64 that the driver gives.
+    if let Ok(path) = std::env::var("BOARDHAND_PICTURE") {
+        std::fs::write(path, picture.as_str().expect("base64")).expect("is written");
+    }
+    assert_eq!(browser.errors().await, [""; 0], "the page reports no error");
+}
+
+/// The demo on a free port; its data goes with the folder.
+async fn demo() -> ((Child, tempfile::TempDir), String) {
+    let data = tempfile::tempdir().expect("a folder");
+    let folder = data.path().display().to_string();
+    let args = ["demo", "--fast", "--listen", "127.0.0.1:0", "--data-dir", &folder];
+    let (child, url) = start("boardhand", env!("CARGO_BIN_EXE_boardhand"), &args, |line| {
+        line.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned)
+    })
+    .await;
+    ((child, data), url)
+}
+
+fn replies(run: u32) -> String {
+    format!("{}/../button[contains(@class,'replies')]", card(run))
+}
+
+fn button(run: u32, label: &str) -> String {
+    format!("{}//button[.='{label}']", card(run))
+}
+
+/// Starts a program and waits for the word that `find` gets out of what it says.
+async fn start(
+    name: &str,
+    program: &str,
+    args: &[&str],
+    find: impl Fn(&str) -> Option<String>,
+) -> (Child, String) {
+    let mut command = Command::new(program);
+    command.args(args).env_remove("RUST_LOG").kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap_or_else(|error| {
+        panic!("{name} does not start ({error}). On Debian: apt-get install chromium chromium-driver")
+    });
+    let mut lines = BufReader::new(child.stdout.take().expect("is piped")).lines();
+    let said = async {
+        while let Ok(Some(line)) = lines.next_line().await {
+            if let Some(found) = find(&line) {
+                return found;
+            }
+        }
+        panic!("{name} ended without saying where it listens");
+    };
+    let found = Clock::system()
+        .timeout(STARTS_WITHIN, said)
+        .await
+        .unwrap_or_else(|_| panic!("{name} starts in time"));
+    // What it says later must not fill the pipe.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    (child, found)
+}
+
+/// A browser window, through its driver. Closed with the driver.
+struct Browser {
+    clock: Clock,
+    port: u16,
+    session: String,
+    _profile: tempfile::TempDir,
+}
+
+impl Browser {
+    async fn start() -> (Browser, Child) {
+        let (driver, port) = start("chromedriver", "chromedriver", &["--port=0"], |line| {
+            line.split_once("successfully on port ").map(|(_, port)| port.trim_end_matches('.').to_owned())
+        })
+        .await;
+        let port = port.parse().expect("a port");
+        let profile = tempfile::tempdir().expect("a folder");
+        let args = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--window-size=1400,1560",
+            &format!("--user-data-dir={}", profile.path().display()),
+        ]
+        .map(str::to_owned);
+        let wanted = json!({"capabilities": {"alwaysMatch": {
+            "browserName": "chrome", "goog:chromeOptions": {"args": args}, "goog:loggingPrefs": {"browser": "ALL"},
+        }}});
+        let mut browser = Browser { clock: Clock::system(), port, session: String::new(), _profile: profile };
+        let made = browser.call("POST", "/session", &wanted).await.unwrap_or_else(|error| {
+            panic!("chromium does not start: {error}. On Debian: apt-get install chromium chromium-driver")
+        });
+        browser.session = format!("/session/{}", made["sessionId"].as_str().expect("a session"));
+        (browser, driver)
+    }
+
+    async fn open(&self, url: &str) {
+        self.ask("POST", "/url", &json!({ "url": url })).await.expect("the page opens");
+    }
+
+    /// Types a line into a box, and Enter.
+    async fn type_in(&self, place: &str, text: &str) {
+        let typed = json!({ "text": format!("{text}{ENTER}") });
+        self.until(&format!("type {text:?}"), async || {
+            let element = self.find(place).await?;
+            self.ask("POST", &format!("/element/{element}/value"), &typed).await.map(|_| String::new())
+        })
+        .await;
+    }
+
+    /// Presses what is there as soon as it can be pressed: a card may be redrawn under the pointer.
+    async fn press(&self, place: &str) {
+        self.until(&format!("press {place}"), async || {
+            let element = self.find(place).await?;
+            self.ask("POST", &format!("/element/{element}/click"), &json!({})).await.map(|_| String::new())
+        })
+        .await;
+    }
+
+    /// Waits until the text is seen at that place; gives all that is seen there.
+    async fn sees(&self, place: &str, text: &str) -> String {
+        self.until(&format!("see {text:?} at {place}"), async || {
+            let element = self.find(place).await?;
+            let seen = self.ask("GET", &format!("/element/{element}/text"), &Value::Null).await?;
+            let seen = seen.as_str().unwrap_or_default().to_owned();
+            if seen.contains(text) { Ok(seen) } else { Err(seen) }
+        })
+        .await
+    }
+
+    /// What the page complained about.
+    async fn errors(&self) -> Vec<String> {
+        let log =
+            self.ask("POST", "/se/log", &json!({ "type": "browser" })).await.expect("the browser's log");
+        let entries = log.as_array().cloned().unwrap_or_default();
+        // A browser asks every server for a little picture.
+        let own =
+            entries.iter().filter_map(|entry| entry["message"].as_str()).filter(|m| !m.contains("favicon"));
+        own.map(str::to_owned).collect()
+    }
+
+    async fn until(&self, what: &str, attempt: impl AsyncFn() -> Result<String, String>) -> String {
+        let end = self.clock.monotonic() + PATIENCE;
+        loop {
+            match attempt().await {
+                Ok(found) => return found,
+                Err(last) => assert!(self.clock.monotonic() < end, "waited in vain to {what}; last: {last}"),
+            }
+            self.clock.sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    async fn find(&self, place: &str) -> Result<String, String> {
+        let found = self.ask("POST", "/element", &json!({ "using": "xpath", "value": place })).await?;
+        Ok(found[ELEMENT].as_str().expect("an element").to_owned())
+    }
+
+    async fn ask(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
+        self.call(method, &format!("{}{path}", self.session), body).await
+    }
+
+    /// One request to the driver: `Ok` with its value, `Err` with what it says went wrong.
+    async fn call(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
+        let answer = exchange(self.port, method, path, body).await.map_err(|error| error.to_string())?;
+        let value = answer["value"].clone();
+        match value["error"].as_str() {
+            Some(error) => Err(format!("{error}: {}", value["message"].as_str().unwrap_or_default())),
+            None => Ok(value),
+        }
+    }
+}
+
+/// One HTTP exchange with JSON in and out.
+async fn exchange(port: u16, method: &str, path: &str, body: &Value) -> std::io::Result<Value> {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).await?;
+    let mut reader = BufReader::new(stream.take(ANSWER_BYTES_MAX));
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).await?;
+        let line = line.trim_end().to_ascii_lowercase();
+        match line.split_once(':') {
+            Some(("content-length", value)) => length = value.trim().parse().expect("a length"),
+            Some(_) => {}
+            None if line.is_empty() => break,
+            None => {}
+        }
+    }
+    let mut answer = vec![0; length];
+    reader.read_exact(&mut answer).await?;
+    Ok(serde_json::from_slice(&answer)?)
+}

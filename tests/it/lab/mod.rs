@@ -1,0 +1,213 @@
+//! The harness: the whole server in this process, between a simulated Slack and simulated boards. A test speaks as a
+//! user and reads what a user reads; its ending, which [`lab`] owns, fails on unread messages, live leases, owed rows
+//! and anything that a real workspace would not have taken.
+
+mod look;
+pub(crate) mod yaml;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use boardhand::app::{App, Parts, SlackParts};
+use boardhand::board::{Inventory, lab_file};
+use boardhand::chat::slack::client::SlackClient;
+use boardhand::clock::Clock;
+use boardhand::id::Ids;
+use boardhand::message::pace::Pacing;
+use boardhand::message::template::Catalogue;
+use boardhand::net::Http;
+use boardhand::sim::slack::{SimSlack, SimSlackConfig};
+use boardhand::sim::{SimLab, Speed};
+use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
+use boardhand::store::{Census, Store};
+use secrecy::SecretString;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// The signing secret before the last rotation; the server takes both.
+pub(crate) const OLD_SECRET: &str = "old-signing-secret";
+/// How long a test waits for something before it fails. Level-triggered: it costs nothing when things go well.
+pub(crate) const WITHIN: Duration = Duration::from_secs(30);
+
+/// A running lab.
+pub(crate) struct Lab {
+    pub(crate) slack: SimSlack,
+    pub(crate) boards: SimLab,
+    pub(crate) door: String,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Clock,
+    pub(crate) data: tempfile::TempDir,
+    stop: Option<oneshot::Sender<()>>,
+    server: Option<JoinHandle<anyhow::Result<()>>>,
+}
+
+/// Runs `test` in a lab of this boards.yaml, and then the ending.
+pub(crate) async fn lab(text: &str, test: impl AsyncFnOnce(&mut Lab)) {
+    let mut lab = Lab::start(text).await;
+    test(&mut lab).await;
+    lab.end().await;
+}
+
+/// The inventory of a boards.yaml, which must be without mistakes.
+pub(crate) fn inventory(text: &str) -> Inventory {
+    let read = lab_file::parse("boards.yaml", text, &|_| None);
+    read.inventory.unwrap_or_else(|| panic!("{}", lab_file::render(&read.problems)))
+}
+
+impl Lab {
+    async fn start(text: &str) -> Lab {
+        let (clock, ids) = (Clock::system(), Ids::system());
+        let (boards, inventory) = SimLab::start(&inventory(text), Speed::Fast, clock.clone(), ids.clone())
+            .await
+            .expect("simulated lab");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let door = format!("http://{}", listener.local_addr().expect("address"));
+        let config = SimSlackConfig {
+            signing_secret: SecretString::from("test-signing-secret"),
+            bot_token: SecretString::from("xoxb-test"),
+            webhook_url: Some(format!("{door}/webhooks/slack")),
+            port: 0,
+            rate_limits: false,
+        };
+        let slack = SimSlack::start(config, clock.clone(), ids.clone()).await.expect("simulated Slack");
+        let data = tempfile::tempdir().expect("a data folder");
+        let store: Arc<dyn Store> =
+            Arc::new(SqliteStore::open(data.path(), SqliteOptions::new(ids.clone())).await.expect("store"));
+        let api = slack.api_url();
+        let app = App::new(Parts {
+            store: store.clone(),
+            inventory: Arc::new(inventory),
+            catalogue: Catalogue::builtin(),
+            slack: Some(SlackParts {
+                signing_secrets: ["test-signing-secret", OLD_SECRET].map(SecretString::from).to_vec(),
+                client: SlackClient::new(Http::new(&[&api]), &api, SecretString::from("xoxb-test")),
+                pacing: Pacing::NONE,
+            }),
+            clock: clock.clone(),
+            ids,
+            public_url: door.clone(),
+            transcripts: data.path().join("transcripts"),
+        })
+        .await
+        .expect("app");
+        let (stop, stopped) = oneshot::channel();
+        let server = tokio::spawn(app.serve(listener, async {
+            let _ = stopped.await;
+        }));
+        Lab { slack, boards, door, store, clock, data, stop: Some(stop), server: Some(server) }
+    }
+
+    /// Somebody types in #soc-ci and sees this at once.
+    pub(crate) async fn say(&self, user: &str, text: &str) -> String {
+        self.slack.say(user, CHANNEL, text).await.text
+    }
+
+    /// Waits until nothing waits, runs or is owed.
+    pub(crate) async fn settle(&self) {
+        let quiet = async {
+            loop {
+                let census = self.store.census().await.expect("census");
+                if (Census { dead: 0, ..census }) == Census::default() {
+                    return;
+                }
+                self.clock.sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if self.clock.timeout(WITHIN, quiet).await.is_err() {
+            let census = self.store.census().await.expect("census");
+            panic!("not quiet after {WITHIN:?}: {census:?}\n{}", self.slack.render_channel(CHANNEL));
+        }
+    }
+
+    /// Waits until the run's card says this.
+    pub(crate) async fn until_card(&self, run: i64, says: &str) {
+        let found = self
+            .slack
+            .until(|world| card_text(world, run).is_some_and(|text| text.contains(says)), WITHIN)
+            .await;
+        if found.is_err() {
+            panic!("the card of #{run} never said {says:?}:\n{}", self.slack.render_channel(CHANNEL));
+        }
+    }
+
+    /// The message id of a run's card.
+    pub(crate) fn card(&self, run: i64) -> String {
+        self.slack
+            .with(|world| card_of(world, run).map(|message| message.ts.clone()))
+            .expect("the run has a card")
+    }
+
+    /// A run's thread as a person reads it, with what differs from time to time made equal.
+    pub(crate) fn thread(&self, run: i64) -> String {
+        steady(&self.slack.render_thread(CHANNEL, &self.card(run)))
+    }
+
+    /// Reads everything that was said, so that the ending finds nothing unread.
+    pub(crate) fn read_all(&self) {
+        let channels: Vec<String> = self.slack.with(|world| world.channels.keys().cloned().collect());
+        for channel in channels {
+            self.slack.channel(&channel);
+            let roots: Vec<String> = self
+                .slack
+                .with(|w| w.channels[&channel].messages.iter().filter_map(|m| m.thread_ts.clone()).collect());
+            for root in roots {
+                self.slack.thread(&channel, &root);
+            }
+        }
+        for user in ["alice", "bob", "lead"] {
+            self.slack.ephemerals(user);
+        }
+    }
+
+    /// Stops the server as SIGTERM does.
+    pub(crate) async fn stop(&mut self) {
+        let Some(stop) = self.stop.take() else { return };
+        stop.send(()).expect("the server is there");
+        let server = self.server.take().expect("a lab ends once");
+        self.clock
+            .timeout(WITHIN, server)
+            .await
+            .expect("the server stops")
+            .expect("no panic")
+            .expect("no error");
+    }
+
+    async fn end(mut self) {
+        if self.stop.is_some() {
+            self.settle().await;
+        }
+        let unread = self.slack.unread();
+        assert!(unread.is_empty(), "nobody read: {unread:#?}");
+        let problems = self.slack.problems();
+        assert!(problems.is_empty(), "a real workspace would not have taken: {problems:#?}");
+        self.stop().await;
+    }
+}
+
+/// The channel that tests talk in.
+pub(crate) const CHANNEL: &str = "#soc-ci";
+
+fn card_of(world: &boardhand::sim::slack::World, run: i64) -> Option<&boardhand::sim::slack::Message> {
+    let name = format!("#{run} ");
+    let channels = world.channels.values();
+    channels.flat_map(|c| &c.messages).find(|m| m.thread_ts.is_none() && m.text.starts_with(&name))
+}
+
+fn card_text(world: &boardhand::sim::slack::World, run: i64) -> Option<String> {
+    card_of(world, run).map(|message| format!("{} {}", message.text, message.blocks))
+}
+
+/// What differs from time to time, made equal: durations, instants, ports and link keys.
+pub(crate) fn steady(text: &str) -> String {
+    let rules = [
+        (r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "<time>"),
+        (r"http://127\.0\.0\.1:\d+", "http://lab"),
+        (r"127\.0\.0\.1:\d+", "lab:port"),
+        (r"key=[0-9a-f]+", "key=…"),
+        (r"\[ *\d+\.\d{6}\]", "[kernel time]"),
+        (r"\b\d+(\.\d+)? ?(ms|s)\b", "N s"),
+    ];
+    rules.iter().fold(text.to_owned(), |text, (pattern, with)| {
+        regex::Regex::new(pattern).expect("a constant").replace_all(&text, *with).into_owned()
+    })
+}

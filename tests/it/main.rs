@@ -1,0 +1,15 @@
+//! The integration tests: one binary, one module per feature.
+
+mod browser;
+mod commands;
+mod console_real;
+mod console_replay;
+mod deliveries;
+mod kill;
+mod lab;
+mod many;
+mod runs;
+mod slack_trouble;
+mod store;
+mod tidy;
+mod trouble;

@@ -1,0 +1,497 @@
+//! Runs, told by the people who ask for them: what they type, what they see at once, and the thread they read later.
+
+use boardhand::sim::{BootStage, Faults, PduFaults};
+
+use crate::lab::{lab, yaml};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_passes_tells_its_story_in_one_card_and_its_thread() {
+    lab(&yaml::small(2), async |lab| {
+        let seen = lab.say("alice", "/run-test socA build-123").await;
+        insta::assert_snapshot!(crate::lab::steady(&seen), @r#"
+            👍 *#1* socA · `build-123` · smoke
+            A board is free: it starts right away.
+            The card in this channel shows how it goes.
+        "#);
+        lab.until_card(1, "passed").await;
+        lab.settle().await;
+        insta::assert_snapshot!(lab.thread(1), @r#"
+            boardhand: #1 socA · build-123 · smoke
+              *✅ Passed*
+              *Board* `soc-a-001`
+              *By* @alice
+              *Tests* 23 passed
+              *Took* N s
+              ✓ power   ✓ boot   ✓ deploy   ✓ test   ✓ collect
+              Finished <time> · Console log
+              [Retry]
+            boardhand: ▶️ `soc-a-001` is up, `build-123` is being tested.
+            boardhand: *✅ Passed* on `soc-a-001` in N s: 23 passed
+              Console log
+        "#);
+    })
+    .await;
+}
+
+/// A line of the verdict table: what is wrong, and what people are told.
+struct Case {
+    name: &'static str,
+    boards: usize,
+    plan: &'static str,
+    build: &'static str,
+    faults: fn(&mut Faults),
+    pdu: fn(&mut PduFaults),
+    expect: &'static str,
+}
+
+const FINE: Case = Case {
+    name: "fine",
+    boards: 1,
+    plan: "table",
+    build: "build-1",
+    faults: |_| {},
+    pdu: |_| {},
+    expect: "passed in testing",
+};
+
+/// Every row of the verdict table as a run: red says something about the build, infra about the lab.
+const VERDICTS: &[Case] = &[
+    FINE,
+    Case { name: "failing", build: "b-fail", expect: "failed tests-failed in testing", ..FINE },
+    Case { name: "panicking", build: "b-panic", expect: "failed panic in testing", ..FINE },
+    Case { name: "oops", build: "b-oops", expect: "failed oops in testing", ..FINE },
+    Case {
+        name: "hanging",
+        boards: 2,
+        build: "b-hang",
+        expect: "failed board-lost in testing after infra board-silent",
+        ..FINE
+    },
+    Case {
+        name: "resetting",
+        boards: 2,
+        build: "b-reset",
+        expect: "failed board-lost in testing after infra board-reset",
+        ..FINE
+    },
+    Case {
+        name: "dropping",
+        boards: 3,
+        build: "b-drop",
+        expect: "infra console-lost in testing after infra console-lost, infra console-lost",
+        ..FINE
+    },
+    Case { name: "cut-short", build: "b-truncate", expect: "failed incomplete in testing", ..FINE },
+    Case { name: "testless", build: "b-none", expect: "failed no-results in testing", ..FINE },
+    Case {
+        name: "missing",
+        boards: 3,
+        build: "b-missing",
+        expect: "infra command-failed in deploying after infra command-failed, infra command-failed",
+        ..FINE
+    },
+    Case {
+        name: "slow-step",
+        plan: "impatient",
+        build: "b-slow",
+        expect: "failed step-timeout in testing",
+        ..FINE
+    },
+    Case { name: "slow", build: "b-slow timeout=2s", expect: "timed-out total-timeout in testing", ..FINE },
+    Case {
+        name: "dead-at-spl",
+        boards: 2,
+        faults: |f| f.hang_at = Some(BootStage::Spl),
+        expect: "infra boot-silent in booting after infra boot-silent, infra boot-silent",
+        ..FINE
+    },
+    Case {
+        name: "dead-kernel",
+        faults: |f| f.hang_at = Some(BootStage::Kernel),
+        expect: "failed boot-silent in booting",
+        ..FINE
+    },
+    Case {
+        name: "boot-panic",
+        faults: |f| f.panic_at = Some(BootStage::Kernel),
+        expect: "failed boot-panic in booting",
+        ..FINE
+    },
+    Case {
+        name: "golden-panic",
+        plan: "golden",
+        faults: |f| f.panic_at = Some(BootStage::Kernel),
+        expect: "infra boot-panic in booting after infra boot-panic, infra boot-panic",
+        ..FINE
+    },
+    Case { name: "netboot", plan: "netboot", expect: "passed in testing", ..FINE },
+    Case {
+        name: "no-tftp",
+        plan: "netboot",
+        faults: |f| f.netboot_fails = true,
+        expect: "infra bootloader-error in booting",
+        ..FINE
+    },
+    Case {
+        name: "refused",
+        plan: "once",
+        faults: |f| f.refuse = true,
+        expect: "infra console-unreachable in powering",
+        ..FINE
+    },
+    Case {
+        name: "busy",
+        plan: "once",
+        faults: |f| f.busy = Some("Port already in use".into()),
+        expect: "infra console-busy in booting",
+        ..FINE
+    },
+    Case {
+        name: "silent",
+        plan: "once",
+        faults: |f| f.silent = true,
+        expect: "infra boot-silent in booting",
+        ..FINE
+    },
+    Case {
+        name: "no-pdu",
+        plan: "once",
+        pdu: |f| f.refuse = true,
+        expect: "infra power-unreachable in powering",
+        ..FINE
+    },
+    Case {
+        name: "pdu-says-no",
+        plan: "once",
+        pdu: |f| f.error = Some("overload".into()),
+        expect: "infra power-unreachable in powering",
+        ..FINE
+    },
+    Case {
+        name: "worn-relay",
+        plan: "once",
+        faults: |f| f.power_stuck = true,
+        expect: "infra power-unreachable in powering",
+        ..FINE
+    },
+    Case { name: "storm", faults: |f| f.negotiation_storm = 200, expect: "passed in testing", ..FINE },
+    Case { name: "split", faults: |f| f.split_every = Some(1), expect: "passed in testing", ..FINE },
+    Case { name: "chatty", faults: |f| f.printk_every = Some(200), expect: "passed in testing", ..FINE },
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_mishap_leads_to_the_verdict_of_the_table_and_leaves_its_boards_off() {
+    let families: Vec<_> = VERDICTS.iter().map(|case| (case.name, case.boards, case.plan)).collect();
+    lab(&yaml::families(&families), async |lab| {
+        let mut runs = Vec::new();
+        for case in VERDICTS {
+            for (_, board) in
+                lab.boards.boards().filter(|(id, _)| id.as_str().starts_with(&format!("{}-", case.name)))
+            {
+                board.set_faults(case.faults);
+            }
+            lab.boards.pdu(&format!("pdu-{}", case.name)).expect("a PDU").set_faults(case.pdu);
+            runs.push(lab.run("alice", &format!("/run-test {} {}", case.name, case.build)).await);
+        }
+        for (case, run) in VERDICTS.iter().zip(&runs) {
+            assert_eq!(lab.verdict(*run).await, case.expect, "{}", case.name);
+        }
+        lab.settle().await;
+        assert_eq!(lab.on(), [""; 0], "boards that are still on");
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failing_build_is_told_by_its_first_failure_and_its_last_word() {
+    lab(&yaml::small(1), async |lab| {
+        let run = lab.run("alice", "/run-test socA build-fail-slow iterations=100").await;
+        lab.until_card(run, "Failed").await;
+        lab.settle().await;
+        insta::assert_snapshot!(lab.thread(run), @r#"
+            boardhand: #1 socA · build-fail-slow · smoke
+              *❌ Failed* · `tests-failed`
+              Failed: `gemm.gemm_f32_128x128`, `memory.memory_alloc_free`
+              *Board* `soc-a-001`
+              *By* @alice
+              *Tests* 17 passed, *2* failed
+              *Took* N s
+              ✓ power   ✓ boot   ✓ deploy   ✗ test   ✓ collect
+              ```
+                  ok 2 abi_varargs
+                  ok 3 abi_callee_saved
+                  ok 4 abi_tls_access
+              # abi: pass:4 fail:0 skip:0 total:4
+              ok 1 abi
+                  KTAP version 1
+                  # Subtest: gemm
+                  1..5
+                  # gemm_f32_128x128: EXPECTATION FAILED at tests/gemm.c:118
+                  # Expected out[17] == 0x3c00, but
+                  #     out[17] == 0x3bff
+                  not ok 1 gemm_f32_128x128
+                  ok 2 gemm_f16_256x256
+                  ok 3 gemm_i8_512x512
+                  ok 4 gemm_bf16_64x64
+              ```
+              Finished <time> · Console log
+              [Retry] [Retry on another board] [Power Cycle]
+            boardhand: ▶️ `soc-a-001` is up, `build-fail-slow` is being tested.
+            boardhand: ❌ First failure on `soc-a-001`: `gemm_f32_128x128`. The other tests go on.
+              ```
+                  # Subtest: abi
+                  1..4
+                  ok 1 abi_struct_layout
+                  ok 2 abi_varargs
+                  ok 3 abi_callee_saved
+                  ok 4 abi_tls_access
+              # abi: pass:4 fail:0 skip:0 total:4
+              ok 1 abi
+                  KTAP version 1
+                  # Subtest: gemm
+                  1..5
+                  # gemm_f32_128x128: EXPECTATION FAILED at tests/gemm.c:118
+                  # Expected out[17] == 0x3c00, but
+                  #     out[17] == 0x3bff
+                  not ok 1 gemm_f32_128x128
+              ```
+            boardhand: *❌ Failed* · `tests-failed` on `soc-a-001` in N s: 17 passed, *2* failed · @alice
+              Failed: `gemm.gemm_f32_128x128`, `memory.memory_alloc_free`
+              ```
+                  ok 2 abi_varargs
+                  ok 3 abi_callee_saved
+                  ok 4 abi_tls_access
+              # abi: pass:4 fail:0 skip:0 total:4
+              ok 1 abi
+                  KTAP version 1
+                  # Subtest: gemm
+                  1..5
+                  # gemm_f32_128x128: EXPECTATION FAILED at tests/gemm.c:118
+                  # Expected out[17] == 0x3c00, but
+                  #     out[17] == 0x3bff
+                  not ok 1 gemm_f32_128x128
+                  ok 2 gemm_f16_256x256
+                  ok 3 gemm_i8_512x512
+                  ok 4 gemm_bf16_64x64
+              ```
+              Console log
+        "#);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_is_told_with_its_trace() {
+    lab(&yaml::small(1), async |lab| {
+        let run = lab.run("alice", "/run-test socA build-panic").await;
+        lab.until_card(run, "Failed").await;
+        lab.settle().await;
+        insta::assert_snapshot!(lab.thread(run), @r#"
+            boardhand: #1 socA · build-panic · smoke
+              *❌ Failed* · `panic`
+              Kernel panic - not syncing: npu: fatal bus error.
+              *Board* `soc-a-001`
+              *By* @alice
+              *Tests* 6 passed
+              *Took* N s
+              ✓ power   ✓ boot   ✓ deploy   ✗ test   · collect
+              ```
+                  ok 1 gemm_f32_128x128
+                  ok 2 gemm_f16_256x256
+              [kernel time] Kernel panic - not syncing: npu: fatal bus error
+              [kernel time] CPU: 1 PID: 412 Comm: t Tainted: G           O       6.6.52-lab #1
+              [kernel time] Hardware name: Simulated board (DT)
+              [kernel time] Call trace:
+              [kernel time]  dump_backtrace+0x98/0xf8
+              [kernel time]  show_stack+0x20/0x38
+              [kernel time]  dump_stack_lvl+0x48/0x60
+              [kernel time]  panic+0x340/0x398
+              [kernel time]  npu_job_timeout+0x1c4/0x1d0 [npu]
+              [kernel time]  process_one_work+0x17c/0x448
+              [kernel time]  worker_thread+0x338/0x450
+              [kernel time]  kthread+0x120/0x130
+              [kernel time]  ret_from_fork+0x10/0x20
+              ```
+              Finished <time> · Console log
+              [Retry] [Retry on another board] [Power Cycle]
+            boardhand: ▶️ `soc-a-001` is up, `build-panic` is being tested.
+            boardhand: *❌ Failed* · `panic` on `soc-a-001` in N s: 6 passed · @alice
+              Kernel panic - not syncing: npu: fatal bus error.
+              ```
+                  ok 1 gemm_f32_128x128
+                  ok 2 gemm_f16_256x256
+              [kernel time] Kernel panic - not syncing: npu: fatal bus error
+              [kernel time] CPU: 1 PID: 412 Comm: t Tainted: G           O       6.6.52-lab #1
+              [kernel time] Hardware name: Simulated board (DT)
+              [kernel time] Call trace:
+              [kernel time]  dump_backtrace+0x98/0xf8
+              [kernel time]  show_stack+0x20/0x38
+              [kernel time]  dump_stack_lvl+0x48/0x60
+              [kernel time]  panic+0x340/0x398
+              [kernel time]  npu_job_timeout+0x1c4/0x1d0 [npu]
+              [kernel time]  process_one_work+0x17c/0x448
+              [kernel time]  worker_thread+0x338/0x450
+              [kernel time]  kthread+0x120/0x130
+              [kernel time]  ret_from_fork+0x10/0x20
+              ```
+              Console log
+        "#);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lab_trouble_is_tried_on_other_boards_and_every_attempt_is_kept() {
+    lab(&yaml::small(3), async |lab| {
+        let run = lab.run("alice", "/run-test socA build-missing").await;
+        lab.until_card(run, "Lab trouble").await;
+        lab.settle().await;
+        let boards: Vec<String> = lab.view(run).await.attempts.iter().map(|a| a.board.to_string()).collect();
+        assert_eq!(boards, ["soc-a-001", "soc-a-002", "soc-a-003"]);
+        insta::assert_snapshot!(lab.thread(run), @r#"
+            boardhand: #1 socA · build-missing · smoke
+              *⚠️ Lab trouble* · `command-failed`
+              Wget ended with status 1.
+              *Board* `soc-a-003`
+              *By* @alice
+              *Attempt* 3, after soc-a-001 (command-failed), soc-a-002 (command-failed)
+              *Took* N s
+              ✓ power   ✓ boot   ✗ deploy   · test   · collect
+              ```
+              wget: server returned error: HTTP/1.1 404 Not Found
+              ```
+              Finished <time> · Console log
+              [Retry] [Retry on another board] [Power Cycle]
+            boardhand: ⚠️ Lab trouble on `soc-a-001` in attempt 1: `command-failed`. This says nothing about the build; trying again.
+              Wget ended with status 1.
+              ```
+              wget: server returned error: HTTP/1.1 404 Not Found
+              ```
+            boardhand: ⚠️ Lab trouble on `soc-a-002` in attempt 2: `command-failed`. This says nothing about the build; trying again.
+              Wget ended with status 1.
+              ```
+              wget: server returned error: HTTP/1.1 404 Not Found
+              ```
+            boardhand: *⚠️ Lab trouble* · `command-failed` on `soc-a-003` in N s · @alice
+              Wget ended with status 1.
+              The lab failed, not the build, in 3 attempts.
+              ```
+              wget: server returned error: HTTP/1.1 404 Not Found
+              ```
+              Console log
+        "#);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_takes_too_long_ends_as_timed_out() {
+    lab(&yaml::small(1), async |lab| {
+        let run = lab.run("alice", "/run-test socA build-slow timeout=2s iterations=100").await;
+        lab.until_card(run, "Timed out").await;
+        lab.settle().await;
+        assert_eq!(lab.on(), ["soc-b-001"], "only the board without a switch is on");
+        // How far it got is a matter of luck.
+        let log = regex::Regex::new(r"(?s)```.*?```|\d+ passed").expect("a pattern");
+        let seen = log.replace_all(&lab.thread(run), "…").into_owned();
+        insta::assert_snapshot!(seen, @r#"
+            boardhand: #1 socA · build-slow · smoke
+              *⏰ Timed out* · `total-timeout`
+              The attempt has used up its time.
+              *Board* `soc-a-001`
+              *By* @alice
+              *Tests* …
+              *Took* N s
+              ✓ power   ✓ boot   ✓ deploy   ✗ test   · collect
+              …
+              Finished <time> · Console log
+              [Retry] [Retry on another board] [Power Cycle]
+            boardhand: ▶️ `soc-a-001` is up, `build-slow` is being tested.
+            boardhand: *⏰ Timed out* · `total-timeout` on `soc-a-001` in N s: … · @alice
+              The attempt has used up its time.
+              …
+              Console log
+        "#);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_that_could_not_be_switched_off_is_suspect_and_its_next_run_makes_it_good_again() {
+    lab(&yaml::small(1), async |lab| {
+        let run = lab.run("alice", "/run-test socA build-slow").await;
+        lab.until_state(run, "testing").await;
+        lab.boards.pdu("pdu-a").expect("a PDU").set_faults(|faults| faults.error = Some("overload".into()));
+        assert_eq!(lab.verdict(run).await, "passed in testing", "finalize changes no verdict");
+        lab.settle().await;
+        insta::assert_snapshot!(crate::lab::steady(&lab.say("alice", "/lab board soc-a-001").await), @r#"
+            soc-a-001
+            *State* 🟢 free, but suspect: its next run starts by taking it over
+            *Remark* the PDU of soc-a-001 did not do as it was told: it answered "error overload"
+            *Kind* socA rev2
+            *Site* Lab Site A
+            *Console* `lab:port`
+            *Power switch* yes
+            *Last used* <time>
+        "#);
+        assert_eq!(lab.on(), ["soc-a-001", "soc-b-001"]);
+
+        lab.boards.pdu("pdu-a").expect("a PDU").set_faults(|faults| faults.error = None);
+        let next = lab.run("alice", "/run-test socA build-2").await;
+        assert_eq!(lab.verdict(next).await, "passed in testing");
+        lab.settle().await;
+        assert_eq!(lab.on(), ["soc-b-001"]);
+        insta::assert_snapshot!(crate::lab::steady(&lab.say("alice", "/lab board soc-a-001").await), @r#"
+            soc-a-001
+            *State* 🟢 free
+            *Kind* socA rev2
+            *Site* Lab Site A
+            *Console* `lab:port`
+            *Power switch* yes
+            *Last used* <time>
+        "#);
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_cancelled_on_its_board_leaves_it_off() {
+    lab(&yaml::small(1), async |lab| {
+        for stage in ["powering", "booting", "testing"] {
+            let run = lab.run("alice", "/run-test socA build-slow").await;
+            lab.until_state(run, stage).await;
+            lab.say("alice", &format!("/lab cancel {run}")).await;
+            assert!(lab.verdict(run).await.starts_with("cancelled cancelled in "), "{stage}");
+            lab.settle().await;
+            assert_eq!(lab.on(), ["soc-b-001"], "cancelled while {stage}");
+        }
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancelled_run_leaves_no_program_on_a_board_that_stays_on() {
+    let text = "boards:\n  - {board_id: b-1, soc_family: socX, board_ip: 10.0.0.1, lab_location: Lab, telnet_username: root, \
+                telnet_password: root}\nfamilies:\n  socX: {suites: {smoke: quick, hold: hold}, default_suite: smoke}\nplans:\n  \
+                quick: {boot: [{login: {within: 30s}}], test: [{run: uname -a, within: 20s}]}\n  \
+                hold: {boot: [{login: {within: 30s}}], test: [{run: sleep 9000, within: 120s}]}\n";
+    lab(text, async |lab| {
+        let board = lab.boards.board("b-1").expect("a board");
+        board.record_bytes();
+        let held = lab.run("alice", "/run-test socX build-1 suite=hold").await;
+        lab.until(held, "asleep", |_| {
+            let typed: Vec<u8> = board.recorded().into_iter().flat_map(|record| record.bytes).collect();
+            String::from_utf8_lossy(&typed).contains("sleep 9000")
+        })
+        .await;
+        lab.say("alice", &format!("/lab cancel {held}")).await;
+        let next = lab.run("bob", "/run-test socX build-2").await;
+        assert_eq!(lab.verdict(next).await, "passed in testing");
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}

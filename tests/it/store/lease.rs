@@ -1,0 +1,328 @@
+//! Leases: one live lease per board, a fence that only rises, and writes under an old one that change nothing.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use boardhand::board::BoardId;
+use boardhand::id::{InstanceId, LeaseId, RunId};
+use boardhand::lease::{Fence, Holder, LeaseState};
+use boardhand::outcome::{Counts, Verdict};
+use boardhand::run::{Decision, LeaseRef, RunState, Stage};
+use boardhand::store::{AtRest, Fenced, Grant, Granted, Health, LeaseTerms};
+
+use super::lab::{T0, at, lease_ref, li, note, outcome};
+use super::{Lab, store_tests};
+
+store_tests! {
+    a_grant_puts_the_run_on_the_board,
+    a_board_has_one_lease_at_a_time_and_its_fence_rises,
+    the_same_grant_again_gives_the_same_lease,
+    a_run_gets_all_its_boards_or_none,
+    eight_granters_grant_two_hundred_runs_once_each,
+    a_stale_fence_changes_nothing,
+    a_run_s_board_is_given_back_only_after_its_outcome,
+    every_lease_operation_repeated_is_harmless,
+    a_board_not_at_rest_is_suspect_until_it_is_fenced,
+    infra_outcomes_in_a_row_quarantine_a_board,
+    a_person_holds_a_board_past_renewals_and_restarts_but_not_past_the_end,
+    renewal_reaches_the_instance_s_own_leases_only,
+    expiry_spares_the_instance_that_lives,
+    leases_whose_driver_died_are_taken_away_and_no_others,
+}
+
+async fn leases_whose_driver_died_are_taken_away_and_no_others(lab: &Lab) {
+    let [board, other] = lab.boards().await;
+    let (number, _, lease) = lab.running(&board).await;
+    let (theirs, ..) = lab.running(&other).await;
+    let lapsed = lab.store.lease_lapse(&[lease.id], at(30)).await.expect("lapse");
+    assert!(
+        matches!(lapsed.as_slice(), [lapsed] if lapsed.lease.id == lease.id && lapsed.requeued),
+        "{lapsed:?}"
+    );
+    assert!(matches!(lab.view(number).await.run.state, RunState::Queued { attempt: 2, .. }));
+    assert!(matches!(lab.view(theirs).await.run.state, RunState::Active { .. }));
+    assert_eq!(lab.store.lease_lapse(&[lease.id], at(31)).await.expect("again"), []);
+}
+
+async fn a_grant_puts_the_run_on_the_board(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let (number, id, lease) = lab.running(&board).await;
+    let view = lab.view(number).await;
+    let RunState::Active { stage, attempt, lease: under, started_at } = &view.run.state else { panic!() };
+    assert_eq!((*stage, *attempt, under, *started_at), (Stage::Leased, 1, &lease, at(1)));
+    assert_eq!((view.attempts.len(), view.attempts[0].fence), (1, Fence(1)));
+    let leases = lab.store.lease_list().await.expect("list");
+    assert_eq!(leases[0].holder, Holder::Run { run: id, number, attempt: 1 });
+    assert_eq!((leases[0].state, leases[0].needs_fence), (LeaseState::Active, false));
+    assert_eq!(lab.store.board_list().await.expect("boards")[0].lease.as_ref(), Some(&leases[0]));
+}
+
+async fn a_board_has_one_lease_at_a_time_and_its_fence_rises(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let (_, id, lease) = lab.running(&board).await;
+    let (_, other) = lab.waiting().await;
+    let granted = lab.store.lease_grant(&[lab.grant(other, 1, &board)], &lab.terms()).await.expect("grant");
+    assert!(matches!(&granted[0], Granted::Taken(taken) if taken.id == lease.id), "{granted:?}");
+    lab.settled(&lease, id, outcome(Verdict::Passed, ""), Decision::Finish).await;
+    assert_eq!(lab.store.lease_release(&lease, &AtRest::Yes, at(70)).await.expect("release"), Fenced::Done);
+    assert_eq!(lab.on_board(other, 1, &board).await.fence, Fence(2));
+
+    let nowhere = BoardId::new("soc-b-001");
+    let (_, third) = lab.waiting().await;
+    let grants = [lab.grant(third, 1, &nowhere), lab.grant(third, 2, &board), lab.grant(id, 1, &board)];
+    let granted = lab.store.lease_grant(&grants, &lab.terms()).await.expect("grant");
+    assert!(matches!(granted[0], Granted::OutOfService { .. }), "{granted:?}");
+    assert_eq!(granted[1..], [Granted::Gone, Granted::Gone]);
+}
+
+async fn the_same_grant_again_gives_the_same_lease(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let (number, id) = lab.waiting().await;
+    let grant = lab.grant(id, 1, &board);
+    let twice = [grant.clone(), grant.clone()];
+    let first = lab.store.lease_grant(&twice, &lab.terms()).await.expect("grant");
+    assert_eq!(first[0], first[1]);
+    let view = lab.view(number).await;
+    assert_eq!(lab.store.lease_grant(&[grant], &lab.terms()).await.expect("again"), first[..1]);
+    assert_eq!(lab.view(number).await, view);
+}
+
+async fn a_run_gets_all_its_boards_or_none(lab: &Lab) {
+    let [a, b, c] = lab.boards().await;
+    lab.running(&b).await;
+    let (number, id) = lab.waiting().await;
+    let lease = |board: &BoardId| (LeaseId::new(&lab.ids, T0), board.clone());
+    let grant = |boards: &[&BoardId]| Grant {
+        run: id,
+        attempt: 1,
+        leases: boards.iter().map(|b| lease(b)).collect(),
+    };
+    let none = lab.store.lease_grant(&[grant(&[&a, &b])], &lab.terms()).await.expect("grant");
+    assert!(matches!(none[0], Granted::Taken(_)), "{none:?}");
+    assert_eq!(lab.store.lease_list().await.expect("list").len(), 1);
+    let both = lab.store.lease_grant(&[grant(&[&a, &c])], &lab.terms()).await.expect("grant");
+    let [Granted::Leases(leases)] = both.as_slice() else { panic!("{both:?}") };
+    let RunState::Active { lease, .. } = lab.view(number).await.run.state else { panic!() };
+    assert_eq!(lease, lease_ref(&leases[0]));
+    lab.settled(&lease, id, outcome(Verdict::Passed, ""), Decision::Finish).await;
+    for lease in leases {
+        let released =
+            lab.store.lease_release(&lease_ref(lease), &AtRest::Yes, at(61)).await.expect("release");
+        assert_eq!(released, Fenced::Done);
+    }
+}
+
+async fn eight_granters_grant_two_hundred_runs_once_each(lab: &Lab) {
+    let boards = lab.boards::<200>().await;
+    let runs: Vec<RunId> = {
+        let effects = (0..200).map(|_| lab.new_run()).collect::<Vec<_>>();
+        let ids = effects.iter().map(|run| run.id).collect();
+        lab.commit(boardhand::store::Effect::Start(effects)).await;
+        ids
+    };
+    let runs = Arc::new(runs);
+    let mut granters = tokio::task::JoinSet::new();
+    for granter in 0..8usize {
+        let (store, runs, boards) = (lab.store.clone(), runs.clone(), boards.clone());
+        let ids = lab.ids.clone();
+        let terms = LeaseTerms { instance: InstanceId::new(&ids, T0), ..lab.terms() };
+        granters.spawn(async move {
+            let mut granted = Vec::new();
+            // Each begins elsewhere, so that they race for different runs and boards all the time.
+            for i in 0..200 {
+                let i = (i + granter * 25) % 200;
+                let lease = (LeaseId::new(&ids, T0), boards[(i * 7 + granter) % 200].clone());
+                let grant = Grant { run: runs[i], attempt: 1, leases: vec![lease] };
+                if let Granted::Leases(leases) = &store.lease_grant(&[grant], &terms).await.expect("grant")[0]
+                {
+                    granted.push((runs[i], leases[0].board.clone()));
+                }
+            }
+            granted
+        });
+    }
+    let granted: Vec<(RunId, BoardId)> = granters.join_all().await.into_iter().flatten().collect();
+    let distinct_runs: HashSet<_> = granted.iter().map(|(run, _)| run).collect();
+    let distinct_boards: HashSet<_> = granted.iter().map(|(_, board)| board).collect();
+    assert_eq!((distinct_runs.len(), distinct_boards.len()), (granted.len(), granted.len()));
+    let census = lab.store.census().await.expect("census");
+    assert_eq!(
+        (census.active, census.leases, census.queued),
+        (granted.len() as u64, granted.len() as u64, 200 - granted.len() as u64)
+    );
+    assert!(granted.len() > 100, "{}", granted.len());
+}
+
+async fn a_stale_fence_changes_nothing(lab: &Lab) {
+    let [board, other] = lab.boards().await;
+    let (number, id, lease) = lab.running(&board).await;
+    let before = lab.view(number).await;
+    let stale = [
+        LeaseRef { fence: Fence(0), ..lease.clone() },
+        LeaseRef { fence: Fence(2), ..lease.clone() },
+        LeaseRef { board: other.clone(), ..lease.clone() },
+        LeaseRef { id: LeaseId::new(&lab.ids, T0), ..lease.clone() },
+    ];
+    for lease in &stale {
+        for answer in every_write(lab, lease, id).await {
+            assert_eq!(answer, Fenced::Stale, "{lease:?}");
+        }
+    }
+    assert_eq!(lab.view(number).await, before);
+    // The right fence of a lease that is over is as stale as a wrong one.
+    lab.settled(&lease, id, outcome(Verdict::Passed, ""), Decision::Finish).await;
+    assert_eq!(lab.store.lease_release(&lease, &AtRest::Yes, at(70)).await.expect("release"), Fenced::Done);
+    let before = (lab.view(number).await, lab.store.board_list().await.expect("boards"));
+    for answer in every_write(lab, &lease, id).await {
+        assert_eq!(answer, Fenced::Stale);
+    }
+    assert_eq!((lab.view(number).await, lab.store.board_list().await.expect("boards")), before);
+}
+
+async fn every_write(lab: &Lab, lease: &LeaseRef, run: RunId) -> [Fenced; 5] {
+    let store = &lab.store;
+    let counts = Counts { passed: 9, failed: 9, skipped: 9 };
+    let settle =
+        lab.settle(lease, run, outcome(Verdict::Infra, "console"), Decision::TryAgain { avoid: vec![] });
+    [
+        store.run_advance(lease, Stage::Booting, &[note("run-leased")], at(90)).await.expect("advance"),
+        store.run_progress(lease, counts, at(90)).await.expect("progress"),
+        store.run_settle(&settle).await.expect("settle"),
+        store.lease_fenced(lease, at(90)).await.expect("fenced"),
+        store.lease_release(lease, &AtRest::No("dark".into()), at(90)).await.expect("release"),
+    ]
+}
+
+async fn a_run_s_board_is_given_back_only_after_its_outcome(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let (_, id, lease) = lab.running(&board).await;
+    assert_eq!(lab.store.lease_release(&lease, &AtRest::Yes, at(2)).await.expect("release"), Fenced::Stale);
+    lab.settled(&lease, id, outcome(Verdict::Passed, ""), Decision::Finish).await;
+    assert_eq!(lab.store.lease_list().await.expect("list")[0].state, LeaseState::Finalizing);
+    assert_eq!(lab.store.lease_release(&lease, &AtRest::Yes, at(62)).await.expect("release"), Fenced::Done);
+    let board = &lab.store.board_list().await.expect("boards")[0];
+    assert_eq!((&board.lease, board.last_used_at, board.health), (&None, Some(at(62)), Health::Good));
+}
+
+async fn every_lease_operation_repeated_is_harmless(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let (number, id, lease) = lab.running(&board).await;
+    for _ in 0..2 {
+        assert_eq!(lab.store.lease_fenced(&lease, at(2)).await.expect("fenced"), Fenced::Done);
+    }
+    let notes = [note("run-first-failure")];
+    let advanced = lab.store.run_advance(&lease, Stage::Testing, &notes, at(3)).await.expect("advance");
+    assert_eq!(advanced, Fenced::Done);
+    let before = (lab.view(number).await, lab.store.census().await.expect("census"));
+    for stage in [Stage::Testing, Stage::Booting] {
+        let again = lab.store.run_advance(&lease, stage, &notes, at(4)).await.expect("advance");
+        assert_eq!(again, Fenced::Done);
+    }
+    assert_eq!((lab.view(number).await, lab.store.census().await.expect("census")), before);
+
+    lab.settled(&lease, id, outcome(Verdict::Failed, "panic"), Decision::Finish).await;
+    let before = (lab.view(number).await, lab.store.census().await.expect("census"));
+    let again = lab.settle(&lease, id, outcome(Verdict::Passed, ""), Decision::Finish);
+    assert_eq!(lab.store.run_settle(&again).await.expect("settle"), Fenced::Stale);
+    assert_eq!((lab.view(number).await, lab.store.census().await.expect("census")), before);
+    assert_eq!(lab.store.lease_release(&lease, &AtRest::Yes, at(70)).await.expect("release"), Fenced::Done);
+    assert_eq!(lab.store.lease_release(&lease, &AtRest::Yes, at(71)).await.expect("release"), Fenced::Stale);
+    assert_eq!(lab.store.lease_expire(lab.instance, at(1000)).await.expect("expire"), []);
+    let again = InstanceId::new(&lab.ids, T0);
+    assert_eq!(lab.store.lease_takeover(again, at(1000)).await.expect("takeover"), []);
+}
+
+async fn a_board_not_at_rest_is_suspect_until_it_is_fenced(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let (_, id, lease) = lab.running(&board).await;
+    lab.settled(&lease, id, outcome(Verdict::Passed, ""), Decision::Finish).await;
+    let rest = AtRest::No("the outlet did not answer".into());
+    assert_eq!(lab.store.lease_release(&lease, &rest, at(62)).await.expect("release"), Fenced::Done);
+    let row = &lab.store.board_list().await.expect("boards")[0];
+    assert_eq!((row.health, row.reason.as_str()), (Health::Suspect, "the outlet did not answer"));
+    let (_, _, lease) = lab.running(&board).await;
+    assert!(lab.store.lease_list().await.expect("list")[0].needs_fence);
+    assert_eq!(lab.store.lease_fenced(&lease, at(63)).await.expect("fenced"), Fenced::Done);
+    assert!(!lab.store.lease_list().await.expect("list")[0].needs_fence);
+    let row = &lab.store.board_list().await.expect("boards")[0];
+    assert_eq!((row.health, row.reason.as_str()), (Health::Good, ""));
+}
+
+async fn infra_outcomes_in_a_row_quarantine_a_board(lab: &Lab) {
+    let [board] = lab.boards().await;
+    for (verdict, failures) in
+        [(Verdict::Infra, 1), (Verdict::Failed, 0), (Verdict::Infra, 1), (Verdict::Infra, 2)]
+    {
+        let (_, id, lease) = lab.running(&board).await;
+        lab.settled(&lease, id, outcome(verdict, "console-busy"), Decision::Finish).await;
+        assert_eq!(
+            lab.store.lease_release(&lease, &AtRest::Yes, at(62)).await.expect("release"),
+            Fenced::Done
+        );
+        assert_eq!(lab.store.board_list().await.expect("boards")[0].failures, failures);
+    }
+    let row = &lab.store.board_list().await.expect("boards")[0];
+    assert_eq!(row.health, Health::Quarantined);
+    assert!(row.reason.contains("console-busy"), "{}", row.reason);
+    let (_, id) = lab.waiting().await;
+    let granted = lab.store.lease_grant(&[lab.grant(id, 1, &board)], &lab.terms()).await.expect("grant");
+    assert!(matches!(granted[0], Granted::OutOfService { .. }), "{granted:?}");
+    // Somebody has to look at it.
+    let (id, holder, terms) = (LeaseId::new(&lab.ids, T0), Holder::Check(li()), lab.terms());
+    let take = lab.store.lease_take(id, &board, &holder, &terms);
+    assert!(matches!(take.await.expect("take"), Granted::Leases(_)));
+}
+
+async fn a_person_holds_a_board_past_renewals_and_restarts_but_not_past_the_end(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let id = LeaseId::new(&lab.ids, T0);
+    let terms = LeaseTerms { expires_at: at(7200), ..lab.terms() };
+    let holder = Holder::Person(li());
+    let taken = lab.store.lease_take(id, &board, &holder, &terms).await.expect("take");
+    assert_eq!(lab.store.lease_take(id, &board, &holder, &terms).await.expect("again"), taken);
+    let check = Holder::Check(li());
+    let other = lab.store.lease_take(LeaseId::new(&lab.ids, T0), &board, &check, &terms);
+    assert!(matches!(other.await.expect("take"), Granted::Taken(_)));
+
+    assert_eq!(lab.store.lease_renew(lab.instance, at(9000)).await.expect("renew"), []);
+    let next = InstanceId::new(&lab.ids, T0);
+    assert_eq!(lab.store.lease_takeover(next, at(100)).await.expect("takeover"), []);
+    let held = &lab.store.lease_list().await.expect("list")[0];
+    assert_eq!((held.instance, held.expires_at, held.state), (next, at(7200), LeaseState::Held));
+
+    assert_eq!(lab.store.lease_expire(next, at(7199)).await.expect("expire"), []);
+    let lapsed = lab.store.lease_expire(next, at(7200)).await.expect("expire");
+    assert!(matches!(lapsed.as_slice(), [lapsed] if lapsed.lease.id == id && !lapsed.requeued), "{lapsed:?}");
+}
+
+async fn renewal_reaches_the_instance_s_own_leases_only(lab: &Lab) {
+    let [board, other] = lab.boards().await;
+    let (_, id, lease) = lab.running(&board).await;
+    let theirs = LeaseTerms { instance: InstanceId::new(&lab.ids, T0), ..lab.terms() };
+    let id_theirs = LeaseId::new(&lab.ids, T0);
+    let taken = lab.store.lease_take(id_theirs, &other, &Holder::Check(li()), &theirs).await.expect("take");
+    assert!(matches!(taken, Granted::Leases(_)));
+    lab.settled(&lease, id, outcome(Verdict::Passed, ""), Decision::Finish).await;
+    let renewed = lab.store.lease_renew(lab.instance, at(20)).await.expect("renew");
+    assert_eq!(renewed, [lease.id]);
+    // Never backwards, and nothing that is over.
+    lab.store.lease_renew(lab.instance, at(5)).await.expect("renew");
+    let leases = lab.store.lease_list().await.expect("list");
+    let ends = |id| leases.iter().find(|lease| lease.id == id).map(|lease| lease.expires_at);
+    assert_eq!((ends(lease.id), ends(id_theirs)), (Some(at(20)), Some(at(11))));
+    assert_eq!(lab.store.lease_release(&lease, &AtRest::Yes, at(12)).await.expect("release"), Fenced::Done);
+    assert_eq!(lab.store.lease_renew(lab.instance, at(30)).await.expect("renew"), []);
+}
+
+async fn expiry_spares_the_instance_that_lives(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let (number, _, lease) = lab.running(&board).await;
+    let late = at(11) + Duration::from_secs(3600);
+    assert_eq!(lab.store.lease_expire(lab.instance, late).await.expect("expire"), []);
+    let other = InstanceId::new(&lab.ids, T0);
+    assert_eq!(lab.store.lease_expire(other, at(10)).await.expect("expire"), []);
+    let lapsed = lab.store.lease_expire(other, at(11)).await.expect("expire");
+    assert_eq!((lapsed.len(), lapsed[0].lease.id, lapsed[0].requeued), (1, lease.id, true));
+    assert_eq!(lab.view(number).await.run.state.word(), "queued");
+}

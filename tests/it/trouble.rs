@@ -1,0 +1,356 @@
+//! Trouble inside the server: runners, errands and loops that die, a store that ends, boards that do not come to rest
+//! while it stops; and what is told of tests while they still run.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use boardhand::app::{App, Parts};
+use boardhand::board::plan::PowerAction;
+use boardhand::chat::{AnswerVia, ChatApi, Found, Place, Platform, Post, SendResult};
+use boardhand::clock::{Clock, Timestamp};
+use boardhand::doorbell::Doorbell;
+use boardhand::id::{Ids, InstanceId, MessageId};
+use boardhand::lease::scheduler::SharedQueue;
+use boardhand::message::Card;
+use boardhand::message::compose::{Composer, WhyWaiting};
+use boardhand::message::links::Links;
+use boardhand::message::pace::Pacing;
+use boardhand::message::relay::Relay;
+use boardhand::message::template::Catalogue;
+use boardhand::message::waiting::Explainer;
+use boardhand::outcome::Verdict;
+use boardhand::outcome::redact::Redactor;
+use boardhand::power::Power;
+use boardhand::run::RunState;
+use boardhand::sim::{SimLab, Speed};
+use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
+use boardhand::store::{Effect, Granted, Intake, OwedKind, RunView};
+use boardhand::worker::errands::Errands;
+use boardhand::worker::pool::Pool;
+use boardhand::worker::runner;
+use boardhand::worker::steps::{Agent, Step};
+use tokio::sync::watch;
+
+use crate::lab::{self, lab, yaml};
+use crate::store::Lab as StoreLab;
+use crate::store::lab::{at, via};
+
+/// A part that panics whenever it is used for the first run, as a bug would.
+struct Bug;
+
+impl WhyWaiting for Bug {
+    fn why_waiting(&self, view: &RunView) -> serde_json::Value {
+        assert!(view.run.number != 1, "a bug, made for this test");
+        serde_json::Value::Null
+    }
+}
+
+fn buggy_composer() -> Arc<Composer> {
+    let links = Links::new("http://lab", [7; 32]);
+    let inventory = Arc::new(lab::inventory(&yaml::small(1)));
+    Arc::new(Composer::new(Catalogue::builtin(), links, Clock::system(), inventory, Arc::new(Bug)))
+}
+
+/// A platform that takes everything and remembers what was posted.
+#[derive(Default)]
+struct Posts(Mutex<Vec<String>>);
+
+#[async_trait::async_trait]
+impl ChatApi for Posts {
+    async fn post(&self, post: Post<'_>) -> SendResult {
+        let mut posts = self.0.lock().expect("posts");
+        posts.push(post.card.summary.clone());
+        SendResult::Sent(posts.len().to_string())
+    }
+    async fn edit(&self, _place: &Place, message: &str, _card: &Card) -> SendResult {
+        SendResult::Sent(message.to_owned())
+    }
+    async fn find(&self, _place: &Place, _key: &str, _since: Timestamp) -> Found {
+        Found::Absent
+    }
+    async fn answer(&self, _via: &AnswerVia, _card: &Card) -> SendResult {
+        SendResult::Sent(String::new())
+    }
+    async fn answer_in_channel(&self, _via: &AnswerVia, _card: &Card) -> SendResult {
+        SendResult::Sent(String::new())
+    }
+}
+
+fn relay(store: &StoreLab, posts: &Arc<Posts>, pacing: Pacing) -> Relay {
+    let api: Arc<dyn ChatApi> = posts.clone();
+    let apis = [(Platform::Slack, (api, pacing))].into();
+    Relay::new(store.store.clone(), apis, buggy_composer(), Clock::system(), Doorbell::default())
+}
+
+#[tokio::test]
+async fn a_card_that_cannot_be_made_does_not_hold_up_its_channel() {
+    let store = StoreLab::sqlite().await;
+    for _ in 0..3 {
+        store.waiting().await;
+    }
+    let posts = Arc::new(Posts::default());
+    let mut relay = relay(&store, &posts, Pacing::NONE);
+    step_until(&mut relay, async || posts.0.lock().expect("posts").len() == 2).await;
+    let posts = posts.0.lock().expect("posts").join(" ");
+    assert!(posts.contains("#2 ") && posts.contains("#3 ") && !posts.contains("#1 "), "{posts}");
+}
+
+#[tokio::test]
+async fn what_the_pace_of_a_channel_holds_back_is_put_off_together() {
+    let store = StoreLab::sqlite().await;
+    for _ in 0..20 {
+        store.waiting().await;
+    }
+    let posts = Arc::new(Posts::default());
+    let minute = Duration::from_secs(60);
+    let pacing = Pacing { post_every: minute, post_burst: 3, ..Pacing::NONE };
+    let mut relay = relay(&store, &posts, pacing);
+    step_until(&mut relay, async || {
+        let due = store.store.message_due(Clock::system().now() + Duration::from_secs(30), 100).await;
+        // The card of the first run cannot be made and is tried again soon.
+        due.expect("messages").len() <= 1
+    })
+    .await;
+    assert!(posts.0.lock().expect("posts").len() <= 3);
+    let later = store.store.message_due(Clock::system().now() + minute, 100).await.expect("messages");
+    assert!(later.len() >= 17, "none is lost: {}", later.len());
+}
+
+/// A clock that panics whenever it is read: its lock was held by somebody who died.
+fn broken_clock() -> Clock {
+    let (clock, hand) = Clock::manual(at(0));
+    hand.advance(Duration::MAX);
+    let overflow = std::panic::AssertUnwindSafe(|| hand.advance(Duration::MAX));
+    assert!(std::panic::catch_unwind(overflow).is_err());
+    clock
+}
+
+/// A worker over the store, whose composer and switchboard have a bug.
+fn buggy(store: &StoreLab, text: &str) -> Arc<runner::Lab> {
+    let clock = Clock::system();
+    Arc::new(runner::Lab {
+        store: store.store.clone(),
+        inventory: Arc::new(lab::inventory(text)),
+        power: Power::new(broken_clock()),
+        composer: buggy_composer(),
+        redactor: Redactor::default(),
+        doorbell: Doorbell::default(),
+        clock,
+        ids: Ids::system(),
+        transcripts: std::env::temp_dir().join("boardhand-no-transcripts"),
+    })
+}
+
+/// Steps an agent until `done`, as its driver would.
+async fn step_until(agent: &mut impl Agent, mut done: impl AsyncFnMut() -> bool) {
+    let clock = Clock::system();
+    let steps = async {
+        while !done().await {
+            assert!(matches!(agent.step().await.expect("a step"), Step::Idle { .. } | Step::Worked));
+            clock.sleep(Duration::from_millis(5)).await;
+        }
+    };
+    clock.timeout(lab::WITHIN, steps).await.expect("it is done in time");
+}
+
+#[tokio::test]
+async fn a_runner_that_dies_frees_its_board_and_its_run_waits_again() {
+    let store = StoreLab::sqlite().await;
+    let [board] = store.boards().await;
+    let (number, ..) = store.running(&board).await;
+    let (_open, closing) = watch::channel(false);
+    let mut pool = Pool::new(buggy(&store, &yaml::small(1)), store.instance, closing);
+    step_until(&mut pool, async || store.store.lease_list().await.expect("leases").is_empty()).await;
+    let view = store.view(number).await;
+    assert!(matches!(view.run.state, RunState::Queued { attempt: 2, .. }), "{:?}", view.run.state);
+    assert_eq!(view.attempts[0].outcome.as_ref().map(|o| o.cause.as_str()), Some("worker-lost"));
+    let grant = store.grant(view.run.id, 2, &board);
+    let granted = store.store.lease_grant(&[grant], &store.terms()).await.expect("grant");
+    let [Granted::Leases(leases)] = granted.as_slice() else { panic!("{granted:?}") };
+    assert!(leases[0].needs_fence, "nobody knows how the board was left");
+}
+
+#[tokio::test]
+async fn an_errand_that_dies_frees_its_board_and_is_answered() {
+    let store = StoreLab::sqlite().await;
+    let [board] = store.boards().await;
+    let id = MessageId::new(&store.ids, at(0));
+    let action = PowerAction::Cycle;
+    let effect = Effect::Errand { id, board: board.clone(), action, via: via() };
+    let asked = Intake { received_at: Clock::system().now(), ..store.intake(effect) };
+    store.store.commit(asked).await.expect("commit");
+    let worker = buggy(&store, &yaml::small(1).replace("soc-a-001", board.as_str()));
+    let mut errands = Errands::new(worker, store.instance);
+    step_until(&mut errands, async || store.store.errand_due(1).await.expect("errands").is_empty()).await;
+    assert!(store.store.lease_list().await.expect("leases").is_empty());
+    let owed = store.store.message_due(Clock::system().now(), 10).await.expect("messages");
+    assert!(
+        matches!(&owed[..], [owed] if matches!(&owed.kind, OwedKind::Answer { note, .. } if note.template == "power-refused")),
+        "{owed:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_whose_store_has_ended_ends_with_an_error() {
+    let (clock, ids) = (Clock::system(), Ids::system());
+    let data = tempfile::tempdir().expect("a data folder");
+    let store =
+        Arc::new(SqliteStore::open(data.path(), SqliteOptions::new(ids.clone())).await.expect("store"));
+    let app = App::new(Parts {
+        store: store.clone(),
+        inventory: Arc::new(lab::inventory(&yaml::small(1))),
+        catalogue: Catalogue::builtin(),
+        slack: None,
+        clock: clock.clone(),
+        ids,
+        public_url: "http://lab".into(),
+        transcripts: data.path().join("transcripts"),
+    })
+    .await
+    .expect("app");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let server = tokio::spawn(app.serve(listener, std::future::pending()));
+    store.close().await;
+    let ended = clock.timeout(lab::WITHIN, server).await.expect("it ends").expect("no panic");
+    assert!(ended.is_err_and(|error| error.to_string().contains("the store takes no writes")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_on_two_boards_leases_both_and_gives_both_back() {
+    lab(&boards(3), async |lab| {
+        // Ids of leases are random within a millisecond: which board comes first is a matter of luck.
+        for run in 1..=6 {
+            lab.say("alice", "/run-test socA build-123 suite=short boards=2").await;
+            lab.until_card(run, "passed").await;
+        }
+        lab.settle().await;
+        for run in 1..=6 {
+            let view = lab.store.run_view(run).await.expect("view").expect("a run");
+            assert_eq!(view.attempts.len(), 1, "#{run} passed at once");
+        }
+        let boards = lab.store.board_list().await.expect("boards");
+        assert!(boards.iter().all(|row| row.lease.is_none() && row.reason.is_empty()), "{boards:?}");
+        for name in ["soc-a-001", "soc-a-002", "soc-a-003"] {
+            assert!(!lab.boards.board(name).expect("a board").is_on(), "{name} is at rest");
+        }
+        lab.read_all();
+    })
+    .await;
+}
+
+/// Plans: a short one, and one whose first test fails at once and whose second one takes a while (`sleep` is a hundred
+/// times faster here).
+const PLANS: &str = "
+  short:
+    limits: {total: 60s, no_output: 30s}
+    boot: [{power: cycle}, {login: {within: 20s}}]
+    test:
+      - {name: uname, run: 'uname -a', within: 5s}
+  long:
+    limits: {total: 60s, no_output: 30s}
+    boot: [{power: cycle}, {login: {within: 20s}}]
+    test:
+      - {name: early, run: 'echo it broke; false', within: 5s}
+      - {name: late, run: 'sleep 1500', within: 30s}
+";
+
+fn boards(n: usize) -> String {
+    let text = yaml::small(n).replace("trivial: trivial}", "trivial: trivial, short: short, long: long}");
+    text.replace("plans:\n", &format!("plans:{PLANS}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_thread_hears_of_the_first_failure_while_the_tests_still_run() {
+    lab(&boards(1), async |lab| {
+        lab.say("alice", "/run-test socA build-123 suite=long").await;
+        let heard = lab.slack.until(
+            |world| {
+                let messages = world.channels.values().flat_map(|channel| &channel.messages);
+                messages.into_iter().any(|message| message.text.contains("first failure, early"))
+            },
+            lab::WITHIN,
+        );
+        assert!(heard.await.is_ok());
+        let view = lab.store.run_view(1).await.expect("view").expect("a run");
+        assert!(matches!(view.run.state, RunState::Active { .. }), "{:?}", view.run.state);
+        lab.say("alice", "/lab cancel 1").await;
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_stopped_hands_its_run_back_and_leaves_its_board_at_rest() {
+    lab(&boards(1), async |lab| {
+        lab.say("alice", "/run-test socA build-123 suite=long").await;
+        lab.until_card(1, "1 failed").await;
+        let asked = lab.clock.monotonic();
+        lab.stop().await;
+        let took = lab.clock.monotonic().since(asked);
+        assert!(took < Duration::from_secs(15), "stopping took {took:?}");
+        let view = lab.store.run_view(1).await.expect("view").expect("a run");
+        assert!(matches!(view.run.state, RunState::Queued { attempt: 2, .. }), "{:?}", view.run.state);
+        assert!(lab.store.lease_list().await.expect("leases").is_empty());
+        assert!(!lab.boards.board("soc-a-001").expect("a board").is_on());
+        assert_eq!(lab.store.census().await.expect("census").owed, 0, "the thread heard of it");
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_that_does_not_come_to_rest_does_not_keep_the_server_from_stopping() {
+    let store = StoreLab::sqlite().await;
+    let [board] = store.boards().await;
+    let (number, ..) = store.running(&board).await;
+    let text = boards(1).replace("soc-a-001", board.as_str());
+    let (clock, ids) = (Clock::system(), Ids::system());
+    let started = SimLab::start(&lab::inventory(&text), Speed::Fast, clock.clone(), ids.clone()).await;
+    let (boards, inventory) = started.expect("simulated lab");
+    boards.pdus().for_each(|(_, pdu)| pdu.set_faults(|faults| faults.silent = true));
+    let data = tempfile::tempdir().expect("a data folder");
+    let queue = SharedQueue::new(&inventory);
+    let why = Arc::new(Explainer::new(queue, clock.clone()));
+    let links = Links::new("http://lab", [7; 32]);
+    let inventory = Arc::new(inventory);
+    let composer = Composer::new(Catalogue::builtin(), links, clock.clone(), inventory.clone(), why);
+    let worker = Arc::new(runner::Lab {
+        store: store.store.clone(),
+        inventory,
+        power: Power::new(clock.clone()),
+        composer: Arc::new(composer),
+        redactor: Redactor::default(),
+        doorbell: Doorbell::default(),
+        clock: clock.clone(),
+        ids: ids.clone(),
+        transcripts: data.path().to_owned(),
+    });
+    let (_open, closing) = watch::channel(false);
+    let mut pool = Pool::new(worker, store.instance, closing);
+    let powering = async || store.view(number).await.run.state.word() == "powering";
+    step_until(&mut pool, powering).await;
+    let drained = pool.drain(Duration::from_millis(10), Duration::from_millis(500));
+    clock.timeout(Duration::from_secs(5), drained).await.expect("it does not wait for the PDU");
+    // The run was handed back all the same; the next start takes the board, fenced.
+    assert!(matches!(store.view(number).await.run.state, RunState::Queued { attempt: 2, .. }));
+    let next = InstanceId::new(&ids, clock.now());
+    let lapsed = store.store.lease_takeover(next, clock.now()).await.expect("takeover");
+    assert!(matches!(&lapsed[..], [lapsed] if !lapsed.requeued), "{lapsed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_cancelled_keeps_the_results_it_had() {
+    lab(&boards(1), async |lab| {
+        lab.say("alice", "/run-test socA build-123 suite=long").await;
+        lab.until_card(1, "1 failed").await;
+        lab.say("alice", "/lab cancel 1").await;
+        lab.settle().await;
+        let view = lab.store.run_view(1).await.expect("view").expect("a run");
+        let RunState::Finished { outcome, .. } = &view.run.state else { panic!("{:?}", view.run.state) };
+        assert_eq!((outcome.verdict, outcome.counts.failed), (Verdict::Cancelled, 1));
+        assert_eq!(outcome.cases.first().map(|case| case.name.as_str()), Some("early"));
+        lab.read_all();
+    })
+    .await;
+}
