@@ -1,0 +1,173 @@
+//! Console bytes: a board that talks without pause, through telnet, watch, expect and transcript; one session, and two
+//! hundred at once.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use boardhand::clock::Clock;
+use boardhand::console::{
+    self, ConsoleSettings, ConsoleTarget, InHand, Pattern, Session, Transcript, WatchList,
+};
+use boardhand::id::Ids;
+
+use crate::machine::{self, median};
+
+const ROUNDS: usize = 3;
+const FLOOD_MB: usize = 200;
+const SESSIONS: usize = 200;
+const SESSION_KB: usize = 500;
+
+/// Measures both.
+pub(crate) fn throughput() {
+    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let board = board();
+    for (name, what) in [("a command's output", What::Run), ("awaited text", What::Wait)] {
+        let (mut wall, mut cpu) = (vec![], vec![]);
+        for _ in 0..ROUNDS {
+            let (per_second, per_core) = one_session(board, home.path(), what);
+            wall.push(per_second);
+            cpu.push(per_core);
+        }
+        println!("{name}: {} MB/s, {} MB per CPU second", median(wall), median(cpu));
+    }
+    many_sessions(board, home.path());
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Run,
+    Wait,
+}
+
+fn one_session(board: SocketAddr, home: &std::path::Path, what: What) -> (f64, f64) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    runtime.block_on(async {
+        let clock = Clock::system();
+        let mut session = open(&clock, board, &home.join("one")).await;
+        let (begin, cpu) = (clock.monotonic(), machine::thread_cpu_seconds());
+        let command = format!("flood {FLOOD_MB}000");
+        match what {
+            What::Run => {
+                let mut lines = 0u64;
+                let ran = session.follow(&command, Duration::from_secs(300), &mut |_| lines += 1).await;
+                assert_eq!(ran.expect("a status"), 0);
+                assert!(lines > 1000);
+            }
+            What::Wait => {
+                session.send_line(&format!("eval '{command}'; echo all''done")).await.expect("sent");
+                let done = [Pattern::anywhere("^alldone").expect("a pattern")];
+                session.wait(&done, Duration::from_secs(300)).await.expect("a match");
+            }
+        }
+        let took = clock.monotonic().since(begin).as_secs_f64();
+        let used = machine::thread_cpu_seconds() - cpu;
+        (FLOOD_MB as f64 / took, FLOOD_MB as f64 / used)
+    })
+}
+
+fn many_sessions(board: SocketAddr, home: &std::path::Path) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    let before = machine::resident("self");
+    runtime.block_on(async {
+        let clock = Clock::system();
+        let begin = clock.monotonic();
+        let mut sessions = tokio::task::JoinSet::new();
+        for n in 0..SESSIONS {
+            let (clock, path) = (clock.clone(), home.join(format!("many-{n}")));
+            sessions.spawn(async move {
+                let mut session = open(&clock, board, &path).await;
+                let command = format!("flood {SESSION_KB}");
+                let ran = session.follow(&command, Duration::from_secs(120), &mut |_| {}).await;
+                assert_eq!(ran.expect("a status"), 0);
+                session
+            });
+        }
+        let open = sessions.join_all().await;
+        let took = clock.monotonic().since(begin).as_secs_f64();
+        let grown = machine::resident("self") - before;
+        let megabytes = SESSIONS as f64 * SESSION_KB as f64 / 1000.0;
+        println!(
+            "{} sessions of {SESSION_KB} KB each: {took:.2} s ({:.0} MB/s), memory +{grown:.1} MiB",
+            open.len(),
+            megabytes / took
+        );
+    });
+}
+
+struct Mine;
+
+impl InHand for Mine {
+    fn trusted(&self) -> bool {
+        true
+    }
+
+    fn label(&self) -> String {
+        "bench".to_owned()
+    }
+}
+
+async fn open(clock: &Clock, board: SocketAddr, path: &std::path::Path) -> Session {
+    let settings = ConsoleSettings { settle: Duration::ZERO, ..ConsoleSettings::default() };
+    let target = ConsoleTarget { host: board.ip().to_string(), port: board.port(), settings };
+    let transcript = Transcript::create(path, clock.now(), None).expect("a transcript");
+    let hand: Arc<dyn InHand> = Arc::new(Mine);
+    let ids = Ids::system();
+    let dialled = console::dial(clock, &ids, hand, &target, WatchList::new(&[]), transcript);
+    let mut session = dialled.await.expect("a console");
+    session.login(None, None, Duration::from_secs(60)).await.expect("a shell");
+    session
+}
+
+/// A board on loopback that knows `echo` and `flood KB`; a thread per connection.
+fn board() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("address");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            std::thread::spawn(move || {
+                let reader = BufReader::new(stream.try_clone().expect("a clone"));
+                let _ = stream.write_all(b"# ");
+                for line in reader.split(b'\r') {
+                    let Ok(line) = line else { return };
+                    if obey(&String::from_utf8_lossy(&line), &mut stream).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+fn obey(line: &str, out: &mut impl Write) -> std::io::Result<()> {
+    for command in line.trim().split(';') {
+        let command = command.trim().trim_start_matches("eval ").replace('\'', "").replace("$__r", "0");
+        match command.split_once(' ').unwrap_or((&command, "")) {
+            ("echo", text) => write!(out, "{text}\r\n")?,
+            ("flood", kilobytes) => flood(kilobytes.parse().unwrap_or(0), out)?,
+            _ => {}
+        }
+    }
+    out.write_all(b"# ")
+}
+
+/// Lines of 84 bytes, as a kernel or a test prints them; every fiftieth ends like a prompt.
+fn flood(kilobytes: usize, out: &mut impl Write) -> std::io::Result<()> {
+    let mut block = String::new();
+    while block.len() < 64_000 {
+        let n = block.len() / 84;
+        let end = if n % 50 == 49 { "$ " } else { "ok" };
+        block.push_str(&format!(
+            "{:<80}{end}\r\n",
+            format!("    ok {n} test_case_{n} - checks register {n:#x}")
+        ));
+    }
+    let whole = kilobytes * 1000 / block.len();
+    for _ in 0..whole {
+        out.write_all(block.as_bytes())?;
+    }
+    out.write_all(&block.as_bytes()[..kilobytes * 1000 % block.len() / 84 * 84])
+}

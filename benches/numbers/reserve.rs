@@ -1,0 +1,189 @@
+//! From a run in the queue to its lease, through the real store and scheduler: 1,000 boards, 10,000 runs waiting.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use boardhand::board::{BoardId, Family};
+use boardhand::chat::{Actor, Place, Platform};
+use boardhand::clock::Clock;
+use boardhand::doorbell::{Bell, Doorbell};
+use boardhand::id::{Ids, InstanceId, RunId};
+use boardhand::lease::scheduler::{Scheduler, SharedQueue};
+use boardhand::lease::{Holder, Lease, LeaseState};
+use boardhand::message::Note;
+use boardhand::outcome::{Counts, Outcome, Verdict};
+use boardhand::run::{Decision, LeaseRef, Priority, RunSpec, Selector, Stage};
+use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
+use boardhand::store::{AtRest, Audit, Effect, Fenced, Intake, NewRun, Settle, Store};
+use boardhand::worker::steps::drive;
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::lab;
+use crate::machine::Spread;
+
+/// Families of a hundred boards; nine are full and have runs waiting, the last has boards free.
+const FAMILIES: usize = 10;
+const BOARDS: usize = 100;
+const WAITING: usize = 10_000;
+const SAMPLES: usize = 1_000;
+
+/// Measures it.
+pub(crate) fn enqueue_to_lease() {
+    lab::runtime().block_on(async {
+        let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+        let bench = Bench::start(home.path()).await;
+        println!("an empty queue, 1,000 boards free:  {}", bench.samples().await);
+        bench.fill().await;
+        println!("900 boards busy, 10,000 runs wait:  {}", bench.samples().await);
+        let (runs, took) = bench.turn_over(5_000).await;
+        println!("settle, release, grant, in turn: {runs} runs in {took:.1} s, {:.0}/s", runs as f64 / took);
+    });
+}
+
+struct Bench {
+    store: Arc<dyn Store>,
+    doorbell: Doorbell,
+    clock: Clock,
+    ids: Ids,
+    _stop: watch::Sender<bool>,
+}
+
+impl Bench {
+    async fn start(data: &std::path::Path) -> Bench {
+        let (clock, ids, doorbell) = (Clock::system(), Ids::system(), Doorbell::default());
+        let inventory = Arc::new(lab::inventory(&lab::yaml(FAMILIES, BOARDS)));
+        let store = SqliteStore::open(data, SqliteOptions::new(ids.clone())).await.expect("store");
+        let store: Arc<dyn Store> = Arc::new(store);
+        let boards: Vec<BoardId> = inventory.boards.keys().cloned().collect();
+        store.board_register(&boards, clock.now()).await.expect("registered");
+        let instance = InstanceId::new(&ids, clock.now());
+        let queue = SharedQueue::new(&inventory);
+        let (bell, ids2) = (doorbell.clone(), ids.clone());
+        let scheduler = Scheduler::new(store.clone(), queue, inventory, clock.clone(), ids2, bell, instance);
+        let (stop, stopping) = watch::channel(false);
+        tokio::spawn(drive(scheduler, clock.clone(), doorbell.clone(), stopping));
+        Bench { store, doorbell, clock, ids, _stop: stop }
+    }
+
+    /// Runs of the last family, one after the other; each is settled and its board released before the next.
+    async fn samples(&self) -> Spread {
+        let mut waits = Vec::with_capacity(SAMPLES);
+        // What was rung before is nobody's grant.
+        let _ = self.clock.timeout(Duration::from_millis(100), self.doorbell.wait(Bell::Pool)).await;
+        for n in 0..SAMPLES {
+            self.store.commit(self.intake(FAMILIES - 1, "free", n)).await.expect("commit");
+            let queued = self.clock.monotonic();
+            self.doorbell.ring(Bell::Scheduler);
+            self.doorbell.wait(Bell::Pool).await;
+            waits.push(self.clock.monotonic().since(queued));
+            let mine = format!("soc-{}-", FAMILIES - 1);
+            let leases = self.store.lease_list().await.expect("leases");
+            for lease in leases.iter().filter(|lease| lease.board.as_str().starts_with(&mine)) {
+                self.end(lease).await;
+            }
+        }
+        Spread::of(waits)
+    }
+
+    /// Fills nine families, and ten thousand runs more.
+    async fn fill(&self) {
+        let busy = (FAMILIES - 1) * BOARDS;
+        let mut commits = tokio::task::JoinSet::new();
+        for n in 0..busy + WAITING {
+            let (store, intake) = (self.store.clone(), self.intake(n % (FAMILIES - 1), "fill", n));
+            commits.spawn(async move { store.commit(intake).await.expect("commit") });
+        }
+        commits.join_all().await;
+        self.doorbell.ring(Bell::Scheduler);
+        while self.store.census().await.expect("census").active < busy as u64 {
+            self.clock.sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(self.store.census().await.expect("census").queued, WAITING as u64);
+    }
+
+    /// Ends what runs, as workers would, and lets the scheduler fill the boards again.
+    async fn turn_over(&self, runs: usize) -> (usize, f64) {
+        let begin = self.clock.monotonic();
+        let mut ended = 0;
+        while ended < runs {
+            let leases = self.store.lease_list().await.expect("leases");
+            let ends =
+                leases.iter().filter(|lease| lease.state == LeaseState::Active).map(|lease| self.end(lease));
+            ended += futures_util::future::join_all(ends).await.len();
+            self.doorbell.ring(Bell::Scheduler);
+            self.doorbell.wait(Bell::Pool).await;
+        }
+        (ended, self.clock.monotonic().since(begin).as_secs_f64())
+    }
+
+    /// What a worker does at the end of an attempt.
+    async fn end(&self, lease: &Lease) {
+        let Holder::Run { run, .. } = lease.holder else { return };
+        let held = LeaseRef { id: lease.id, board: lease.board.clone(), fence: lease.fence };
+        let settle = Settle {
+            lease: held.clone(),
+            run,
+            notes: vec![],
+            board_fault: false,
+            quarantine_after: 0,
+            outcome: Outcome {
+                verdict: Verdict::Passed,
+                cause: "passed".into(),
+                stage: Stage::Testing,
+                detail: String::new(),
+                excerpt: vec![],
+                cases: vec![],
+                counts: Counts::default(),
+            },
+            decision: Decision::Finish,
+            now: self.clock.now(),
+        };
+        assert_eq!(self.store.run_settle(&settle).await.expect("settled"), Fenced::Done);
+        let released = self.store.lease_release(&held, &AtRest::Yes, self.clock.now()).await;
+        assert_eq!(released.expect("released"), Fenced::Done);
+    }
+
+    fn intake(&self, family: usize, series: &str, n: usize) -> Intake {
+        let now = self.clock.now();
+        let actor = Actor {
+            platform: Platform::Slack,
+            id: format!("U{}", n % 20),
+            team: "T0LAB".into(),
+            name: "li".into(),
+        };
+        let place = Place { platform: Platform::Slack, channel: "C0SOCCI".into(), thread: None };
+        let run = NewRun {
+            id: RunId::new(&self.ids, now),
+            spec: RunSpec {
+                family: Family::new(format!("soc{family}")),
+                build: format!("build-{n}"),
+                suite: "trivial".into(),
+                selector: Selector::default(),
+                priority: Priority::Normal,
+                boards: 1,
+                timeout: None,
+                params: BTreeMap::new(),
+            },
+            requested_by: actor.clone(),
+            origin: place.clone(),
+            cards: vec![place],
+            via: None,
+            created_at: now,
+            retry_of: None,
+            avoid: vec![],
+        };
+        Intake {
+            key: format!("{series}-{n}-{}", now.as_micros()),
+            platform: Platform::Slack,
+            actor,
+            received_at: now,
+            effect: Effect::Start(vec![run]),
+            answer: Note::new("run-accepted", json!({})),
+            instead: vec![],
+            answer_via: None,
+            audit: Audit::default(),
+        }
+    }
+}
