@@ -10,7 +10,7 @@ use boardhand::clock::Clock;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 /// What a person waits for at most.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -88,7 +88,7 @@ async fn a_failed_run_is_read_beside_its_thread() {
 }
 
 /// The demo on a free port; its data goes with the folder.
-async fn demo() -> ((Child, tempfile::TempDir), String) {
+async fn demo() -> ((Group, tempfile::TempDir), String) {
     let data = tempfile::tempdir().expect("a folder");
     let folder = data.path().display().to_string();
     let args = ["demo", "--fast", "--listen", "127.0.0.1:0", "--data-dir", &folder];
@@ -113,14 +113,15 @@ async fn start(
     program: &str,
     args: &[&str],
     find: impl Fn(&str) -> Option<String>,
-) -> (Child, String) {
+) -> (Group, String) {
     let mut command = Command::new(program);
-    command.args(args).env_remove("RUST_LOG").kill_on_drop(true);
+    command.args(args).env_remove("RUST_LOG").process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap_or_else(|error| {
         panic!("{name} does not start ({error}). On Debian: apt-get install chromium chromium-driver")
     });
     let mut lines = BufReader::new(child.stdout.take().expect("is piped")).lines();
+    let group = Group(child.id().expect("it runs"));
     let said = async {
         while let Ok(Some(line)) = lines.next_line().await {
             if let Some(found) = find(&line) {
@@ -135,7 +136,17 @@ async fn start(
         .unwrap_or_else(|_| panic!("{name} starts in time"));
     // What it says later must not fill the pipe.
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    (child, found)
+    (group, found)
+}
+
+/// A program and everything that it started: a browser outlives its driver otherwise.
+struct Group(u32);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let group = format!("-{}", self.0);
+        let _ = std::process::Command::new("kill").args(["-KILL", "--", &group]).status();
+    }
 }
 
 /// A browser window, through its driver. Closed with the driver.
@@ -147,7 +158,7 @@ struct Browser {
 }
 
 impl Browser {
-    async fn start() -> (Browser, Child) {
+    async fn start() -> (Browser, Group) {
         let (driver, port) = start("chromedriver", "chromedriver", &["--port=0"], |line| {
             line.split_once("successfully on port ").map(|(_, port)| port.trim_end_matches('.').to_owned())
         })
