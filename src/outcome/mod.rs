@@ -80,6 +80,17 @@ pub struct TestCase {
     pub note: String,
 }
 
+impl TestCase {
+    /// The case as it may be kept and shown: a test that fails likes to print what it was given.
+    pub fn redacted(&self, redactor: &redact::Redactor) -> TestCase {
+        if self.status != CaseStatus::Failed && self.note.is_empty() {
+            return self.clone();
+        }
+        let clean = |text: &str| redactor.redact(text).into_owned();
+        TestCase { name: clean(&self.name), status: self.status, note: clean(&self.note) }
+    }
+}
+
 /// How a test case ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -118,5 +129,21 @@ impl Counts {
             CaseStatus::Failed => self.failed += 1,
             CaseStatus::Skipped | CaseStatus::ExpectedFailure => self.skipped += 1,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_case_tells_no_secret_and_a_passing_one_stays_as_it_is() {
+        let redactor = redact::Redactor::default();
+        let case = |status, name: &str, note: &str| TestCase { name: name.into(), status, note: note.into() };
+        let secret = "password=hunter2hunter2";
+        let told = case(CaseStatus::Failed, secret, secret).redacted(&redactor);
+        assert!(!told.name.contains("hunter2") && !told.note.contains("hunter2"), "{told:?}");
+        let passed = case(CaseStatus::Passed, "abi.varargs", "");
+        assert_eq!(passed.redacted(&redactor), passed);
     }
 }

@@ -507,7 +507,7 @@ impl Attempt {
         weigh(Evidence {
             events: &events,
             stage: self.stage,
-            cases: self.results.cases().to_vec(),
+            cases: self.results.cases().iter().map(|case| case.redacted(redactor)).collect(),
             counts: self.results.counts(),
             excerpt: redactor.redact_lines(&excerpt(&tail, self.results.cases())),
             golden: self.plan.golden,

@@ -90,8 +90,8 @@ impl News {
     }
 
     fn first_failure_note(&self, results: &Results) -> Note {
-        let cases: Vec<_> = results.first_failed().cloned().into_iter().collect();
         let redactor = &self.lab.redactor;
+        let cases: Vec<_> = results.first_failed().map(|case| case.redacted(redactor)).into_iter().collect();
         let outcome = Outcome {
             verdict: Verdict::Failed,
             cause: cause::TESTS_FAILED.to_owned(),
