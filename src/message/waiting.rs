@@ -8,6 +8,7 @@ use crate::id::RunId;
 use crate::lease::Holder;
 use crate::lease::queue::{Held, Position, Unavailable, Why};
 use crate::lease::scheduler::SharedQueue;
+use crate::run::RunState;
 use crate::store::RunView;
 
 /// Asks the queue.
@@ -42,7 +43,8 @@ impl Explainer {
 
 impl WhyWaiting for Explainer {
     fn why_waiting(&self, view: &RunView) -> Value {
-        self.of(view.run.id)
+        // The queue hears of a change a moment after the store, so it still places a run that was just cancelled.
+        if matches!(view.run.state, RunState::Queued { .. }) { self.of(view.run.id) } else { Value::Null }
     }
 }
 

@@ -379,7 +379,7 @@ async fn what_phones_and_chats_make_of_text_is_understood() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_waits_is_told_for_whom_and_where_in_line() {
     lab(&yaml::small(1), async |lab| {
-        let first = lab.run("alice", "/run-test socA build-slow iterations=100").await;
+        let first = lab.run("alice", "/run-test socA build-crawl").await;
         lab.until_state(first, "testing").await;
         let mut seen = lab.talk(&[("bob", "/run-test socA build-2")]).await;
         lab.until_card(2, "Place in line").await;
@@ -441,7 +441,7 @@ async fn whoever_waits_is_told_for_whom_and_where_in_line() {
                 *#4* ⏳ Waiting for a board · socA · `build-4` · smoke by @alice · <time>
                 *#3* ⏳ Waiting for a board · socA · `build-3` · smoke by @bob · <time>
                 *#2* ⏳ Waiting for a board · socA · `build-2` · smoke by @bob · <time>
-                *#1* 🔄 Testing · socA · `build-slow` · smoke on `soc-a-001` by @alice · <time>
+                *#1* 🔄 Testing · socA · `build-crawl` · smoke on `soc-a-001` by @alice · <time>
 
             bob> /lab runs mine
                 *Your runs*, newest first
@@ -449,7 +449,7 @@ async fn whoever_waits_is_told_for_whom_and_where_in_line() {
                 *#2* ⏳ Waiting for a board · socA · `build-2` · smoke · <time>
 
             bob> /lab run 1
-                #1 socA · build-slow · smoke
+                #1 socA · build-crawl · smoke
                 *🔄 Testing*
                 *By* @alice
                 *Asked for* <time>
@@ -479,7 +479,7 @@ async fn whoever_waits_is_told_for_whom_and_where_in_line() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_is_cancelled_while_it_waits_and_while_it_runs_and_once() {
     lab(&yaml::small(1), async |lab| {
-        let running = lab.run("alice", "/run-test socA build-slow iterations=100").await;
+        let running = lab.run("alice", "/run-test socA build-crawl").await;
         let waiting = lab.run("alice", "/run-test socA build-2").await;
         lab.until_state(running, "testing").await;
         let seen = lab
@@ -502,7 +502,7 @@ async fn a_run_is_cancelled_while_it_waits_and_while_it_runs_and_once() {
         lab.until_card(running, "Cancelled").await;
         lab.settle().await;
         insta::assert_snapshot!(lab.thread(running), @r#"
-            boardhand: #1 socA · build-slow · smoke
+            boardhand: #1 socA · build-crawl · smoke
               *🚫 Cancelled*
               Ended by bob.
               *Board* `soc-a-001`
@@ -511,7 +511,7 @@ async fn a_run_is_cancelled_while_it_waits_and_while_it_runs_and_once() {
               ✓ power   ✓ boot   ✓ deploy   ✗ test   · collect
               Finished <time> · Console log
               [Retry] [Power Cycle]
-            boardhand: ▶️ `soc-a-001` is up, `build-slow` is being tested.
+            boardhand: ▶️ `soc-a-001` is up, `build-crawl` is being tested.
             boardhand: 🚫 Cancelled by @bob on `soc-a-001`.
         "#);
         insta::assert_snapshot!(lab.thread(waiting), @r#"
@@ -526,7 +526,7 @@ async fn a_run_is_cancelled_while_it_waits_and_while_it_runs_and_once() {
         assert_eq!(lab.on(), ["soc-b-001"]);
         let audit = lab.rows("SELECT actor, verb, target, allowed FROM audit ORDER BY position").await;
         insta::assert_snapshot!(audit.join("\n"), @r#"
-            slack:U0ALICE | run-test | socA build-slow | 1
+            slack:U0ALICE | run-test | socA build-crawl | 1
             slack:U0ALICE | run-test | socA build-2 | 1
             slack:U0BOB | cancel | #2 | 1
             slack:U0BOB | cancel | #2 | 1
@@ -742,7 +742,7 @@ async fn a_retry_elsewhere_avoids_the_board_that_failed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_power_cycle_ends_the_attempt_and_is_not_tried_again() {
     lab(&yaml::small(2), async |lab| {
-        let run = lab.run("alice", "/run-test socA build-slow iterations=100").await;
+        let run = lab.run("alice", "/run-test socA build-crawl").await;
         lab.until_state(run, "testing").await;
         lab.until_card(run, "Testing").await;
         let card = lab.card(run);
@@ -750,7 +750,7 @@ async fn a_power_cycle_ends_the_attempt_and_is_not_tried_again() {
         lab.until_card(run, "Lab trouble").await;
         lab.settle().await;
         insta::assert_snapshot!(lab.thread(run), @r#"
-            boardhand: #1 socA · build-slow · smoke
+            boardhand: #1 socA · build-crawl · smoke
               *⚠️ Lab trouble* · `power-cycled`
               Power-cycled by bob.
               *Board* `soc-a-001`
@@ -759,7 +759,7 @@ async fn a_power_cycle_ends_the_attempt_and_is_not_tried_again() {
               ✓ power   ✓ boot   ✓ deploy   ✗ test   · collect
               Finished <time> · Console log
               [Retry] [Retry on another board] [Power Cycle]
-            boardhand: ▶️ `soc-a-001` is up, `build-slow` is being tested.
+            boardhand: ▶️ `soc-a-001` is up, `build-crawl` is being tested.
             boardhand: *⚠️ Lab trouble* · `power-cycled` on `soc-a-001` in N s · @alice
               ⚡ @bob power-cycled the board. It is not tried again by itself.
               Console log
@@ -808,7 +808,7 @@ async fn power_is_switched_on_a_free_board_and_refused_on_a_held_one() {
         insta::assert_snapshot!(lab.answer("bob").await, @"⚡ `soc-a-002` was switched off.");
         assert_eq!(lab.on(), ["soc-b-001"]);
 
-        let run = lab.run("alice", "/run-test soc-a-001 build-slow iterations=100").await;
+        let run = lab.run("alice", "/run-test soc-a-001 build-crawl").await;
         lab.until_state(run, "testing").await;
         let switches = lab.boards.board("soc-a-001").expect("a board").counters().switches;
         lab.say("bob", "/lab power soc-a-001 cycle").await;
@@ -834,7 +834,7 @@ async fn roles_hold_for_words_and_buttons_and_every_refusal_is_on_record() {
         yaml::small(2) + "roles: {admin: [slack:U0LEAD], operator: [], user: [slack:U0ALICE, slack:U0BOB]}\n";
     lab(&text, async |lab| {
         lab.slack.add_person("U0GUEST", "guest");
-        let run = lab.run("alice", "/run-test socA build-slow iterations=100").await;
+        let run = lab.run("alice", "/run-test socA build-crawl").await;
         lab.until_state(run, "testing").await;
         lab.until_card(run, "Testing").await;
         let seen = lab
@@ -885,7 +885,7 @@ async fn roles_hold_for_words_and_buttons_and_every_refusal_is_on_record() {
         lab.settle().await;
         let audit = lab.rows("SELECT actor, verb, target, allowed, reason FROM audit ORDER BY position").await;
         insta::assert_snapshot!(audit.join("\n"), @r#"
-            slack:U0ALICE | run-test | socA build-slow | 1 | slack:U0ALICE is a user and may start runs
+            slack:U0ALICE | run-test | socA build-crawl | 1 | slack:U0ALICE is a user and may start runs
             slack:U0GUEST | boards |  | 0 | slack:U0GUEST has no role in this lab and may not look at boards
             slack:U0GUEST | run-test | socA build-1 | 0 | slack:U0GUEST has no role in this lab and may not start runs
             slack:U0BOB | cancel | #1 | 0 | only an operator may cancel other people's runs; slack:U0BOB is a user

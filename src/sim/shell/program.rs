@@ -1,6 +1,7 @@
 //! The test program of a simulated build: what it prints and how it ends, decided by the build's id alone. Pure.
 //!
-//! A build whose id contains one of these words misbehaves: `fail panic oops hang reset drop truncate none slow`;
+//! A build whose id contains one of these words misbehaves: `fail panic oops hang reset drop truncate none slow
+//! crawl`;
 //! `hostile` prints what tries to break whoever shows it, `flood` one endless line; `missing` cannot be downloaded at
 //! all. Every other build passes.
 
@@ -14,6 +15,9 @@ pub(super) const MAGIC: &str = "#!simulated ";
 const FLOOD_BYTES: usize = 10 * 1024 * 1024;
 /// Most iterations that change anything.
 const ITERATIONS_MAX: u32 = 1000;
+/// What a build that crawls prints before its first case, and the pauses between: time to act on it.
+const CRAWL_LINES: u32 = 100;
+const CRAWL_PAUSE: Duration = Duration::from_secs(40);
 
 /// One thing that the program does.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +72,11 @@ pub(super) fn script(build: &str, iterations: u32) -> Vec<Event> {
     }
     events.push(Event::Line(format!("1..{}", suites.len())));
     events.push(Event::Line(format!("# build {build}, {iterations} iteration(s)")));
+    if has("crawl") {
+        events.extend((1..=CRAWL_LINES).flat_map(|n| {
+            [Event::Pause(CRAWL_PAUSE), Event::Line(format!("# warming up: {n} of {CRAWL_LINES}"))]
+        }));
+    }
     let mut failed_suites = 0;
     for (number, (place, (suite, cases))) in suites.iter().enumerate() {
         let failing =

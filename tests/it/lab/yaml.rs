@@ -31,7 +31,7 @@ plans:
     test:
       - {name: uname, run: 'uname -a', within: 5s}
   linux-smoke:
-    limits: {total: 30s, no_output: 2s}
+    limits: {total: 60s, no_output: 2s}
     retry: {infra: 2, other_board: true}
     params: {iterations: {type: integer, default: 1, max: 100}}
     boot:
@@ -40,7 +40,7 @@ plans:
     deploy:
       - {run: 'wget -q -O /tmp/t {{ build.artifacts["test.bin"].url }} && chmod +x /tmp/t', within: 5s}
     test:
-      - {name: unit, run: '/tmp/t --iterations {{ params.iterations }}', parse: ktap, within: 10s}
+      - {name: unit, run: '/tmp/t --iterations {{ params.iterations }}', parse: ktap, within: 45s}
     finally:
       - power: off
 "#;
