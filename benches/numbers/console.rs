@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,17 +23,17 @@ const SESSION_KB: usize = 500;
 /// Measures both.
 pub(crate) fn throughput() {
     let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-    let board = board();
+    let board = Board::start();
     for (name, what) in [("a command's output", What::Run), ("awaited text", What::Wait)] {
         let (mut wall, mut cpu) = (vec![], vec![]);
         for _ in 0..ROUNDS {
-            let (per_second, per_core) = one_session(board, home.path(), what);
+            let (per_second, per_core) = one_session(board.address, home.path(), what);
             wall.push(per_second);
             cpu.push(per_core);
         }
         println!("{name}: {} MB/s, {} MB per CPU second", median(wall), median(cpu));
     }
-    many_sessions(board, home.path());
+    many_sessions(board.address, home.path());
 }
 
 #[derive(Clone, Copy)]
@@ -120,26 +121,51 @@ async fn open(clock: &Clock, board: SocketAddr, path: &std::path::Path) -> Sessi
     session
 }
 
-/// A board on loopback that knows `echo` and `flood KB`; a thread per connection.
-fn board() -> SocketAddr {
+/// The argument that makes this program a board.
+pub(crate) const BE_A_BOARD: &str = "be-a-board";
+
+/// A board in another process, so that its memory and its work are not counted.
+struct Board {
+    process: Child,
+    address: SocketAddr,
+}
+
+impl Board {
+    fn start() -> Board {
+        let program = std::env::current_exe().expect("this program's path");
+        let child = Command::new(program).arg(BE_A_BOARD).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        let mut process = child.expect("a child");
+        let mut line = String::new();
+        let out = process.stdout.take().expect("it is piped");
+        BufReader::new(out).read_line(&mut line).expect("an address");
+        Board { process, address: line.trim().parse().expect("an address") }
+    }
+}
+
+impl Drop for Board {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What the child is: a board on loopback that knows `echo` and `flood KB`; a thread per connection.
+pub(crate) fn board() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("address");
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.expect("a connection");
-            std::thread::spawn(move || {
-                let reader = BufReader::new(stream.try_clone().expect("a clone"));
-                let _ = stream.write_all(b"# ");
-                for line in reader.split(b'\r') {
-                    let Ok(line) = line else { return };
-                    if obey(&String::from_utf8_lossy(&line), &mut stream).is_err() {
-                        return;
-                    }
+    println!("{}", listener.local_addr().expect("address"));
+    for stream in listener.incoming() {
+        let mut stream = stream.expect("a connection");
+        std::thread::spawn(move || {
+            let reader = BufReader::new(stream.try_clone().expect("a clone"));
+            let _ = stream.write_all(b"# ");
+            for line in reader.split(b'\r') {
+                let Ok(line) = line else { return };
+                if obey(&String::from_utf8_lossy(&line), &mut stream).is_err() {
+                    return;
                 }
-            });
-        }
-    });
-    address
+            }
+        });
+    }
 }
 
 fn obey(line: &str, out: &mut impl Write) -> std::io::Result<()> {

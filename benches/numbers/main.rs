@@ -19,6 +19,9 @@ fn main() {
     {
         return machine::write_disk(std::path::Path::new(file));
     }
+    if args == [console::BE_A_BOARD] {
+        return console::board();
+    }
     lab::log_to_nowhere();
     machine::describe();
     let all = args.is_empty() || args.iter().any(|arg| arg == "all");

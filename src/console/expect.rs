@@ -7,8 +7,10 @@ use regex::bytes::{Regex, RegexBuilder};
 
 use super::printk;
 
-/// Bytes of the stream that can still match; older ones are forgotten.
-pub const EXPECT_BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of the stream that can still match; older ones are forgotten. A lab has hundreds of consoles open at once.
+pub const EXPECT_BUFFER_BYTES_MAX: usize = 32 * 1024;
+/// Bytes beyond those that gather before they are forgotten together, so that each byte is moved at most twice.
+const FORGET_BYTES: usize = EXPECT_BUFFER_BYTES_MAX / 2;
 /// Silence after which a prompt at the end of the stream is believed.
 pub const PROMPT_SILENCE: Duration = Duration::from_millis(100);
 /// Longest piece that is looked at twice because a match may have begun in it.
@@ -112,10 +114,15 @@ impl Expect {
     /// Adds received bytes, without escape sequences.
     pub fn push(&mut self, bytes: &[u8]) {
         let bytes = &bytes[bytes.len().saturating_sub(EXPECT_BUFFER_BYTES_MAX)..];
-        // Forgetting happens in large steps, so each byte is moved at most once or twice.
-        if self.buffer.len() + bytes.len() > 2 * EXPECT_BUFFER_BYTES_MAX {
+        let room = EXPECT_BUFFER_BYTES_MAX + FORGET_BYTES;
+        if self.buffer.len() + bytes.len() > room {
             let keep = EXPECT_BUFFER_BYTES_MAX - bytes.len();
             self.forget(self.buffer.len().saturating_sub(keep));
+        }
+        if self.buffer.len() + bytes.len() > self.buffer.capacity() {
+            // Grown by half its size, never past the room it may need.
+            let grown = (self.buffer.len() * 3 / 2).max(self.buffer.len() + bytes.len()).min(room);
+            self.buffer.reserve_exact(grown - self.buffer.len());
         }
         self.buffer.extend_from_slice(bytes);
     }
@@ -309,7 +316,8 @@ mod tests {
         for _ in 0..100 {
             window.push(&[b'x'; 5000]);
             assert!(window.poll(&mut search, NOW).is_none());
-            assert!(window.window().len() <= 2 * EXPECT_BUFFER_BYTES_MAX);
+            assert!(window.window().len() <= EXPECT_BUFFER_BYTES_MAX + FORGET_BYTES);
+            assert!(window.buffer.capacity() <= EXPECT_BUFFER_BYTES_MAX + FORGET_BYTES);
         }
         window.push(b"nee");
         assert!(window.poll(&mut search, NOW).is_none());

@@ -26,7 +26,7 @@ use crate::clock::{Clock, Monotonic};
 /// Hits kept of one session; later ones are counted in [`Hits::more`].
 pub const HITS_MAX: usize = 100;
 /// Bytes read at once.
-const READ_BYTES_MAX: usize = 32 * 1024;
+const READ_BYTES_MAX: usize = 16 * 1024;
 /// First bytes of a connection in which a console server's excuse is looked for.
 const GREETING_BYTES_MAX: usize = 4096;
 /// How soon a connection must end without a word to say that the console is busy.

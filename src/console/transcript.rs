@@ -15,7 +15,7 @@ use super::clean::{self, Liner};
 use crate::clock::Timestamp;
 
 /// Received bytes held until they are written.
-const BUFFER_BYTES_MAX: usize = 64 * 1024;
+const BUFFER_BYTES_MAX: usize = 16 * 1024;
 /// Index bytes held until they are written.
 const INDEX_BYTES_MAX: usize = 8 * 1024;
 /// Longest time that bytes are held before they are written.
@@ -83,9 +83,13 @@ impl Transcript {
             self.indexed_at = Some(now);
         }
         self.bytes += kept.len() as u64;
-        self.held.extend_from_slice(kept);
-        if self.held.len() >= BUFFER_BYTES_MAX {
+        if self.held.len() + kept.len() > BUFFER_BYTES_MAX {
             self.flush(now);
+        }
+        if kept.len() < BUFFER_BYTES_MAX {
+            self.held.extend_from_slice(kept);
+        } else if let Err(error) = self.raw.write_all(kept) {
+            self.failed.get_or_insert(error);
         }
     }
 
