@@ -1,6 +1,8 @@
 //! Waiting for text: a bounded window over the console and several patterns, of which the earliest match wins.
 //! No clock in here; the caller says for how long the console has been silent.
 
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use regex::bytes::{Regex, RegexBuilder};
@@ -19,6 +21,8 @@ const OVERLAP_BYTES_MAX: usize = 1024;
 const PROMPT_WINDOW_BYTES_MAX: usize = 16 * 1024;
 /// Largest compiled pattern.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
+/// Compiled patterns that are kept; those of a lab that has more are compiled each time.
+const COMPILED_MAX: usize = 256;
 
 /// One thing to wait for.
 #[derive(Debug, Clone)]
@@ -75,13 +79,27 @@ impl From<Regex> for Pattern {
     }
 }
 
+/// Patterns by what they were compiled from: the boards of a family await the same text, and sessions that share a
+/// pattern share the memory that searching takes.
+static COMPILED: LazyLock<Mutex<HashMap<String, Regex>>> = LazyLock::new(Mutex::default);
+
 fn compile(pattern: &str, written: &str) -> Result<Regex, PatternError> {
-    RegexBuilder::new(pattern)
+    // A panic elsewhere leaves the map as good as it was.
+    let compiled = || COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(regex) = compiled().get(pattern) {
+        return Ok(regex.clone());
+    }
+    let regex = RegexBuilder::new(pattern)
         .multi_line(true)
         .crlf(true)
         .size_limit(PATTERN_BYTES_MAX)
         .build()
-        .map_err(|source| PatternError { pattern: written.to_owned(), source })
+        .map_err(|source| PatternError { pattern: written.to_owned(), source })?;
+    let mut compiled = compiled();
+    if compiled.len() < COMPILED_MAX {
+        compiled.insert(pattern.to_owned(), regex.clone());
+    }
+    Ok(regex)
 }
 
 /// The window over the stream.
@@ -325,6 +343,17 @@ mod tests {
         assert!(window.poll(&mut search, NOW).is_some());
         window.push(&vec![b'y'; 10 * EXPECT_BUFFER_BYTES_MAX]);
         assert_eq!(window.window().len(), EXPECT_BUFFER_BYTES_MAX);
+    }
+
+    #[test]
+    fn no_more_patterns_are_kept_than_may_be() {
+        for n in 0..COMPILED_MAX + 10 {
+            let (window, pattern) = (format!("number {n}"), Pattern::anywhere(&format!("number {n}$")));
+            let (pattern, mut expect) = ([pattern.expect("a pattern")], Expect::default());
+            expect.push(window.as_bytes());
+            assert!(expect.poll(&mut Search::new(&pattern), NOW).is_some(), "{n}");
+        }
+        assert!(COMPILED.lock().expect("patterns").len() <= COMPILED_MAX);
     }
 
     #[test]
