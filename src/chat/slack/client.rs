@@ -242,6 +242,9 @@ impl ChatApi for SlackClient {
         body["response_type"] = json!("ephemeral");
         // Without this the answer to a click would take the card's place.
         body["replace_original"] = json!(false);
+        if let Some(thread) = &via.place.thread {
+            body["thread_ts"] = json!(thread);
+        }
         match self.respond(url, &body).await {
             // Used five times, or half an hour old: the person still gets their answer.
             Err(SlackError::Refused(_)) => sent(self.whisper(via, card).await),
