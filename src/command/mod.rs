@@ -106,7 +106,7 @@ pub enum RunRef {
 pub struct Click {
     /// What the button does.
     pub verb: Verb,
-    /// The run on whose card it stands.
+    /// The run on whose card it stands; on a batch's, its first.
     pub run: i64,
     /// The card's revision when it was drawn.
     pub generation: i64,
@@ -126,11 +126,23 @@ pub enum Verb {
     PowerCycle,
     /// Why is it waiting.
     Why,
+    /// End every run of the batch.
+    CancelAll,
+    /// Why the runs of the batch are waiting.
+    WhyAll,
 }
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Verb; 5] = [Verb::Retry, Verb::RetryElsewhere, Verb::Cancel, Verb::PowerCycle, Verb::Why];
+    pub const ALL: [Verb; 7] = [
+        Verb::Retry,
+        Verb::RetryElsewhere,
+        Verb::Cancel,
+        Verb::PowerCycle,
+        Verb::Why,
+        Verb::CancelAll,
+        Verb::WhyAll,
+    ];
 
     /// The word in a button's id, and in templates.
     pub fn as_str(self) -> &'static str {
@@ -140,6 +152,8 @@ impl Verb {
             Verb::Cancel => "cancel",
             Verb::PowerCycle => "power-cycle",
             Verb::Why => "why",
+            Verb::CancelAll => "cancel-all",
+            Verb::WhyAll => "why-all",
         }
     }
 

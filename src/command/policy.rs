@@ -112,8 +112,8 @@ fn rule(asked: Asked<'_>, about: About) -> Rule {
             },
         },
         Asked::Click(verb) => match verb {
-            Verb::Why => look("look at runs"),
-            Verb::Cancel => cancel(),
+            Verb::Why | Verb::WhyAll => look("look at runs"),
+            Verb::Cancel | Verb::CancelAll => cancel(),
             Verb::Retry | Verb::RetryElsewhere => retry(),
             Verb::PowerCycle => on_a_run("power-cycle their own run", "power-cycle other people's runs"),
         },
@@ -267,7 +267,7 @@ mod tests {
                 allowed(Asked::Click(verb), &actor(who), &closed(), About { own_run }).is_allowed()
             };
             assert!(may("U1", true) && may("U0OPER", false));
-            let own_only = [Verb::Cancel, Verb::PowerCycle];
+            let own_only = [Verb::Cancel, Verb::CancelAll, Verb::PowerCycle];
             assert_eq!(may("U1", false), !own_only.contains(&verb), "{verb:?}");
         }
     }

@@ -83,7 +83,7 @@ fn bells(effect: &Effect) -> &'static [Bell] {
         Effect::None => &[],
         Effect::Start(_) | Effect::Retry { .. } => &[Bell::Scheduler],
         // A run that waits leaves the queue, one on a board is told by its runner.
-        Effect::Cancel { .. } => &[Bell::Scheduler, Bell::Pool],
+        Effect::Cancel { .. } | Effect::CancelBatch { .. } => &[Bell::Scheduler, Bell::Pool],
         Effect::PowerCycle { .. } => &[Bell::Pool],
         Effect::Errand { .. } => &[Bell::Errands],
     }

@@ -1,6 +1,8 @@
 //! Composes messages: gathers the facts that templates say, and fills the templates. The facts are plain JSON and
 //! may hold hostile text; nothing here escapes, templates and renderers do.
 
+mod batch;
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -13,7 +15,7 @@ use crate::chat::Place;
 use crate::clock::Clock;
 use crate::outcome::verdict::cause;
 use crate::outcome::{CaseStatus, Counts, Outcome, Verdict};
-use crate::run::{Attempt, RunState, Stage};
+use crate::run::{Attempt, Run, RunState, Stage};
 use crate::store::RunView;
 
 /// Most failed test cases that a message names.
@@ -22,7 +24,7 @@ pub const FAILED_CASES_SHOWN: usize = 5;
 /// Why a run waits, as facts for a template; asked when a card or an answer is rendered.
 pub trait WhyWaiting: Send + Sync {
     /// `null` when the run does not wait.
-    fn why_waiting(&self, view: &RunView) -> Value;
+    fn why_waiting(&self, run: &Run) -> Value;
 }
 
 /// Fills templates.
@@ -77,17 +79,7 @@ impl Composer {
         let log_attempt = view.attempts.last().map(|a| a.number);
         let has_switch = board.and_then(|id| self.inventory.board(id)).map(|board| board.power.has_switch());
         json!({
-            "run": {
-                "number": run.number,
-                "family": run.spec.family,
-                "build": run.spec.build,
-                "suite": run.spec.suite,
-                "priority": run.spec.priority.as_str(),
-                "selector": run.spec.selector,
-                "params": run.spec.params,
-                "by": run.requested_by,
-                "retry_of": run.retry_of,
-            },
+            "run": named(run),
             "state": run.state.word(),
             "verdict": outcome.map(|o| o.verdict.as_str()),
             "outcome": outcome.map(outcome_facts),
@@ -97,7 +89,7 @@ impl Composer {
             "no_switch": has_switch == Some(false),
             "counts": counts_facts(outcome.map_or(view.progress, |o| o.counts)),
             "phases": phases(&run.state),
-            "why": self.why.why_waiting(view),
+            "why": self.why.why_waiting(run),
             "request": run.request,
             "retried_as": view.retried_as.iter().map(|(number, by)| json!({"number": number, "by": by})).collect::<Vec<_>>(),
             "created_at": run.created_at,
@@ -128,6 +120,22 @@ impl Composer {
         facts["log_url"] = json!(self.links.log(view.run.number, attempt));
         Note::new(template, facts)
     }
+}
+
+/// What was asked for, and by whom.
+fn named(run: &Run) -> Value {
+    json!({
+        "number": run.number,
+        "family": run.spec.family,
+        "build": run.spec.build,
+        "suite": run.spec.suite,
+        "priority": run.spec.priority.as_str(),
+        "selector": run.spec.selector,
+        "params": run.spec.params,
+        "by": run.requested_by,
+        "retry_of": run.retry_of,
+        "batch": run.batch,
+    })
 }
 
 /// An outcome's facts.

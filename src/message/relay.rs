@@ -260,9 +260,13 @@ impl Shared {
     }
 
     async fn card(&self, owed: &Owed) -> Result<Went, StoreError> {
-        let OwedKind::Card { run, place, message, via, last, .. } = &owed.kind else {
+        let OwedKind::Card { place, message, via, last, revision: owed_revision, .. } = &owed.kind else {
             return Ok(Went::Ended(End::Dead { error: "not a card".into() }));
         };
+        if place.thread.as_deref() == Some(TOLD_BY_URL) {
+            // There is no thread; the batch's own card tells the outcomes.
+            return Ok(Went::Ended(End::Sent { message: TOLD_BY_URL.into(), revision: *owed_revision }));
+        }
         let Some(api) = self.apis.get(&place.platform) else {
             return Ok(Went::Ended(no_platform(place.platform)));
         };
@@ -271,18 +275,17 @@ impl Shared {
         {
             return Ok(Went::Ended(End::Later { at: self.clock.now() + wait, failed: false }));
         }
-        let Some(view) = self.store.run_view(*run).await? else {
+        let Some((card, revision)) = self.drawn(owed).await? else {
             return Ok(Went::Ended(End::Dead { error: "its run is gone".into() }));
         };
-        let card = self.composer.run_card(&view, place);
-        let revision = view.generation;
         Ok(match message.as_deref() {
             // Only the outcome is worth one of the few uses of a delivery's own URL.
             Some(TOLD_BY_URL) => Went::Ended(match via {
                 Some(via) if *last => {
                     self.told_by_url(owed, api.answer_in_channel(via, &card).await, revision)
                 }
-                Some(_) | None => End::Sent { message: TOLD_BY_URL.into(), revision },
+                // Not what was drawn: a run that has ended since is still to be told.
+                Some(_) | None => End::Sent { message: TOLD_BY_URL.into(), revision: *owed_revision },
             }),
             Some(message) => self.edit(owed, api.as_ref(), place, message, &card, revision).await,
             None => {
@@ -294,6 +297,21 @@ impl Shared {
                     _ => went,
                 }
             }
+        })
+    }
+
+    /// A card in its newest state, and that state's revision.
+    async fn drawn(&self, owed: &Owed) -> Result<Option<(Card, i64)>, StoreError> {
+        Ok(match &owed.kind {
+            OwedKind::Card { run, place, batch: true, .. } => {
+                let view = self.store.batch_view(*run).await?;
+                view.map(|view| (self.composer.batch_card(&view, place), view.generation))
+            }
+            OwedKind::Card { run, place, .. } => {
+                let view = self.store.run_view(*run).await?;
+                view.map(|view| (self.composer.run_card(&view, place), view.generation))
+            }
+            OwedKind::Reply { .. } | OwedKind::Answer { .. } => None,
         })
     }
 

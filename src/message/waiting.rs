@@ -8,8 +8,7 @@ use crate::id::RunId;
 use crate::lease::Holder;
 use crate::lease::queue::{Held, Position, Unavailable, Why};
 use crate::lease::scheduler::SharedQueue;
-use crate::run::RunState;
-use crate::store::RunView;
+use crate::run::{Run, RunState};
 
 /// Asks the queue.
 pub struct Explainer {
@@ -42,9 +41,9 @@ impl Explainer {
 }
 
 impl WhyWaiting for Explainer {
-    fn why_waiting(&self, view: &RunView) -> Value {
+    fn why_waiting(&self, run: &Run) -> Value {
         // The queue hears of a change a moment after the store, so it still places a run that was just cancelled.
-        if matches!(view.run.state, RunState::Queued { .. }) { self.of(view.run.id) } else { Value::Null }
+        if matches!(run.state, RunState::Queued { .. }) { self.of(run.id) } else { Value::Null }
     }
 }
 

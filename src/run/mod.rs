@@ -35,6 +35,8 @@ pub struct Run {
     pub created_at: Timestamp,
     /// The run that this one repeats.
     pub retry_of: Option<i64>,
+    /// The batch that it belongs to, by the number of its first run: the runs of one command with `x3`.
+    pub batch: Option<i64>,
     /// Where it is in its life.
     pub state: RunState,
     /// What somebody asked of it while it runs.

@@ -60,8 +60,10 @@ pub trait Store: Send + Sync {
 
     /// A run with everything its card shows.
     async fn run_view(&self, number: i64) -> Result<Option<RunView>>;
-    /// The run whose card or thread this is.
-    async fn run_of_thread(&self, place: &Place) -> Result<Option<i64>>;
+    /// What the card or thread there tells; the newest where a thread tells of several.
+    async fn run_of_thread(&self, place: &Place) -> Result<Option<Told>>;
+    /// A batch with everything its card shows, by the number of its first run.
+    async fn batch_view(&self, first: i64) -> Result<Option<BatchView>>;
     /// Runs, newest first; finished ones without their test cases.
     async fn run_list(&self, filter: &RunFilter) -> Result<Vec<Run>>;
 
@@ -135,8 +137,8 @@ pub trait Store: Send + Sync {
 
     // ---- messages -----------------------------------------------------------------------------------------
 
-    /// Messages to send now: answers first, then cards whose newest revision was not sent, then the first unsent
-    /// reply of every thread whose card is posted.
+    /// Messages to send now: answers first, then cards whose newest revision was not sent (those of a batch's runs once
+    /// the batch's own is posted), then the first unsent reply of every thread whose card is posted.
     async fn message_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Owed>>;
     /// When the next message that is not due yet falls due.
     async fn message_next_due(&self, now: Timestamp) -> Result<Option<Timestamp>>;
@@ -173,7 +175,8 @@ pub struct Intake {
     /// What it changes.
     pub effect: Effect,
     /// What is answered when the effect is what was planned. Facts that only the store knows are added to it:
-    /// `effected`, `numbers` (of started runs, in order), `number` (of the run meant).
+    /// `effected`, `numbers` (of the runs that were started, or of a batch ended, in order), `number` (of the run
+    /// meant).
     pub answer: Note,
     /// What is answered instead, by how the effect really ended ([`Effected::as_str`]).
     pub instead: Vec<(&'static str, Note)>,
@@ -201,7 +204,8 @@ pub struct Audit {
 pub enum Effect {
     /// Nothing.
     None,
-    /// Starts runs (one, or several with `x3`).
+    /// Starts runs: one, or several with `x3`, which are a batch. The runs of a batch have the same places for their
+    /// cards; there the batch's card is posted first, and theirs in its thread.
     Start(Vec<NewRun>),
     /// Starts a run that repeats another; at most one per `once` (run and card generation), so that ten clicks are
     /// one effect.
@@ -225,6 +229,17 @@ pub enum Effect {
         outcome: Outcome,
         /// Told in its thread when it ends at once.
         note: Note,
+    },
+    /// Ends every run of a batch that is not finished, each as [`Effect::Cancel`] does.
+    CancelBatch {
+        /// The batch, by the number of its first run.
+        batch: i64,
+        /// Who asks.
+        by: Actor,
+        /// How a waiting run ends.
+        outcome: Outcome,
+        /// The runs, and what is told in the thread of each when it ends at once.
+        runs: Vec<(i64, Note)>,
     },
     /// Power-cycles the board of a run that is on it, through its Runner.
     PowerCycle {
@@ -324,6 +339,37 @@ pub struct RunView {
     pub retried_as: Vec<(i64, Actor)>,
     /// The newest revision of its cards.
     pub generation: i64,
+}
+
+/// A batch with everything its card shows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchView {
+    /// Its runs, in order; never none.
+    pub runs: Vec<BatchRun>,
+    /// The newest revision of its card.
+    pub generation: i64,
+}
+
+/// A run of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchRun {
+    /// The run; a finished one without its test cases.
+    pub run: Run,
+    /// Test counts so far, while it runs.
+    pub progress: Counts,
+    /// Its last attempt so far, and the board of that.
+    pub last: Option<(u32, BoardId)>,
+    /// Runs that repeat it.
+    pub retried_as: Vec<i64>,
+}
+
+/// What a card or a thread tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// This run.
+    Run(i64),
+    /// This batch, by the number of its first run.
+    Batch(i64),
 }
 
 /// Which runs to list.
@@ -584,10 +630,12 @@ pub struct Owed {
 /// What is owed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum OwedKind {
-    /// A run's card: posted when `message` is `None`, edited otherwise. Rendered from the newest state.
+    /// A run's card, or a batch's: posted when `message` is `None`, edited otherwise. Rendered from the newest state.
     Card {
         /// The run's number.
         run: i64,
+        /// Whether it is the card of the batch that begins with that run.
+        batch: bool,
         /// Where it stands.
         place: Place,
         /// The platform's id of the posted card.
@@ -596,7 +644,7 @@ pub enum OwedKind {
         revision: i64,
         /// For a channel that the bot is not in.
         via: Option<AnswerVia>,
-        /// Whether the run is finished: final results are never given up for progress.
+        /// Whether the run, or every run of the batch, is finished: final results are never given up for progress.
         last: bool,
     },
     /// A reply in the thread of a run's card.

@@ -68,6 +68,31 @@ async fn a_newcomer_runs_a_test_retries_it_and_power_cycles_a_board_in_the_brows
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_is_followed_in_the_channel_and_its_runs_in_the_thread() {
+    let (_demo, url) = demo().await;
+    let (browser, _driver) = Browser::start().await;
+    browser.open(&url).await;
+    let batch = "//div[@id='log']//div[contains(@class,'card')][h3[starts-with(.,'#1–#2 ')]]";
+    let second = "//div[@id='thread-log']//div[contains(@class,'card')][h3[starts-with(.,'#2 ')]]";
+
+    browser.type_in(COMPOSE, "/run-test soc-b-001 build-slow x2").await;
+    browser.sees(batch, "1 testing, 1 waiting…").await;
+    browser.press(&format!("{batch}/../button[contains(@class,'replies')]")).await;
+    browser.sees(second, "Waiting for a board").await;
+    browser.press(&format!("{second}//button[.='Cancel']")).await;
+    browser.press("//dialog//button[@value='yes']").await;
+    browser.sees("//div[@id='thread-log']", "#2 is cancelled. It had no board yet.").await;
+    browser.sees(second, "Ended by alice while it waited").await;
+    browser.sees(batch, "1 cancelled, 1 testing…").await;
+
+    browser.press(&format!("{batch}//button[.='Cancel all']")).await;
+    browser.sees("//dialog", "Every one of them that is not finished ends now").await;
+    browser.press("//dialog//button[@value='yes']").await;
+    browser.sees(batch, "2 cancelled").await;
+    assert_eq!(browser.errors().await, [""; 0], "the page reports no error");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_run_is_read_beside_its_thread() {
     let (_demo, url) = demo().await;
     let (browser, _driver) = Browser::start().await;

@@ -899,20 +899,3 @@ async fn roles_hold_for_words_and_buttons_and_every_refusal_is_on_record() {
     })
     .await;
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn x3_is_three_runs_of_one_word() {
-    lab(&yaml::small(3), async |lab| {
-        insta::assert_snapshot!(steady(&lab.say("alice", "/run-test socA build-7 x3").await), @r#"
-            👍 *#1*, *#2*, *#3* socA · `build-7` · smoke
-            Boards are free: they start right away.
-            The card in this channel shows how it goes.
-        "#);
-        for run in 1..=3 {
-            assert_eq!(lab.verdict(run).await, "passed in testing");
-        }
-        lab.settle().await;
-        lab.read_all();
-    })
-    .await;
-}

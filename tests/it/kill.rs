@@ -22,8 +22,8 @@ use crate::lab;
 
 /// Kill points of the usual run; `BOARDHAND_KILL_POINTS` sets another number.
 const KILL_POINTS: u64 = 100;
-/// Runs sent between two kills.
-const RUNS_PER_POINT: u64 = 2;
+/// Runs sent between two kills: by a command each, or by one for all of them.
+const RUNS_PER_POINT: usize = 2;
 /// Half of the kills come at most so long after the commands, in the middle of everything; the other half leaves a
 /// run time to reach its end.
 const LIFE_SHORT_MS: u64 = 500;
@@ -57,12 +57,14 @@ async fn a_server_killed_at_any_instant_loses_nothing_and_does_nothing_twice() {
     let mut accepted: Vec<String> = Vec::new();
     for point in 0..points {
         let mut server = world.serve().await;
-        for n in 0..RUNS_PER_POINT {
+        let times = if point % 4 < 2 { RUNS_PER_POINT } else { 1 };
+        for n in 0..RUNS_PER_POINT / times {
             let build = format!("build-{point}-{n}");
             let channel = format!("C0KILL{:02}", world.ids.below(CHANNELS));
-            let reply = world.slack.say("alice", &channel, &format!("/run-test socA {build}")).await;
+            let text = format!("/run-test socA {build} x{times}");
+            let reply = world.slack.say("alice", &channel, &text).await;
             assert_eq!(reply.status, 200, "the command was not acknowledged: {}", reply.text);
-            accepted.push(build);
+            accepted.extend(std::iter::repeat_n(build, times));
         }
         let life = if point % 2 == 0 { LIFE_SHORT_MS } else { LIFE_LONG_MS };
         world.clock.sleep(Duration::from_millis(world.ids.below(life))).await;
@@ -153,7 +155,7 @@ impl World {
         let status = self.clock.timeout(lab::WITHIN, server.wait()).await.expect("it stops").expect("status");
         assert!(status.success(), "a stop by SIGTERM ends with 0, not {status}");
         self.check_runs(&db, accepted).await;
-        self.check_messages(accepted.len());
+        self.check_messages(&db, accepted.len()).await;
         self.check_bytes(&db).await;
     }
 
@@ -179,30 +181,41 @@ impl World {
         assert!(twice.is_empty(), "runs that ended twice: {twice:?}");
     }
 
-    /// Every run has one card, and one reply that tells its outcome.
-    fn check_messages(&self, runs: usize) {
-        let mut cards: BTreeMap<String, u32> = BTreeMap::new();
+    /// Every run has one card, and one reply that tells its outcome; those of a batch stand in the thread of its one
+    /// card, and nowhere else.
+    async fn check_messages(&self, db: &sqlx::SqlitePool, runs: usize) {
+        let alone = rows(db, "SELECT '#' || number FROM runs WHERE batch IS NULL").await;
+        let batches = rows(
+            db,
+            "SELECT '#' || MIN(number) || '–#' || MAX(number) FROM runs GROUP BY batch HAVING batch",
+        )
+        .await;
+        let mut in_channel: BTreeMap<String, u32> = BTreeMap::new();
+        let mut in_thread: BTreeMap<String, u32> = BTreeMap::new();
         let mut outcomes: BTreeMap<String, u32> = BTreeMap::new();
         self.slack.with(|world| {
             for message in world.channels.values().flat_map(|channel| &channel.messages) {
-                match &message.thread_ts {
-                    None if message.user == "U0BOT" => {
-                        let name = message.text.split_whitespace().next().unwrap_or_default();
-                        *cards.entry(name.to_owned()).or_default() += 1;
-                    }
-                    Some(root) if message.text.contains("passed") => {
-                        *outcomes.entry(root.clone()).or_default() += 1;
-                    }
-                    None | Some(_) => {}
-                }
+                let name = message.text.split_whitespace().next().unwrap_or_default().to_owned();
+                let told = match &message.thread_ts {
+                    None if message.user == "U0BOT" => &mut in_channel,
+                    Some(_) if message.text.contains(": ✅ Passed") => &mut in_thread,
+                    Some(_) if message.text.contains(" Passed: ") => &mut outcomes,
+                    None | Some(_) => continue,
+                };
+                *told.entry(name).or_default() += 1;
             }
         });
-        assert_eq!(cards.len(), runs, "every run has a card");
-        let twice: Vec<_> = cards.iter().filter(|(_, count)| **count != 1).collect();
-        assert!(twice.is_empty(), "cards that stand more than once: {twice:?}");
-        assert_eq!(outcomes.len(), runs, "every thread tells its outcome");
-        let twice: Vec<_> = outcomes.iter().filter(|(_, count)| **count != 1).collect();
-        assert!(twice.is_empty(), "outcomes told more than once: {twice:?}");
+        for (what, told) in
+            [("cards", &in_channel), ("cards of a batch", &in_thread), ("outcomes", &outcomes)]
+        {
+            let twice: Vec<_> = told.iter().filter(|(_, count)| **count != 1).collect();
+            assert!(twice.is_empty(), "{what} that stand more than once: {twice:?}");
+        }
+        let mut expected: Vec<&String> = alone.iter().chain(&batches).collect();
+        expected.sort();
+        assert_eq!(in_channel.keys().collect::<Vec<_>>(), expected, "every run and every batch has a card");
+        assert_eq!(in_thread.len(), runs - alone.len(), "every run of a batch has a card in its thread");
+        assert_eq!(outcomes.len(), runs, "every run's outcome is told");
         let problems = self.slack.problems();
         assert!(problems.is_empty(), "a real workspace would not have taken: {problems:#?}");
     }

@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one module per feature.
 
+mod batches;
 mod browser;
 mod commands;
 mod console_real;

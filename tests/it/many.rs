@@ -75,8 +75,12 @@ async fn two_hundred_runs_of_five_people_share_twenty_boards() {
         assert!(early.values().all(|runs| (12..=28).contains(runs)), "a fair share each: {early:?}");
 
         let cards = lab.slack.channel(CHANNEL);
-        let finished = cards.iter().filter(|m| m.text.contains("Passed")).count();
-        assert_eq!((cards.len(), finished), (ALL, RUNS), "one card each, all told");
+        let finished = cards.iter().filter(|m| m.text.ends_with(": 20 passed")).count();
+        assert_eq!((cards.len(), finished), (ALL / 20, RUNS / 20), "one card for each command, all told");
+        let passed = |m: &&boardhand::sim::slack::Message| m.text.contains(": ✅ Passed");
+        let told: usize =
+            cards.iter().map(|m| lab.slack.thread(CHANNEL, &m.ts).iter().filter(passed).count()).sum();
+        assert_eq!(told, RUNS, "one card for each run in its thread");
         lab.read_all();
     })
     .await;

@@ -21,10 +21,10 @@ use boardhand::message::waiting::Explainer;
 use boardhand::outcome::Verdict;
 use boardhand::outcome::redact::Redactor;
 use boardhand::power::Power;
-use boardhand::run::RunState;
+use boardhand::run::{Run, RunState};
 use boardhand::sim::{SimLab, Speed};
 use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
-use boardhand::store::{Effect, Granted, Intake, OwedKind, RunView};
+use boardhand::store::{Effect, Granted, Intake, OwedKind};
 use boardhand::worker::errands::Errands;
 use boardhand::worker::pool::Pool;
 use boardhand::worker::runner;
@@ -39,8 +39,8 @@ use crate::store::lab::{at, via};
 struct Bug;
 
 impl WhyWaiting for Bug {
-    fn why_waiting(&self, view: &RunView) -> serde_json::Value {
-        assert!(view.run.number != 1, "a bug, made for this test");
+    fn why_waiting(&self, run: &Run) -> serde_json::Value {
+        assert!(run.number != 1, "a bug, made for this test");
         serde_json::Value::Null
     }
 }

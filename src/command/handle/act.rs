@@ -10,32 +10,18 @@ use crate::command::policy::{Asked, Permission};
 use crate::command::{Click, Command, RunRef, grammar};
 use crate::id::{MessageId, RunId};
 use crate::message::Note;
-use crate::outcome::{Counts, Outcome};
+use crate::outcome::{Counts, Outcome, Verdict};
 use crate::run::{RunState, Stage};
 use crate::store::{Audit, Effect, NewRun, Result, RunView};
 
 impl Handler {
     pub(super) fn cancel(&self, delivery: &Delivery, view: &RunView) -> Reaction {
         let number = view.run.number;
-        let outcome = Outcome {
-            verdict: crate::outcome::Verdict::Cancelled,
-            cause: "cancelled".into(),
-            stage: Stage::Queued,
-            detail: format!("ended by {} while it waited", delivery.actor.shown()),
-            excerpt: vec![],
-            cases: vec![],
-            counts: Counts::default(),
-        };
+        let outcome = withdrawn(delivery);
         let facts = json!({ "number": number, "by": delivery.actor });
-        let mut note = self.composer.outcome_note("run-cancelled", view, 0, &outcome);
-        note.facts.insert("by".into(), json!(delivery.actor));
+        let note = self.withdrawal(delivery, view, &outcome);
         Reaction {
-            effect: Effect::Cancel {
-                run: number,
-                by: delivery.actor.clone(),
-                outcome: outcome.clone(),
-                note,
-            },
+            effect: Effect::Cancel { run: number, by: delivery.actor.clone(), outcome, note },
             answer: Note::new("cancel-done", &facts),
             instead: vec![
                 ("asked", Note::new("cancel-asked", &facts)),
@@ -43,6 +29,13 @@ impl Handler {
             ],
             audit: audit("cancel", format!("#{number}")),
         }
+    }
+
+    /// What the thread of a run is told that ends while it waits.
+    pub(super) fn withdrawal(&self, delivery: &Delivery, view: &RunView, outcome: &Outcome) -> Note {
+        let mut note = self.composer.outcome_note("run-cancelled", view, 0, outcome);
+        note.facts.insert("by".into(), json!(delivery.actor));
+        note
     }
 
     /// Starts the same again, on the same terms, asked for by whoever asks now.
@@ -172,6 +165,19 @@ impl Handler {
 
     pub(super) fn already_finished(&self, view: &RunView) -> Note {
         Note::new("already-finished", self.composer.run_facts(view))
+    }
+}
+
+/// How a run ends that is cancelled while it waits.
+pub(super) fn withdrawn(delivery: &Delivery) -> Outcome {
+    Outcome {
+        verdict: Verdict::Cancelled,
+        cause: "cancelled".into(),
+        stage: Stage::Queued,
+        detail: format!("ended by {} while it waited", delivery.actor.shown()),
+        excerpt: vec![],
+        cases: vec![],
+        counts: Counts::default(),
     }
 }
 

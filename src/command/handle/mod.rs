@@ -1,9 +1,10 @@
 //! Handles a command: parse, policy, and then the effect for the store with the answer that goes with it. Reads the
 //! store, never writes it: what comes out is an [`Intake`] for the door to commit.
 //!
-//! `start` begins runs, `act` changes running things, `read` answers questions.
+//! `start` begins runs, `act` changes running things, `batch` several of them at once, `read` answers questions.
 
 mod act;
+mod batch;
 mod read;
 mod start;
 
@@ -21,7 +22,7 @@ use crate::id::Ids;
 use crate::lease::scheduler::SharedQueue;
 use crate::message::Note;
 use crate::message::compose::Composer;
-use crate::store::{Audit, Effect, Intake, Result, RunView, Store};
+use crate::store::{Audit, Effect, Intake, Result, RunView, Store, Told};
 
 /// Turns deliveries into intents for the store.
 pub struct Handler {
@@ -92,6 +93,11 @@ impl Handler {
     async fn command(&self, delivery: &Delivery, command: Command) -> Result<Reaction> {
         let run = match &command {
             Command::Run(run) | Command::Why(run) | Command::Cancel(run) | Command::Retry { run, .. } => {
+                if *run == RunRef::Thread
+                    && let Some(Told::Batch(first)) = self.store.run_of_thread(&delivery.place).await?
+                {
+                    return self.in_batch(delivery, &command, first).await;
+                }
                 match self.find(delivery, *run).await? {
                     Ok(view) => Some(view),
                     Err(refusal) => return Ok(*refusal),
@@ -145,6 +151,7 @@ impl Handler {
             Verb::Cancel => Command::Cancel(run),
             Verb::Why => Command::Why(run),
             Verb::PowerCycle => return self.click_power_cycle(delivery, click).await,
+            Verb::CancelAll | Verb::WhyAll => return self.batch(delivery, click.verb, click.run).await,
         };
         if let (Verb::Retry | Verb::RetryElsewhere, Ok(view)) = (click.verb, self.find(delivery, run).await?)
         {
@@ -179,7 +186,10 @@ impl Handler {
     ) -> Result<std::result::Result<RunView, Box<Reaction>>> {
         let number = match run {
             RunRef::Number(number) => Some(number),
-            RunRef::Thread => self.store.run_of_thread(&delivery.place).await?,
+            RunRef::Thread => match self.store.run_of_thread(&delivery.place).await? {
+                Some(Told::Run(number)) => Some(number),
+                Some(Told::Batch(_)) | None => None,
+            },
         };
         let view = match number {
             Some(number) => self.store.run_view(number).await?,

@@ -309,6 +309,33 @@ fn the_card_of_a_waiting_run_says_why_and_how_long() {
 }
 
 #[test]
+fn the_card_of_a_batch_has_a_line_for_each_run() {
+    check_reads(
+        "batch-card",
+        0,
+        "[Bad] #41–#44 socA · build-123 · smoke: 1 passed, 1 failed, 1 testing, 1 waiting…\n\
+         # #41–#44 socA · build-123 · smoke\n\
+         ❌ 1 passed, 1 failed, 1 testing, 1 waiting…\n\
+         #41 ✅ Passed on soc-a-001 · 1,200 passed\n\
+         #42 ❌ Failed · panic on soc-a-002 · 1,199 passed, 1 failed · Console log · retried as #45\n\
+         #43 🔄 Testing on soc-a-003 · 140 passed, 2 failed · being ended\n\
+         #44 ⏳ Waiting for a board\n  \
+         (Each run has its own card, with its buttons, in this thread · By li · Asked for 2027-01-15 08:00 UTC)\n\
+         [Why are they waiting?][Cancel all]\n",
+    );
+}
+
+#[test]
+fn the_card_of_the_largest_batch_shows_every_run() {
+    let samples = samples();
+    let card = rendered("batch-card", variants(&samples["batch-card"])[1]);
+    let message = blocks::render(&card).to_string();
+    let shown = (1_000_041..=1_000_060).filter(|number| message.contains(&format!("*#{number}*"))).count();
+    assert_eq!(shown, crate::run::REPEAT_MAX as usize);
+    assert!(!message.contains("more line"), "{message}");
+}
+
+#[test]
 fn the_last_reply_of_a_failed_run_calls_whoever_asked() {
     check_reads(
         "run-finished",

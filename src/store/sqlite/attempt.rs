@@ -342,6 +342,7 @@ fn outcome_note(template: &str, run: &Run, outcome: &Outcome) -> Note {
                 "suite": run.spec.suite,
                 "by": run.requested_by,
                 "retry_of": run.retry_of,
+                "batch": run.batch,
             },
             "verdict": outcome.verdict,
             "outcome": {

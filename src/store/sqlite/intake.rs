@@ -11,7 +11,7 @@ use sqlx::sqlite::SqliteRow;
 use super::ledger::{self, Answer, Event, Reply};
 use super::row::{self, Reader, statements, unavailable};
 use super::writer::Tx;
-use super::{attempt, run};
+use super::{attempt, batch, run};
 use crate::board::BoardId;
 use crate::board::plan::PowerAction;
 use crate::chat::{Actor, AnswerVia, Place};
@@ -110,7 +110,7 @@ async fn known(tx: &mut Tx, intakes: &[Intake]) -> Result<(i64, HashMap<String, 
 /// What became of an effect.
 struct Applied {
     effected: Effected,
-    /// Of the runs that were started, in order.
+    /// Of the runs that were started, or of a batch ended, in order.
     numbers: Vec<i64>,
     /// Of the run meant.
     number: Option<i64>,
@@ -146,6 +146,8 @@ struct Batch<'a> {
     cards: Vec<CardRow<'a>>,
     events: Vec<Event<'a>>,
     replies: Vec<Reply<'a>>,
+    /// Which runs and cards belong to a batch.
+    batches: batch::Batches,
     /// Runs whose cards must name their repeat.
     retried: Vec<i64>,
     /// Repeats started by this group, by the button.
@@ -160,6 +162,7 @@ impl<'a> Batch<'a> {
             number,
             runs: vec![],
             cards: vec![],
+            batches: batch::Batches::default(),
             events: vec![],
             replies: vec![],
             retried: vec![],
@@ -174,7 +177,7 @@ impl<'a> Batch<'a> {
         match &intake.effect {
             Effect::None => Ok(Applied { effected: Effected::Done, numbers: vec![], number: None }),
             Effect::Start(runs) => {
-                let numbers: Vec<i64> = runs.iter().map(|run| self.start(run, run.retry_of, None)).collect();
+                let numbers = self.start_all(runs);
                 Ok(Applied { effected: Effected::Done, number: numbers.first().copied(), numbers })
             }
             Effect::Retry { of, once, run, note } => {
@@ -185,6 +188,9 @@ impl<'a> Batch<'a> {
                     return Ok(Applied::of(Effected::NoSuchRun, *run));
                 };
                 self.cancel(tx, found, by, outcome, note, intake.received_at).await
+            }
+            Effect::CancelBatch { batch, by, outcome, runs } => {
+                self.cancel_batch(tx, *batch, by, outcome, runs, intake.received_at).await
             }
             Effect::PowerCycle { run, by } => {
                 let Some(found) = run::by_number(tx, *run).await? else {
@@ -233,6 +239,31 @@ impl<'a> Batch<'a> {
         Ok(Applied::of(effected, number))
     }
 
+    /// Ends what is not finished; every run is read before the first is changed.
+    async fn cancel_batch(
+        &mut self,
+        tx: &mut Tx,
+        batch: i64,
+        by: &Actor,
+        outcome: &Outcome,
+        runs: &[(i64, Note)],
+        now: Timestamp,
+    ) -> Result<Applied> {
+        let mut found = Vec::with_capacity(runs.len());
+        for (number, note) in runs {
+            found.extend(run::by_number(tx, *number).await?.map(|run| (run, note)));
+        }
+        let mut applied = Applied::of(Effected::AlreadyFinished, batch);
+        for (run, note) in found {
+            let ended = self.cancel(tx, run, by, outcome, note, now).await?;
+            if ended.effected != Effected::AlreadyFinished {
+                applied.effected = Effected::Done;
+                applied.numbers.extend(ended.number);
+            }
+        }
+        Ok(applied)
+    }
+
     async fn retry(
         &mut self,
         tx: &mut Tx,
@@ -257,7 +288,7 @@ impl<'a> Batch<'a> {
                 return Ok(Applied::of(Effected::AlreadyRetried, number));
             }
         }
-        let number = self.start(run, Some(of), once);
+        let number = self.start(run, Some(of), once, None);
         self.retries.extend(once.map(|once| (once, number)));
         self.retried.push(of);
         let at = intake.received_at;
@@ -269,8 +300,25 @@ impl<'a> Batch<'a> {
         Ok(Applied { effected: Effected::Done, numbers: vec![number], number: Some(number) })
     }
 
-    /// Gives a new run its number.
-    fn start(&mut self, run: &'a NewRun, retry_of: Option<i64>, once: Option<&'a str>) -> i64 {
+    /// Gives new runs their numbers. More than one are a batch: its cards come before theirs.
+    fn start_all(&mut self, runs: &'a [NewRun]) -> Vec<i64> {
+        let first = self.number + 1;
+        let parents: Vec<MessageId> = match runs {
+            [run, _, ..] => run.cards.iter().map(|place| self.card(run, first, place, Of::Batch)).collect(),
+            [] | [_] => vec![],
+        };
+        let batch = (runs.len() > 1).then_some((first, parents.as_slice()));
+        runs.iter().map(|run| self.start(run, run.retry_of, None, batch)).collect()
+    }
+
+    /// Gives a new run its number; in a batch, with the batch's number and cards.
+    fn start(
+        &mut self,
+        run: &'a NewRun,
+        retry_of: Option<i64>,
+        once: Option<&'a str>,
+        batch: Option<(i64, &[MessageId])>,
+    ) -> i64 {
         self.number += 1;
         let (number, at) = (self.number, run.created_at);
         self.runs.push(RunRow {
@@ -285,22 +333,35 @@ impl<'a> Batch<'a> {
             once,
             avoid: &run.avoid,
         });
-        for place in &run.cards {
-            // The URL of a delivery reaches the channel it came from, and no other.
-            let reaches =
-                |via: &&AnswerVia| via.place.platform == place.platform && via.place.channel == place.channel;
-            self.cards.push(CardRow {
-                id: MessageId::new(self.ids, at),
-                run: number,
-                platform: place.platform.as_str(),
-                channel: &place.channel,
-                thread: place.thread.as_deref(),
-                via: run.via.as_ref().filter(reaches),
-                at,
-            });
+        self.batches.runs.extend(batch.map(|(first, _)| batch::InBatch { number, batch: first }));
+        for (index, place) in run.cards.iter().enumerate() {
+            let parent = batch.and_then(|(_, parents)| parents.get(index).copied());
+            self.card(run, number, place, parent.map_or(Of::Run, Of::Child));
         }
         self.events.push(Event::run(at, "accepted", number, 1));
         number
+    }
+
+    fn card(&mut self, run: &'a NewRun, number: i64, place: &'a Place, of: Of) -> MessageId {
+        let (id, at) = (MessageId::new(self.ids, run.created_at), run.created_at);
+        // The URL of a delivery reaches the channel it came from, and no other.
+        let reaches =
+            |via: &&AnswerVia| via.place.platform == place.platform && via.place.channel == place.channel;
+        let (via, thread) = (run.via.as_ref().filter(reaches), place.thread.as_deref());
+        // A child has what its parent has: its thread once that is posted, and its words where nothing can be.
+        let (via, thread) = if let Of::Child(_) = of { (None, None) } else { (via, thread) };
+        let (platform, channel) = (place.platform.as_str(), place.channel.as_str());
+        self.cards.push(CardRow { id, run: number, platform, channel, thread, via, at });
+        match of {
+            Of::Run => {}
+            Of::Batch => {
+                self.batches.cards.push(batch::CardInBatch { id, batch: Some(number), parent: None })
+            }
+            Of::Child(parent) => {
+                self.batches.cards.push(batch::CardInBatch { id, batch: None, parent: Some(parent) })
+            }
+        }
+        id
     }
 
     /// Writes everything that was gathered, and the deliveries with their answers.
@@ -332,6 +393,7 @@ impl<'a> Batch<'a> {
             .bind(row::json(&audit))
             .bind(row::json(&deliveries));
         insert.execute(&mut *tx).await.map_err(unavailable)?;
+        batch::mark(tx, &self.batches).await?;
         if !self.errands.is_empty() {
             let insert = sqlx::query(ERRANDS_INSERT).bind(row::json(&self.errands));
             insert.execute(&mut *tx).await.map_err(unavailable)?;
@@ -339,6 +401,16 @@ impl<'a> Batch<'a> {
         ledger::owe(tx, self.ids, &self.replies, &answers).await?;
         ledger::cards_bump(tx, &self.retried, now).await
     }
+}
+
+/// Whose a card is.
+enum Of {
+    /// A run's that stands alone.
+    Run,
+    /// A batch's.
+    Batch,
+    /// A run's of a batch, whose card this is.
+    Child(MessageId),
 }
 
 #[derive(Serialize)]

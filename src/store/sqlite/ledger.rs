@@ -20,18 +20,25 @@ statements! {
         SELECT value->>'at', value->>'kind', value->>'run', value->>'attempt', value->>'board',
                COALESCE(value->'facts', '{}')
         FROM jsonb_each(?1)";
-    // The revision was raised with the run's own row; the cards follow it.
+    // The revision was raised with the run's own row; the cards follow it, and with them the card of its batch, which
+    // stands under the batch's first run.
     CARDS_BUMP = "UPDATE cards
-        SET rev_wanted = (SELECT revision FROM runs WHERE number = cards.run),
+        SET rev_wanted = CASE WHEN batch IS NULL THEN (SELECT revision FROM runs WHERE number = cards.run)
+                              ELSE (SELECT SUM(revision) FROM runs WHERE batch = cards.batch) END,
             owed_at = CASE WHEN rev_wanted > rev_sent THEN owed_at ELSE ?2 END,
-            last = (SELECT state = 'finished' FROM runs WHERE number = cards.run)
-        WHERE run IN (SELECT value FROM jsonb_each(?1))";
+            last = CASE WHEN batch IS NULL THEN (SELECT state = 'finished' FROM runs WHERE number = cards.run)
+                        ELSE (SELECT MIN(state = 'finished') FROM runs WHERE batch = cards.batch) END
+        WHERE run IN (SELECT value FROM jsonb_each(?1)
+                      UNION
+                      SELECT batch
+                      FROM runs
+                      WHERE number IN (SELECT value FROM jsonb_each(?1)) AND batch IS NOT NULL)";
     RUNS_BUMP = "UPDATE runs
         SET revision = revision + 1
         WHERE number IN (SELECT value FROM jsonb_each(?1))";
     CARDS_OF_RUNS = "SELECT id, run, replies, state = 'dead' AND message IS NULL AS lost
         FROM cards
-        WHERE run IN (SELECT value FROM jsonb_each(?1))
+        WHERE run IN (SELECT value FROM jsonb_each(?1)) AND batch IS NULL
         ORDER BY rowid";
     OUTBOX_INSERT = "INSERT INTO outbox (id, kind, card, seq, via, note, last, owed_at, due_at, state, error)
         SELECT value->>'id', value->>'kind', value->>'card', value->>'seq', value->'via', value->'note',

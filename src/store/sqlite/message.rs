@@ -2,7 +2,8 @@
 //!
 //! A reply waits for its card to be posted and for every earlier reply of that card. Where a card was given up before
 //! it was posted there is no thread: its replies are dead with it, but for the one that tells the outcome, which stays
-//! owed and is told in the channel itself.
+//! owed and is told in the channel itself. The card of a run of a batch waits for the batch's card in the same way, and
+//! is given up with it.
 
 use serde::Serialize;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
@@ -31,9 +32,10 @@ statements! {
         WHERE state = 'owed' AND kind = 'answer' AND due_at <= ?1
         ORDER BY owed_at, position
         LIMIT ?2";
-    CARDS_DUE = "SELECT id, run, platform, channel, thread, message, rev_wanted, via, last, begun_at, tries, owed_at
+    CARDS_DUE = "SELECT id, run, batch, platform, channel, thread, message, rev_wanted, via, last, begun_at, tries, owed_at
         FROM cards
         WHERE rev_wanted > rev_sent AND state = 'live' AND due_at <= ?1 AND hold_until <= ?1
+          AND (parent IS NULL OR thread IS NOT NULL)
         ORDER BY last DESC, owed_at
         LIMIT ?2";
     REPLIES_DUE = concat!("SELECT o.id, c.run, c.platform, c.channel, c.thread, c.message, o.note, o.seq, o.last, o.begun_at,
@@ -48,6 +50,7 @@ statements! {
               SELECT MIN(MAX(due_at, hold_until))
               FROM cards
               WHERE rev_wanted > rev_sent AND state = 'live' AND MAX(due_at, hold_until) > ?1
+                AND (parent IS NULL OR thread IS NOT NULL)
               UNION ALL
               SELECT MIN(o.due_at) ", head_replies!(), " AND o.due_at > ?1)");
     // The first intent is kept: a lost post is looked for since then.
@@ -68,7 +71,7 @@ statements! {
                                             ELSE begun_at END
         FROM jsonb_each(?1) AS j
         WHERE outbox.id = j.value->>'id' AND outbox.state = 'owed'";
-    // Some platforms give no id: a card keeps the one it has.
+    // Some platforms give no id: a card keeps the one it has. The runs of a batch get their thread with its card's post.
     CARDS_END = "UPDATE cards
         SET state = CASE j.value->>'end' WHEN 'dead' THEN 'dead' ELSE state END,
             message = CASE WHEN message IS NULL OR j.value->>'message' <> '' THEN COALESCE(j.value->>'message', message)
@@ -80,13 +83,28 @@ statements! {
             tries = CASE j.value->>'end' WHEN 'sent' THEN 0 ELSE tries + (j.value->>'failed') END,
             begun_at = CASE WHEN j.value->>'end' = 'unsure' AND message IS NULL THEN COALESCE(begun_at, ?2) END
         FROM jsonb_each(?1) AS j
-        WHERE cards.id = j.value->>'id' AND cards.state = 'live'";
+        WHERE cards.id = j.value->>'id' AND cards.state = 'live';
+        UPDATE cards
+        SET thread = COALESCE(p.thread, p.message)
+        FROM jsonb_each(?1) AS j
+        JOIN cards AS p ON p.id = j.value->>'id' AND p.batch IS NOT NULL AND p.message IS NOT NULL
+        WHERE cards.parent = p.id AND cards.thread IS NULL";
+    CHILDREN_BURY = "UPDATE cards
+        SET state = 'dead', error = ?2
+        WHERE state = 'live'
+          AND parent IN (SELECT id
+                         FROM cards
+                         WHERE id IN (SELECT value FROM jsonb_each(?1)) AND state = 'dead' AND message IS NULL)";
     REPLIES_BURY = "UPDATE outbox
         SET state = 'dead', error = ?2
         WHERE state = 'owed' AND kind = 'reply' AND last = 0
           AND card IN (SELECT id
                        FROM cards
-                       WHERE id IN (SELECT value FROM jsonb_each(?1)) AND state = 'dead' AND message IS NULL)";
+                       WHERE id IN (SELECT value FROM jsonb_each(?1)) AND state = 'dead' AND message IS NULL
+                       UNION ALL
+                       SELECT id
+                       FROM cards
+                       WHERE parent IN (SELECT value FROM jsonb_each(?1)) AND state = 'dead' AND message IS NULL)";
 }
 
 /// Reads a row that is owed.
@@ -137,8 +155,10 @@ pub(super) async fn end(tx: &mut Tx, ends: &[MessageEnd], now: Timestamp) -> Res
     let is_dead = |end: &&MessageEnd| matches!(end.end, End::Dead { .. });
     let dead: Vec<MessageId> = ends.iter().filter(is_dead).map(|end| end.id).collect();
     if !dead.is_empty() {
-        let query = sqlx::query(REPLIES_BURY).bind(row::json(&dead)).bind(CARD_LOST);
-        query.execute(tx).await.map_err(unavailable)?;
+        for sql in [CHILDREN_BURY, REPLIES_BURY] {
+            let query = sqlx::query(sql).bind(row::json(&dead)).bind(CARD_LOST);
+            query.execute(&mut *tx).await.map_err(unavailable)?;
+        }
     }
     Ok(())
 }
@@ -184,6 +204,7 @@ fn card_read(row: &SqliteRow) -> Result<Owed> {
     let row = Reader::new(row, "cards", "id");
     let kind = OwedKind::Card {
         run: row.int("run")?,
+        batch: row.opt_int("batch")?.is_some(),
         place: place(&row, row.opt_text("thread")?)?,
         message: row.opt_text("message")?.map(str::to_owned),
         revision: row.int("rev_wanted")?,
@@ -212,7 +233,7 @@ fn place(row: &Reader<'_>, thread: Option<&str>) -> Result<Place> {
     Ok(Place {
         platform: row.word("platform", Platform::from_word)?,
         channel: row.text("channel")?.to_owned(),
-        thread: thread.map(str::to_owned),
+        thread: thread.filter(|thread| !thread.is_empty()).map(str::to_owned),
     })
 }
 

@@ -3,6 +3,7 @@
 //! committed. No rule of the lab is decided here but those that the trait names.
 
 mod attempt;
+mod batch;
 mod board;
 mod intake;
 mod lease;
@@ -31,8 +32,8 @@ use crate::message::Note;
 use crate::outcome::Counts;
 use crate::run::{LeaseRef, Request, Run, Stage};
 use crate::store::{
-    AtRest, BoardRow, Census, Committed, Cursor, Errand, Fenced, Grant, Granted, Intake, Lapsed, LeaseTerms,
-    MessageEnd, Owed, QueueChanges, Result, RunFilter, RunView, Settle, Store,
+    AtRest, BatchView, BoardRow, Census, Committed, Cursor, Errand, Fenced, Grant, Granted, Intake, Lapsed,
+    LeaseTerms, MessageEnd, Owed, QueueChanges, Result, RunFilter, RunView, Settle, Store, Told,
 };
 
 pub use self::open::{OpenError, SqliteOptions};
@@ -79,8 +80,12 @@ impl Store for SqliteStore {
         run::view(&self.readers, number).await
     }
 
-    async fn run_of_thread(&self, place: &Place) -> Result<Option<i64>> {
+    async fn run_of_thread(&self, place: &Place) -> Result<Option<Told>> {
         run::of_thread(&self.readers, place).await
+    }
+
+    async fn batch_view(&self, first: i64) -> Result<Option<BatchView>> {
+        batch::view(&self.readers, first).await
     }
 
     async fn run_list(&self, filter: &RunFilter) -> Result<Vec<Run>> {

@@ -9,13 +9,13 @@ use crate::chat::{Actor, Place};
 use crate::id::InstanceId;
 use crate::lease::Fence;
 use crate::run::{Attempt, LeaseRef, Request, Run, RunState, Stage};
-use crate::store::{Result, RunFilter, RunView};
+use crate::store::{Result, RunFilter, RunView, Told};
 
 /// The columns that [`read`] reads, of `runs` as `r`.
 macro_rules! run_columns {
     () => {
-        "r.number, r.id, r.state, r.attempt, r.spec, r.requested_by, r.origin, r.created_at, r.retry_of, r.request,
-         r.since, r.avoid, r.lease, r.board, r.fence, r.started_at, r.outcome, r.finished_at"
+        "r.number, r.id, r.state, r.attempt, r.spec, r.requested_by, r.origin, r.created_at, r.retry_of, r.batch,
+         r.request, r.since, r.avoid, r.lease, r.board, r.fence, r.started_at, r.outcome, r.finished_at"
     };
 }
 pub(super) use run_columns;
@@ -39,10 +39,12 @@ statements! {
         ORDER BY r.number DESC
         LIMIT ?2");
     // By the card itself, or by a thread that it was posted into; the newest where a thread has several.
-    RUN_OF_THREAD = "SELECT MAX(run) AS run
-        FROM (SELECT run FROM cards WHERE platform = ?1 AND channel = ?2 AND message = ?3
-              UNION ALL
-              SELECT run FROM cards WHERE platform = ?1 AND channel = ?2 AND thread = ?3)";
+    RUN_OF_THREAD = "SELECT number, batch
+        FROM runs
+        WHERE number = (SELECT MAX(run)
+                        FROM (SELECT run FROM cards WHERE platform = ?1 AND channel = ?2 AND message = ?3
+                              UNION ALL
+                              SELECT run FROM cards WHERE platform = ?1 AND channel = ?2 AND thread = ?3))";
     RUNS_ASKED = "SELECT r.number, r.lease, r.board, r.fence, r.request
         FROM runs AS r
         JOIN leases AS l ON l.id = r.lease
@@ -80,18 +82,18 @@ pub(super) async fn view(readers: &SqlitePool, number: i64) -> Result<Option<Run
     Ok(Some(RunView { run, attempts, progress, retried_as, generation }))
 }
 
-/// The run whose card or thread this is.
-pub(super) async fn of_thread(readers: &SqlitePool, place: &Place) -> Result<Option<i64>> {
+/// What the card or thread there tells.
+pub(super) async fn of_thread(readers: &SqlitePool, place: &Place) -> Result<Option<Told>> {
     let Some(thread) = place.thread.as_deref().filter(|thread| !thread.is_empty()) else {
         return Ok(None);
     };
-    sqlx::query_scalar(RUN_OF_THREAD)
-        .bind(place.platform.as_str())
-        .bind(&place.channel)
-        .bind(thread)
-        .fetch_one(readers)
-        .await
-        .map_err(unavailable)
+    let query = sqlx::query(RUN_OF_THREAD).bind(place.platform.as_str()).bind(&place.channel).bind(thread);
+    let Some(row) = query.fetch_optional(readers).await.map_err(unavailable)? else { return Ok(None) };
+    let row = Reader::new(&row, "runs", "number");
+    Ok(Some(match row.opt_int("batch")? {
+        Some(batch) => Told::Batch(batch),
+        None => Told::Run(row.int("number")?),
+    }))
 }
 
 /// Runs, newest first.
@@ -139,6 +141,7 @@ pub(super) fn read(row: &SqliteRow) -> Result<Run> {
         origin: row.json("origin")?,
         created_at: row.at("created_at")?,
         retry_of: row.opt_int("retry_of")?,
+        batch: row.opt_int("batch")?,
         state,
         request: row.opt_json("request")?,
     })

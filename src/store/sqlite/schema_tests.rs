@@ -4,7 +4,7 @@
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row, SqlSafeStr};
 
-use super::{attempt, board, intake, lease, lease_end, ledger, message, open, queue, run, writer};
+use super::{attempt, batch, board, intake, lease, lease_end, ledger, message, open, queue, run, writer};
 
 async fn migrated() -> SqliteConnection {
     let memory = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
@@ -17,6 +17,7 @@ fn statements() -> Vec<(&'static str, &'static str)> {
     let files = [
         super::STATEMENTS,
         attempt::STATEMENTS,
+        batch::STATEMENTS,
         board::STATEMENTS,
         intake::STATEMENTS,
         lease::STATEMENTS,
@@ -48,7 +49,10 @@ const GROWING: [&str; 8] = ["runs", "attempts", "events", "leases", "cards", "ou
 async fn no_statement_reads_a_growing_table_from_end_to_end() {
     let mut connection = migrated().await;
     let mut scans = Vec::new();
-    for (name, sql) in statements() {
+    let statements = statements();
+    let parts =
+        statements.iter().flat_map(|(name, sql)| sql.split(';').map(|part| (*name, part.trim_start())));
+    for (name, sql) in parts {
         // An INSERT reads only the document it is given; the scans in its plan are of foreign keys that are broken.
         if !["SELECT", "UPDATE", "DELETE"].iter().any(|verb| sql.starts_with(verb)) {
             continue;
@@ -77,6 +81,8 @@ fn alias(table: &str) -> &str {
         "l" => "leases",
         "c" => "cards",
         "o" => "outbox",
+        "p" => "cards",
+        "retry" => "runs",
         other => other,
     }
 }

@@ -188,9 +188,9 @@ impl Lab {
 pub(crate) const CHANNEL: &str = "#soc-ci";
 
 fn card_of(world: &boardhand::sim::slack::World, run: i64) -> Option<&boardhand::sim::slack::Message> {
+    // A run of a batch has its card in a thread; news of it that begin with its number come later.
     let name = format!("#{run} ");
-    let channels = world.channels.values();
-    channels.flat_map(|c| &c.messages).find(|m| m.thread_ts.is_none() && m.text.starts_with(&name))
+    world.channels.values().flat_map(|c| &c.messages).find(|m| m.user == "U0BOT" && m.text.starts_with(&name))
 }
 
 fn card_text(world: &boardhand::sim::slack::World, run: i64) -> Option<String> {

@@ -6,7 +6,7 @@ use boardhand::chat::Place;
 use boardhand::id::MessageId;
 use boardhand::outcome::{Counts, Verdict};
 use boardhand::run::{Decision, Stage};
-use boardhand::store::{Effect, End, Fenced, Intake, MessageEnd, Owed, OwedKind};
+use boardhand::store::{Effect, End, Fenced, Intake, MessageEnd, Owed, OwedKind, Told};
 
 use super::lab::{T0, at, channel, note, outcome, via};
 use super::{Lab, store_tests};
@@ -310,7 +310,7 @@ async fn a_reply_stands_in_the_thread_that_its_card_was_posted_into(lab: &Lab) {
     send_one(lab, "171.1").await;
     let reply = send_one(lab, "171.2").await;
     assert!(matches!(&reply.kind, OwedKind::Reply { place, .. } if *place == thread), "{reply:?}");
-    assert_eq!(lab.store.run_of_thread(&thread).await.expect("thread"), Some(1));
+    assert_eq!(lab.store.run_of_thread(&thread).await.expect("thread"), Some(Told::Run(1)));
 }
 
 async fn no_more_is_given_than_asked_for(lab: &Lab) {

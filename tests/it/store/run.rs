@@ -6,7 +6,7 @@ use boardhand::id::InstanceId;
 use boardhand::outcome::{CaseStatus, Counts, TestCase, Verdict};
 use boardhand::run::transition::{LOST_ATTEMPTS_MAX, WORKER_LOST};
 use boardhand::run::{Decision, Request, RunState, Stage};
-use boardhand::store::{Effect, End, Fenced, Health, Lapsed, MessageEnd, OwedKind, RunFilter};
+use boardhand::store::{Effect, End, Fenced, Health, Lapsed, MessageEnd, OwedKind, RunFilter, Told};
 
 use super::intake::cancel;
 use super::lab::{T0, at, channel, effected, li, note, outcome};
@@ -271,7 +271,7 @@ async fn a_thread_leads_to_its_run(lab: &Lab) {
     let end = End::Sent { message: "171.5".into(), revision: 1 };
     lab.store.message_end(&[MessageEnd { id: card.id, end }], at(1)).await.expect("end");
     let thread = |thread: &str| Place { thread: Some(thread.into()), ..channel() };
-    assert_eq!(lab.store.run_of_thread(&thread("171.5")).await.expect("thread"), Some(number));
+    assert_eq!(lab.store.run_of_thread(&thread("171.5")).await.expect("thread"), Some(Told::Run(number)));
     assert_eq!(lab.store.run_of_thread(&thread("171.6")).await.expect("thread"), None);
     assert_eq!(lab.store.run_of_thread(&thread("")).await.expect("thread"), None);
     assert_eq!(lab.store.run_of_thread(&channel()).await.expect("thread"), None);
