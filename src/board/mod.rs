@@ -118,6 +118,10 @@ pub struct Board {
 pub struct ConsoleConfig {
     /// `telnet`, `tcp`, `rfc2217`, `ssh` or `serial`.
     pub kind: ConsoleKind,
+    /// The speed of the serial port, where we set it (`rfc2217`, `serial`).
+    pub baud: Option<u32>,
+    /// The serial port of the worker's machine (`serial`).
+    pub device: Option<String>,
     /// `board_ip`.
     pub host: String,
     /// `telnet_port`.
@@ -154,13 +158,6 @@ pub enum ConsoleKind {
     Ssh,
     /// A serial port of this machine.
     Serial,
-}
-
-impl ConsoleKind {
-    /// Whether this version drives such a console. Boards of the others stay offline.
-    pub fn is_driven(self) -> bool {
-        matches!(self, ConsoleKind::Telnet | ConsoleKind::Tcp)
-    }
 }
 
 /// How a board's power is switched.

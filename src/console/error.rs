@@ -5,14 +5,16 @@ use std::time::Duration;
 use super::login::LoginFailure;
 use super::shell::ShellError;
 use super::watch::Hit;
-use crate::board::ConsoleKind;
 
 /// A console operation that did not succeed. `tail` holds the last cleaned lines; hostile text.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsoleError {
-    /// This kind of console is not driven.
-    #[error("a console of type {0:?} is not driven, only telnet and tcp are")]
-    Unsupported(ConsoleKind),
+    /// The console server does not run its port as the lab file wants.
+    #[error("the console server {problem}")]
+    Port {
+        /// What it did instead.
+        problem: String,
+    },
     /// A pattern of the lab file is no regular expression.
     #[error(transparent)]
     Pattern(#[from] super::expect::PatternError),
@@ -167,7 +169,7 @@ impl ConsoleError {
                 }
                 LoginFailure::Panic => Retry::No,
             },
-            E::Unsupported(_) | E::Pattern(_) | E::Timeout { .. } | E::OutOfTime { .. } => Retry::No,
+            E::Port { .. } | E::Pattern(_) | E::Timeout { .. } | E::OutOfTime { .. } => Retry::No,
             E::Watch(_) | E::LeaseOver { .. } | E::Command(_) | E::BootloaderLine => Retry::No,
         }
     }
@@ -184,7 +186,7 @@ impl ConsoleError {
             E::LoggedOut { tail } | E::Bootloader { tail, .. } | E::Garbled { tail, .. } => tail,
             E::Watch(hit) => &hit.trace,
             E::Busy { text } => std::slice::from_ref(text),
-            E::Unsupported(_) | E::Pattern(_) | E::Refused { .. } | E::Unreachable { .. } => &[],
+            E::Port { .. } | E::Pattern(_) | E::Refused { .. } | E::Unreachable { .. } => &[],
             E::LeaseOver { .. } | E::Command(_) | E::BootloaderLine => &[],
         }
     }

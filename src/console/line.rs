@@ -8,20 +8,18 @@ use std::sync::Arc;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use regex::Regex;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-
 use super::clean::{self, Liner, Stripper, Tail};
 use super::expect::Expect;
 use super::printk::{Piece, PrintkFilter};
 use super::shell::Marker;
-use super::telnet::Telnet;
+use super::telnet::{PortControl, Telnet};
 use super::transcript::FLUSH_EVERY;
 use super::watch::Watcher;
-use super::{ConsoleError, ConsoleSettings, Hit, InHand, Transcript, WatchList};
+use super::wire::Wire;
+use super::{ConsoleError, ConsoleTarget, Hit, InHand, LoginFailure, Transcript, WatchList, dial};
 use crate::board::ConsoleKind;
 use crate::clock::{Clock, Monotonic};
+use regex::Regex;
 
 /// Hits kept of one session; later ones are counted in [`Hits::more`].
 pub const HITS_MAX: usize = 100;
@@ -41,6 +39,11 @@ const DYING_MAX: Duration = Duration::from_secs(10);
 const RESET_SILENCE: Duration = Duration::from_secs(3);
 /// Time after which a reset seen within a command's output is believed, unless the command ends before.
 const RESET_MAX: Duration = Duration::from_secs(15);
+
+/// How long a break lasts where we have to end it; a UART needs longer than one character.
+const BREAK: Duration = Duration::from_millis(300);
+/// Pause before a console that went away with the power is dialled again.
+const REDIAL_PAUSE: Duration = Duration::from_millis(500);
 
 /// What console servers say when they have no console to give (ser2net, Cisco and other terminal servers).
 static EXCUSE: LazyLock<Regex> = LazyLock::new(|| {
@@ -77,7 +80,14 @@ pub(super) struct Line {
     pub(super) limits: Limits,
     pub(super) hits: Hits,
     in_hand: Arc<dyn InHand>,
-    stream: TcpStream,
+    target: ConsoleTarget,
+    /// `None` while the console is away and is dialled again.
+    wire: Option<Wire>,
+    /// The board restarts: a console that lives on its power, or in it, may go away and come back.
+    comes_back: bool,
+    redial_at: Monotonic,
+    /// Why the console is away.
+    away: Option<ConsoleError>,
     telnet: Telnet,
     transcript: Transcript,
     stripper: Stripper,
@@ -108,27 +118,39 @@ pub(super) struct Line {
     sent_at: Monotonic,
 }
 
+/// How the console of this target is spoken.
+fn telnet(target: &ConsoleTarget) -> Telnet {
+    let settings = &target.settings;
+    match settings.kind {
+        ConsoleKind::Telnet => Telnet::client(&settings.ttype),
+        ConsoleKind::Rfc2217 => Telnet::port_client(&settings.ttype, settings.baud),
+        ConsoleKind::Tcp | ConsoleKind::Serial | ConsoleKind::Ssh => Telnet::raw(),
+    }
+}
+
 impl Line {
+    /// A line over `wire`. Without one the board is not there yet: it is dialled until somebody's time is over.
     pub(super) fn new(
         clock: Clock,
         in_hand: Arc<dyn InHand>,
-        stream: TcpStream,
-        settings: &ConsoleSettings,
+        target: ConsoleTarget,
+        wire: Option<Wire>,
         watches: Arc<WatchList>,
         transcript: Transcript,
     ) -> Line {
         let now = clock.monotonic();
-        let telnet = match settings.kind {
-            ConsoleKind::Tcp => Telnet::raw(),
-            _ => Telnet::client(&settings.ttype),
-        };
+        let telnet = telnet(&target);
         Line {
             clock,
             expect: Expect::default(),
             limits: Limits::default(),
             hits: Hits::default(),
             in_hand,
-            stream,
+            target,
+            comes_back: wire.is_none(),
+            wire,
+            redial_at: now,
+            away: None,
             telnet,
             transcript,
             stripper: Stripper::default(),
@@ -177,14 +199,22 @@ impl Line {
 
     /// A shell listens (`true`): from here on a reset is trouble, and what a console server says is the board's.
     pub(super) fn arm(&mut self, armed: bool) {
+        self.comes_back &= !armed;
         self.watcher.arm_resets(armed);
         self.greeting_counts &= !armed;
     }
 
-    /// The board restarts: what its kernel said is of the past.
+    /// The board restarts: what its kernel said is of the past, and its console may go away for a while.
     pub(super) fn restarted(&mut self) {
         self.arm(false);
+        self.comes_back = true;
         self.kernel_spoke = false;
+    }
+
+    /// Leaves a connection that leads nowhere; the console is dialled again.
+    pub(super) fn hang_up(&mut self) {
+        self.wire = None;
+        self.redial_at = self.clock.monotonic() + REDIAL_PAUSE;
     }
 
     /// Whether a kernel has said something since the board was restarted.
@@ -239,16 +269,70 @@ impl Line {
     /// Reads once, or waits until `until`. Trouble that the watch or a watchdog finds is the error.
     pub(super) async fn pump(&mut self, until: Monotonic) -> Result<(), ConsoleError> {
         let wake = self.wakes().into_iter().flatten().fold(until, Monotonic::min);
-        if !self.ended {
-            match self.clock.deadline(wake, self.stream.read(&mut self.buffer)).await {
+        match &mut self.wire {
+            _ if self.ended => {}
+            None => self.redial(wake).await?,
+            Some(wire) => match self.clock.deadline(wake, wire.read(&mut self.buffer)).await {
                 Err(_) => {}
                 // A reset connection has ended like any other; what came before it was read.
-                Ok(Ok(0) | Err(_)) => self.ended = true,
+                Ok(Ok(0) | Err(_)) => self.hung_up(),
                 Ok(Ok(count)) => self.received(count).await?,
-            }
+            },
         }
         self.transcript.flush_if_due(self.clock.now());
         self.alarm()
+    }
+
+    /// The other side has closed: for good, unless the board restarts.
+    fn hung_up(&mut self) {
+        let why = self.closed();
+        // Who is refused once is refused again, and in the end locked out.
+        if !self.comes_back || matches!(why, ConsoleError::LoginFailed { .. }) {
+            self.ended = true;
+            return;
+        }
+        self.away = Some(why);
+        self.wire = None;
+        self.redial_at = self.clock.monotonic() + REDIAL_PAUSE;
+    }
+
+    /// Dials a console that is away, no later than `until`. That it is not there yet is no trouble.
+    async fn redial(&mut self, until: Monotonic) -> Result<(), ConsoleError> {
+        if self.redial_at > until {
+            self.clock.sleep_until(until).await;
+            return Ok(());
+        }
+        self.clock.sleep_until(self.redial_at).await;
+        if !self.in_hand.trusted() {
+            return Err(ConsoleError::LeaseOver { label: self.in_hand.label() });
+        }
+        // Given up early it would never be there for somebody who only looks in now and then; it has its own bound.
+        match dial::connect(&self.clock, &self.target).await {
+            Ok(wire) => {
+                self.telnet = telnet(&self.target);
+                self.wire = Some(wire);
+                self.connected_at = self.clock.monotonic();
+                (self.write_broken, self.greeting_counts) = (false, true);
+                self.greeting.clear();
+                return self.open().await;
+            }
+            Err(error) => self.away = Some(error),
+        }
+        self.redial_at = self.clock.monotonic() + REDIAL_PAUSE;
+        Ok(())
+    }
+
+    /// Says what has to be said before anything is heard.
+    pub(super) async fn open(&mut self) -> Result<(), ConsoleError> {
+        match self.telnet.opening() {
+            [] => Ok(()),
+            opening => self.write(opening).await,
+        }
+    }
+
+    /// How far the control of the port behind the console server has come.
+    pub(super) fn port(&self) -> PortControl {
+        self.telnet.port()
     }
 
     /// Reads until `until`.
@@ -273,10 +357,28 @@ impl Line {
 
     /// Sends a serial break; false where the console cannot carry one.
     pub(super) async fn send_break(&mut self) -> Result<bool, ConsoleError> {
-        let Some(sequence) = self.telnet.brk() else {
-            return Ok(false);
-        };
-        self.write(&sequence).await?;
+        if !self.in_hand.trusted() {
+            return Err(ConsoleError::LeaseOver { label: self.in_hand.label() });
+        }
+        match self.wire.as_ref().and_then(|wire| wire.set_break(true)) {
+            Some(Ok(())) => {
+                let ends_at = self.clock.monotonic() + BREAK;
+                // Whatever is read meanwhile, the break ends.
+                let read = self.pump_until(ends_at).await;
+                drop(self.wire.as_ref().and_then(|wire| wire.set_break(false)));
+                read?;
+            }
+            Some(Err(_)) => return Ok(false),
+            None => {
+                let Some(sequence) = self.telnet.brk() else { return Ok(false) };
+                self.write(&sequence.on).await?;
+                if let Some(off) = sequence.off {
+                    let read = self.pump_until(self.clock.monotonic() + BREAK).await;
+                    self.write(&off).await?;
+                    read?;
+                }
+            }
+        }
         self.transcript.sent(b"<break>", self.clock.now());
         Ok(true)
     }
@@ -287,7 +389,11 @@ impl Line {
             self.dying_since = None;
             return self.watcher.flush().map(ConsoleError::Watch);
         }
-        self.reset.take().map(|(hit, _)| self.reset_error(hit))
+        if let Some((hit, _)) = self.reset.take() {
+            return Some(self.reset_error(hit));
+        }
+        // A console that never came back says more than what was awaited of it.
+        if self.wire.is_none() { self.away.take() } else { None }
     }
 
     pub(super) fn transcript_error(&self) -> Option<&io::Error> {
@@ -301,7 +407,9 @@ impl Line {
     pub(super) async fn close(mut self) {
         self.transcript.flush(self.clock.now());
         // The peer may be gone already; there is nothing left to lose.
-        drop(self.clock.timeout(WRITE_WITHIN, self.stream.shutdown()).await);
+        if let Some(wire) = &mut self.wire {
+            drop(self.clock.timeout(WRITE_WITHIN, wire.shutdown()).await);
+        }
     }
 
     async fn write(&mut self, wire: &[u8]) -> Result<(), ConsoleError> {
@@ -312,7 +420,9 @@ impl Line {
         if self.write_broken {
             return Ok(());
         }
-        match self.clock.timeout(WRITE_WITHIN, self.stream.write_all(wire)).await {
+        // What is typed at a console that is away is lost, as it is on a cable that is not plugged in.
+        let Some(stream) = &mut self.wire else { return Ok(()) };
+        match self.clock.timeout(WRITE_WITHIN, stream.write_all(wire)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => {
                 self.write_broken = true;
@@ -443,6 +553,9 @@ impl Line {
     }
 
     fn closed(&self) -> ConsoleError {
+        if self.target.settings.kind == ConsoleKind::Ssh && self.greeting_counts {
+            return self.ssh_ended();
+        }
         if self.greeting.is_empty() && self.clock.monotonic().since(self.connected_at) < AT_ONCE {
             return ConsoleError::Busy {
                 text: "the connection was closed at once, without a word".to_owned(),
@@ -455,5 +568,17 @@ impl Line {
             }
             _ => ConsoleError::Closed { tail: self.tail() },
         }
+    }
+
+    /// `ssh` ended before it had a shell: its last line says why.
+    fn ssh_ended(&self) -> ConsoleError {
+        let said = clean::text(&self.greeting);
+        if said.contains("Permission denied") {
+            return ConsoleError::LoginFailed { reason: LoginFailure::Incorrect, tail: self.tail() };
+        }
+        let line = said.lines().map(str::trim).rfind(|line| !line.is_empty());
+        let source =
+            line.map(|line| io::Error::other(clean::cut(line, clean::TAIL_LINE_BYTES_MAX).to_owned()));
+        ConsoleError::Unreachable { address: self.target.address(), source }
     }
 }

@@ -25,6 +25,7 @@ pub mod shell;
 pub mod telnet;
 pub mod transcript;
 pub mod watch;
+mod wire;
 
 use std::time::Duration;
 
@@ -56,8 +57,14 @@ pub struct ConsoleTarget {
 /// How a console is spoken to. Patterns match at the end of the output.
 #[derive(Debug, Clone)]
 pub struct ConsoleSettings {
-    /// `Telnet` or `Tcp`; others are refused.
+    /// What stands between us and the board.
     pub kind: ConsoleKind,
+    /// The speed of the serial port, where we set it; `None` leaves a console server's port as it is.
+    pub baud: Option<u32>,
+    /// The serial port of this machine, such as `/dev/ttyUSB0`.
+    pub device: Option<String>,
+    /// Who logs in where the connection itself has to know.
+    pub username: Option<String>,
     /// Regex of the login prompt.
     pub login: String,
     /// Regex of the shell's prompt.
@@ -82,6 +89,9 @@ impl Default for ConsoleSettings {
     fn default() -> Self {
         ConsoleSettings {
             kind: ConsoleKind::Telnet,
+            baud: None,
+            device: None,
+            username: None,
             login: "login: ?$".into(),
             prompt: "[#$] $".into(),
             bootloader: "(^=> |U-Boot> |barebox@.*[:$#] |grub> |Shell> )$".into(),
@@ -97,10 +107,23 @@ impl Default for ConsoleSettings {
     }
 }
 
+impl ConsoleTarget {
+    /// Where it is, for people: `10.0.0.1:23`, or the device.
+    pub fn address(&self) -> String {
+        match &self.settings.device {
+            Some(device) if self.settings.kind == ConsoleKind::Serial => device.clone(),
+            Some(_) | None => format!("{}:{}", self.host, self.port),
+        }
+    }
+}
+
 impl From<&ConsoleConfig> for ConsoleTarget {
     fn from(config: &ConsoleConfig) -> Self {
         let settings = ConsoleSettings {
             kind: config.kind,
+            baud: config.baud,
+            device: config.device.clone(),
+            username: config.username.clone(),
             login: config.login.clone(),
             prompt: config.prompt.clone(),
             bootloader: config.bootloader.clone(),

@@ -15,7 +15,9 @@ use super::line::{Hits, Limits, Line};
 use super::login::{Login, LoginPlan, LoginStep};
 use super::printk;
 use super::shell::{self, Capture, MARKER_LETTERS, Marker, StartLost};
+use super::telnet::PortControl;
 use super::{ConsoleError, ConsoleSettings, LoginFailure, Match, Pattern, ShellResult};
+use crate::board::ConsoleKind;
 use crate::clock::Monotonic;
 use crate::id::Ids;
 
@@ -38,6 +40,9 @@ const INTERRUPT_PAUSE: Duration = Duration::from_millis(300);
 const TAKE_OVER_INTERRUPTS: usize = 3;
 /// End of the window that a prompt is looked for in.
 const TEXT_BYTES_MAX: usize = 8 * 1024;
+
+/// How long a console server may take to set its port.
+const SPEED_WITHIN: Duration = Duration::from_secs(5);
 
 const CTRL_C: &[u8] = b"\x03";
 
@@ -118,6 +123,13 @@ impl Session {
         (self.at_shell, self.busy) = (false, false);
         self.booting = true;
         self.line.restarted();
+    }
+
+    /// The board's power was switched: a connection into the board itself leads nowhere now.
+    pub fn switched(&mut self) {
+        if self.settings.kind == ConsoleKind::Ssh {
+            self.line.hang_up();
+        }
     }
 
     /// Logs in, or accepts a shell that is there already, and leaves a quiet, proven shell.
@@ -312,8 +324,33 @@ impl Session {
     /// Listens after connecting, at most until `settle` is over.
     pub(super) async fn listen(&mut self, at_most: Duration) -> Result<(), ConsoleError> {
         let until = self.after(at_most.min(self.settings.settle));
+        self.line.open().await?;
         self.line.pump(until).await?;
-        self.line.pump_until(until).await
+        self.line.pump_until(until).await?;
+        match self.settings.baud {
+            Some(baud) if self.settings.kind == ConsoleKind::Rfc2217 => self.speed(baud).await,
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Waits until the console server has set its port: what a board says at another speed is rubbish.
+    async fn speed(&mut self, baud: u32) -> Result<(), ConsoleError> {
+        let deadline = self.after(SPEED_WITHIN);
+        loop {
+            let problem = match self.line.port() {
+                PortControl::Agreed { baud: Some(set) } if set == baud => return Ok(()),
+                PortControl::Agreed { baud: Some(set) } => format!("set {set} baud instead of {baud}"),
+                PortControl::Off | PortControl::Refused => "has no control of its port (RFC 2217)".to_owned(),
+                PortControl::Offered | PortControl::Agreed { baud: None } if self.now() < deadline => {
+                    self.line.pump(deadline.min(self.after(TICK))).await?;
+                    continue;
+                }
+                PortControl::Offered | PortControl::Agreed { baud: None } => {
+                    "did not answer about its port (RFC 2217)".to_owned()
+                }
+            };
+            return Err(ConsoleError::Port { problem });
+        }
     }
 
     async fn login_from(

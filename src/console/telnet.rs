@@ -1,5 +1,6 @@
-//! Telnet, the client's side of it (RFC 854, 855, 1143): bytes in, data and answers out. Stands between the
-//! socket and everything that reads text. Never touches a socket and never speaks first.
+//! Telnet, the client's side of it (RFC 854, 855, 1143, 2217): bytes in, data and answers out. Stands between the
+//! socket and everything that reads text. Never touches a socket, and speaks first only to offer port control where
+//! the lab file says that the server has it.
 //!
 //! Real endpoints decide the details: many type an answer they did not ask for into the board's shell, several
 //! leak the tail of a sequence that was split, and some do not double 0xFF. So answers leave as whole sequences, a
@@ -34,9 +35,21 @@ const SGA: u8 = 3;
 const TIMING_MARK: u8 = 6;
 const TTYPE: u8 = 24;
 const NAWS: u8 = 31;
+const COM_PORT: u8 = 44;
 
 const TTYPE_IS: u8 = 0;
 const TTYPE_SEND: u8 = 1;
+
+// RFC 2217: what a client says, and values of it. A server answers with the code plus 100.
+const SET_BAUDRATE: u8 = 1;
+const SET_DATASIZE: u8 = 2;
+const SET_PARITY: u8 = 3;
+const SET_STOPSIZE: u8 = 4;
+const SET_CONTROL: u8 = 5;
+const PARITY_NONE: u8 = 1;
+const BREAK_ON: u8 = 5;
+const BREAK_OFF: u8 = 6;
+const SERVER: u8 = 100;
 
 /// One connection's telnet state, or none of it for a raw TCP console.
 pub struct Telnet {
@@ -48,6 +61,37 @@ pub struct Telnet {
     them: [Side; 256],
     /// The whole subnegotiation so far, from its IAC on and as it was received.
     subnegotiation: Vec<u8>,
+    /// Whether port control is offered.
+    offers_port: bool,
+    /// The line speed to set where the server controls its port.
+    wanted_baud: Option<u32>,
+    /// The line speed that the server said it has set.
+    baud: Option<u32>,
+}
+
+/// How far the control of the serial port behind a telnet server has come (RFC 2217).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortControl {
+    /// Not asked for.
+    Off,
+    /// Offered; no answer yet.
+    Offered,
+    /// The server does not know it.
+    Refused,
+    /// Agreed.
+    Agreed {
+        /// The line speed that the server said it has set; `None` before it has.
+        baud: Option<u32>,
+    },
+}
+
+/// How a break is carried: what starts it, and what ends it where that is not by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Break {
+    /// Starts it.
+    pub on: Vec<u8>,
+    /// Ends it, a moment later.
+    pub off: Option<Vec<u8>>,
 }
 
 /// Where in a sequence the parser stands, so that input may be split at any byte.
@@ -60,13 +104,15 @@ enum State {
     SubnegotiationCommand,
 }
 
-/// One side of one option. We never ask for anything, so of RFC 1143's states only these remain.
+/// One side of one option. We ask for one thing at most, once, so of RFC 1143's states only these remain.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
     /// Off, and never asked for.
     No,
     /// Off, and a request was refused: the same request again gets no answer, which is what stops loops.
     Refused,
+    /// Off, and offered by us: the answer needs no answer (RFC 1143's WANTYES).
+    Offered,
     /// On.
     Yes,
 }
@@ -84,6 +130,35 @@ impl Telnet {
             us: [Side::No; 256],
             them: [Side::No; 256],
             subnegotiation: Vec::new(),
+            offers_port: false,
+            wanted_baud: None,
+            baud: None,
+        }
+    }
+
+    /// A telnet client of a server that controls its serial port (RFC 2217), which shall run at `baud`, 8N1; `None`
+    /// leaves the port as it is set.
+    pub fn port_client(terminal_type: &str, baud: Option<u32>) -> Self {
+        let mut telnet = Telnet { offers_port: true, wanted_baud: baud, ..Telnet::client(terminal_type) };
+        telnet.us[usize::from(COM_PORT)] = Side::Offered;
+        telnet
+    }
+
+    /// What is sent before anything is received: write it in one piece.
+    pub fn opening(&self) -> &'static [u8] {
+        match self.us[usize::from(COM_PORT)] {
+            Side::Offered => &[IAC, WILL, COM_PORT],
+            Side::No | Side::Refused | Side::Yes => &[],
+        }
+    }
+
+    /// How far port control has come.
+    pub fn port(&self) -> PortControl {
+        match self.us[usize::from(COM_PORT)] {
+            Side::Yes => PortControl::Agreed { baud: self.baud },
+            Side::Offered => PortControl::Offered,
+            Side::No | Side::Refused if self.offers_port => PortControl::Refused,
+            Side::No | Side::Refused => PortControl::Off,
         }
     }
 
@@ -129,8 +204,17 @@ impl Telnet {
     }
 
     /// A serial break (magic SysRq on a Linux console); `None` on a raw console, which cannot carry one.
-    pub fn brk(&self) -> Option<[u8; 2]> {
-        (!self.raw).then_some([IAC, BRK])
+    pub fn brk(&self) -> Option<Break> {
+        let control = |value| {
+            let mut sequence = Vec::new();
+            self.subnegotiate(&[COM_PORT, SET_CONTROL, value], &mut sequence);
+            sequence
+        };
+        match self.us[usize::from(COM_PORT)] {
+            _ if self.raw => None,
+            Side::Yes => Some(Break { on: control(BREAK_ON), off: Some(control(BREAK_OFF)) }),
+            Side::No | Side::Refused | Side::Offered => Some(Break { on: vec![IAC, BRK], off: None }),
+        }
     }
 
     /// Takes data up to the next IAC; returns what is left. NUL is rare, so looking for it finds CR NUL at memory speed.
@@ -226,11 +310,17 @@ impl Telnet {
         let at = usize::from(option);
         let (side, wanted, yes, no) = match verb {
             WILL | WONT => (&mut self.them[at], matches!(option, BINARY | ECHO | SGA), DO, DONT),
-            _ => (&mut self.us[at], matches!(option, BINARY | SGA | TTYPE | NAWS), WILL, WONT),
+            _ => {
+                let wanted =
+                    matches!(option, BINARY | SGA | TTYPE | NAWS) || option == COM_PORT && self.offers_port;
+                (&mut self.us[at], wanted, WILL, WONT)
+            }
         };
         let asked = verb == WILL || verb == DO;
         let before = *side;
         *side = match (asked, wanted) {
+            (false, _) if before == Side::Offered => Side::Refused,
+            (true, _) if before == Side::Offered => Side::Yes,
             (true, true) => Side::Yes,
             // A timing mark is asked for anew each time, and each one is answered (RFC 860).
             (true, false) if option == TIMING_MARK => Side::No,
@@ -239,14 +329,18 @@ impl Telnet {
         };
         let now = *side;
         let answer = match (before, now) {
-            (Side::Yes, Side::Yes) | (Side::Refused, Side::Refused) => None,
+            (Side::Yes, Side::Yes) | (Side::Refused, Side::Refused) | (Side::Offered, _) => None,
             (_, Side::Yes) => Some(yes),
             (_, Side::Refused) | (Side::Yes, Side::No) => Some(no),
-            (_, Side::No) => asked.then_some(no),
+            (_, Side::No | Side::Offered) => asked.then_some(no),
         };
-        let Some(answer) = answer else { return };
-        self.answer(&[IAC, answer, option], reply);
-        if (answer, option) == (WILL, NAWS) {
+        if let Some(answer) = answer {
+            self.answer(&[IAC, answer, option], reply);
+        }
+        if option == COM_PORT && now == Side::Yes && before != Side::Yes {
+            self.set_port(reply);
+        }
+        if (answer, option) == (Some(WILL), NAWS) {
             let ((w, h), mut size) = (WINDOW, vec![NAWS]);
             size.extend_from_slice(&w.to_be_bytes());
             size.extend_from_slice(&h.to_be_bytes());
@@ -254,7 +348,23 @@ impl Telnet {
         }
     }
 
+    /// Sets the port as the lab file has it: 8 data bits, no parity, one stop bit.
+    fn set_port(&self, reply: &mut Vec<u8>) {
+        let Some(baud) = self.wanted_baud else { return };
+        let mut speed = vec![COM_PORT, SET_BAUDRATE];
+        speed.extend_from_slice(&baud.to_be_bytes());
+        self.subnegotiate(&speed, reply);
+        for (what, value) in [(SET_DATASIZE, 8), (SET_PARITY, PARITY_NONE), (SET_STOPSIZE, 1)] {
+            self.subnegotiate(&[COM_PORT, what, value], reply);
+        }
+    }
+
     fn subnegotiated(&mut self, raw: &[u8], reply: &mut Vec<u8>) {
+        if let [COM_PORT, code, value @ ..] = raw
+            && *code == SERVER + SET_BAUDRATE
+        {
+            self.baud = speed(value).or(self.baud);
+        }
         let agreed = self.us[usize::from(TTYPE)] == Side::Yes;
         if agreed && raw == [TTYPE, TTYPE_SEND] {
             let mut is = vec![TTYPE, TTYPE_IS];
@@ -275,6 +385,18 @@ impl Telnet {
             reply.extend_from_slice(sequence);
         }
     }
+}
+
+/// Four bytes, high one first; a 0xFF among them stands doubled.
+fn speed(value: &[u8]) -> Option<u32> {
+    let (mut plain, mut rest) = (Vec::with_capacity(4), value.iter());
+    while let Some(byte) = rest.next() {
+        plain.push(*byte);
+        if *byte == IAC {
+            rest.next();
+        }
+    }
+    Some(u32::from_be_bytes(plain.try_into().ok()?))
 }
 
 #[cfg(test)]
@@ -322,6 +444,40 @@ mod tests {
         check(b"a\r\0b\r\n\0", b"a\rb\r\n\0", b"");
         check(b"a\r\0\0b", b"a\r\0b", b"");
         check(b"\xff\xfb\x00a\r\0b", b"a\r\0b", b"\xff\xfd\x00");
+    }
+
+    #[test]
+    fn port_control_is_offered_once_and_the_speed_set_when_it_is_agreed() {
+        let speed = b"\xff\xfa\x2c\x01\x00\x01\xc2\x00\xff\xf0";
+        let shape = b"\xff\xfa\x2c\x02\x08\xff\xf0\xff\xfa\x2c\x03\x01\xff\xf0\xff\xfa\x2c\x04\x01\xff\xf0";
+        for chunk in 1..8 {
+            let mut telnet = Telnet::port_client("vt100", Some(115_200));
+            assert_eq!((telnet.opening(), telnet.port()), (&b"\xff\xfb\x2c"[..], PortControl::Offered));
+            let (data, reply) = run(&mut telnet, b"\xff\xfd\x2c\xff\xfd\x2c", chunk);
+            assert_eq!((data, reply), (vec![], [&speed[..], &shape[..]].concat()));
+            assert_eq!((telnet.opening(), telnet.port()), (&b""[..], PortControl::Agreed { baud: None }));
+            run(&mut telnet, b"\xff\xfa\x2c\x65\x00\x00\x25\x80\xff\xf0", chunk);
+            assert_eq!(telnet.port(), PortControl::Agreed { baud: Some(9600) });
+            run(&mut telnet, b"\xff\xfa\x2c\x65\x00\x00\x00\xff\xff\xff\xf0", chunk);
+            assert_eq!(telnet.port(), PortControl::Agreed { baud: Some(255) });
+            let brk = telnet.brk().expect("a break");
+            assert_eq!(brk.on, b"\xff\xfa\x2c\x05\x05\xff\xf0");
+            assert_eq!(brk.off.as_deref(), Some(&b"\xff\xfa\x2c\x05\x06\xff\xf0"[..]));
+        }
+    }
+
+    #[test]
+    fn a_server_without_port_control_is_believed_and_gets_a_plain_break() {
+        let mut telnet = Telnet::port_client("vt100", Some(9600));
+        assert_eq!(run(&mut telnet, b"\xff\xfe\x2c\xff\xfe\x2c", 6), (vec![], vec![]));
+        assert_eq!(telnet.port(), PortControl::Refused);
+        assert_eq!(telnet.brk(), Some(Break { on: vec![IAC, BRK], off: None }));
+        let mut plain = Telnet::client("vt100");
+        assert_eq!(
+            run(&mut plain, b"\xff\xfd\x2c", 3),
+            (vec![], b"\xff\xfc\x2c".to_vec()),
+            "not ours to offer"
+        );
     }
 
     #[test]

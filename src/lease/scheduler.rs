@@ -41,14 +41,8 @@ impl SharedQueue {
                 last_used: None,
             }));
             let remote = inventory.sites.get(&board.site).is_some_and(|site| site.remote);
-            let availability = if remote {
-                Some(Unavailable::NoWorker)
-            } else if !board.console.kind.is_driven() {
-                Some(Unavailable::Offline)
-            } else {
-                None
-            };
-            if let Some(unavailable) = availability {
+            if remote {
+                let unavailable = Unavailable::NoWorker;
                 queue.apply(QueueEvent::BoardChanged {
                     board: board.id.clone(),
                     availability: Availability::Unavailable(unavailable),
@@ -106,7 +100,7 @@ impl Scheduler {
         for row in changes.boards {
             if let Some(board) = self.inventory.boards.get(&row.id) {
                 let remote = self.inventory.sites.get(&board.site).is_some_and(|site| site.remote);
-                if !remote && board.console.kind.is_driven() {
+                if !remote {
                     queue.apply(board_event(row));
                 }
             }

@@ -407,6 +407,8 @@ fn lab_board(id: &str, driver: PowerDriver, pdu: Option<&str>) -> Board {
         owner: None,
         console: ConsoleConfig {
             kind: ConsoleKind::Telnet,
+            baud: None,
+            device: None,
             host: "192.0.2.1".into(),
             port: 23,
             username: Some("root".into()),

@@ -459,6 +459,9 @@ impl Attempt {
                 }
             }
         };
+        if let Some(session) = self.session.as_mut() {
+            session.switched();
+        }
         match switched {
             Ok(_) => Ok(()),
             Err(PowerError::LeaseOver(_)) => Err(Halt::Stale),

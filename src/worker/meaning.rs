@@ -9,7 +9,7 @@ pub(super) fn happened(error: &ConsoleError, stage: Stage, kernel_spoke: bool) -
     use ConsoleError as E;
     let booting = stage <= Stage::Booting;
     match error {
-        E::Unsupported(_) | E::Pattern(_) | E::Refused { .. } | E::Unreachable { .. } => {
+        E::Port { .. } | E::Pattern(_) | E::Refused { .. } | E::Unreachable { .. } => {
             Happened::ConsoleUnreachable
         }
         E::Busy { .. } => Happened::ConsoleBusy,

@@ -241,3 +241,28 @@ fn every_variable_of_the_readme_is_read_and_the_other_way_round() {
     let missing: Vec<_> = read.iter().filter(|(_, told)| !**told).map(|(name, _)| name).collect();
     assert!(!read.is_empty() && missing.is_empty(), "README does not tell of {missing:?}");
 }
+
+#[test]
+fn every_lab_file_in_the_docs_is_one() {
+    let mut read = 0;
+    for entry in std::fs::read_dir(root().join("docs")).expect("docs") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "md") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("text");
+        let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        for block in blocks.filter(|block| block.starts_with("boards:")) {
+            let families = if block.contains("\nfamilies:") { "" } else { "families: {socA: {}}\n" };
+            let lab =
+                boardhand::board::lab_file::parse("boards.yaml", &format!("{block}{families}"), &|_| None);
+            assert!(
+                lab.problems.is_empty(),
+                "{path:?}:\n{}",
+                boardhand::board::lab_file::render(&lab.problems)
+            );
+            read += 1;
+        }
+    }
+    assert!(read > 0, "the docs show no lab file");
+}

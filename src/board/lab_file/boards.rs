@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use secrecy::SecretString;
 
-use super::devices::{self, Layers, Pdu, Subject, TELNET_PORT_DEFAULT};
+use super::devices::{self, Layers, Pdu, Subject};
 use super::families::FamilyEntry;
 use super::notes::Notes;
 use super::people::{IdOf, id, is_site};
@@ -57,7 +57,7 @@ pub(super) fn boards(
 ) -> BTreeMap<BoardId, Board> {
     let mut boards: BTreeMap<BoardId, Board> = BTreeMap::new();
     let mut names: HashMap<String, u32> = HashMap::new();
-    let mut consoles: HashMap<(String, u16), BoardId> = HashMap::new();
+    let mut consoles: HashMap<(String, String), BoardId> = HashMap::new();
     for item in items.iter().take(BOARDS_MAX) {
         let Some(fields) = reader.fields(item, "a board", &BOARD_KEYS) else {
             continue;
@@ -74,13 +74,19 @@ pub(super) fn boards(
         let Some(board) = board(reader, &fields, lab, notes) else {
             continue;
         };
-        let endpoint = (board.console.host.to_ascii_lowercase(), board.console.port);
+        let (host, port) = (board.console.host.to_ascii_lowercase(), board.console.port.to_string());
+        let endpoint = (host, board.console.device.clone().unwrap_or(port));
         if let Some(other) = consoles.get(&endpoint).filter(|other| **other != board.id) {
             // No lease could keep two boards apart that share one console.
             let at = fields.get("board_ip").map_or(fields.at, |node| node.at);
-            reader
-                .problems
-                .error(at, format!("{} has the console of {other}: same board_ip and telnet_port", board.id));
+            reader.problems.error(
+                at,
+                format!(
+                    "{} has the console of {other}: same board_ip and {}",
+                    board.id,
+                    if board.console.device.is_some() { "device" } else { "telnet_port" }
+                ),
+            );
         }
         consoles.entry(endpoint).or_insert_with(|| board.id.clone());
         boards.entry(board.id.clone()).or_insert(board);
@@ -106,12 +112,6 @@ fn board(
     let remote = site.as_ref().is_some_and(|site| lab.sites.get(site).is_some_and(|site| site.remote));
     let env = if remote { Env::Keep } else { Env::Expand };
     let host = reader.required(fields, WHAT, "board_ip").and_then(|node| host(reader, node, "board_ip", env));
-    let port = match fields.get("telnet_port") {
-        Some(node) => {
-            reader.integer(node, "telnet_port", 1..=65535).and_then(|port| u16::try_from(port).ok())
-        }
-        None => Some(TELNET_PORT_DEFAULT),
-    };
     let revision = fields.get("soc_revision").and_then(|node| tag_text(reader, node, "soc_revision"));
     let tags = fields.get("tags").map(|node| tags(reader, node)).unwrap_or_default();
     let owner = fields.get("owner").and_then(|node| id(reader, node, "owner", IdOf::Person));
@@ -125,7 +125,13 @@ fn board(
         family: entry.and_then(|entry| entry.power),
     };
     let subject = Subject { board: name, family: family.unwrap_or_default(), env };
-    let console = devices::console(reader, console_layers, &subject, notes);
+    let console = devices::console(reader, console_layers, devices::Of::Board);
+    let port = match fields.get("telnet_port") {
+        Some(node) => {
+            reader.integer(node, "telnet_port", 1..=65535).and_then(|port| u16::try_from(port).ok())
+        }
+        None => Some(console.port),
+    };
     let pdu = pdu(reader, fields, env);
     let power = devices::power(reader, power_layers, pdu, &subject, notes);
     let username =

@@ -10,7 +10,9 @@ use crate::board::near::nearest;
 use crate::board::{ConsoleConfig, ConsoleKind, PowerConfig, PowerDriver, Rest, shown};
 
 /// The port of a console that names none.
-pub(super) const TELNET_PORT_DEFAULT: u16 = 23;
+const TELNET_PORT_DEFAULT: u16 = 23;
+/// The same where the console is a remote shell.
+const SSH_PORT_DEFAULT: u16 = 22;
 /// Login prompts of the usual systems, at the end of the output.
 pub(super) const LOGIN_DEFAULT: &str = "login: ?$";
 /// Shell prompts of the usual systems, at the end of the output.
@@ -26,7 +28,10 @@ pub(super) const PROGRAM_WITHIN_DEFAULT: Duration = Duration::from_secs(10);
 /// Most arguments of such a program.
 const ARGUMENTS_MAX: usize = 64;
 
-const CONSOLE_KEYS: [&str; 7] = ["type", "login", "prompt", "bootloader", "newline", "char_delay", "settle"];
+const CONSOLE_KEYS: [&str; 9] =
+    ["type", "login", "prompt", "bootloader", "newline", "char_delay", "settle", "baud", "device"];
+/// Line speeds that a port may be set to.
+const BAUDS: std::ops::RangeInclusive<i64> = 50..=16_000_000;
 const POWER_KEYS: [&str; 5] = ["driver", "host", "outlet", "off_for", "rest"];
 const COMMAND_KEYS: [&str; 4] = ["on", "off", "status", "within"];
 /// Every driver of the format.
@@ -50,6 +55,13 @@ impl<'n> Layers<'n> {
     }
 }
 
+/// Whose console is read: what only a board can say is asked of boards alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    Board,
+    Family,
+}
+
 /// Whose settings are read.
 pub(super) struct Subject<'s> {
     /// The board; `None` when a family's settings are read for their own sake.
@@ -69,12 +81,7 @@ pub(super) fn power_fields<'n>(reader: &mut Reader<'_>, node: Option<&'n Node>) 
 }
 
 /// Everything of a console but where it is and who logs in: the caller fills that in.
-pub(super) fn console(
-    reader: &mut Reader<'_>,
-    layers: Layers<'_>,
-    subject: &Subject<'_>,
-    notes: &mut Notes,
-) -> ConsoleConfig {
+pub(super) fn console(reader: &mut Reader<'_>, layers: Layers<'_>, of: Of) -> ConsoleConfig {
     let kinds = [
         ("telnet", ConsoleKind::Telnet),
         ("tcp", ConsoleKind::Tcp),
@@ -87,14 +94,6 @@ pub(super) fn console(
         && let Some(named) = reader.one_of(node, "console type", &kinds)
     {
         kind = named;
-        if !matches!(kind, ConsoleKind::Telnet | ConsoleKind::Tcp) {
-            let word = kinds.iter().find(|(_, k)| *k == kind).map_or("", |(word, _)| word);
-            notes.add(
-                Note::ConsoleType { kind: word.to_owned(), family: subject.family.to_owned() },
-                node.at,
-                subject.board,
-            );
-        }
     }
     let newlines = [("\r", "\r"), ("\n", "\n"), ("\r\n", "\r\n")];
     let newline = layers.get("newline").and_then(|node| {
@@ -109,10 +108,13 @@ pub(super) fn console(
         }
         known.map(|(_, newline)| (*newline).to_owned())
     });
+    let (baud, device) = (baud(reader, layers, kind), device(reader, layers, kind, of));
     ConsoleConfig {
         kind,
+        baud,
+        device,
         host: String::new(),
-        port: TELNET_PORT_DEFAULT,
+        port: if kind == ConsoleKind::Ssh { SSH_PORT_DEFAULT } else { TELNET_PORT_DEFAULT },
         username: None,
         password: None,
         login: pattern(reader, layers, "login", LOGIN_DEFAULT),
@@ -122,6 +124,39 @@ pub(super) fn console(
         char_delay: duration(reader, layers, "char_delay", Duration::ZERO),
         settle: duration(reader, layers, "settle", SETTLE_DEFAULT),
     }
+}
+
+fn baud(reader: &mut Reader<'_>, layers: Layers<'_>, kind: ConsoleKind) -> Option<u32> {
+    let node = layers.get("baud")?;
+    let baud = reader.integer(node, "baud", BAUDS).and_then(|baud| u32::try_from(baud).ok());
+    if !matches!(kind, ConsoleKind::Rfc2217 | ConsoleKind::Serial) {
+        reader
+            .problems
+            .error(node.at, "baud needs a console of type rfc2217 or serial: nothing else can set it");
+    }
+    baud
+}
+
+/// The device of a serial console, which needs one; other consoles have none.
+fn device(reader: &mut Reader<'_>, layers: Layers<'_>, kind: ConsoleKind, of: Of) -> Option<String> {
+    let Some(node) = layers.get("device") else {
+        if kind == ConsoleKind::Serial
+            && of == Of::Board
+            && let Some(named) = layers.get("type")
+        {
+            let message = "a console of type serial needs \"device\", such as /dev/serial/by-id/usb-…";
+            reader.problems.error(named.at, message);
+        }
+        return None;
+    };
+    let device = reader.text(node, "device")?.to_owned();
+    if !device.starts_with('/') || device.chars().any(char::is_control) {
+        reader.problems.error(node.at, format!("device must be an absolute path, not {}", shown(&device)));
+    }
+    if kind != ConsoleKind::Serial {
+        reader.problems.error(node.at, "device needs a console of type serial");
+    }
+    Some(device)
 }
 
 fn pattern(reader: &mut Reader<'_>, layers: Layers<'_>, key: &str, default: &str) -> String {

@@ -72,7 +72,7 @@ fn family<'n>(
     // the boards that use them may all be of remote sites.
     let subject = Subject { board: None, family: name, env: Env::Keep };
     let mut nobody = Notes::default();
-    devices::console(reader, Layers { board: None, family: entry.console }, &subject, &mut nobody);
+    devices::console(reader, Layers { board: None, family: entry.console }, devices::Of::Family);
     let pdu = Pdu { host: None, outlet: None, at: None };
     devices::power(reader, Layers { board: None, family: entry.power }, pdu, &subject, &mut nobody);
     if let Some(node) = fields.get("artifacts") {

@@ -10,8 +10,6 @@ const NAMED_MAX: usize = 3;
 /// What is the matter with some of a family's boards.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Note {
-    /// Their consoles are of a type that this version does not drive.
-    ConsoleType { kind: String, family: String },
     /// Their power driver is one that this version does not drive.
     Driver { name: String, family: String },
     /// They have a `pdu_host` and nobody says how to speak to it.
@@ -39,11 +37,7 @@ impl Notes {
         for (note, (at, boards)) in self.0 {
             let names = listed(&boards, NAMED_MAX);
             let has = if boards.len() == 1 { "has" } else { "have" };
-            let stays = if boards.len() == 1 { "stays" } else { "stay" };
             let (message, suggestion) = match note {
-                Note::ConsoleType { kind, .. } => {
-                    (format!("console type `{kind}` is not driven yet: {names} {stays} offline"), None)
-                }
                 Note::Driver { name, .. } => (
                     format!(
                         "power driver `{name}` is not driven by this version: {names} {has} no power switch"

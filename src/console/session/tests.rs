@@ -11,6 +11,7 @@ use super::*;
 use crate::board::ConsoleKind;
 use crate::clock::{Clock, Timestamp};
 use crate::console::line::HITS_MAX;
+use crate::console::wire::Wire;
 use crate::console::{ConsoleTarget, InHand, Transcript, WatchList, dial, transcript};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -206,13 +207,60 @@ async fn a_console_server_without_a_console_is_busy() {
 }
 
 #[tokio::test]
-async fn nobody_listening_is_refused_and_other_kinds_are_not_driven() {
-    let (mut bench, board) = bench(1, async |_| {}).await;
+async fn nobody_listening_is_refused() {
+    let (bench, board) = bench(1, async |_| {}).await;
     board.abort();
     drop(board.await);
     assert!(matches!(bench.dial().await.err(), Some(ConsoleError::Refused { .. })));
-    bench.target.settings.kind = ConsoleKind::Ssh;
-    assert!(matches!(bench.dial().await.err(), Some(ConsoleError::Unsupported(ConsoleKind::Ssh))));
+}
+
+#[tokio::test]
+async fn a_serial_port_that_is_not_there_is_named() {
+    let (mut bench, board) = bench(1, async |_| {}).await;
+    board.abort();
+    bench.target.settings.kind = ConsoleKind::Serial;
+    bench.target.settings.device = Some("/dev/no-such-port".into());
+    let error = bench.dial().await.err().expect("no port");
+    assert!(matches!(error, ConsoleError::Unreachable { .. }), "{error:?}");
+    assert_eq!(error.to_string(), "/dev/no-such-port cannot be reached");
+}
+
+#[tokio::test]
+async fn a_console_that_goes_away_with_the_power_is_dialled_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let (mut bench, unused) = bench(20, async |_| {}).await;
+    unused.abort();
+    bench.target.port = listener.local_addr().expect("an address").port();
+    let (switch, switched) = tokio::sync::oneshot::channel();
+    let board = tokio::spawn(async move {
+        let accept =
+            async || Board { stream: listener.accept().await.expect("a session").0, heard: String::new() };
+        let powered = accept().await;
+        switched.await.expect("the switch");
+        drop(powered);
+        accept().await.says("Device open failure: ttyUSB0\r\n").await;
+        let mut board = accept().await;
+        board.says("U-Boot 2026.01\r\n").await;
+        board.is_logged_in().await;
+    });
+    let mut session = bench.dial().await.expect("a session");
+    session.booting();
+    switch.send(()).expect("a board");
+    session.login(None, None, 60 * SECOND).await.expect("a shell");
+    assert!(session.tail().iter().any(|line| line.contains("U-Boot")), "{:?}", session.tail());
+    board.await.expect("the board's script");
+}
+
+#[tokio::test]
+async fn a_console_that_does_not_come_back_is_named_when_the_time_is_over() {
+    let (switch, switched) = tokio::sync::oneshot::channel::<()>();
+    let (bench, board) = bench(20, async move |_board| switched.await.expect("the switch")).await;
+    let mut session = bench.dial().await.expect("a session");
+    session.booting();
+    switch.send(()).expect("a board");
+    board.await.expect("the board's script");
+    let error = session.login(None, None, 5 * SECOND).await.expect_err("no console");
+    assert!(matches!(error, ConsoleError::Refused { .. } | ConsoleError::Closed { .. }), "{error:?}");
 }
 
 #[tokio::test]
@@ -427,12 +475,11 @@ async fn a_console_server_that_has_gone_is_still_listened_to() {
     let transcript = Transcript::create(&path, now, None).expect("a transcript");
     let stream = TcpStream::connect(("127.0.0.1", bench.target.port)).await.expect("a connection");
     board.await.expect("the board's script");
-    let settings = bench.target.settings.clone();
     let mut line = Line::new(
         bench.clock.clone(),
         bench.lease.clone(),
-        stream,
-        &settings,
+        bench.target.clone(),
+        Some(Wire::Tcp(stream)),
         WatchList::new(&[]),
         transcript,
     );

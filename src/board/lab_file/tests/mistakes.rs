@@ -148,7 +148,23 @@ fn consoles() {
     );
     check(&console("typ: tcp"), "6:13: error: unknown key \"typ\" in console; did you mean \"type\"?");
     check(&console("type: telnt"), "6:19: error: unknown console type \"telnt\"; did you mean \"telnet\"?");
-    check(&console("type: ssh"), "6:19: warning: console type `ssh` is not driven yet: a stays offline");
+    check(&console("type: ssh"), "");
+    check(&console("type: rfc2217, baud: 115200"), "");
+    check(&console("type: serial, device: /dev/ttyUSB0, baud: 115200"), "");
+    check(
+        &console("type: serial"),
+        "6:19: error: a console of type serial needs \"device\", such as /dev/serial/by-id/usb-…",
+    );
+    check(
+        &console("type: serial, device: ttyUSB0"),
+        "6:35: error: device must be an absolute path, not \"ttyUSB0\"",
+    );
+    check(&console("device: /dev/ttyUSB0"), "6:21: error: device needs a console of type serial");
+    check(
+        &console("baud: 115200"),
+        "6:19: error: baud needs a console of type rfc2217 or serial: nothing else can set it",
+    );
+    check(&console("type: rfc2217, baud: fast"), "6:34: error: baud must be a whole number, not \"fast\"");
     check(
         &console("char_delay: 10"),
         "6:25: error: char_delay must be a duration such as 5ms, 90s, 20m, 2h or 1h30m, not \"10\"; did you mean 10s?",

@@ -16,6 +16,8 @@ fn lab() -> Inventory {
     for facts in boards.map(super::board) {
         let console = ConsoleConfig {
             kind: ConsoleKind::Telnet,
+            baud: None,
+            device: None,
             host: "localhost".into(),
             port: 23,
             username: None,

@@ -1,0 +1,268 @@
+//! Programs on loopback that these tests talk to: telnet servers, a serial-port server, pseudo terminals and an sshd,
+//! each ended by its id when the test ends.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use boardhand::board::ConsoleKind;
+use boardhand::clock::Clock;
+use boardhand::console::{
+    ConsoleError, ConsoleSettings, ConsoleTarget, InHand, Session, Transcript, WatchList, dial,
+};
+use boardhand::id::Ids;
+
+/// The one thing that these rigs speak to is the machine itself.
+const HERE: &str = "127.0.0.1";
+/// User `lab`, password `lab`, for the private /etc/shadow of these tests only (`openssl passwd -6 -salt labsalt lab`).
+const SHADOW: &str = "root:*:19000:0:99999:7:::\nlab:$6$labsalt$e.svQvk8jX0mQEPpLUGudMvFCNwOZ/CJK6NOYcVPXe7CEfTAvAHE/4QjVQRPpiwy.ZyFJYVD03OjeHrHcjTKj/:19000:0:99999:7:::\n";
+const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nsshd:x:101:65534::/run/sshd:/usr/sbin/nologin\nlab:x:0:0:lab:/tmp:/bin/sh\n";
+const GROUP: &str = "root:x:0:\ntty:x:5:\nlab:x:0:\n";
+
+/// Programs on loopback, ended by their ids when the test ends.
+pub(super) struct Rig {
+    dir: tempfile::TempDir,
+    children: Arc<Mutex<Vec<Child>>>,
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        for child in self.children.lock().expect("children").iter_mut() {
+            // Each was started as the leader of a group of its own, whose id is its own.
+            let group = format!("-{}", child.id());
+            drop(Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status());
+            drop(child.wait());
+        }
+    }
+}
+
+impl Rig {
+    pub(super) fn new() -> Rig {
+        need("unshare", "util-linux");
+        let dir = tempfile::tempdir().expect("a directory");
+        for (name, text) in [("passwd", PASSWD), ("shadow", SHADOW), ("group", GROUP)] {
+            fs::write(dir.path().join(name), text).expect("a file");
+        }
+        Rig { dir, children: Arc::default() }
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A script in the rig's directory.
+    pub(super) fn script(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("a script");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
+        path
+    }
+
+    fn start(&self, command: &mut Command) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).expect("a log");
+        let child = command
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a log"))
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        self.children.lock().expect("children").push(child);
+    }
+
+    /// The command, with the private users.
+    fn private(&self, command: &[&str]) -> Command {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rigs/private-passwd.sh");
+        let mut private = Command::new(script);
+        private.arg(self.dir.path()).args(command);
+        private
+    }
+
+    /// busybox telnetd in front of a program.
+    pub(super) fn busybox_telnetd(&self, program: &str, private: bool) -> u16 {
+        need("busybox", "busybox-static");
+        let port = free_port();
+        let address = format!("127.0.0.1:{port}");
+        let command = ["busybox", "telnetd", "-F", "-b", &address, "-l", program];
+        let mut plain = Command::new(command[0]);
+        plain.args(&command[1..]);
+        self.start(&mut if private { self.private(&command) } else { plain });
+        self.wait_for(port);
+        port
+    }
+
+    /// inetutils telnetd, started for each connection.
+    pub(super) fn inetutils_telnetd(&self) -> u16 {
+        need("/usr/sbin/telnetd", "inetutils-telnetd");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let (mut command, children) = (self.private(&["/usr/sbin/telnetd"]), self.children.clone());
+        // Ends with the process: one connection is all that each test makes.
+        std::thread::spawn(move || {
+            let (stream, _) = listener.accept().expect("a client");
+            let end = || Stdio::from(OwnedFd::from(stream.try_clone().expect("a socket")));
+            let child = command.process_group(0).stdin(end()).stdout(end()).stderr(end()).spawn();
+            children.lock().expect("children").push(child.expect("telnetd"));
+        });
+        port
+    }
+
+    /// ser2net in front of a shell on a pseudo terminal: (telnet, raw TCP on another shell, telnet without device).
+    pub(super) fn ser2net(&self) -> [u16; 3] {
+        need("ser2net", "ser2net");
+        need("socat", "socat");
+        let ports = [free_port(), free_port(), free_port()];
+        let mut config = "%YAML 1.1\n---\n".to_owned();
+        for (n, port) in ports.iter().enumerate() {
+            let device = self.path(&format!("tty{n}"));
+            let accepter = if n == 1 { "tcp" } else { "telnet,tcp" };
+            let device = device.display();
+            config += &format!(
+                "connection: &c{n}\n  accepter: {accepter},127.0.0.1,{port}\n  connector: serialdev,{device},115200n81,local\n"
+            );
+            if n < 2 {
+                let pty = format!("PTY,link={device},raw,echo=0");
+                self.start(Command::new("socat").args([&pty, "EXEC:/bin/sh -i,pty,setsid,stderr,ctty"]));
+                self.wait_until(|| self.path(&format!("tty{n}")).exists());
+            }
+        }
+        fs::write(self.path("ser2net.yaml"), config).expect("a file");
+        let pid = self.path("ser2net.pid");
+        self.start(
+            Command::new("ser2net").arg("-n").arg("-c").arg(self.path("ser2net.yaml")).arg("-P").arg(pid),
+        );
+        self.wait_for(ports[2]);
+        ports
+    }
+
+    /// A shell on a pseudo terminal that looks like a serial port; gives the port's path.
+    pub(super) fn serial_shell(&self, name: &str) -> PathBuf {
+        need("socat", "socat");
+        let device = self.path(name);
+        let pty = format!("PTY,link={},raw,echo=0", device.display());
+        self.start(Command::new("socat").args([&pty, "EXEC:/bin/sh -i,pty,setsid,stderr,ctty"]));
+        self.wait_until(|| device.exists());
+        device
+    }
+
+    /// ser2net that controls its port (RFC 2217), in front of a shell.
+    pub(super) fn ser2net_rfc2217(&self) -> u16 {
+        need("ser2net", "ser2net");
+        let (port, device) = (free_port(), self.serial_shell("ttyR"));
+        let config = format!(
+            "%YAML 1.1\n---\nconnection: &c\n  accepter: telnet(rfc2217=true),tcp,{HERE},{port}\n  connector: \
+             serialdev,{},9600n81,local\n",
+            device.display()
+        );
+        fs::write(self.path("rfc2217.yaml"), config).expect("a file");
+        let pid = self.path("rfc2217.pid");
+        self.start(
+            Command::new("ser2net").arg("-n").arg("-c").arg(self.path("rfc2217.yaml")).arg("-P").arg(pid),
+        );
+        self.wait_for(port);
+        port
+    }
+
+    /// An sshd for user `lab` with password `lab`, on this port.
+    pub(super) fn sshd(&self, port: u16) {
+        need("sshd", "openssh-server");
+        need("ssh", "openssh-client");
+        let key = self.path("host-key");
+        if !key.exists() {
+            let made =
+                Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status();
+            assert!(made.expect("ssh-keygen").success());
+        }
+        let config = format!(
+            "Port {port}\nListenAddress {HERE}\nHostKey {}\nPidFile none\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication yes\n\
+             KbdInteractiveAuthentication no\nStrictModes no\nPrintMotd no\nPrintLastLog no\n",
+            key.display()
+        );
+        let file = self.path("sshd_config");
+        fs::write(&file, config).expect("a file");
+        // Its runtime folder is the mount namespace's own.
+        let start = "mount -t tmpfs tmpfs /run && mkdir /run/sshd && exec /usr/sbin/sshd -D -e -f \"$0\"";
+        self.start(self.private(&["sh", "-c", start]).arg(&file));
+    }
+
+    /// Waits until something listens. Asks the kernel: a connection would be a client, and some serve only one.
+    pub(super) fn wait_for(&self, port: u16) {
+        let socket = format!("0100007F:{port:04X} 00000000:0000 0A");
+        self.wait_until(|| fs::read_to_string("/proc/net/tcp").is_ok_and(|table| table.contains(&socket)));
+    }
+
+    fn wait_until(&self, done: impl Fn() -> bool) {
+        for _ in 0..400 {
+            if done() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(25));
+        }
+        panic!("a rig did not start: {}", fs::read_to_string(self.path("log")).unwrap_or_default());
+    }
+
+    /// A target on this machine.
+    pub(super) fn target(port: u16, kind: ConsoleKind) -> ConsoleTarget {
+        let settings =
+            ConsoleSettings { kind, settle: Duration::from_millis(600), ..ConsoleSettings::default() };
+        ConsoleTarget { host: HERE.into(), port, settings }
+    }
+
+    pub(super) async fn dial(&self, port: u16, kind: ConsoleKind) -> Result<Session, ConsoleError> {
+        self.dial_target(&Rig::target(port, kind)).await
+    }
+
+    pub(super) async fn dial_target(&self, target: &ConsoleTarget) -> Result<Session, ConsoleError> {
+        let (clock, ids) = (Clock::system(), Ids::system());
+        let path = self.path(&format!("transcript-{}", target.port));
+        let transcript = Transcript::create(&path, clock.now(), None).expect("a transcript");
+        dial(&clock, &ids, Arc::new(Forever), target, WatchList::new(&[]), transcript).await
+    }
+
+    pub(super) async fn telnet(&self, port: u16) -> Session {
+        self.dial(port, ConsoleKind::Telnet).await.expect("a session")
+    }
+
+    /// A console server notices a moment later that its last client is gone.
+    pub(super) async fn telnet_once_free(&self, port: u16) -> Session {
+        for _ in 0..20 {
+            match self.dial(port, ConsoleKind::Telnet).await {
+                Err(ConsoleError::Busy { .. }) => Clock::system().sleep(Duration::from_millis(250)).await,
+                dialled => return dialled.expect("a session"),
+            }
+        }
+        panic!("the console stays busy");
+    }
+}
+
+struct Forever;
+
+impl InHand for Forever {
+    fn trusted(&self) -> bool {
+        true
+    }
+
+    fn label(&self) -> String {
+        "a test".into()
+    }
+}
+
+#[track_caller]
+fn need(program: &str, package: &str) {
+    let found = std::env::var("PATH").unwrap_or_default();
+    let mut folders = found.split(':').chain(["/usr/sbin", "/sbin"]);
+    assert!(
+        folders.any(|folder| Path::new(folder).join(program).exists()),
+        "{program} is missing: apt-get install {package}"
+    );
+}
+
+pub(super) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port()
+}
