@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::Door;
+use crate::store::Census;
 
 /// How long the database may take to answer before the server is not ready.
 const READY_WITHIN: Duration = Duration::from_secs(2);
@@ -26,13 +27,39 @@ pub(super) async fn ready(State(door): State<Arc<Door>>) -> Response {
         door.store.census().await
     });
     match asked.await {
-        Ok(Ok(census)) => Json(json!({ "ready": true, "census": census })).into_response(),
+        Ok(Ok(census)) => {
+            let problems = problems(&census);
+            Json(json!({ "ready": true, "census": census, "problems": problems })).into_response()
+        }
         Ok(Err(error)) => not_ready(&error.to_string()),
         Err(_) => not_ready("the database does not answer in time"),
     }
 }
 
+/// What somebody should look at although the server goes on.
+fn problems(census: &Census) -> Vec<String> {
+    let rows = match census.unreadable {
+        0 => None,
+        1 => Some("1 row cannot be read and is left out; the log names it".to_owned()),
+        n => Some(format!("{n} rows cannot be read and are left out; the log names each")),
+    };
+    rows.into_iter().collect()
+}
+
 fn not_ready(reason: &str) -> Response {
     tracing::warn!(reason, "not ready");
     (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "ready": false, "reason": reason }))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn health_tells_how_many_rows_cannot_be_read() {
+        let told = |unreadable| problems(&Census { unreadable, ..Census::default() }).join("; ");
+        assert_eq!(told(0), "");
+        assert_eq!(told(1), "1 row cannot be read and is left out; the log names it");
+        assert_eq!(told(7), "7 rows cannot be read and are left out; the log names each");
+    }
 }

@@ -112,6 +112,29 @@ impl Scheduler {
         }
     }
 
+    /// Commits grants; one by one where the store refuses them together for good, so that one run whose rows are not
+    /// what they should be keeps no other waiting. It leaves the queue until something changes about it.
+    async fn grant(&self, grants: &[Grant], terms: &LeaseTerms) -> Result<Vec<Granted>, StoreError> {
+        match self.store.lease_grant(grants, terms).await {
+            Err(error) if error.is_lasting() => {
+                tracing::error!(%error, grants = grants.len(), "boards cannot be granted together: one by one")
+            }
+            granted => return granted,
+        }
+        let mut answers = Vec::with_capacity(grants.len());
+        for grant in grants {
+            match self.store.lease_grant(std::slice::from_ref(grant), terms).await {
+                Ok(granted) => answers.extend(granted),
+                Err(error) => {
+                    tracing::error!(run.id = %grant.run, %error, "a run cannot be given a board");
+                    // Of those that were granted so far the change log tells.
+                    answers.push(if error.is_lasting() { Granted::Gone } else { return Err(error) });
+                }
+            }
+        }
+        Ok(answers)
+    }
+
     async fn commit(&mut self, proposals: Vec<Proposal>) -> Result<(), StoreError> {
         let now = self.clock.now();
         let terms = LeaseTerms { instance: self.instance, now, expires_at: now + LEASE_TTL };
@@ -127,18 +150,18 @@ impl Scheduler {
                     .collect(),
             })
             .collect();
-        let granted = self.store.lease_grant(&grants, &terms).await;
-        let mut queue = self.queue.lock();
-        let answers = match granted {
+        let answers = match self.grant(&grants, &terms).await {
             Ok(answers) => answers,
             Err(error) => {
-                // Nothing was granted: every proposal waits as before.
+                // Nothing more was granted: every proposal waits as before.
+                let mut queue = self.queue.lock();
                 for grant in grants {
                     queue.apply(QueueEvent::GrantRefused { run: grant.run });
                 }
                 return Err(error);
             }
         };
+        let mut queue = self.queue.lock();
         for (grant, answer) in grants.into_iter().zip(answers) {
             match answer {
                 // The change log says the same a moment later, to every replica alike.

@@ -195,7 +195,11 @@ impl Shared {
             let until = paused.get(&posts).copied().filter(|_| owed.begun_at.is_none());
             let went = match until {
                 Some(until) => Went::Paused { until },
-                None => self.send_apart(owed).await?,
+                None => match self.send_apart(owed).await {
+                    // What cannot be read now never can: it must not hold up those behind it.
+                    Err(error) if error.is_lasting() => Went::Ended(End::Dead { error: error.to_string() }),
+                    went => went?,
+                },
             };
             match went {
                 Went::Paused { until } => {

@@ -43,9 +43,23 @@ pub enum StoreError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The schema stands against what was to be written. Trying again does not help.
+    #[error("the database refuses the write: {0}")]
+    Refused(String),
 }
 
-/// Durable state.
+impl StoreError {
+    /// Whether the same operation fails again however often it is tried.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            StoreError::Unavailable(_) => false,
+            StoreError::Corrupt { .. } | StoreError::Refused(_) => true,
+        }
+    }
+}
+
+/// Durable state. Operations that list rows leave out those that cannot be read (see [`Census::unreadable`]): one bad
+/// row costs what it stands for, and nothing else.
 #[async_trait]
 pub trait Store: Send + Sync {
     // ---- the door -----------------------------------------------------------------------------------------
@@ -722,4 +736,6 @@ pub struct Census {
     pub dead: u64,
     /// Power requests owed.
     pub errands: u64,
+    /// Rows that were left out since the start because they cannot be read; the log names each.
+    pub unreadable: u64,
 }

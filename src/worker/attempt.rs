@@ -26,7 +26,7 @@ use crate::outcome::{Outcome, Verdict};
 use crate::power::PowerError;
 use crate::run::transition::WORKER_LOST;
 use crate::run::{Request, RunState, Stage};
-use crate::store::{Fenced, RunView};
+use crate::store::{Fenced, RunView, StoreError};
 
 /// Most received bytes that a transcript keeps.
 const TRANSCRIPT_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -240,9 +240,16 @@ impl Attempt {
         }
         match self.lab.persist(|| self.lab.store.lease_fenced(self.grip.lease(), self.lab.clock.now())).await
         {
-            Fenced::Done => Ok(()),
-            Fenced::Stale => Err(Halt::Stale),
+            Ok(Fenced::Done) => Ok(()),
+            Ok(Fenced::Stale) => Err(Halt::Stale),
+            Err(error) => Err(self.not_kept(&error)),
         }
+    }
+
+    /// What the store refuses for good ends the attempt: it would drive a board that nobody hears of.
+    fn not_kept(&self, error: &StoreError) -> Halt {
+        tracing::error!(%error, "the attempt cannot be kept");
+        self.halt(Happened::HostStepFailed, format!("boardhand cannot keep this run: {error}"))
     }
 
     /// Tells the store that a later stage is reached.
@@ -269,11 +276,12 @@ impl Attempt {
         let (store, clock) = (self.lab.store.clone(), self.lab.clock.clone());
         let lease = self.grip.lease().clone();
         match self.lab.persist(|| store.run_advance(&lease, stage, &notes, clock.now())).await {
-            Fenced::Done => {
+            Ok(Fenced::Done) => {
                 self.lab.doorbell.ring(crate::doorbell::Bell::Relay);
                 Ok(())
             }
-            Fenced::Stale => Err(Halt::Stale),
+            Ok(Fenced::Stale) => Err(Halt::Stale),
+            Err(error) => Err(self.not_kept(&error)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Errands: the loop that switches boards for people. A board that somebody holds is skipped, saying by whom; a free
 //! one is held for a moment by a lease of kind `check`. Reading an outlet needs no lease.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +9,13 @@ use async_trait::async_trait;
 use serde_json::json;
 use tokio::task::{self, JoinError, JoinSet};
 
+use super::finalize::give_back;
 use super::runner::Lab;
 use super::steps::{Agent, Step};
 use crate::board::Board;
 use crate::board::plan::PowerAction;
 use crate::doorbell::Bell;
-use crate::id::{InstanceId, LeaseId};
+use crate::id::{InstanceId, LeaseId, MessageId};
 use crate::lease::{Grip, Holder, Lease};
 use crate::message::Note;
 use crate::power::PowerError;
@@ -23,6 +24,8 @@ use crate::store::{AtRest, Errand, Granted, LeaseTerms, StoreError};
 
 /// Most errands at work at once.
 pub const ERRANDS_MAX: usize = 64;
+/// Most errands that are given up; with so many the store is beyond an errand, and no more are begun.
+const GIVEN_UP_MAX: usize = 1_000;
 /// How often the loop looks without being rung.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long a power request may wait before it is answered and not done: power that switches long after it was
@@ -35,8 +38,10 @@ const CHECK_LASTS: Duration = Duration::from_secs(180);
 pub struct Errands {
     lab: Arc<Lab>,
     instance: InstanceId,
-    at_work: JoinSet<()>,
+    at_work: JoinSet<Result<(), StoreError>>,
     taken: HashMap<task::Id, Errand>,
+    /// Errands that were done and whose end the store refuses for good: power must not be switched again for them.
+    given_up: HashSet<MessageId>,
     /// Errands that died at work: their boards are taken away from them, the people are told.
     dead: Vec<Errand>,
 }
@@ -44,7 +49,14 @@ pub struct Errands {
 impl Errands {
     /// Errands done by `instance`.
     pub fn new(lab: Arc<Lab>, instance: InstanceId) -> Self {
-        Errands { lab, instance, at_work: JoinSet::new(), taken: HashMap::new(), dead: vec![] }
+        Errands {
+            lab,
+            instance,
+            at_work: JoinSet::new(),
+            taken: HashMap::new(),
+            given_up: HashSet::new(),
+            dead: vec![],
+        }
     }
 
     /// Waits up to `within` until every errand at work is done; what is not is done again after the next start.
@@ -56,15 +68,28 @@ impl Errands {
 
     async fn reap(&mut self) -> Result<(), StoreError> {
         while let Some(end) = self.at_work.try_join_next_with_id() {
-            let id = end.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
-            let errand = self.taken.remove(&id);
-            if let Err(error) = end {
-                tracing::error!(%error, "an errand died");
-                self.dead.extend(errand);
+            let id = end.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+            let Some(errand) = self.taken.remove(&id) else { continue };
+            match end {
+                Ok((_, Ok(()))) => {}
+                Ok((_, Err(error))) => {
+                    tracing::error!(board.id = %errand.board, %error, "an errand is done and cannot be answered");
+                    self.given_up.insert(errand.id);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "an errand died");
+                    self.dead.push(errand);
+                }
             }
         }
         while let Some(errand) = self.dead.last() {
-            self.bury(errand).await?;
+            match self.bury(errand).await {
+                Err(error) if error.is_lasting() => {
+                    tracing::error!(board.id = %errand.board, %error, "an errand that died cannot be answered");
+                    self.given_up.insert(errand.id);
+                }
+                buried => buried?,
+            }
             self.dead.pop();
         }
         Ok(())
@@ -101,16 +126,20 @@ impl Agent for Errands {
 
     async fn step(&mut self) -> Result<Step, StoreError> {
         self.reap().await?;
-        for errand in self.lab.store.errand_due(ERRANDS_MAX as u32).await? {
+        let page = ERRANDS_MAX + self.given_up.len();
+        for errand in self.lab.store.errand_due(page as u32).await? {
             let is_taken = self.taken.values().any(|taken| taken.id == errand.id);
-            if self.taken.len() < ERRANDS_MAX && !is_taken {
+            let may_begin = self.taken.len() < ERRANDS_MAX && self.given_up.len() < GIVEN_UP_MAX;
+            if may_begin && !is_taken && !self.given_up.contains(&errand.id) {
                 let (lab, instance, asked) = (self.lab.clone(), self.instance, errand.clone());
                 let task = self.at_work.spawn(async move {
                     let answer = perform(&lab, instance, &asked).await;
-                    lab.persist(|| lab.store.errand_done(asked.id, &answer, lab.clock.now())).await;
+                    let told =
+                        lab.persist(|| lab.store.errand_done(asked.id, &answer, lab.clock.now())).await;
                     lab.doorbell.ring(Bell::Relay);
                     lab.doorbell.ring(Bell::Scheduler);
                     lab.doorbell.ring(Bell::Errands);
+                    told
                 });
                 self.taken.insert(task.id(), errand);
             }
@@ -146,16 +175,17 @@ async fn perform(lab: &Lab, instance: InstanceId, errand: &Errand) -> Note {
     let holder = Holder::Check(errand.by.clone());
     let id = LeaseId::new(&lab.ids, now);
     match lab.persist(|| lab.store.lease_take(id, &errand.board, &holder, &terms)).await {
-        Granted::Leases(leases) => match leases.into_iter().next() {
+        Err(error) => refused(error.to_string()),
+        Ok(Granted::Leases(leases)) => match leases.into_iter().next() {
             Some(lease) => switch(lab, lease, board, errand, &facts).await,
             None => refused("no lease was given".into()),
         },
-        Granted::Taken(lease) => Note::new(
+        Ok(Granted::Taken(lease)) => Note::new(
             "power-refused",
             facts(json!({ "reason": "held", "holder": lease.holder, "until": lease.expires_at })),
         ),
-        Granted::OutOfService { reason, .. } => refused(reason),
-        Granted::Gone => refused("the board is gone".into()),
+        Ok(Granted::OutOfService { reason, .. }) => refused(reason),
+        Ok(Granted::Gone) => refused("the board is gone".into()),
     }
 }
 
@@ -176,7 +206,7 @@ async fn switch(
         Ok(_) => AtRest::Yes,
         Err(error) => AtRest::No(error.to_string()),
     };
-    let _ = lab.persist(|| lab.store.lease_release(grip.lease(), &rest, lab.clock.now())).await;
+    give_back(lab, &grip, &rest).await;
     match done {
         Ok(state) => Note::new("power-done", facts(json!({ "state": state.map(|s| s.as_str()) }))),
         Err(error @ PowerError::LeaseOver(_)) => {

@@ -50,6 +50,17 @@ pub(super) async fn bring_to_rest(lab: &Arc<Lab>, mut attempt: Attempt, grips: &
     }
 }
 
+/// Leaves boards as their families want them, and nothing more: nothing is known of what ran on them.
+pub(super) async fn leave(lab: &Lab, grips: &[Arc<Grip>]) {
+    for grip in grips {
+        if let Some(board) = lab.inventory.board(grip.lease().board.as_str())
+            && let Some(problem) = rest(lab, board, grip).await
+        {
+            tracing::warn!(board.id = %grip.lease().board, problem, "the board was not brought to rest");
+        }
+    }
+}
+
 /// One `finally` step; gives what went wrong. A shell command is only tried while a shell is known to listen: a dead
 /// board is not logged in to for the sake of tidiness.
 async fn finally(attempt: &mut Attempt, step: &Step) -> Option<String> {
@@ -81,6 +92,17 @@ async fn release(lab: &Lab, grip: &Grip, problem: Option<String>) {
             AtRest::No(problem)
         }
     };
+    give_back(lab, grip, &rest).await;
+}
+
+/// Gives a board back; where the store refuses that for good it is taken away, so that it is not held for ever.
+pub(super) async fn give_back(lab: &Lab, grip: &Grip, rest: &AtRest) {
     // Stale here means that the lease lapsed meanwhile: its next holder fences the board.
-    let _ = lab.persist(|| lab.store.lease_release(grip.lease(), &rest, lab.clock.now())).await;
+    let released = lab.persist(|| lab.store.lease_release(grip.lease(), rest, lab.clock.now())).await;
+    let Err(error) = released else { return };
+    tracing::error!(board.id = %grip.lease().board, %error, "the board cannot be given back: it is taken away");
+    let leases = [grip.lease().id];
+    if let Err(error) = lab.persist(|| lab.store.lease_lapse(&leases, lab.clock.now())).await {
+        tracing::error!(board.id = %grip.lease().board, %error, "nor taken away: the next start does it");
+    }
 }

@@ -82,7 +82,13 @@ impl Pool {
             }
         }
         if !self.orphans.is_empty() {
-            self.lab.store.lease_lapse(&self.orphans, self.lab.clock.now()).await?;
+            match self.lab.store.lease_lapse(&self.orphans, self.lab.clock.now()).await {
+                // Asking again would keep this loop from everything else.
+                Err(error) if error.is_lasting() => {
+                    tracing::error!(%error, "leases cannot be taken away: the next start does it");
+                }
+                lapsed => drop(lapsed?),
+            }
             self.orphans.clear();
             self.lab.doorbell.ring(Bell::Scheduler);
             self.lab.doorbell.ring(Bell::Relay);

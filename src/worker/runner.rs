@@ -22,7 +22,7 @@ use crate::lease::{Grip, Lease};
 use crate::message::Note;
 use crate::message::compose::Composer;
 use crate::outcome::redact::Redactor;
-use crate::outcome::{Outcome, Verdict};
+use crate::outcome::{Counts, Outcome, Verdict};
 use crate::power::Power;
 use crate::run::transition::{POWER_CYCLED, WORKER_LOST, decide};
 use crate::run::{Decision, LeaseRef, Request, RunState};
@@ -71,7 +71,10 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 pub async fn drive(lab: Arc<Lab>, mut leases: Vec<Lease>, number: i64, orders: watch::Receiver<Order>) {
     let span = tracing::info_span!("run", run.number = number, board.id = Empty, lease.fence = Empty);
     async move {
-        let view = lab.persist(|| lab.store.run_view(number)).await;
+        let view = match lab.persist(|| lab.store.run_view(number)).await {
+            Ok(view) => view,
+            Err(error) => return abandon(&lab, None, &leases, &grips_on(&leases), &error).await,
+        };
         let driven = view.as_ref().and_then(|view| match &view.run.state {
             RunState::Active { attempt, lease, .. } => Some((*attempt, lease.id)),
             RunState::Queued { .. } | RunState::Finished { .. } => None,
@@ -79,21 +82,22 @@ pub async fn drive(lab: Arc<Lab>, mut leases: Vec<Lease>, number: i64, orders: w
         leases.sort_by_key(|lease| driven.is_none_or(|(_, first)| lease.id != first));
         let is_driven = |(_, first): &(u32, LeaseId)| leases.first().is_some_and(|lease| lease.id == *first);
         let (Some(view), Some((attempt, _))) = (view, driven.filter(is_driven)) else {
+            tracing::error!("leases stand for an attempt that their run is not in");
             return take_away(&lab, &leases).await;
         };
         tracing::Span::current()
             .record("board.id", leases[0].board.as_str())
             .record("lease.fence", leases[0].fence.0);
-        let grips: Vec<Arc<Grip>> = leases
-            .iter()
-            .map(|lease| {
-                Arc::new(Grip::new(LeaseRef { id: lease.id, board: lease.board.clone(), fence: lease.fence }))
-            })
-            .collect();
-        run_attempt(&lab, &leases, &grips, view, attempt, orders).await;
+        run_attempt(&lab, &leases, &grips_on(&leases), view, attempt, orders).await;
     }
     .instrument(span)
     .await;
+}
+
+fn grips_on(leases: &[Lease]) -> Vec<Arc<Grip>> {
+    let grip =
+        |lease: &Lease| Grip::new(LeaseRef { id: lease.id, board: lease.board.clone(), fence: lease.fence });
+    leases.iter().map(|lease| Arc::new(grip(lease))).collect()
 }
 
 async fn run_attempt(
@@ -118,11 +122,12 @@ async fn run_attempt(
     };
     tracing::info!(verdict = outcome.verdict.as_str(), cause = outcome.cause, "the attempt ended");
     match settle(lab, &mut attempt, grips[0].lease(), *outcome).await {
-        Fenced::Done => {}
-        Fenced::Stale => {
+        Ok(Fenced::Done) => {}
+        Ok(Fenced::Stale) => {
             tracing::warn!("the lease was gone before the outcome was told: nothing is told");
             return;
         }
+        Err(error) => return abandon(lab, Some(attempt), leases, grips, &error).await,
     }
     lab.doorbell.ring(Bell::Relay);
     lab.doorbell.ring(Bell::Scheduler);
@@ -145,8 +150,34 @@ async fn ordered(orders: &mut watch::Receiver<Order>) -> Order {
     }
 }
 
-/// Commits the outcome and what follows it.
-async fn settle(lab: &Lab, attempt: &mut Attempt, lease: &LeaseRef, outcome: Outcome) -> Fenced {
+/// Commits the outcome and what follows it. Where the store refuses that for good, a bare outcome that says so: the
+/// run ends as lab trouble, since what it really came to cannot be kept.
+async fn settle(
+    lab: &Lab,
+    attempt: &mut Attempt,
+    lease: &LeaseRef,
+    outcome: Outcome,
+) -> Result<Fenced, StoreError> {
+    let full = settlement(lab, attempt, lease, outcome);
+    let error = match lab.persist(|| lab.store.run_settle(&full)).await {
+        Err(error) => error,
+        settled => return settled,
+    };
+    tracing::error!(%error, "the outcome cannot be kept: the run ends as lab trouble");
+    let bare = Outcome {
+        verdict: Verdict::Infra,
+        cause: NOT_KEPT.to_owned(),
+        stage: full.outcome.stage,
+        detail: format!("boardhand cannot keep its outcome: {error}"),
+        excerpt: vec![],
+        cases: vec![],
+        counts: Counts::default(),
+    };
+    let bare = Settle { decision: Decision::Finish, ..settlement(lab, attempt, lease, bare) };
+    lab.persist(|| lab.store.run_settle(&bare)).await
+}
+
+fn settlement(lab: &Lab, attempt: &Attempt, lease: &LeaseRef, outcome: Outcome) -> Settle {
     let view = attempt.view();
     let plan = attempt.plan();
     let is_infra = |o: &Outcome| o.verdict == Verdict::Infra && o.cause != WORKER_LOST;
@@ -156,7 +187,7 @@ async fn settle(lab: &Lab, attempt: &mut Attempt, lease: &LeaseRef, outcome: Out
         failed_on.push(lease.board.clone());
     }
     let decision = decide(&outcome, plan.retry, &failed_on);
-    let settle = Settle {
+    Settle {
         lease: lease.clone(),
         run: view.run.id,
         notes: notes(lab, view, attempt.number(), &outcome, &decision),
@@ -165,8 +196,7 @@ async fn settle(lab: &Lab, attempt: &mut Attempt, lease: &LeaseRef, outcome: Out
         outcome,
         decision,
         now: lab.clock.now(),
-    };
-    lab.persist(|| lab.store.run_settle(&settle)).await
+    }
 }
 
 /// What the thread is told about the end of an attempt.
@@ -180,35 +210,66 @@ fn notes(lab: &Lab, view: &RunView, attempt: u32, outcome: &Outcome, decision: &
     vec![lab.composer.outcome_note(template, view, attempt, outcome)]
 }
 
+/// Cause of a run whose outcome the store refused for good.
+const NOT_KEPT: &str = "not-kept";
+
 /// Causes of infra that say nothing about the board: somebody's doing, boardhand's own machine, or a step that the
 /// board performed and that failed on the way to the build. A build that does not exist must not empty the lab.
-const NOT_THE_BOARD: &[&str] =
-    &[POWER_CYCLED, WORKER_LOST, "lease-lost", "host-step-failed", "command-failed", "transfer-failed"];
+const NOT_THE_BOARD: &[&str] = &[
+    POWER_CYCLED,
+    WORKER_LOST,
+    NOT_KEPT,
+    "lease-lost",
+    "host-step-failed",
+    "command-failed",
+    "transfer-failed",
+];
 
 /// Whether an outcome speaks against its board.
 fn is_board_fault(outcome: &Outcome) -> bool {
     outcome.verdict == Verdict::Infra && !NOT_THE_BOARD.contains(&outcome.cause.as_str())
 }
 
-/// Leases of an attempt that is not its run's any more. Never granted so; a board must not stay leased all the same.
+/// A run that cannot be read, or cannot be written: its boards are brought to rest all the same, and its leases are
+/// taken away, which ends the run where that can be written.
+async fn abandon(
+    lab: &Arc<Lab>,
+    attempt: Option<Attempt>,
+    leases: &[Lease],
+    grips: &[Arc<Grip>],
+    error: &StoreError,
+) {
+    tracing::error!(%error, "the run cannot be kept: its boards are brought to rest and taken away from it");
+    match attempt {
+        // The release that comes after it changes nothing: the lease was never turned to finalizing.
+        Some(attempt) => finalize::bring_to_rest(lab, attempt, grips).await,
+        None => finalize::leave(lab, grips).await,
+    }
+    take_away(lab, leases).await;
+}
+
+/// Takes leases away: their boards are fenced next, and what is under them waits again or ends.
 async fn take_away(lab: &Lab, leases: &[Lease]) {
-    tracing::error!("leases stand for an attempt that their run is not in");
     let ids: Vec<LeaseId> = leases.iter().map(|lease| lease.id).collect();
-    lab.persist(|| lab.store.lease_lapse(&ids, lab.clock.now())).await;
+    if let Err(error) = lab.persist(|| lab.store.lease_lapse(&ids, lab.clock.now())).await {
+        tracing::error!(%error, "leases cannot be taken away: the next start does it");
+    }
     lab.doorbell.ring(Bell::Scheduler);
+    lab.doorbell.ring(Bell::Relay);
 }
 
 impl Lab {
-    /// Repeats a store operation until the store is available again. Only for writes that name their fence, and
-    /// reads: both are harmless to repeat.
-    pub async fn persist<T, F>(&self, operation: impl Fn() -> F) -> T
+    /// Repeats a store operation until the store is available again; an error that is given back fails however often
+    /// it is tried. Only for writes that name their fence, and reads: both are harmless to repeat.
+    pub async fn persist<T, F>(&self, operation: impl Fn() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
         T: Send,
     {
         loop {
             match operation().await {
-                Ok(value) => return value,
+                Ok(value) => return Ok(value),
+                Err(error) if error.is_lasting() => return Err(error),
                 Err(error) => {
                     tracing::error!(%error, "the store did not take a write; the board waits");
                     self.clock.sleep(STORE_PAUSE).await;
@@ -221,7 +282,6 @@ impl Lab {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::Counts;
     use crate::run::Stage;
 
     #[track_caller]

@@ -5,6 +5,7 @@ mod browser;
 mod commands;
 mod console_real;
 mod console_replay;
+mod damage;
 mod deliveries;
 mod kill;
 mod lab;

@@ -5,6 +5,7 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 use super::lease::{self, health_from_word, lease_columns};
 use super::ledger::{self, Answer, Event};
 use super::row::{self, Reader, statements, unavailable};
+use super::unreadable::Unreadable;
 use super::writer::Tx;
 use crate::board::BoardId;
 use crate::board::plan::PowerAction;
@@ -48,8 +49,9 @@ pub(super) fn read(found: &SqliteRow) -> Result<BoardRow> {
 }
 
 /// Every board's row.
-pub(super) async fn list(readers: &SqlitePool) -> Result<Vec<BoardRow>> {
-    sqlx::query(BOARDS_LIST).fetch_all(readers).await.map_err(unavailable)?.iter().map(read).collect()
+pub(super) async fn list(readers: &SqlitePool, unreadable: &Unreadable) -> Result<Vec<BoardRow>> {
+    let rows = sqlx::query(BOARDS_LIST).fetch_all(readers).await.map_err(unavailable)?;
+    unreadable.sift(&rows, read)
 }
 
 /// Makes a row for every board that has none.
@@ -63,9 +65,17 @@ pub(super) async fn register(tx: &mut Tx, boards: &[BoardId], now: Timestamp) ->
 }
 
 /// The oldest power requests that are owed.
-pub(super) async fn errands_due(readers: &SqlitePool, limit: u32) -> Result<Vec<Errand>> {
-    let rows = sqlx::query(ERRANDS_DUE).bind(limit).fetch_all(readers).await.map_err(unavailable)?;
-    rows.iter().map(errand_read).collect()
+pub(super) async fn errands_due(
+    readers: &SqlitePool,
+    unreadable: &Unreadable,
+    limit: u32,
+) -> Result<Vec<Errand>> {
+    // Those that cannot be read stay at the front: they must not fill the page.
+    let query = sqlx::query(ERRANDS_DUE).bind(i64::from(limit) + unreadable.count() as i64);
+    let rows = query.fetch_all(readers).await.map_err(unavailable)?;
+    let mut due = unreadable.sift(&rows, errand_read)?;
+    due.truncate(limit as usize);
+    Ok(due)
 }
 
 /// A power request is done, and answered.

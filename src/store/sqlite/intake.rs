@@ -69,7 +69,7 @@ pub(super) async fn commit(tx: &mut Tx, ids: &Ids, intakes: &[Intake]) -> Result
             (None, None) => match batch.effect(tx, intake).await {
                 Ok(effect) => Ok(Committed { fresh: true, answer: effect.answer(intake) }),
                 Err(error @ StoreError::Corrupt { .. }) => Err(error),
-                Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                Err(error) => return Err(error),
             },
         };
         first.entry(intake.key.as_str()).or_insert(committed.len());

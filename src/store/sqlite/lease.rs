@@ -10,6 +10,7 @@ use super::attempt;
 use super::ledger::{self, Event};
 use super::row::{self, Reader, expect_changed, statements, unavailable};
 use super::run::{self, run_columns};
+use super::unreadable::Unreadable;
 use super::writer::Tx;
 use crate::board::BoardId;
 use crate::clock::Timestamp;
@@ -78,25 +79,29 @@ pub(super) fn read_joined(row: &SqliteRow) -> Result<Option<Lease>> {
 }
 
 /// Every live lease.
-pub(super) async fn list(readers: &SqlitePool) -> Result<Vec<Lease>> {
-    sqlx::query(LEASES_LIVE).fetch_all(readers).await.map_err(unavailable)?.iter().map(read).collect()
+pub(super) async fn list(readers: &SqlitePool, unreadable: &Unreadable) -> Result<Vec<Lease>> {
+    let rows = sqlx::query(LEASES_LIVE).fetch_all(readers).await.map_err(unavailable)?;
+    unreadable.sift(&rows, read)
 }
 
 /// Grants boards to waiting runs, all in one statement per table.
-pub(super) async fn grant(tx: &mut Tx, grants: &[Grant], terms: &LeaseTerms) -> Result<Vec<Granted>> {
+pub(super) async fn grant(
+    tx: &mut Tx,
+    unreadable: &Unreadable,
+    grants: &[Grant],
+    terms: &LeaseTerms,
+) -> Result<Vec<Granted>> {
     let ids: Vec<RunId> = grants.iter().map(|grant| grant.run).collect();
     let rows =
         sqlx::query(RUNS_BY_ID).bind(row::json(&ids)).fetch_all(&mut *tx).await.map_err(unavailable)?;
-    let mut runs: HashMap<RunId, Run> = HashMap::with_capacity(rows.len());
-    for found in &rows {
-        let run = run::read(found)?;
-        runs.insert(run.id, run);
-    }
+    // One that cannot be read is not granted anything: it is gone, for now.
+    let mut runs: HashMap<RunId, Run> =
+        unreadable.sift(&rows, run::read)?.into_iter().map(|run| (run.id, run)).collect();
     let mut names = HashSet::new();
     for grant in grants {
         names.extend(grant.leases.iter().map(|(_, board)| board));
     }
-    let mut boards = boards_read(tx, &names).await?;
+    let mut boards = boards_read(tx, unreadable, &names).await?;
 
     let mut granted = Vec::with_capacity(grants.len());
     let mut leases: Vec<Lease> = Vec::new();
@@ -129,12 +134,13 @@ pub(super) async fn grant(tx: &mut Tx, grants: &[Grant], terms: &LeaseTerms) -> 
 /// Takes one board. A quarantined one too: somebody has to look at it.
 pub(super) async fn take(
     tx: &mut Tx,
+    unreadable: &Unreadable,
     id: LeaseId,
     board: &BoardId,
     holder: &Holder,
     terms: &LeaseTerms,
 ) -> Result<Granted> {
-    let boards = boards_read(tx, &HashSet::from([board])).await?;
+    let boards = boards_read(tx, unreadable, &HashSet::from([board])).await?;
     let Some(found) = boards.get(board) else {
         return Ok(unknown(board));
     };
@@ -233,10 +239,17 @@ fn granted_before(grant: &Grant, boards: &HashMap<BoardId, BoardState>) -> Grant
 }
 
 fn unknown(board: &BoardId) -> Granted {
-    Granted::OutOfService { board: board.clone(), reason: "not registered".to_owned() }
+    Granted::OutOfService {
+        board: board.clone(),
+        reason: "not registered, or its row cannot be read".to_owned(),
+    }
 }
 
-async fn boards_read(tx: &mut Tx, names: &HashSet<&BoardId>) -> Result<HashMap<BoardId, BoardState>> {
+async fn boards_read(
+    tx: &mut Tx,
+    unreadable: &Unreadable,
+    names: &HashSet<&BoardId>,
+) -> Result<HashMap<BoardId, BoardState>> {
     let query = sqlx::query(BOARDS_WITH_LEASES).bind(row::json(names));
     let rows = query.fetch_all(tx).await.map_err(unavailable)?;
     let read = |found: &SqliteRow| {
@@ -250,7 +263,7 @@ async fn boards_read(tx: &mut Tx, names: &HashSet<&BoardId>) -> Result<HashMap<B
         };
         Ok((BoardId::new(row.text("id")?), state))
     };
-    rows.iter().map(read).collect()
+    Ok(unreadable.sift(&rows, read)?.into_iter().collect())
 }
 
 /// The health of a word in tables.

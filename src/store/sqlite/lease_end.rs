@@ -1,20 +1,21 @@
 //! Leases, as they go on and end: renewed, fenced, given back, taken away. A lease that was taken away leaves its board
-//! to be fenced physically, and the run under it to [`attempt::lost`].
+//! to be fenced physically, and the run under it to [`lose`].
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde_json::json;
 use sqlx::sqlite::SqlitePool;
 
+use super::lease;
 use super::ledger::{self, Event};
 use super::row::{self, Reader, expect_changed, statements, unavailable};
+use super::unreadable::{Unreadable, lose};
 use super::writer::Tx;
-use super::{attempt, lease, run};
 use crate::board::BoardId;
 use crate::clock::Timestamp;
 use crate::id::{Ids, InstanceId, LeaseId};
 use crate::lease::{Holder, Lease, LeaseState};
-use crate::run::{LeaseRef, RunState};
+use crate::run::LeaseRef;
 use crate::store::{AtRest, Fenced, Lapsed, Result};
 
 statements! {
@@ -49,6 +50,10 @@ statements! {
     BOARDS_LAPSED = "UPDATE boards
         SET needs_fence = 1, last_used_at = ?2
         WHERE id IN (SELECT value FROM jsonb_each(?1))";
+    // What a lease is known by while its holder cannot be read.
+    LEASES_BARE = "SELECT id, board, run, attempt, state
+        FROM leases
+        WHERE state IN ('active', 'finalizing', 'held')";
     LEASES_REHOME = "UPDATE leases
         SET instance = ?1
         WHERE state IN ('active', 'finalizing', 'held') AND state = 'held' AND instance <> ?1";
@@ -94,39 +99,50 @@ pub(super) async fn release(tx: &mut Tx, lease: &LeaseRef, rest: &AtRest, now: T
 }
 
 /// Whether [`expire`] would find something: looked at before the writer is asked.
-pub(super) async fn any_over(readers: &SqlitePool, except: InstanceId, now: Timestamp) -> Result<bool> {
-    Ok(lease::list(readers).await?.iter().any(|lease| is_over(lease, except, now)))
+pub(super) async fn any_over(
+    readers: &SqlitePool,
+    unreadable: &Unreadable,
+    except: InstanceId,
+    now: Timestamp,
+) -> Result<bool> {
+    Ok(lease::list(readers, unreadable).await?.iter().any(|lease| is_over(lease, except, now)))
 }
 
 /// Takes away every lease whose time is over.
 pub(super) async fn expire(
     tx: &mut Tx,
     ids: &Ids,
+    unreadable: &Unreadable,
     except: InstanceId,
     now: Timestamp,
 ) -> Result<Vec<Lapsed>> {
-    lapse(tx, ids, |lease| is_over(lease, except, now), now).await
+    // One that cannot be read may be driven by this process: it waits for the next start.
+    lapse(tx, ids, unreadable, |lease| is_over(lease, except, now), |_| false, now).await
 }
 
 /// Takes away what other instances drove. What people hold is theirs still: it only changes hands.
 pub(super) async fn takeover(
     tx: &mut Tx,
     ids: &Ids,
+    unreadable: &Unreadable,
     instance: InstanceId,
     now: Timestamp,
 ) -> Result<Vec<Lapsed>> {
     sqlx::query(LEASES_REHOME).bind(instance.to_string()).execute(&mut *tx).await.map_err(unavailable)?;
-    lapse(tx, ids, |lease| lease.instance != instance, now).await
+    let theirs = |lease: &Lease| lease.instance != instance;
+    lapse(tx, ids, unreadable, theirs, |bare| bare.state != LeaseState::Held.as_str(), now).await
 }
 
 /// Takes away these leases, where they are live.
 pub(super) async fn lapse_these(
     tx: &mut Tx,
     ids: &Ids,
+    unreadable: &Unreadable,
     leases: &[LeaseId],
     now: Timestamp,
 ) -> Result<Vec<Lapsed>> {
-    lapse(tx, ids, |lease| leases.contains(&lease.id), now).await
+    let named = |bare: &Bare| leases.iter().any(|lease| lease.to_string() == bare.id);
+    lapse(tx, ids, unreadable, |lease| leases.contains(&lease.id), named, now).await
 }
 
 /// A process keeps what it drives for as long as it lives; the time of a person ends all the same.
@@ -134,48 +150,75 @@ fn is_over(lease: &Lease, except: InstanceId, now: Timestamp) -> bool {
     lease.expires_at <= now && (lease.instance != except || lease.state == LeaseState::Held)
 }
 
+/// A live lease whose holder cannot be read.
+struct Bare {
+    id: String,
+    board: BoardId,
+    state: String,
+    /// The run and its attempt that it was granted for.
+    attempt: Option<(i64, u32)>,
+}
+
 async fn lapse(
     tx: &mut Tx,
     ids: &Ids,
+    unreadable: &Unreadable,
     is_over: impl Fn(&Lease) -> bool,
+    is_over_bare: impl Fn(&Bare) -> bool,
     now: Timestamp,
 ) -> Result<Vec<Lapsed>> {
     let rows = sqlx::query(lease::LEASES_LIVE).fetch_all(&mut *tx).await.map_err(unavailable)?;
-    let live = rows.iter().map(lease::read).collect::<Result<Vec<_>>>()?;
+    let live = unreadable.sift(&rows, lease::read)?;
+    let mut bare = if live.len() == rows.len() { vec![] } else { bare(tx, unreadable, &live).await? };
+    bare.retain(is_over_bare);
     // An attempt that loses one of its boards has lost them all.
-    let attempts: HashSet<(i64, u32)> =
+    let mut attempts: BTreeSet<(i64, u32)> =
         live.iter().filter(|lease| is_over(lease)).filter_map(attempt_under).collect();
+    attempts.extend(bare.iter().filter_map(|bare| bare.attempt));
     let is_lost =
         |lease: &Lease| is_over(lease) || attempt_under(lease).is_some_and(|a| attempts.contains(&a));
     let over: Vec<Lease> = live.into_iter().filter(is_lost).collect();
-    if over.is_empty() {
-        return Ok(vec![]);
-    }
-    let leases: Vec<LeaseId> = over.iter().map(|lease| lease.id).collect();
-    let boards: Vec<&BoardId> = over.iter().map(|lease| &lease.board).collect();
-    let query = sqlx::query(LEASES_LAPSE).bind(row::json(&leases)).bind(now.as_micros());
-    let changed = query.execute(&mut *tx).await.map_err(unavailable)?;
-    expect_changed(changed.rows_affected(), leases.len(), "leases", leases[0])?;
-    let query = sqlx::query(BOARDS_LAPSED).bind(row::json(&boards)).bind(now.as_micros());
-    query.execute(&mut *tx).await.map_err(unavailable)?;
-    let events: Vec<Event<'_>> = over.iter().map(|lease| Event::board(now, "lapsed", &lease.board)).collect();
-    ledger::events(tx, &events).await?;
+    end(tx, &over, &bare, now).await?;
 
-    let mut lost = HashSet::new();
-    for (number, attempt) in attempts {
-        let Some(found) = run::by_number(tx, number).await? else {
-            continue;
-        };
-        if let RunState::Active { stage, attempt: current, .. } = found.state
-            && current == attempt
-        {
-            attempt::lost(tx, ids, found, stage, now).await?;
-            lost.insert((number, attempt));
+    let mut lost = BTreeSet::new();
+    for attempt in attempts {
+        if lose(tx, ids, unreadable, attempt, now).await? {
+            lost.insert(attempt);
         }
     }
     let lapsed =
         |lease: Lease| Lapsed { requeued: attempt_under(&lease).is_some_and(|a| lost.contains(&a)), lease };
     Ok(over.into_iter().map(lapsed).collect())
+}
+
+/// Ends leases that are lost; their boards are to be fenced.
+async fn end(tx: &mut Tx, over: &[Lease], bare: &[Bare], now: Timestamp) -> Result<()> {
+    let ids = over.iter().map(|lease| lease.id.to_string()).chain(bare.iter().map(|bare| bare.id.clone()));
+    let ids: Vec<String> = ids.collect();
+    let boards = over.iter().map(|lease| &lease.board).chain(bare.iter().map(|bare| &bare.board));
+    let boards: Vec<&BoardId> = boards.collect();
+    let Some(first) = ids.first() else { return Ok(()) };
+    let query = sqlx::query(LEASES_LAPSE).bind(row::json(&ids)).bind(now.as_micros());
+    let changed = query.execute(&mut *tx).await.map_err(unavailable)?;
+    expect_changed(changed.rows_affected(), ids.len(), "leases", first)?;
+    let query = sqlx::query(BOARDS_LAPSED).bind(row::json(&boards)).bind(now.as_micros());
+    query.execute(&mut *tx).await.map_err(unavailable)?;
+    let events: Vec<Event<'_>> = boards.iter().map(|board| Event::board(now, "lapsed", board)).collect();
+    ledger::events(tx, &events).await
+}
+
+/// Live leases that are not among those that could be read.
+async fn bare(tx: &mut Tx, unreadable: &Unreadable, read: &[Lease]) -> Result<Vec<Bare>> {
+    let rows = sqlx::query(LEASES_BARE).fetch_all(tx).await.map_err(unavailable)?;
+    let bare = unreadable.sift(&rows, |row| {
+        let row = Reader::new(row, "leases", "id");
+        let attempt = row.opt_int("run")?.zip(row.opt_int("attempt")?.and_then(|n| u32::try_from(n).ok()));
+        let (id, state) = (row.text("id")?.to_owned(), row.text("state")?.to_owned());
+        let attempt = attempt.filter(|_| state == LeaseState::Active.as_str());
+        Ok(Bare { id, board: BoardId::new(row.text("board")?), state, attempt })
+    })?;
+    let known: HashSet<String> = read.iter().map(|lease| lease.id.to_string()).collect();
+    Ok(bare.into_iter().filter(|bare| !known.contains(&bare.id)).collect())
 }
 
 /// The attempt that has no outcome yet and drives under this lease.

@@ -10,6 +10,7 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::ledger::CARD_LOST;
 use super::row::{self, Reader, statements, unavailable};
+use super::unreadable::Unreadable;
 use super::writer::Tx;
 use crate::chat::{Place, Platform};
 use crate::clock::Timestamp;
@@ -111,7 +112,12 @@ statements! {
 type Read = fn(&SqliteRow) -> Result<Owed>;
 
 /// Messages to send now.
-pub(super) async fn due(readers: &SqlitePool, now: Timestamp, limit: u32) -> Result<Vec<Owed>> {
+pub(super) async fn due(
+    readers: &SqlitePool,
+    unreadable: &Unreadable,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<Owed>> {
     let mut owed: Vec<Owed> = Vec::new();
     let kinds: [(&'static str, Read); 3] =
         [(ANSWERS_DUE, answer_read), (CARDS_DUE, card_read), (REPLIES_DUE, reply_read)];
@@ -120,10 +126,10 @@ pub(super) async fn due(readers: &SqlitePool, now: Timestamp, limit: u32) -> Res
         if left <= 0 {
             break;
         }
-        let query = sqlx::query(sql).bind(now.as_micros()).bind(left);
-        for row in query.fetch_all(readers).await.map_err(unavailable)? {
-            owed.push(read(&row)?);
-        }
+        // Those that cannot be read stay at the front: they must not fill the page.
+        let query = sqlx::query(sql).bind(now.as_micros()).bind(left + unreadable.count() as i64);
+        owed.extend(unreadable.sift(&query.fetch_all(readers).await.map_err(unavailable)?, read)?);
+        owed.truncate(limit as usize);
     }
     Ok(owed)
 }

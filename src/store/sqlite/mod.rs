@@ -16,12 +16,16 @@ mod row;
 mod run;
 #[cfg(test)]
 mod schema_tests;
+mod unreadable;
 mod writer;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqlitePool;
 
 use self::row::{Reader, statements, unavailable};
+use self::unreadable::Unreadable;
 use self::writer::Writer;
 use crate::board::BoardId;
 use crate::chat::Place;
@@ -32,8 +36,7 @@ use crate::message::Note;
 use crate::outcome::Counts;
 use crate::run::{LeaseRef, Request, Run, Stage};
 use crate::store::{
-    AtRest, BatchView, BoardRow, Census, Committed, Cursor, Errand, Fenced, Grant, Granted, Intake, Lapsed,
-    LeaseTerms, MessageEnd, Owed, QueueChanges, Result, RunFilter, RunView, Settle, Store, Told,
+    AtRest, BatchView, BoardRow, Census, Committed, Cursor, Errand, Fenced, Grant, Granted, Intake, Lapsed, LeaseTerms, MessageEnd, Owed, QueueChanges, Result, RunFilter, RunView, Settle, Store, StoreError, Told,
 };
 
 pub use self::open::{OpenError, SqliteOptions};
@@ -55,6 +58,7 @@ statements! {
 pub struct SqliteStore {
     writer: Writer,
     readers: SqlitePool,
+    unreadable: Arc<Unreadable>,
     ids: Ids,
 }
 
@@ -77,7 +81,7 @@ impl Store for SqliteStore {
     }
 
     async fn run_view(&self, number: i64) -> Result<Option<RunView>> {
-        run::view(&self.readers, number).await
+        run::view(&self.readers, &self.unreadable, number).await
     }
 
     async fn run_of_thread(&self, place: &Place) -> Result<Option<Told>> {
@@ -89,16 +93,18 @@ impl Store for SqliteStore {
     }
 
     async fn run_list(&self, filter: &RunFilter) -> Result<Vec<Run>> {
-        run::list(&self.readers, filter).await
+        run::list(&self.readers, &self.unreadable, filter).await
     }
 
     async fn queue_changes(&self, cursor: Option<Cursor>) -> Result<QueueChanges> {
-        queue::changes(&self.readers, cursor).await
+        queue::changes(&self.readers, &self.unreadable, cursor).await
     }
 
     async fn lease_grant(&self, grants: &[Grant], terms: &LeaseTerms) -> Result<Vec<Granted>> {
-        let (grants, terms) = (grants.to_vec(), terms.clone());
-        self.writer.write(|tx| Box::pin(async move { lease::grant(tx, &grants, &terms).await })).await
+        let (grants, terms, unreadable) = (grants.to_vec(), terms.clone(), self.unreadable.clone());
+        self.writer
+            .write(|tx| Box::pin(async move { lease::grant(tx, &unreadable, &grants, &terms).await }))
+            .await
     }
 
     async fn lease_take(
@@ -109,9 +115,11 @@ impl Store for SqliteStore {
         terms: &LeaseTerms,
     ) -> Result<Granted> {
         let (board, holder, terms) = (board.clone(), holder.clone(), terms.clone());
-        self.writer
-            .write(move |tx| Box::pin(async move { lease::take(tx, id, &board, &holder, &terms).await }))
-            .await
+        let unreadable = self.unreadable.clone();
+        let write = self.writer.write(move |tx| {
+            Box::pin(async move { lease::take(tx, &unreadable, id, &board, &holder, &terms).await })
+        });
+        write.await
     }
 
     async fn lease_renew(&self, instance: InstanceId, expires_at: Timestamp) -> Result<Vec<LeaseId>> {
@@ -119,7 +127,7 @@ impl Store for SqliteStore {
     }
 
     async fn lease_list(&self) -> Result<Vec<Lease>> {
-        lease::list(&self.readers).await
+        lease::list(&self.readers, &self.unreadable).await
     }
 
     async fn lease_fenced(&self, lease: &LeaseRef, now: Timestamp) -> Result<Fenced> {
@@ -135,27 +143,30 @@ impl Store for SqliteStore {
     }
 
     async fn lease_expire(&self, except: InstanceId, now: Timestamp) -> Result<Vec<Lapsed>> {
-        if !lease_end::any_over(&self.readers, except, now).await? {
+        if !lease_end::any_over(&self.readers, &self.unreadable, except, now).await? {
             return Ok(vec![]);
         }
-        let ids = self.ids.clone();
-        self.writer
-            .write(move |tx| Box::pin(async move { lease_end::expire(tx, &ids, except, now).await }))
-            .await
+        let (ids, unreadable) = (self.ids.clone(), self.unreadable.clone());
+        let write = self.writer.write(move |tx| {
+            Box::pin(async move { lease_end::expire(tx, &ids, &unreadable, except, now).await })
+        });
+        write.await
     }
 
     async fn lease_takeover(&self, instance: InstanceId, now: Timestamp) -> Result<Vec<Lapsed>> {
-        let ids = self.ids.clone();
-        self.writer
-            .write(move |tx| Box::pin(async move { lease_end::takeover(tx, &ids, instance, now).await }))
-            .await
+        let (ids, unreadable) = (self.ids.clone(), self.unreadable.clone());
+        let write = self.writer.write(move |tx| {
+            Box::pin(async move { lease_end::takeover(tx, &ids, &unreadable, instance, now).await })
+        });
+        write.await
     }
 
     async fn lease_lapse(&self, leases: &[LeaseId], now: Timestamp) -> Result<Vec<Lapsed>> {
-        let (ids, leases) = (self.ids.clone(), leases.to_vec());
-        self.writer
-            .write(move |tx| Box::pin(async move { lease_end::lapse_these(tx, &ids, &leases, now).await }))
-            .await
+        let (ids, unreadable, leases) = (self.ids.clone(), self.unreadable.clone(), leases.to_vec());
+        let write = self.writer.write(move |tx| {
+            Box::pin(async move { lease_end::lapse_these(tx, &ids, &unreadable, &leases, now).await })
+        });
+        write.await
     }
 
     async fn run_advance(
@@ -193,7 +204,7 @@ impl Store for SqliteStore {
     }
 
     async fn run_requests(&self, instance: InstanceId) -> Result<Vec<(LeaseRef, Request)>> {
-        run::requests(&self.readers, instance).await
+        run::requests(&self.readers, &self.unreadable, instance).await
     }
 
     async fn board_register(&self, boards: &[BoardId], now: Timestamp) -> Result<()> {
@@ -202,11 +213,11 @@ impl Store for SqliteStore {
     }
 
     async fn board_list(&self) -> Result<Vec<BoardRow>> {
-        board::list(&self.readers).await
+        board::list(&self.readers, &self.unreadable).await
     }
 
     async fn errand_due(&self, limit: u32) -> Result<Vec<Errand>> {
-        board::errands_due(&self.readers, limit).await
+        board::errands_due(&self.readers, &self.unreadable, limit).await
     }
 
     async fn errand_done(&self, id: MessageId, answer: &Note, now: Timestamp) -> Result<()> {
@@ -218,7 +229,7 @@ impl Store for SqliteStore {
     }
 
     async fn message_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Owed>> {
-        message::due(&self.readers, now, limit).await
+        message::due(&self.readers, &self.unreadable, now, limit).await
     }
 
     async fn message_next_due(&self, now: Timestamp) -> Result<Option<Timestamp>> {
@@ -249,7 +260,7 @@ impl Store for SqliteStore {
 
     async fn ready(&self) -> Result<()> {
         if !self.writer.is_open() {
-            return Err(unavailable("the writer has ended"));
+            return Err(StoreError::Unavailable("the writer has ended".into()));
         }
         self.secret().await.map(|_| ())
     }
@@ -265,6 +276,7 @@ impl Store for SqliteStore {
             owed: count("owed")?,
             dead: count("dead")?,
             errands: count("errands")?,
+            unreadable: self.unreadable.count(),
         })
     }
 }

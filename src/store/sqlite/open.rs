@@ -114,7 +114,7 @@ impl SqliteStore {
 
         let readers = readers(&file, &options).await.map_err(database)?;
         let writer = Writer::start(connection, writing, options.ids.clone(), Arc::new(lock));
-        Ok(SqliteStore { writer, readers, ids: options.ids })
+        Ok(SqliteStore { writer, readers, unreadable: Arc::default(), ids: options.ids })
     }
 }
 

@@ -3,16 +3,19 @@
 //!
 //! Where a statement names its index, SQLite would rather walk a growing table in the order that is asked for.
 
-use sqlx::sqlite::{SqlitePool, SqliteRow};
 use std::time::Duration;
+
+use serde::Deserialize;
+use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::board;
 use super::lease::lease_columns;
 use super::row::{Reader, statements, unavailable};
 use super::run::{self, run_columns};
+use super::unreadable::Unreadable;
 use crate::board::{BoardId, Family};
 use crate::run::{Run, RunState};
-use crate::store::{BoardRow, Cursor, QueueChanges, QueueRun, Result, Took, Waiting};
+use crate::store::{Cursor, QueueChanges, QueueRun, Result, Took, Waiting};
 
 /// Most events read in one step.
 pub(super) const CHANGES_MAX: i64 = 1000;
@@ -29,8 +32,8 @@ statements! {
         FROM boards AS b
         LEFT JOIN leases AS l ON l.board = b.id AND l.state IN ('active', 'finalizing', 'held')
         ORDER BY b.id");
-    DURATIONS_LAST = "SELECT last.run, r.id, last.number AS attempt, r.spec->>'family' AS family,
-               r.spec->>'suite' AS suite, last.ended_at - last.started_at AS took
+    DURATIONS_LAST = "SELECT last.run, r.id, last.number AS attempt, r.spec,
+               last.ended_at - last.started_at AS took
         FROM (SELECT *
               FROM attempts
               WHERE ended_at IS NOT NULL AND verdict IN ('passed', 'failed', 'timed-out')
@@ -49,8 +52,8 @@ statements! {
         LEFT JOIN leases AS l ON l.board = b.id AND l.state IN ('active', 'finalizing', 'held')
         WHERE b.id IN (SELECT board FROM events WHERE seq > ?1 AND seq <= ?2 AND board IS NOT NULL)
         ORDER BY b.id");
-    DURATIONS_SINCE = "SELECT a.run, r.id, a.number AS attempt, r.spec->>'family' AS family,
-               r.spec->>'suite' AS suite, a.ended_at - a.started_at AS took
+    DURATIONS_SINCE = "SELECT a.run, r.id, a.number AS attempt, r.spec,
+               a.ended_at - a.started_at AS took
         FROM events AS e
         JOIN attempts AS a ON a.run = e.run AND a.number = e.attempt
         JOIN runs AS r ON r.number = e.run
@@ -59,14 +62,18 @@ statements! {
 }
 
 /// What changed since `cursor`.
-pub(super) async fn changes(readers: &SqlitePool, cursor: Option<Cursor>) -> Result<QueueChanges> {
+pub(super) async fn changes(
+    readers: &SqlitePool,
+    unreadable: &Unreadable,
+    cursor: Option<Cursor>,
+) -> Result<QueueChanges> {
     match cursor {
-        None => everything(readers).await,
-        Some(cursor) => since(readers, cursor).await,
+        None => everything(readers, unreadable).await,
+        Some(cursor) => since(readers, unreadable, cursor).await,
     }
 }
 
-async fn everything(readers: &SqlitePool) -> Result<QueueChanges> {
+async fn everything(readers: &SqlitePool, unreadable: &Unreadable) -> Result<QueueChanges> {
     let mut snapshot = readers.begin().await.map_err(unavailable)?;
     let newest: i64 = sqlx::query_scalar(NEWEST).fetch_one(&mut *snapshot).await.map_err(unavailable)?;
     let runs = sqlx::query(RUNS_ALL).fetch_all(&mut *snapshot).await.map_err(unavailable)?;
@@ -76,27 +83,28 @@ async fn everything(readers: &SqlitePool) -> Result<QueueChanges> {
         .fetch_all(&mut *snapshot)
         .await
         .map_err(unavailable)?;
-    gather(Cursor(newest), false, &runs, &boards, &took)
+    gather(unreadable, Cursor(newest), false, &runs, &boards, &took)
 }
 
-async fn since(readers: &SqlitePool, cursor: Cursor) -> Result<QueueChanges> {
+async fn since(readers: &SqlitePool, unreadable: &Unreadable, cursor: Cursor) -> Result<QueueChanges> {
     let mut snapshot = readers.begin().await.map_err(unavailable)?;
     let page = sqlx::query(LAST_OF_PAGE).bind(cursor.0).bind(CHANGES_MAX);
     let page = page.fetch_one(&mut *snapshot).await.map_err(unavailable)?;
     let page = Reader::new(&page, "events", "seq");
     let (last, more) = (page.int("seq")?, page.int("events")? >= CHANGES_MAX);
     if last == cursor.0 {
-        return gather(cursor, false, &[], &[], &[]);
+        return Ok(QueueChanges { cursor, more: false, runs: vec![], boards: vec![], durations: vec![] });
     }
     let mut rows = Vec::with_capacity(3);
     for sql in [RUNS_CHANGED, BOARDS_CHANGED, DURATIONS_SINCE] {
         let query = sqlx::query(sql).bind(cursor.0).bind(last);
         rows.push(query.fetch_all(&mut *snapshot).await.map_err(unavailable)?);
     }
-    gather(Cursor(last), more, &rows[0], &rows[1], &rows[2])
+    gather(unreadable, Cursor(last), more, &rows[0], &rows[1], &rows[2])
 }
 
 fn gather(
+    unreadable: &Unreadable,
     cursor: Cursor,
     more: bool,
     runs: &[SqliteRow],
@@ -106,19 +114,28 @@ fn gather(
     Ok(QueueChanges {
         cursor,
         more,
-        runs: runs.iter().map(|row| Ok(queue_run(run::read(row)?))).collect::<Result<_>>()?,
-        boards: boards.iter().map(board::read).collect::<Result<Vec<BoardRow>>>()?,
-        durations: took.iter().map(took_read).collect::<Result<_>>()?,
+        runs: unreadable.sift(runs, |row| Ok(queue_run(run::read(row)?)))?,
+        boards: unreadable.sift(boards, board::read)?,
+        durations: unreadable.sift(took, took_read)?,
     })
 }
 
+/// What an estimate needs of a run's spec. Taken from the document here, not in the statement: one that is no JSON would
+/// fail the statement for all rows.
+#[derive(Deserialize)]
+struct TookSpec {
+    family: Family,
+    suite: String,
+}
+
 fn took_read(row: &SqliteRow) -> Result<Took> {
-    let row = Reader::new(row, "attempts", "run");
+    let row = Reader::new(row, "runs", "run");
+    let spec: TookSpec = row.json("spec")?;
     Ok(Took {
         run: row.id("id")?,
         attempt: u32::try_from(row.int("attempt")?).unwrap_or(0),
-        family: Family::new(row.text("family")?),
-        suite: row.text("suite")?.to_owned(),
+        family: spec.family,
+        suite: spec.suite,
         took: Duration::from_micros(row.int("took")?.max(0).unsigned_abs()),
     })
 }

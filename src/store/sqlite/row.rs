@@ -98,10 +98,23 @@ pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).expect("our documents have string keys and no failing serializer")
 }
 
-/// Any failure of the database itself.
-pub(super) fn unavailable(error: impl std::fmt::Display) -> StoreError {
-    StoreError::Unavailable(error.to_string())
+/// A failure of the database itself: it is not available now, or, where the schema stands against a write, it will
+/// never take it.
+pub(super) fn unavailable(error: sqlx::Error) -> StoreError {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<i32>().ok());
+    match code {
+        Some(code) if REFUSALS.contains(&(code & 0xff)) || code == LOGIC_ERROR => {
+            StoreError::Refused(error.to_string())
+        }
+        _ => StoreError::Unavailable(error.to_string()),
+    }
 }
+
+/// Primary result codes (<https://www.sqlite.org/rescode.html>) of writes that fail whenever they are tried:
+/// `SQLITE_TOOBIG`, `SQLITE_CONSTRAINT` and `SQLITE_MISMATCH`.
+const REFUSALS: &[i32] = &[18, 19, 20];
+/// `SQLITE_ERROR` without an extension: the statement and its values do not fit each other.
+const LOGIC_ERROR: i32 = 1;
 
 /// A guarded write must have changed so many rows. Guards are checked in the transaction before they are repeated in
 /// the `WHERE`, so that a difference is a row that is not what it should be.

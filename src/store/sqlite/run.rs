@@ -3,6 +3,7 @@
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::row::{Reader, statements, unavailable};
+use super::unreadable::Unreadable;
 use super::writer::Tx;
 use crate::board::BoardId;
 use crate::chat::{Actor, Place};
@@ -61,7 +62,11 @@ statements! {
 }
 
 /// A run with everything its card shows.
-pub(super) async fn view(readers: &SqlitePool, number: i64) -> Result<Option<RunView>> {
+pub(super) async fn view(
+    readers: &SqlitePool,
+    unreadable: &Unreadable,
+    number: i64,
+) -> Result<Option<RunView>> {
     // One snapshot for the run and what belongs to it.
     let mut snapshot = readers.begin().await.map_err(unavailable)?;
     let found =
@@ -74,10 +79,10 @@ pub(super) async fn view(readers: &SqlitePool, number: i64) -> Result<Option<Run
 
     let rows =
         sqlx::query(ATTEMPTS_OF_RUN).bind(number).fetch_all(&mut *snapshot).await.map_err(unavailable)?;
-    let attempts = rows.iter().map(attempt_read).collect::<Result<Vec<_>>>()?;
+    let attempts = unreadable.sift(&rows, attempt_read)?;
     let rows =
         sqlx::query(RETRIES_OF_RUN).bind(number).fetch_all(&mut *snapshot).await.map_err(unavailable)?;
-    let retried_as = rows.iter().map(retry_read).collect::<Result<Vec<_>>>()?;
+    let retried_as = unreadable.sift(&rows, retry_read)?;
     cases_restore(&mut run, &attempts);
     Ok(Some(RunView { run, attempts, progress, retried_as, generation }))
 }
@@ -97,24 +102,32 @@ pub(super) async fn of_thread(readers: &SqlitePool, place: &Place) -> Result<Opt
 }
 
 /// Runs, newest first.
-pub(super) async fn list(readers: &SqlitePool, filter: &RunFilter) -> Result<Vec<Run>> {
+pub(super) async fn list(
+    readers: &SqlitePool,
+    unreadable: &Unreadable,
+    filter: &RunFilter,
+) -> Result<Vec<Run>> {
     let query = match (&filter.requested_by, filter.unfinished) {
         (requester, true) => sqlx::query(RUNS_UNFINISHED).bind(requester).bind(filter.limit),
         (Some(requester), false) => sqlx::query(RUNS_OF_REQUESTER).bind(requester).bind(filter.limit),
         (None, false) => sqlx::query(RUNS_NEWEST).bind(filter.limit),
     };
-    query.fetch_all(readers).await.map_err(unavailable)?.iter().map(read).collect()
+    unreadable.sift(&query.fetch_all(readers).await.map_err(unavailable)?, read)
 }
 
 /// What was asked of the runs that an instance drives.
-pub(super) async fn requests(readers: &SqlitePool, instance: InstanceId) -> Result<Vec<(LeaseRef, Request)>> {
+pub(super) async fn requests(
+    readers: &SqlitePool,
+    unreadable: &Unreadable,
+    instance: InstanceId,
+) -> Result<Vec<(LeaseRef, Request)>> {
     let query = sqlx::query(RUNS_ASKED).bind(instance.to_string());
     let rows = query.fetch_all(readers).await.map_err(unavailable)?;
     let read = |row: &SqliteRow| {
         let row = Reader::new(row, "runs", "number");
         Ok((lease_read(&row)?, row.json("request")?))
     };
-    rows.iter().map(read).collect()
+    unreadable.sift(&rows, read)
 }
 
 /// A run from its row; a finished one without its test cases, which stand in its attempt.

@@ -4,7 +4,9 @@
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row, SqlSafeStr};
 
-use super::{attempt, batch, board, intake, lease, lease_end, ledger, message, open, queue, run, writer};
+use super::{
+    attempt, batch, board, intake, lease, lease_end, ledger, message, open, queue, run, unreadable, writer,
+};
 
 async fn migrated() -> SqliteConnection {
     let memory = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
@@ -27,6 +29,7 @@ fn statements() -> Vec<(&'static str, &'static str)> {
         open::STATEMENTS,
         queue::STATEMENTS,
         run::STATEMENTS,
+        unreadable::STATEMENTS,
         writer::STATEMENTS,
     ];
     files.concat()

@@ -2,8 +2,8 @@
 //! that the disk is synced once for many operations; nobody is answered before that sync.
 //!
 //! Deliveries of a group are committed set-based (`intake`); other operations run one after the other in the same
-//! transaction, each in a savepoint so that one that meets a corrupt row takes nobody down with it. When the
-//! database itself fails, the whole group fails, its connection is dropped, and the next group opens a new one.
+//! transaction, each in a savepoint so that one that meets a corrupt row, or is refused, takes nobody down with it.
+//! When the database itself fails, the whole group fails, its connection is dropped, and the next group opens a new one.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -156,11 +156,11 @@ where
                     self.result = Some(Ok(value));
                     Ran::Done
                 }
-                Err(error @ StoreError::Corrupt { .. }) => {
+                Err(error) if error.is_lasting() => {
                     self.result = Some(Err(error));
                     Ran::Undo
                 }
-                Err(error @ StoreError::Unavailable(_)) => Ran::Broken(error),
+                Err(error) => Ran::Broken(error),
             }
         })
     }
@@ -168,9 +168,9 @@ where
     fn tell(self: Box<Self>, broken: Option<&str>) {
         let answer = match (self.result, broken) {
             (Some(Err(error)), _) => Err(error),
-            (_, Some(broken)) => Err(unavailable(broken)),
+            (_, Some(broken)) => Err(StoreError::Unavailable(broken.to_owned())),
             (Some(Ok(value)), None) => Ok(value),
-            (None, None) => Err(unavailable("the operation did not run")),
+            (None, None) => Err(StoreError::Unavailable("the operation did not run".into())),
         };
         // The caller may have gone; what it asked for is committed all the same.
         let _ = self.reply.send(answer);
@@ -225,11 +225,13 @@ impl Group {
             Err(error) => {
                 let broken = match &error {
                     StoreError::Unavailable(problem) => problem.clone(),
-                    StoreError::Corrupt { .. } => error.to_string(),
+                    StoreError::Corrupt { .. } | StoreError::Refused(_) => error.to_string(),
                 };
                 tracing::error!(%error, operations = intakes.len() + operations.len(), "a group was not committed");
                 self.reset().await;
-                replies.into_iter().for_each(|reply| drop(reply.send(Err(unavailable(&broken)))));
+                replies
+                    .into_iter()
+                    .for_each(|reply| drop(reply.send(Err(StoreError::Unavailable(broken.clone())))));
                 operations.into_iter().for_each(|operation| operation.tell(Some(&broken)));
             }
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use boardhand::store::RunView;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Row};
+use sqlx::{ConnectOptions, Connection, Row};
 
 use super::{CHANNEL, Lab, WITHIN, steady};
 
@@ -120,6 +120,11 @@ impl Lab {
         self.boards.boards().filter(|(_, sim)| sim.is_on()).map(|(id, _)| id.to_string()).collect()
     }
 
+    /// Changes the database behind the server's back, as a bad disk or a curious admin would.
+    pub(crate) async fn tamper(&self, sql: &'static str) {
+        tamper(self.data.path(), sql).await;
+    }
+
     /// Rows of the database, columns joined by ` | `; nulls are `-`.
     pub(crate) async fn rows(&self, sql: &'static str) -> Vec<String> {
         let file =
@@ -136,6 +141,14 @@ impl Lab {
             .map(|row| (0..row.len()).map(|at| cell(row, at)).collect::<Vec<_>>().join(" | "))
             .collect()
     }
+}
+
+/// Changes the database in this data directory.
+pub(crate) async fn tamper(data: &std::path::Path, sql: &'static str) {
+    let file = SqliteConnectOptions::new().filename(data.join("boardhand.db"));
+    let mut connection = file.connect().await.expect("the database opens");
+    sqlx::raw_sql(sql).execute(&mut connection).await.expect(sql);
+    connection.close().await.expect("the database closes");
 }
 
 fn indented(text: &str) -> String {

@@ -2,7 +2,7 @@
 //! user and reads what a user reads; its ending, which [`lab`] owns, fails on unread messages, live leases, owed rows
 //! and anything that a real workspace would not have taken.
 
-mod look;
+pub(crate) mod look;
 pub(crate) mod yaml;
 
 use std::sync::Arc;
@@ -107,7 +107,7 @@ impl Lab {
         let quiet = async {
             loop {
                 let census = self.store.census().await.expect("census");
-                if (Census { dead: 0, ..census }) == Census::default() {
+                if (Census { dead: 0, unreadable: 0, ..census }) == Census::default() {
                     return;
                 }
                 self.clock.sleep(Duration::from_millis(5)).await;

@@ -128,7 +128,7 @@ async fn the_census_counts_what_waits(lab: &Lab) {
     let [board] = lab.boards().await;
     lab.waiting().await;
     lab.running(&board).await;
-    let expect = Census { queued: 1, active: 1, leases: 1, owed: 2, dead: 0, errands: 0 };
+    let expect = Census { queued: 1, active: 1, leases: 1, owed: 2, dead: 0, errands: 0, unreadable: 0 };
     assert_eq!(lab.store.census().await.expect("census"), expect);
     lab.store.ready().await.expect("ready");
     assert_eq!(lab.store.secret().await.expect("secret"), lab.store.secret().await.expect("secret"));
