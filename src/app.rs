@@ -17,6 +17,7 @@ use crate::chat::slack::signature::Verifier;
 use crate::chat::{ChatApi, Platform};
 use crate::clock::Clock;
 use crate::command::handle::Handler;
+use crate::config::Retention;
 use crate::door::{self, Door};
 use crate::doorbell::{Bell, Doorbell};
 use crate::id::{Ids, InstanceId};
@@ -32,6 +33,7 @@ use crate::outcome::redact::Redactor;
 use crate::power::Power;
 use crate::store::Store;
 use crate::worker::errands::Errands;
+use crate::worker::housekeeper::Housekeeper;
 use crate::worker::pool::Pool;
 use crate::worker::runner::Lab;
 use crate::worker::steps::{Agent, drive};
@@ -88,6 +90,7 @@ pub struct App {
     errands: Errands,
     reaper: Reaper,
     relay: Relay,
+    housekeeper: Housekeeper,
 }
 
 impl App {
@@ -123,6 +126,7 @@ impl App {
             ids: ids.clone(),
             transcripts: transcripts.clone(),
         });
+        let housekeeper = Housekeeper::new(store.clone(), queue.clone(), clock.clone(), transcripts.clone());
         let (closing, closed) = watch::channel(false);
         let mut apis: BTreeMap<Platform, (Arc<dyn ChatApi>, Pacing)> = BTreeMap::new();
         let verifier = slack.map(|slack| {
@@ -163,10 +167,17 @@ impl App {
             errands: Errands::new(lab, instance),
             reaper: Reaper::new(store.clone(), clock.clone(), doorbell.clone(), instance),
             relay: Relay::new(store, apis, composer, clock.clone(), doorbell.clone()),
+            housekeeper,
             doorbell,
             clock,
             closing,
         })
+    }
+
+    /// The same, keeping things for as long as `retention` says.
+    pub fn keeping(mut self, retention: Retention) -> App {
+        self.housekeeper.keep(retention);
+        self
     }
 
     /// Serves until `stop` resolves, then ends in order: take nothing more, finish or hand back, flush. A loop that
@@ -177,7 +188,9 @@ impl App {
         listener: TcpListener,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> anyhow::Result<()> {
-        let App { door, doorbell, clock, closing, scheduler, pool, errands, reaper, relay, .. } = self;
+        let App {
+            door, doorbell, clock, closing, scheduler, pool, errands, reaper, relay, housekeeper, ..
+        } = self;
         let store = door.store.clone();
         let (stopped, stopping) = watch::channel(false);
         let mut closed = closing.subscribe();
@@ -190,6 +203,7 @@ impl App {
         let scheduler = loops.start(scheduler, closing.subscribe());
         let pool = loops.start(pool, closing.subscribe());
         let errands = loops.start(errands, closing.subscribe());
+        let housekeeper = loops.start(housekeeper, closing.subscribe());
         let reaper = loops.start(reaper, stopping.clone());
         let relay = loops.start(relay, stopping);
 
@@ -207,6 +221,7 @@ impl App {
         tracing::info!("stopping: nothing more is taken, boards are brought to rest");
         closing.send_replace(true);
         scheduler.await?;
+        housekeeper.await?;
         let (pool, errands) = (pool.await?, errands.await?);
         tokio::join!(
             async {

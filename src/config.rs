@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use secrecy::SecretString;
@@ -25,6 +26,18 @@ pub struct ServeArgs {
     /// Folder of message templates that override the built-in ones.
     #[arg(long, env = "BOARDHAND_TEMPLATES")]
     pub templates: Option<PathBuf>,
+    /// How long console transcripts of finished runs are kept: 30d, 12h or forever.
+    #[arg(long, env = "BOARDHAND_KEEP_TRANSCRIPTS", default_value = "30d", value_parser = kept)]
+    pub keep_transcripts: Duration,
+    /// Most that transcripts may take, in GB; beyond it the oldest of finished runs go first.
+    #[arg(long, env = "BOARDHAND_KEEP_TRANSCRIPTS_GB", default_value_t = 20)]
+    pub keep_transcripts_gb: u32,
+    /// How long events, sent messages and power requests of finished runs are kept; runs themselves stay.
+    #[arg(long, env = "BOARDHAND_KEEP_HISTORY", default_value = "90d", value_parser = kept)]
+    pub keep_history: Duration,
+    /// How long it is kept who was allowed or refused what.
+    #[arg(long, env = "BOARDHAND_KEEP_AUDIT", default_value = "365d", value_parser = kept)]
+    pub keep_audit: Duration,
     /// Simulate every console and power switch of the lab file; nothing of the lab is touched.
     #[arg(long)]
     pub simulate: bool,
@@ -59,6 +72,8 @@ pub struct Config {
     pub templates: Option<PathBuf>,
     /// Whether the lab is simulated.
     pub simulate: bool,
+    /// How long things are kept.
+    pub retention: Retention,
     /// Slack, when it is connected.
     pub slack: Option<SlackSettings>,
 }
@@ -71,6 +86,41 @@ pub struct ConfigError(pub Vec<String>);
 /// An address and a port, or what one looks like.
 pub fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| "an address and a port are needed, such as 127.0.0.1:8080 or 0.0.0.0:8080")
+}
+
+/// How long things are kept once nobody works with them any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Console transcripts of finished runs.
+    pub transcripts: Duration,
+    /// Most bytes of transcripts in all.
+    pub transcript_bytes: u64,
+    /// Events, sent messages and done power requests.
+    pub history: Duration,
+    /// Audit rows.
+    pub audit: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Retention { transcripts: 30 * DAY, transcript_bytes: 20 * GB, history: 90 * DAY, audit: 365 * DAY }
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const GB: u64 = 1_000_000_000;
+
+/// How long something is kept: whole days or hours, at least an hour, or `forever`.
+pub fn kept(text: &str) -> Result<Duration, &'static str> {
+    const LOOKS_LIKE: &str = "a time in days or hours is needed, such as 30d, 12h or forever";
+    if text == "forever" {
+        return Ok(Duration::MAX);
+    }
+    let unit = text.strip_suffix('d').map(|n| (n, DAY));
+    let unit = unit.or_else(|| text.strip_suffix('h').map(|n| (n, Duration::from_secs(3600))));
+    let (number, unit) = unit.ok_or(LOOKS_LIKE)?;
+    let number: u32 = number.parse().ok().filter(|n| *n > 0).ok_or(LOOKS_LIKE)?;
+    Ok(unit * number)
 }
 
 /// The address under which people or Slack reach the server, without a slash at its end.
@@ -127,6 +177,12 @@ impl Config {
             boards: args.boards.clone(),
             templates: args.templates.clone(),
             simulate: args.simulate,
+            retention: Retention {
+                transcripts: args.keep_transcripts,
+                transcript_bytes: u64::from(args.keep_transcripts_gb) * GB,
+                history: args.keep_history,
+                audit: args.keep_audit,
+            },
             slack,
         })
     }
@@ -218,8 +274,37 @@ mod tests {
             data_dir: "./data".into(),
             boards: "./boards.yaml".into(),
             templates: None,
+            keep_transcripts: Retention::default().transcripts,
+            keep_transcripts_gb: 20,
+            keep_history: Retention::default().history,
+            keep_audit: Retention::default().audit,
             simulate: false,
         }
+    }
+
+    #[test]
+    fn how_long_things_are_kept_is_told_in_days_or_hours_and_never_nothing() {
+        let check = |text: &str, hours: Option<u64>| {
+            assert_eq!(kept(text).ok(), hours.map(|h| Duration::from_secs(h * 3600)), "{text}");
+        };
+        check("30d", Some(720));
+        check("12h", Some(12));
+        for wrong in ["", "d", "0d", "0h", "-1d", "30", "30 d", "1y", "1.5d", "ever", "é", "9999999999d"] {
+            check(wrong, None);
+        }
+        assert_eq!(kept("forever"), Ok(Duration::MAX));
+    }
+
+    #[test]
+    fn the_flags_say_the_same_as_what_is_kept_by_default() {
+        #[derive(clap::Parser)]
+        struct Cli {
+            #[command(flatten)]
+            serve: ServeArgs,
+        }
+        let cli = <Cli as clap::Parser>::parse_from(["boardhand"]);
+        let config = Config::from_args(&cli.serve, &|_| None).expect("valid");
+        assert_eq!(config.retention, Retention::default());
     }
 
     fn read(pairs: &[(&str, &str)]) -> Result<Config, String> {

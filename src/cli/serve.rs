@@ -66,7 +66,8 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         public_url: config.public_url.clone(),
         transcripts: config.data_dir.join("transcripts"),
     })
-    .await?;
+    .await?
+    .keeping(config.retention);
     let listener = listen(config.listen).await?;
     tracing::info!(listen = %config.listen, public_url = config.public_url, boards, simulate = config.simulate, "serving");
     app.serve(listener, stop_signal()).await?;

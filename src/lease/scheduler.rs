@@ -25,7 +25,10 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// The queue, read by whoever says why a run waits. Only the scheduler changes it. Cheap to clone.
 #[derive(Clone)]
-pub struct SharedQueue(Arc<Mutex<Queue>>);
+pub struct SharedQueue {
+    queue: Arc<Mutex<Queue>>,
+    read_to: Arc<Mutex<Option<Cursor>>>,
+}
 
 impl SharedQueue {
     /// A queue that knows the lab's boards and no run.
@@ -50,12 +53,17 @@ impl SharedQueue {
                 });
             }
         }
-        SharedQueue(Arc::new(Mutex::new(queue)))
+        SharedQueue { queue: Arc::new(Mutex::new(queue)), read_to: Arc::default() }
     }
 
     /// The queue, for a moment: nothing may be awaited while it is held.
     pub fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.0.lock().expect("queue lock")
+        self.queue.lock().expect("queue lock")
+    }
+
+    /// How far the scheduler has read the change log: events up to there are nobody's any more.
+    pub fn read_to(&self) -> Option<Cursor> {
+        *self.read_to.lock().expect("nothing panics under this lock")
     }
 }
 
@@ -87,6 +95,7 @@ impl Scheduler {
 
     fn take_in(&mut self, changes: QueueChanges) {
         self.cursor = Some(changes.cursor);
+        *self.queue.read_to.lock().expect("nothing panics under this lock") = self.cursor;
         let mut queue = self.queue.lock();
         for took in changes.durations {
             queue.apply(QueueEvent::DurationSeen {

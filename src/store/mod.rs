@@ -161,6 +161,14 @@ pub trait Store: Send + Sync {
     /// Notes how sending ended.
     async fn message_end(&self, ends: &[MessageEnd], now: Timestamp) -> Result<()>;
 
+    // ---- housekeeping -------------------------------------------------------------------------------------
+
+    /// Removes what is outdated from one page, at most `limit` rows, of each table that grows with every run; never
+    /// what an unfinished run, a message that is owed or the scheduler still needs. Repeated with what it gave.
+    async fn tidy(&self, outdated: &Outdated, from: TidyFrom, limit: u32) -> Result<Tidied>;
+    /// Those of these runs that are finished, and since when; in no order.
+    async fn run_ended(&self, numbers: &[i64]) -> Result<Vec<(i64, Timestamp)>>;
+
     // ---- the store itself ---------------------------------------------------------------------------------
 
     /// A secret of this database, made at its first start: signs links.
@@ -719,6 +727,47 @@ pub enum End {
         /// Why.
         error: String,
     },
+}
+
+// ---- housekeeping -----------------------------------------------------------------------------------------
+
+/// Since when rows are outdated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outdated {
+    /// Events before this.
+    pub events: Timestamp,
+    /// Audit rows before this.
+    pub audit: Timestamp,
+    /// Messages that were sent and owed before this.
+    pub messages: Timestamp,
+    /// Power requests that were done before this.
+    pub errands: Timestamp,
+    /// How far the scheduler has read; `None` keeps every event.
+    pub read_to: Option<Cursor>,
+}
+
+/// Where a walk through the tables goes on. Only the store that made it can read it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TidyFrom {
+    pub(crate) events: i64,
+    pub(crate) audit: i64,
+    pub(crate) messages: i64,
+    pub(crate) errands: i64,
+}
+
+/// How many rows were removed, and where the walk goes on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tidied {
+    /// Events.
+    pub events: u64,
+    /// Audit rows.
+    pub audit: u64,
+    /// Messages.
+    pub messages: u64,
+    /// Power requests.
+    pub errands: u64,
+    /// `None` when the walk is over.
+    pub next: Option<TidyFrom>,
 }
 
 /// How many rows wait.

@@ -1,10 +1,12 @@
 //! Workers: the loops that drive boards. `pool` puts a `runner` on every granted lease; a runner performs an
-//! `attempt`, tells `news` of it, settles its outcome and `finalize`s; `errands` switches power for people. Nothing
+//! `attempt`, tells `news` of it, settles its outcome and `finalize`s; `errands` switches power for people; the
+//! `housekeeper` removes what is older than it is kept. Nothing
 //! here decides who may hold a board.
 
 mod attempt;
 pub mod errands;
 mod finalize;
+pub mod housekeeper;
 mod meaning;
 mod news;
 pub mod pool;

@@ -16,6 +16,7 @@ mod row;
 mod run;
 #[cfg(test)]
 mod schema_tests;
+mod tidy;
 mod unreadable;
 mod writer;
 
@@ -36,7 +37,7 @@ use crate::message::Note;
 use crate::outcome::Counts;
 use crate::run::{LeaseRef, Request, Run, Stage};
 use crate::store::{
-    AtRest, BatchView, BoardRow, Census, Committed, Cursor, Errand, Fenced, Grant, Granted, Intake, Lapsed, LeaseTerms, MessageEnd, Owed, QueueChanges, Result, RunFilter, RunView, Settle, Store, StoreError, Told,
+    AtRest, BatchView, BoardRow, Census, Committed, Cursor, Errand, Fenced, Grant, Granted, Intake, Lapsed, LeaseTerms, MessageEnd, Outdated, Owed, QueueChanges, Result, RunFilter, RunView, Settle, Store, StoreError, Tidied, TidyFrom, Told,
 };
 
 pub use self::open::{OpenError, SqliteOptions};
@@ -244,6 +245,17 @@ impl Store for SqliteStore {
     async fn message_end(&self, ends: &[MessageEnd], now: Timestamp) -> Result<()> {
         let ends = ends.to_vec();
         self.writer.write(move |tx| Box::pin(async move { message::end(tx, &ends, now).await })).await
+    }
+
+    async fn tidy(&self, outdated: &Outdated, from: TidyFrom, limit: u32) -> Result<Tidied> {
+        let outdated = *outdated;
+        self.writer
+            .write(move |tx| Box::pin(async move { tidy::tidy(tx, &outdated, from, limit).await }))
+            .await
+    }
+
+    async fn run_ended(&self, numbers: &[i64]) -> Result<Vec<(i64, Timestamp)>> {
+        run::ended(&self.readers, &self.unreadable, numbers).await
     }
 
     async fn secret(&self) -> Result<[u8; 32]> {

@@ -2,11 +2,12 @@
 
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
-use super::row::{Reader, statements, unavailable};
+use super::row::{self, Reader, statements, unavailable};
 use super::unreadable::Unreadable;
 use super::writer::Tx;
 use crate::board::BoardId;
 use crate::chat::{Actor, Place};
+use crate::clock::Timestamp;
 use crate::id::InstanceId;
 use crate::lease::Fence;
 use crate::run::{Attempt, LeaseRef, Request, Run, RunState, Stage};
@@ -51,6 +52,9 @@ statements! {
         JOIN leases AS l ON l.id = r.lease
         WHERE r.request IS NOT NULL AND l.instance = ?1 AND l.state = 'active'
         ORDER BY r.number";
+    RUNS_ENDED = "SELECT number, finished_at
+        FROM runs
+        WHERE number IN (SELECT value FROM jsonb_each(?1)) AND state = 'finished'";
     RETRIES_OF_RUN = "SELECT number, requested_by
         FROM runs
         WHERE retry_of = ?1
@@ -113,6 +117,20 @@ pub(super) async fn list(
         (None, false) => sqlx::query(RUNS_NEWEST).bind(filter.limit),
     };
     unreadable.sift(&query.fetch_all(readers).await.map_err(unavailable)?, read)
+}
+
+/// Those of these runs that are finished, and since when.
+pub(super) async fn ended(
+    readers: &SqlitePool,
+    unreadable: &Unreadable,
+    numbers: &[i64],
+) -> Result<Vec<(i64, Timestamp)>> {
+    let query = sqlx::query(RUNS_ENDED).bind(row::json(numbers));
+    let rows = query.fetch_all(readers).await.map_err(unavailable)?;
+    unreadable.sift(&rows, |row| {
+        let row = Reader::new(row, "runs", "number");
+        Ok((row.int("number")?, row.at("finished_at")?))
+    })
 }
 
 /// What was asked of the runs that an instance drives.

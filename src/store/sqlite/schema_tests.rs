@@ -5,7 +5,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row, SqlSafeStr};
 
 use super::{
-    attempt, batch, board, intake, lease, lease_end, ledger, message, open, queue, run, unreadable, writer,
+use super::{attempt, batch, board, intake, lease, lease_end, ledger, message, open, queue, run, tidy, unreadable, writer};
 };
 
 async fn migrated() -> SqliteConnection {
@@ -29,6 +29,7 @@ fn statements() -> Vec<(&'static str, &'static str)> {
         open::STATEMENTS,
         queue::STATEMENTS,
         run::STATEMENTS,
+        tidy::STATEMENTS,
         unreadable::STATEMENTS,
         writer::STATEMENTS,
     ];

@@ -10,6 +10,7 @@ mod message;
 mod queue;
 mod run;
 mod sqlite;
+mod tidy;
 
 pub(crate) use lab::Lab;
 
