@@ -216,7 +216,8 @@ pub struct Evidence<'a> {
     pub before: &'a [Attempt],
 }
 
-/// The outcome of an attempt: the worst of what happened decides; of equals, the first.
+/// The outcome of an attempt: the worst of what happened decides; of equals, the first. Only somebody's Power Cycle
+/// outweighs what failed before it, since the attempt was not let to its end; the cases seen are kept.
 pub fn weigh(evidence: Evidence<'_>) -> Outcome {
     let cut = evidence.events.iter().any(|event| event.happened.cuts_results());
     let tests_failed = (evidence.counts.failed > 0).then(|| Event {
@@ -224,9 +225,16 @@ pub fn weigh(evidence: Evidence<'_>) -> Outcome {
         happened: Happened::TestsFailed,
         detail: tests_failed_detail(evidence.counts, &evidence.cases),
     });
+    let cycled = evidence.events.iter().any(|event| matches!(event.happened, Happened::PowerCycledBy { .. }));
+    let asked = |event: &Event| {
+        matches!(event.happened, Happened::PowerCycledBy { .. } | Happened::CancelledBy { .. })
+    };
     let mut worst: Option<(Verdict, String, &Event)> = None;
     // What failed outright is told before what merely ended with a status because of it.
     for event in tests_failed.iter().chain(evidence.events) {
+        if cycled && !asked(event) {
+            continue;
+        }
         if cut && matches!(event.happened, Happened::ResultsIncomplete | Happened::NoResults) {
             continue;
         }

@@ -149,6 +149,17 @@ fn results_that_a_lost_board_cut_do_not_make_it_red() {
 }
 
 #[test]
+fn a_power_cycle_that_somebody_asked_for_is_lab_trouble_whatever_failed_before() {
+    let cycled = event(Testing, H::PowerCycledBy { actor: by() });
+    let fatal = event(Testing, H::WatchFatal { verdict: Failed, cause: "oops".into() });
+    let outcome = check(&[fatal.clone(), cycled.clone()], 2, &[], (Infra, "power-cycled"));
+    assert_eq!((outcome.cases.len(), outcome.counts.failed, outcome.excerpt.len()), (2, 2, 0));
+    check(&[cycled.clone(), event(Testing, H::TotalTimeout)], 1, &[], (Infra, "power-cycled"));
+    // Whoever asked to end the run is told that it ended so.
+    check(&[fatal, cycled, event(Testing, H::CancelledBy { actor: by() })], 2, &[], (Cancelled, "cancelled"));
+}
+
+#[test]
 fn parsed_results_tell_what_is_missing() {
     let mut results = Results::default();
     assert_eq!(result_events(Testing, &results)[0].happened, H::NoResults);
