@@ -9,7 +9,7 @@ use std::sync::Arc;
 use clap::Args;
 use secrecy::SecretString;
 
-use super::serve::{load_lab, load_templates, parse_lab, stop_signal};
+use super::serve::{load_lab, load_templates, parse_lab, serve_until_told};
 use crate::app::{App, Parts, SlackParts};
 use crate::chat::slack::client::SlackClient;
 use crate::clock::Clock;
@@ -89,8 +89,7 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     })
     .await?;
     println!("boardhand demo: open {} and type /run-test socA build-123", slack.url());
-    app.serve(door, stop_signal()).await?;
-    Ok(ExitCode::SUCCESS)
+    serve_until_told(app, door).await
 }
 
 /// The wanted port, or any free one when it is taken: the demo needs nothing, also not a free 8080.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::app::{App, Parts, SlackParts};
 use crate::board::lab_file::{self, Severity};
@@ -70,8 +71,7 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     .keeping(config.retention);
     let listener = listen(config.listen).await?;
     tracing::info!(listen = %config.listen, public_url = config.public_url, boards, simulate = config.simulate, "serving");
-    app.serve(listener, stop_signal()).await?;
-    Ok(ExitCode::SUCCESS)
+    serve_until_told(app, listener).await
 }
 
 fn slack_client(settings: &SlackSettings) -> SlackClient {
@@ -154,17 +154,43 @@ pub(super) fn load_templates(folder: Option<&Path>) -> anyhow::Result<Catalogue>
     }
 }
 
-/// Resolves when the process is asked to stop.
-pub(super) async fn stop_signal() {
+/// What a process that was told to stop twice ends with, as after a second Ctrl-C elsewhere.
+const STOPPED_AT_ONCE: u8 = 130;
+
+/// Serves until the process is told to stop, and then in order; told again, it ends at once.
+pub(super) async fn serve_until_told(app: App, listener: TcpListener) -> anyhow::Result<ExitCode> {
+    let (told, times) = watch::channel(0_u32);
+    tokio::spawn(count_signals(told));
+    tokio::select! {
+        served = app.serve(listener, stop_told(times.clone(), 1)) => served.map(|()| ExitCode::SUCCESS),
+        () = stop_told(times, 2) => {
+            tracing::warn!("told to stop again: ending at once; the next start fences boards that are not at rest");
+            Ok(ExitCode::from(STOPPED_AT_ONCE))
+        }
+    }
+}
+
+/// Counts how often the process is told to stop.
+async fn count_signals(told: watch::Sender<u32>) {
     use tokio::signal::unix::{SignalKind, signal};
-    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(mut terminate), Ok(mut interrupt)) => {
+    // Without signals the process can only be killed, which it survives.
+    if let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    {
+        loop {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
+            told.send_modify(|times| *times = times.saturating_add(1));
         }
-        // Without signals the process can only be killed, which it survives.
-        _ => std::future::pending().await,
+    }
+    std::future::pending().await
+}
+
+/// Resolves when the process was told to stop so often.
+async fn stop_told(mut told: watch::Receiver<u32>, times: u32) {
+    if told.wait_for(|told| *told >= times).await.is_err() {
+        std::future::pending().await
     }
 }

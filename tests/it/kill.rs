@@ -73,6 +73,30 @@ async fn a_server_killed_at_any_instant_loses_nothing_and_does_nothing_twice() {
     world.finish(&accepted).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_told_to_stop_twice_ends_at_once() {
+    let world = World::start(1).await;
+    let mut server = world.serve().await;
+    // It crawls for longer than a server that stops waits for it.
+    let said = world.slack.say("alice", "C0KILL00", "/run-test socA build-crawl").await;
+    assert_eq!(said.status, 200, "{}", said.text);
+    let db = world.db().await;
+    while rows(&db, "SELECT state FROM runs WHERE state = 'testing'").await.is_empty() {
+        world.clock.sleep(Duration::from_millis(10)).await;
+    }
+    let pid = server.id().expect("it runs").to_string();
+    let tell = async || Command::new("kill").args(["-TERM", &pid]).status().await.expect("kill");
+    tell().await;
+    // It has heard the first word once it takes nothing more.
+    while tokio::net::TcpStream::connect(("127.0.0.1", world.port)).await.is_ok() {
+        world.clock.sleep(Duration::from_millis(5)).await;
+    }
+    tell().await;
+    let status = world.clock.timeout(lab::WITHIN, server.wait()).await.expect("it ends").expect("status");
+    assert_eq!(status.code(), Some(130), "it ends before it has handed back");
+    assert_eq!(rows(&db, "SELECT state FROM runs").await, ["testing"], "as after kill -9");
+}
+
 impl World {
     async fn start(seed: u64) -> World {
         let (clock, ids) = (Clock::system(), Ids::seeded(seed));
