@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::clean::{self, Liner, Stripper, Tail};
 use super::expect::Expect;
 use super::printk::{Piece, PrintkFilter};
-use super::shell::Marker;
+use super::shell::{self, Marker};
 use super::telnet::{PortControl, Telnet};
 use super::transcript::FLUSH_EVERY;
 use super::watch::Watcher;
@@ -258,12 +258,17 @@ impl Line {
     /// The last lines, for people, the open one too; without what framed our commands.
     pub(super) fn tail(&self) -> Vec<String> {
         let mut lines = self.tail.lines();
-        lines.retain(|line| !self.own.iter().any(|marker| marker.shows_in(line)));
+        lines.retain(|line| !self.is_ours(line));
         let open = self.liner.open();
-        if !open.trim().is_empty() {
+        if !open.trim().is_empty() && !self.is_ours(&open) {
             lines.push(clean::cut(&open, clean::TAIL_LINE_BYTES_MAX).to_owned());
         }
         lines
+    }
+
+    /// Whether a line shows what framed our commands.
+    pub(super) fn is_ours(&self, line: &str) -> bool {
+        shell::shows_frame(line) || self.own.iter().any(|marker| marker.shows_in(line))
     }
 
     /// Reads once, or waits until `until`. Trouble that the watch or a watchdog finds is the error.
@@ -404,12 +409,20 @@ impl Line {
         self.in_hand.trusted()
     }
 
-    pub(super) async fn close(mut self) {
-        self.transcript.flush(self.clock.now());
+    pub(super) async fn close(mut self, until: Monotonic) {
         // The peer may be gone already; there is nothing left to lose.
+        // Nothing is answered or dialled any more: what still comes is read, so that what was sent is not reset on its
+        // way.
+        (self.write_broken, self.comes_back) = (true, false);
         if let Some(wire) = &mut self.wire {
             drop(self.clock.timeout(WRITE_WITHIN, wire.shutdown()).await);
+            while !self.ended && self.clock.monotonic() < until {
+                if self.pump(until).await.is_err() {
+                    break;
+                }
+            }
         }
+        self.transcript.flush(self.clock.now());
     }
 
     async fn write(&mut self, wire: &[u8]) -> Result<(), ConsoleError> {

@@ -112,6 +112,11 @@ impl Session {
         self.line.tail()
     }
 
+    /// Whether a line shows what framed our commands, and is none of the board's.
+    pub fn is_ours(&self, line: &str) -> bool {
+        self.line.is_ours(line)
+    }
+
     /// Why the transcript has a gap, if it has one.
     pub fn transcript_error(&self) -> Option<&std::io::Error> {
         self.line.transcript_error()
@@ -312,13 +317,11 @@ impl Session {
     pub async fn close(mut self) {
         if self.at_shell() && self.line.is_trusted() {
             self.line.begin(false);
-            let restored = self.send_text(format!("{}\n", shell::RESTORE).as_bytes()).await;
             // Whatever fails now, the session is over; the next one proves its shell anew.
-            if restored.is_ok() {
-                drop(self.line.pump_until(self.after(TICK)).await);
-            }
+            drop(self.send_text(format!("{}\n", shell::RESTORE).as_bytes()).await);
         }
-        self.line.close().await;
+        let until = self.after(TICK);
+        self.line.close(until).await;
     }
 
     /// Listens after connecting, at most until `settle` is over.

@@ -87,9 +87,16 @@ impl Marker {
         format!("{a}''{b}")
     }
 
-    /// Whether a line shows it, as it is typed or as it is printed: such a line is ours and not the board's.
+    /// Whether a line shows it, as it is typed or as it is printed: such a line is ours and not the board's. Half of it
+    /// counts where a terminal that wraps lines, or a console that loses bytes, leaves half.
     pub fn shows_in(&self, line: &str) -> bool {
-        !self.0.is_empty() && (line.contains(&self.0) || line.contains(&self.split()))
+        let (a, b) = self.0.split_at(self.0.floor_char_boundary(self.0.len() / 2));
+        let line = line.trim_end();
+        !a.is_empty()
+            && (line.contains(&self.0)
+                || line.contains(&self.split())
+                || line.starts_with(b)
+                || [format!("S{a}"), format!("E{a}")].iter().any(|begun| line.ends_with(begun.as_str())))
     }
 
     /// Whether half of it is the last thing in `text`: an end marker was mangled on its way.
@@ -120,6 +127,11 @@ pub fn frame(command: &str, marker: &Marker) -> Result<Vec<u8>, ShellError> {
         Some(bytes) if bytes > TTY_LINE_BYTES_MAX => Err(ShellError::LineTooLong { bytes }),
         _ => Ok(line.into_bytes()),
     }
+}
+
+/// Whether a line shows what [`frame`] types around a command, whatever became of the markers in it.
+pub fn shows_frame(line: &str) -> bool {
+    line.contains("; __r=$?; echo") || line.contains(" $__r")
 }
 
 /// The line that asks for the last command's end marker again.

@@ -653,3 +653,62 @@ fn a_session_and_its_waits_can_move_between_threads() {
     }
     let _ = of;
 }
+
+/// A shell on a clock that stands still from now on.
+async fn shell_out_of_time(bench: &mut Bench) -> Session {
+    let (clock, hand) = Clock::manual(Timestamp::from_micros(0));
+    let ticking = tokio::spawn(async move {
+        loop {
+            Clock::system().sleep(Duration::from_millis(5)).await;
+            hand.advance(Duration::from_millis(5));
+        }
+    });
+    bench.clock = clock;
+    let session = bench.shell().await;
+    ticking.abort();
+    drop(ticking.await);
+    session
+}
+
+#[tokio::test]
+async fn a_session_is_over_as_soon_as_its_peer_has_closed_too() {
+    let (mut bench, board) = bench(1, async |mut board| {
+        board.is_logged_in().await;
+        assert!(board.hears_all().await.contains("stty echo"));
+    })
+    .await;
+    let session = shell_out_of_time(&mut bench).await;
+    let closed = Clock::system().timeout(10 * SECOND, session.close()).await;
+    closed.expect("it waits for its peer and not for the clock");
+    board.await.expect("the board's script");
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_close_does_not_keep_a_session() {
+    let (told, mut tell) = tokio::sync::watch::channel(false);
+    let (bench, board) = bench(1, async move |mut board| {
+        board.is_logged_in().await;
+        board.hears("stty echo").await;
+        tell.wait_for(|told| *told).await.expect("told");
+    })
+    .await;
+    bench.shell().await.close().await;
+    told.send_replace(true);
+    board.await.expect("the board's script");
+}
+
+#[tokio::test]
+async fn what_frames_a_command_never_shows_in_the_last_lines() {
+    let (bench, board) = bench(20, async |mut board| {
+        board.is_logged_in().await;
+        let marker = board.hears_marker().await;
+        let (a, b) = marker.split_at(MARKER_LETTERS / 2);
+        board.says(format!("echo S{a}\r\n{b}; eval 'x'; __r=$?; echo; echo E{a}''{b} $__r\r\n")).await;
+        board.says(format!("S{marker}\r\nthe board's own words\r\necho S{a}''{b}; eval 'x'")).await;
+    })
+    .await;
+    let mut session = bench.shell().await;
+    let error = session.run("x", 5 * SECOND).await.expect_err("the console is gone");
+    assert_eq!(error.tail(), ["the board's own words"], "{error:?}");
+    board.await.expect("the board's script");
+}
