@@ -37,6 +37,7 @@ use crate::worker::housekeeper::Housekeeper;
 use crate::worker::pool::Pool;
 use crate::worker::runner::Lab;
 use crate::worker::steps::{Agent, drive};
+use crate::worker::stranded;
 
 /// How long attempts may go on after the server was told to stop, before they are handed back.
 pub const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -115,6 +116,10 @@ impl App {
         let why = Arc::new(Explainer::new(queue.clone(), clock.clone()));
         let composer =
             Arc::new(Composer::new(catalogue, links.clone(), clock.clone(), inventory.clone(), why));
+        let stranded = stranded::end(&store, &inventory, &composer, &clock).await?;
+        if !stranded.is_empty() {
+            tracing::warn!(runs = ?stranded, "ended runs that nothing in boards.yaml can serve any more");
+        }
         let lab = Arc::new(Lab {
             store: store.clone(),
             inventory: inventory.clone(),

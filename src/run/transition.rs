@@ -20,6 +20,13 @@ pub enum RunEvent {
         /// When.
         at: Timestamp,
     },
+    /// The grant was taken back before anybody began: the attempt never was.
+    TakenBack {
+        /// Since when it waits.
+        since: Timestamp,
+        /// Boards that failed it before.
+        avoid: Vec<BoardId>,
+    },
     /// Its attempt reached a stage.
     Advanced(Stage),
     /// Its attempt ended, and this is what follows.
@@ -82,6 +89,9 @@ fn next_state(state: &RunState, event: RunEvent) -> Result<RunState, IllegalTran
         }
         (S::Queued { attempt, .. }, E::Withdrawn { outcome, at }) => {
             Ok(S::Finished { outcome, attempt: attempt - 1, at })
+        }
+        (S::Active { stage: Stage::Leased, attempt, .. }, E::TakenBack { since, avoid }) => {
+            Ok(S::Queued { since, attempt: *attempt, avoid })
         }
         (S::Active { stage, attempt, lease, started_at }, E::Advanced(next)) if next > *stage => {
             Ok(S::Active { stage: next, attempt: *attempt, lease: lease.clone(), started_at: *started_at })

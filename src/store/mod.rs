@@ -119,6 +119,11 @@ pub trait Store: Send + Sync {
     /// as they are.
     async fn lease_lapse(&self, leases: &[LeaseId], now: Timestamp) -> Result<Vec<Lapsed>>;
 
+    /// Gives leases back whose boards nobody has touched: their runs wait again for the same attempt, as if it had
+    /// never been granted, and the boards are as they were. What has begun meanwhile is left as it is; gives the
+    /// leases that were given back.
+    async fn lease_return(&self, leases: &[LeaseId], now: Timestamp) -> Result<Vec<LeaseId>>;
+
     // ---- a run on its board -------------------------------------------------------------------------------
 
     /// The run reached a stage. One that it reached before changes nothing, and its notes are not owed again.
@@ -135,6 +140,9 @@ pub trait Store: Send + Sync {
     async fn run_progress(&self, lease: &LeaseRef, counts: Counts, now: Timestamp) -> Result<Fenced>;
     /// The attempt ended: outcome, what follows, owed messages, and the lease's turn to `finalizing`, in one.
     async fn run_settle(&self, settle: &Settle) -> Result<Fenced>;
+    /// Ends a run that waits, for a reason that nobody asked for; gives whether it still waited.
+    async fn run_withdraw(&self, number: i64, outcome: &Outcome, note: &Note, now: Timestamp)
+    -> Result<bool>;
     /// What was asked of the runs that an instance drives.
     async fn run_requests(&self, instance: InstanceId) -> Result<Vec<(LeaseRef, Request)>>;
 

@@ -119,6 +119,11 @@ impl Attempt {
         &self.view
     }
 
+    /// Whether the board is as it was granted: nothing is done to one before a later stage is told to the store.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.stage == Stage::Leased && self.session.is_none()
+    }
+
     /// What it performs.
     pub(super) fn plan(&self) -> Arc<Plan> {
         self.plan.clone()
@@ -542,7 +547,7 @@ impl Attempt {
             let detail = printk::unstamp(hit.line()).to_owned();
             let happened = Happened::WatchFatal { verdict, cause: hit.meaning.cause };
             self.watched.push(Event { stage: self.stage, happened, detail });
-            self.traces.extend(hit.trace);
+            self.traces.extend(hit.trace.into_iter().filter(|line| !session.is_ours(line)));
         }
     }
 

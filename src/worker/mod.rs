@@ -1,6 +1,7 @@
 //! Workers: the loops that drive boards. `pool` puts a `runner` on every granted lease; a runner performs an
 //! `attempt`, tells `news` of it, settles its outcome and `finalize`s; `errands` switches power for people; the
-//! `housekeeper` removes what is older than it is kept. Nothing
+//! `housekeeper` removes what is older than it is kept; `stranded` ends runs whose boards
+//! left the lab. Nothing
 //! here decides who may hold a board.
 
 mod attempt;
@@ -13,3 +14,4 @@ pub mod pool;
 mod results;
 pub mod runner;
 pub mod steps;
+pub mod stranded;

@@ -55,6 +55,7 @@ impl Pool {
     /// takes those leases away, and their boards are fenced first.
     pub async fn drain(&mut self, grace: Duration, rest: Duration) {
         let clock = self.lab.clock.clone();
+        self.give_back(rest).await;
         let _ = clock.timeout(grace, async { while self.runners.join_next().await.is_some() {} }).await;
         for orders in self.orders.values() {
             orders.send_replace(Order::HandBack);
@@ -66,6 +67,30 @@ impl Pool {
         }
         self.runners.shutdown().await;
         self.orders.clear();
+    }
+
+    /// Gives back what was granted and has no runner: nobody will begin with it any more.
+    async fn give_back(&self, within: Duration) {
+        let giving = async {
+            let leases = self.lab.store.lease_list().await?;
+            let mine = |lease: &&Lease| {
+                lease.instance == self.instance
+                    && lease.state == LeaseState::Active
+                    && matches!(lease.holder, Holder::Run { .. })
+            };
+            let mine = leases.iter().filter(mine).map(|lease| lease.id);
+            let idle: Vec<LeaseId> = mine.filter(|lease| !self.orders.contains_key(lease)).collect();
+            if !idle.is_empty() {
+                self.lab.store.lease_return(&idle, self.lab.clock.now()).await?;
+            }
+            Ok::<_, StoreError>(())
+        };
+        // What is not given back is what a crash leaves: the next start takes it away.
+        match self.lab.clock.timeout(within, giving).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "boards that nobody began with are not given back"),
+            Err(_) => tracing::warn!("boards that nobody began with are not given back in time"),
+        }
     }
 
     /// Forgets runners that ended. The board of one that died must not stay leased for as long as this process lives.

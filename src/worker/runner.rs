@@ -113,7 +113,14 @@ async fn run_attempt(
     let ended = tokio::select! {
         biased;
         () = grips[0].lost() => Ended::Stale,
-        order = ordered(&mut orders) => attempt.interrupted(&order),
+        order = ordered(&mut orders) => {
+            if order == Order::HandBack && attempt.is_untouched() && returned(lab, leases).await {
+                tracing::info!("the server stops before the attempt began: the run waits for it again");
+                lab.doorbell.ring(Bell::Relay);
+                return;
+            }
+            attempt.interrupted(&order)
+        }
         ended = attempt.perform() => ended,
     };
     let Ended::Outcome(outcome) = ended else {
@@ -134,6 +141,18 @@ async fn run_attempt(
     finalize::bring_to_rest(lab, attempt, grips).await;
     lab.doorbell.ring(Bell::Scheduler);
     lab.doorbell.ring(Bell::Relay);
+}
+
+/// Gives leases back whose boards were not touched; gives whether that could be done.
+async fn returned(lab: &Lab, leases: &[Lease]) -> bool {
+    let ids: Vec<LeaseId> = leases.iter().map(|lease| lease.id).collect();
+    match lab.persist(|| lab.store.lease_return(&ids, lab.clock.now())).await {
+        Ok(given) => given.len() == ids.len(),
+        Err(error) => {
+            tracing::warn!(%error, "the leases cannot be given back untouched");
+            false
+        }
+    }
 }
 
 /// Waits for an order that ends the attempt.

@@ -10,7 +10,7 @@ use boardhand::chat::{AnswerVia, ChatApi, Found, Place, Platform, Post, SendResu
 use boardhand::clock::{Clock, Timestamp};
 use boardhand::doorbell::Doorbell;
 use boardhand::id::{Ids, InstanceId, MessageId};
-use boardhand::lease::scheduler::SharedQueue;
+use boardhand::lease::scheduler::{Scheduler, SharedQueue};
 use boardhand::message::Card;
 use boardhand::message::compose::{Composer, WhyWaiting};
 use boardhand::message::links::Links;
@@ -21,11 +21,12 @@ use boardhand::message::waiting::Explainer;
 use boardhand::outcome::Verdict;
 use boardhand::outcome::redact::Redactor;
 use boardhand::power::Power;
-use boardhand::run::{Run, RunState};
+use boardhand::run::{Decision, Run, RunState};
 use boardhand::sim::{SimLab, Speed};
 use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
 use boardhand::store::{Effect, Granted, Intake, OwedKind};
 use boardhand::worker::errands::Errands;
+use boardhand::worker::housekeeper::Housekeeper;
 use boardhand::worker::pool::Pool;
 use boardhand::worker::runner;
 use boardhand::worker::steps::{Agent, Step};
@@ -33,7 +34,7 @@ use tokio::sync::watch;
 
 use crate::lab::{self, lab, yaml};
 use crate::store::Lab as StoreLab;
-use crate::store::lab::{at, via};
+use crate::store::lab::{at, outcome, via};
 
 /// A part that panics whenever it is used for the first run, as a bug would.
 struct Bug;
@@ -353,4 +354,79 @@ async fn a_run_that_is_cancelled_keeps_the_results_it_had() {
         lab.read_all();
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_board_that_was_granted_as_the_server_stopped_costs_its_run_no_attempt() {
+    let store = StoreLab::sqlite().await;
+    let [board] = store.boards().await;
+    let (number, ..) = store.running(&board).await;
+    let (_closed, closing) = watch::channel(true);
+    let mut pool = Pool::new(buggy(&store, &yaml::small(1)), store.instance, closing);
+    assert!(matches!(pool.step().await.expect("a step"), Step::Idle { .. }));
+    pool.drain(Duration::from_secs(1), Duration::from_secs(1)).await;
+    let view = store.view(number).await;
+    assert!(matches!(view.run.state, RunState::Queued { attempt: 1, .. }), "{:?}", view.run.state);
+    assert!(view.attempts.is_empty() && store.store.lease_list().await.expect("leases").is_empty());
+}
+
+#[tokio::test]
+async fn a_run_whose_boards_left_the_lab_ends_at_the_next_start_and_is_told_why() {
+    let store = StoreLab::sqlite().await;
+    let (number, _) = store.waiting().await;
+    let app = App::new(Parts {
+        store: store.store.clone(),
+        inventory: Arc::new(lab::inventory(&yaml::small(1).replace("socA", "socC"))),
+        catalogue: Catalogue::builtin(),
+        slack: None,
+        clock: Clock::system(),
+        ids: Ids::system(),
+        public_url: "http://lab".into(),
+        transcripts: std::env::temp_dir().join("boardhand-no-transcripts"),
+    });
+    app.await.expect("app");
+    let RunState::Finished { outcome, .. } = store.view(number).await.run.state else {
+        panic!("it waits on")
+    };
+    assert_eq!((outcome.verdict, outcome.cause.as_str()), (Verdict::Infra, "not-in-lab"));
+    assert_eq!(outcome.detail, "its family socA is not in boards.yaml any more");
+    let posts = Arc::new(Posts::default());
+    let api: Arc<dyn ChatApi> = posts.clone();
+    let inventory = Arc::new(lab::inventory(&yaml::small(1)));
+    let queue = SharedQueue::new(&inventory);
+    let why = Arc::new(Explainer::new(queue, Clock::system()));
+    let links = Links::new("http://lab", [7; 32]);
+    let composer = Composer::new(Catalogue::builtin(), links, Clock::system(), inventory, why);
+    let apis = [(Platform::Slack, (api, Pacing::NONE))].into();
+    let mut relay =
+        Relay::new(store.store.clone(), apis, Arc::new(composer), Clock::system(), Doorbell::default());
+    step_until(&mut relay, async || posts.0.lock().expect("posts").len() == 2).await;
+    assert_eq!(posts.0.lock().expect("posts")[1], "#1 Lab trouble");
+}
+
+#[tokio::test]
+async fn housekeeping_removes_old_transcripts_and_rows_of_finished_runs_only() {
+    let store = StoreLab::sqlite().await;
+    let [board, other] = store.boards().await;
+    let (_, id, lease) = store.running(&board).await;
+    store.settled(&lease, id, outcome(Verdict::Passed, ""), Decision::Finish).await;
+    store.running(&other).await;
+    let root = tempfile::tempdir().expect("a folder");
+    for run in ["1", "2", "notes"] {
+        std::fs::create_dir_all(root.path().join(run).join("1")).expect("a folder");
+        std::fs::write(root.path().join(run).join("1/console.raw"), "bytes").expect("a file");
+    }
+    let inventory = lab::inventory(&yaml::small(1));
+    let queue = SharedQueue::new(&inventory);
+    let (clock, ids) = (Clock::system(), Ids::system());
+    let (doorbell, instance) = (Doorbell::default(), InstanceId::new(&ids, clock.now()));
+    let inventory = Arc::new(inventory);
+    // What the scheduler has read is nobody's any more.
+    let mut scheduler =
+        Scheduler::new(store.store.clone(), queue.clone(), inventory, clock.clone(), ids, doorbell, instance);
+    scheduler.step().await.expect("a step");
+    let mut housekeeper = Housekeeper::new(store.store.clone(), queue, clock, root.path().to_owned());
+    step_until(&mut housekeeper, async || !root.path().join("1").exists()).await;
+    assert!(root.path().join("2/1/console.raw").exists() && root.path().join("notes").exists());
+    assert!(store.store.run_view(1).await.expect("view").is_some(), "the run itself stays");
 }

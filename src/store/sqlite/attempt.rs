@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::ledger::{self, Event, Reply};
-use super::row::{self, expect_changed, statements, unavailable};
-use super::run::{attempt_of, read, run_columns};
+use super::row::{self, Reader, expect_changed, statements, unavailable};
+use super::run::{self, attempt_of, read, run_columns};
 use super::writer::Tx;
 use crate::board::BoardId;
 use crate::clock::Timestamp;
@@ -26,12 +26,13 @@ statements! {
         FROM leases AS l
         JOIN runs AS r ON r.lease = l.id
         WHERE l.id = ?1 AND l.board = ?2 AND l.fence = ?3 AND l.state = 'active'");
-    // The guard repeats what was read; the progress is that of an attempt, and goes with it.
+    // The guard repeats what was read; the progress is that of an attempt, and goes with it. What it waited for stays,
+    // for a grant that is taken back.
     RUNS_SAVE = "UPDATE runs
         SET state = j.value->>'state',
             attempt = j.value->>'attempt',
-            since = j.value->>'since',
-            avoid = j.value->'avoid',
+            since = COALESCE(j.value->>'since', since),
+            avoid = COALESCE(j.value->'avoid', avoid),
             lease = j.value->'lease'->>'id',
             board = j.value->'lease'->>'board',
             fence = j.value->'lease'->>'fence',
@@ -57,6 +58,11 @@ statements! {
         RETURNING number";
     ATTEMPT_END = "UPDATE attempts
         SET ended_at = ?3, verdict = ?4, cause = ?5, outcome = ?6
+        WHERE run = ?1 AND number = ?2 AND ended_at IS NULL";
+    RUN_WAITED = "SELECT number, since, avoid
+        FROM runs
+        WHERE number = ?1";
+    ATTEMPT_FORGET = "DELETE FROM attempts
         WHERE run = ?1 AND number = ?2 AND ended_at IS NULL";
     ATTEMPTS_LOST = "SELECT COUNT(*)
         FROM attempts
@@ -215,6 +221,50 @@ pub(super) async fn withdraw(
     ledger::events(tx, &[event.with(json!({ "verdict": outcome.verdict, "cause": outcome.cause }))]).await?;
     ledger::owe(tx, ids, &[reply(run.number, Cow::Borrowed(note), true, now)], &[]).await?;
     ledger::cards_follow(tx, &[run.number], now).await
+}
+
+/// Ends a run if it waits; gives whether it did.
+pub(super) async fn withdraw_waiting(
+    tx: &mut Tx,
+    ids: &Ids,
+    number: i64,
+    outcome: &Outcome,
+    note: &Note,
+    now: Timestamp,
+) -> Result<bool> {
+    match run::by_number(tx, number).await? {
+        Some(run) if matches!(run.state, RunState::Queued { .. }) => {
+            withdraw(tx, ids, run, outcome, note, now).await?;
+            Ok(true)
+        }
+        Some(_) | None => Ok(false),
+    }
+}
+
+/// Takes a grant back that nobody began with: the attempt never was. Gives whether it could.
+pub(super) async fn take_back(tx: &mut Tx, number: i64, attempt: u32, now: Timestamp) -> Result<bool> {
+    let Some(run) = run::by_number(tx, number).await? else { return Ok(false) };
+    let RunState::Active { stage: Stage::Leased, attempt: current, lease, .. } = &run.state else {
+        return Ok(false);
+    };
+    // What somebody asked of the attempt is answered by its end.
+    if *current != attempt || run.request.is_some() {
+        return Ok(false);
+    }
+    let waited = sqlx::query(RUN_WAITED).bind(number).fetch_one(&mut *tx).await.map_err(unavailable)?;
+    let waited = Reader::new(&waited, "runs", "number");
+    // A row that was granted before these were kept has none.
+    let since = waited.opt_at("since")?.unwrap_or(run.created_at);
+    let avoid = waited.opt_json("avoid")?.unwrap_or_default();
+    let board = lease.board.clone();
+    let next = apply(&run, RunEvent::TakenBack { since, avoid })?;
+    save(tx, &[(&run, &next)]).await?;
+    let query = sqlx::query(ATTEMPT_FORGET).bind(number).bind(attempt);
+    let forgotten = query.execute(&mut *tx).await.map_err(unavailable)?;
+    expect_changed(forgotten.rows_affected(), 1, "attempts", format!("{number}/{attempt}"))?;
+    ledger::events(tx, &[Event::run(now, "released", number, attempt).on(&board)]).await?;
+    ledger::cards_follow(tx, &[number], now).await?;
+    Ok(true)
 }
 
 /// Asks something of a run on a board. To end it outweighs to power-cycle it; asking again changes nothing.

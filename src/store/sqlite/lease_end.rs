@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashSet};
 use serde_json::json;
 use sqlx::sqlite::SqlitePool;
 
+use super::attempt;
 use super::lease;
 use super::ledger::{self, Event};
 use super::row::{self, Reader, expect_changed, statements, unavailable};
@@ -44,6 +45,10 @@ statements! {
             reason = CASE WHEN ?3 IS NULL OR health = 'quarantined' THEN reason ELSE ?3 END,
             health = CASE WHEN ?3 IS NULL OR health = 'quarantined' THEN health ELSE 'suspect' END
         WHERE id = ?1";
+    // Its board was not touched, so that nothing of the board's row changes.
+    LEASES_RETURN = "UPDATE leases
+        SET state = 'released', ended_at = ?2
+        WHERE id IN (SELECT value FROM jsonb_each(?1)) AND state IN ('active', 'finalizing', 'held') AND state = 'active'";
     LEASES_LAPSE = "UPDATE leases
         SET state = 'lapsed', ended_at = ?2
         WHERE id IN (SELECT value FROM jsonb_each(?1)) AND state IN ('active', 'finalizing', 'held')";
@@ -143,6 +148,36 @@ pub(super) async fn lapse_these(
 ) -> Result<Vec<Lapsed>> {
     let named = |bare: &Bare| leases.iter().any(|lease| lease.to_string() == bare.id);
     lapse(tx, ids, unreadable, |lease| leases.contains(&lease.id), named, now).await
+}
+
+/// Gives leases back that nobody has begun with: all of an attempt's, or none.
+pub(super) async fn give_back(
+    tx: &mut Tx,
+    unreadable: &Unreadable,
+    leases: &[LeaseId],
+    now: Timestamp,
+) -> Result<Vec<LeaseId>> {
+    let rows = sqlx::query(lease::LEASES_LIVE).fetch_all(&mut *tx).await.map_err(unavailable)?;
+    let live = unreadable.sift(&rows, lease::read)?;
+    let named = live.iter().filter(|lease| leases.contains(&lease.id));
+    let attempts: BTreeSet<(i64, u32)> = named.filter_map(attempt_under).collect();
+    let mut given = Vec::new();
+    for (number, attempt) in attempts {
+        if !attempt::take_back(tx, number, attempt, now).await? {
+            continue;
+        }
+        let of_attempt = live.iter().filter(|lease| attempt_under(lease) == Some((number, attempt)));
+        let of_attempt: Vec<&Lease> = of_attempt.collect();
+        let ids: Vec<LeaseId> = of_attempt.iter().map(|lease| lease.id).collect();
+        let query = sqlx::query(LEASES_RETURN).bind(row::json(&ids)).bind(now.as_micros());
+        let changed = query.execute(&mut *tx).await.map_err(unavailable)?;
+        expect_changed(changed.rows_affected(), ids.len(), "leases", ids[0])?;
+        let events: Vec<Event<'_>> =
+            of_attempt.iter().map(|lease| Event::board(now, "released", &lease.board)).collect();
+        ledger::events(tx, &events).await?;
+        given.extend(ids);
+    }
+    Ok(given)
 }
 
 /// A process keeps what it drives for as long as it lives; the time of a person ends all the same.

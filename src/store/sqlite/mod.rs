@@ -34,7 +34,7 @@ use crate::clock::Timestamp;
 use crate::id::{Ids, InstanceId, LeaseId, MessageId};
 use crate::lease::{Holder, Lease};
 use crate::message::Note;
-use crate::outcome::Counts;
+use crate::outcome::{Counts, Outcome};
 use crate::run::{LeaseRef, Request, Run, Stage};
 use crate::store::{
     AtRest, BatchView, BoardRow, Census, Committed, Cursor, Errand, Fenced, Grant, Granted, Intake, Lapsed, LeaseTerms, MessageEnd, Outdated, Owed, QueueChanges, Result, RunFilter, RunView, Settle, Store, StoreError, Tidied, TidyFrom, Told,
@@ -170,6 +170,14 @@ impl Store for SqliteStore {
         write.await
     }
 
+    async fn lease_return(&self, leases: &[LeaseId], now: Timestamp) -> Result<Vec<LeaseId>> {
+        let (unreadable, leases) = (self.unreadable.clone(), leases.to_vec());
+        let write = self.writer.write(move |tx| {
+            Box::pin(async move { lease_end::give_back(tx, &unreadable, &leases, now).await })
+        });
+        write.await
+    }
+
     async fn run_advance(
         &self,
         lease: &LeaseRef,
@@ -202,6 +210,20 @@ impl Store for SqliteStore {
     async fn run_settle(&self, settle: &Settle) -> Result<Fenced> {
         let (ids, settle) = (self.ids.clone(), settle.clone());
         self.writer.write(move |tx| Box::pin(async move { attempt::settle(tx, &ids, &settle).await })).await
+    }
+
+    async fn run_withdraw(
+        &self,
+        number: i64,
+        outcome: &Outcome,
+        note: &Note,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let (ids, outcome, note) = (self.ids.clone(), outcome.clone(), note.clone());
+        let write = self.writer.write(move |tx| {
+            Box::pin(async move { attempt::withdraw_waiting(tx, &ids, number, &outcome, &note, now).await })
+        });
+        write.await
     }
 
     async fn run_requests(&self, instance: InstanceId) -> Result<Vec<(LeaseRef, Request)>> {

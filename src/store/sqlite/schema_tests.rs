@@ -4,9 +4,7 @@
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row, SqlSafeStr};
 
-use super::{
 use super::{attempt, batch, board, intake, lease, lease_end, ledger, message, open, queue, run, tidy, unreadable, writer};
-};
 
 async fn migrated() -> SqliteConnection {
     let memory = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);

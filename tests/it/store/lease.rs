@@ -28,6 +28,8 @@ store_tests! {
     a_person_holds_a_board_past_renewals_and_restarts_but_not_past_the_end,
     renewal_reaches_the_instance_s_own_leases_only,
     expiry_spares_the_instance_that_lives,
+    a_grant_that_nobody_began_with_is_taken_back_as_if_it_never_was,
+    what_has_begun_or_was_asked_to_end_is_not_taken_back,
     leases_whose_driver_died_are_taken_away_and_no_others,
 }
 
@@ -325,4 +327,45 @@ async fn expiry_spares_the_instance_that_lives(lab: &Lab) {
     let lapsed = lab.store.lease_expire(other, at(11)).await.expect("expire");
     assert_eq!((lapsed.len(), lapsed[0].lease.id, lapsed[0].requeued), (1, lease.id, true));
     assert_eq!(lab.view(number).await.run.state.word(), "queued");
+}
+
+async fn a_grant_that_nobody_began_with_is_taken_back_as_if_it_never_was(lab: &Lab) {
+    let [bad, first, second] = lab.boards().await;
+    let (number, id, lease) = lab.running(&bad).await;
+    let again = Decision::TryAgain { avoid: vec![bad.clone()] };
+    lab.settled(&lease, id, outcome(Verdict::Infra, "console-busy"), again).await;
+    let waiting = lab.view(number).await;
+    let leases = [&first, &second].map(|board| (LeaseId::new(&lab.ids, T0), (*board).clone())).to_vec();
+    let ids: Vec<LeaseId> = leases.iter().map(|(id, _)| *id).collect();
+    lab.store.lease_grant(&[Grant { run: id, attempt: 2, leases }], &lab.terms()).await.expect("grant");
+    let mut given = lab.store.lease_return(&ids[..1], at(70)).await.expect("return");
+    given.sort();
+    let mut expect = ids.clone();
+    expect.sort();
+    assert_eq!(given, expect, "all of the attempt's boards");
+
+    let view = lab.view(number).await;
+    assert_eq!((&view.run, &view.attempts), (&waiting.run, &waiting.attempts), "it waits as before");
+    let boards = lab.store.board_list().await.expect("boards");
+    let touched = |row: &&boardhand::store::BoardRow| row.id != bad && row.last_used_at.is_some();
+    assert!(boards.iter().filter(touched).count() == 0 && boards[1].lease.is_none(), "{boards:?}");
+    assert_eq!(lab.store.lease_return(&ids, at(71)).await.expect("again"), []);
+    let fresh = lab.on_board(id, 2, &first).await;
+    assert_eq!(fresh.fence, Fence(2), "the fence rises all the same");
+    assert!(!lab.store.lease_list().await.expect("leases").iter().any(|l| l.board == first && l.needs_fence));
+}
+
+async fn what_has_begun_or_was_asked_to_end_is_not_taken_back(lab: &Lab) {
+    let [board, other] = lab.boards().await;
+    let (number, id, lease) = lab.running(&board).await;
+    let _ = lab.store.run_advance(&lease, Stage::Powering, &[], at(2)).await.expect("advance");
+    assert_eq!(lab.store.lease_return(&[lease.id], at(3)).await.expect("return"), []);
+    assert_eq!(lab.view(number).await.run.state.word(), "powering");
+    lab.settled(&lease, id, outcome(Verdict::Passed, ""), Decision::Finish).await;
+    assert_eq!(lab.store.lease_return(&[lease.id], at(61)).await.expect("finalizing"), []);
+
+    let (asked, _, lease) = lab.running(&other).await;
+    lab.commit(super::intake::cancel(asked)).await;
+    assert_eq!(lab.store.lease_return(&[lease.id], at(62)).await.expect("return"), []);
+    assert_eq!(lab.view(asked).await.run.state.word(), "leased");
 }

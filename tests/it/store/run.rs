@@ -13,6 +13,7 @@ use super::lab::{T0, at, channel, effected, li, note, outcome};
 use super::{Lab, store_tests};
 
 store_tests! {
+    a_run_is_withdrawn_only_while_it_waits,
     a_run_reads_back_as_it_was_asked_for,
     something_new_is_told_in_a_stage_and_a_stage_is_told_once,
     progress_shows_on_the_card_and_ends_with_the_attempt,
@@ -306,4 +307,19 @@ async fn replies(lab: &Lab, run: i64) -> Vec<String> {
             lab.store.message_end(&[MessageEnd { id: owed.id, end }], at(200)).await.expect("end");
         }
     }
+}
+
+async fn a_run_is_withdrawn_only_while_it_waits(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let (on_board, ..) = lab.running(&board).await;
+    let (waiting, _) = lab.waiting().await;
+    let stranded = outcome(Verdict::Infra, "not-in-lab");
+    let told = super::lab::note("run-finished");
+    for (number, ended) in [(waiting, true), (waiting, false), (on_board, false), (99, false)] {
+        let withdrawn = lab.store.run_withdraw(number, &stranded, &told, at(9)).await.expect("withdraw");
+        assert_eq!(withdrawn, ended, "#{number}");
+    }
+    let view = lab.view(waiting).await;
+    assert_eq!(view.run.state.verdict(), Some(Verdict::Infra));
+    assert_eq!(lab.view(on_board).await.run.state.word(), "leased");
 }
