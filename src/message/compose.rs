@@ -76,6 +76,8 @@ impl Composer {
             RunState::Finished { outcome, .. } => Some(outcome),
             RunState::Queued { .. } | RunState::Active { .. } => None,
         };
+        let driven = view.attempts.iter().rfind(|a| a.number == attempt && Some(a.board.as_str()) == board);
+        let boards = driven.map(boards_of);
         let log_attempt = view.attempts.last().map(|a| a.number);
         let has_switch = board.and_then(|id| self.inventory.board(id)).map(|board| board.power.has_switch());
         json!({
@@ -86,6 +88,7 @@ impl Composer {
             "attempt": attempt,
             "attempts": view.attempts.iter().map(attempt_facts).collect::<Vec<_>>(),
             "board": board,
+            "boards": boards,
             "no_switch": has_switch == Some(false),
             "counts": counts_facts(outcome.map_or(view.progress, |o| o.counts)),
             "phases": phases(&run.state),
@@ -162,10 +165,16 @@ fn counts_facts(counts: Counts) -> Value {
     })
 }
 
+/// Every board of an attempt, the one that its plan drives first.
+fn boards_of(attempt: &Attempt) -> Vec<&str> {
+    std::iter::once(&attempt.board).chain(&attempt.others).map(|board| board.as_str()).collect()
+}
+
 fn attempt_facts(attempt: &Attempt) -> Value {
     json!({
         "number": attempt.number,
         "board": attempt.board,
+        "boards": boards_of(attempt),
         "verdict": attempt.outcome.as_ref().map(|o| o.verdict.as_str()),
         "cause": attempt.outcome.as_ref().map(|o| o.cause.as_str()),
     })

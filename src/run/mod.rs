@@ -253,8 +253,10 @@ pub enum Request {
 pub struct Attempt {
     /// From 1.
     pub number: u32,
-    /// The board.
+    /// The board that its plan drives.
     pub board: BoardId,
+    /// The boards that it held beside that one, where the run wants several.
+    pub others: Vec<BoardId>,
     /// The generation of its lease.
     pub fence: Fence,
     /// When it began.

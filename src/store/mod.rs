@@ -134,8 +134,9 @@ pub trait Store: Send + Sync {
         notes: &[Note],
         now: Timestamp,
     ) -> Result<Fenced>;
-    /// The run has something to tell before it ends. Told again when asked again: not to be repeated blindly.
-    async fn run_tell(&self, lease: &LeaseRef, note: &Note, now: Timestamp) -> Result<Fenced>;
+    /// The attempt has something to tell before it ends: the `nth` thing, from 1. What was told before, or came before
+    /// something that was, is not told again.
+    async fn run_tell(&self, lease: &LeaseRef, nth: u32, note: &Note, now: Timestamp) -> Result<Fenced>;
     /// The run's tests got farther: droppable, only the card shows it.
     async fn run_progress(&self, lease: &LeaseRef, counts: Counts, now: Timestamp) -> Result<Fenced>;
     /// The attempt ended: outcome, what follows, owed messages, and the lease's turn to `finalizing`, in one.

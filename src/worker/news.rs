@@ -24,6 +24,9 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// sooner says the same, and more.
 pub(super) const FIRST_FAILURE_AFTER: Duration = Duration::from_secs(2);
 
+/// The first failure's place among what an attempt tells before its end.
+const FIRST_FAILURE: u32 = 1;
+
 /// What was told of an attempt so far.
 pub(super) struct News {
     lab: Arc<Lab>,
@@ -79,7 +82,7 @@ impl News {
         let (lab, lease) = (self.lab.clone(), self.lease.clone());
         let telling = tokio::spawn(async move {
             lab.clock.sleep(FIRST_FAILURE_AFTER).await;
-            match lab.store.run_tell(&lease, &note, lab.clock.now()).await {
+            match lab.store.run_tell(&lease, FIRST_FAILURE, &note, lab.clock.now()).await {
                 Ok(Fenced::Done) => lab.doorbell.ring(Bell::Relay),
                 // The attempt has ended meanwhile.
                 Ok(Fenced::Stale) => {}

@@ -229,6 +229,16 @@ async fn a_run_on_two_boards_leases_both_and_gives_both_back() {
             let view = lab.store.run_view(run).await.expect("view").expect("a run");
             assert_eq!(view.attempts.len(), 1, "#{run} passed at once");
         }
+        // Card, thread and `/lab run` name both.
+        let view = lab.view(1).await;
+        let attempt = &view.attempts[0];
+        let both = format!("`{}`, `{}`", attempt.board, attempt.others[0]);
+        let (story, shown) = (lab.thread(1), lab.say("alice", "/lab run 1").await);
+        assert!(
+            story.contains(&format!("*Board* {both}")) && story.contains(&format!(" on {both} in")),
+            "{story}"
+        );
+        assert!(shown.contains(&both), "{shown}");
         let boards = lab.store.board_list().await.expect("boards");
         assert!(boards.iter().all(|row| row.lease.is_none() && row.reason.is_empty()), "{boards:?}");
         for name in ["soc-a-001", "soc-a-002", "soc-a-003"] {

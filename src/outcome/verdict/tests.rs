@@ -88,6 +88,7 @@ fn attempt(board: &str, cause: &str) -> Attempt {
     Attempt {
         number: 1,
         board: BoardId::new(board),
+        others: vec![],
         fence: Fence(1),
         started_at: Timestamp::from_micros(0),
         ended_at: None,

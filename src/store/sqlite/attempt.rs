@@ -64,6 +64,9 @@ statements! {
         WHERE number = ?1";
     ATTEMPT_FORGET = "DELETE FROM attempts
         WHERE run = ?1 AND number = ?2 AND ended_at IS NULL";
+    ATTEMPT_TELLS = "UPDATE attempts
+        SET told = ?3
+        WHERE run = ?1 AND number = ?2 AND told < ?3";
     ATTEMPTS_LOST = "SELECT COUNT(*)
         FROM attempts
         WHERE run = ?1 AND cause = ?2";
@@ -105,18 +108,22 @@ pub(super) async fn advance(
     Ok(Fenced::Done)
 }
 
-/// The run has something to tell.
+/// The attempt has something to tell; being told so again changes nothing.
 pub(super) async fn tell(
     tx: &mut Tx,
     ids: &Ids,
     lease: &LeaseRef,
+    nth: u32,
     note: &Note,
     now: Timestamp,
 ) -> Result<Fenced> {
     let Some(run) = under_lease(tx, lease).await? else {
         return Ok(Fenced::Stale);
     };
-    ledger::owe(tx, ids, &[reply(run.number, Cow::Borrowed(note), false, now)], &[]).await?;
+    let query = sqlx::query(ATTEMPT_TELLS).bind(run.number).bind(attempt_of(&run.state)).bind(nth);
+    if query.execute(&mut *tx).await.map_err(unavailable)?.rows_affected() > 0 {
+        ledger::owe(tx, ids, &[reply(run.number, Cow::Borrowed(note), false, now)], &[]).await?;
+    }
     Ok(Fenced::Done)
 }
 

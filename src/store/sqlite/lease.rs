@@ -47,8 +47,9 @@ statements! {
                value->'holder'->'run'->>'attempt', value->>'instance', value->>'granted_at', value->>'expires_at',
                value->>'state', value->>'needs_fence'
         FROM jsonb_each(?1)";
-    ATTEMPTS_INSERT = "INSERT INTO attempts (run, number, board, fence, lease, started_at)
-        SELECT value->>'run', value->>'number', value->>'board', value->>'fence', value->>'lease', value->>'started_at'
+    ATTEMPTS_INSERT = "INSERT INTO attempts (run, number, board, others, fence, lease, started_at)
+        SELECT value->>'run', value->>'number', value->>'board', value->'others', value->>'fence', value->>'lease',
+               value->>'started_at'
         FROM jsonb_each(?1)";
     LEASES_LIVE = concat!("SELECT ", lease_columns!(), "
         FROM leases AS l
@@ -127,7 +128,7 @@ pub(super) async fn grant(
         granted.push(answer);
     }
     leases_insert(tx, &leases).await?;
-    attempts_begin(tx, &changes, terms.now).await?;
+    attempts_begin(tx, &changes, &leases, terms.now).await?;
     Ok(granted)
 }
 
@@ -309,17 +310,25 @@ async fn leases_insert(tx: &mut Tx, leases: &[Lease]) -> Result<()> {
     Ok(())
 }
 
+/// The boards that a run was granted beside the one that it drives.
+fn others<'a>(leases: &'a [Lease], run: i64, driven: &BoardId) -> Vec<&'a BoardId> {
+    let of_run = |lease: &&Lease| matches!(&lease.holder, Holder::Run { number, .. } if *number == run);
+    leases.iter().filter(of_run).map(|lease| &lease.board).filter(|board| *board != driven).collect()
+}
+
 #[derive(Serialize)]
 struct AttemptRow<'a> {
     run: i64,
     number: u32,
     board: &'a BoardId,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    others: Vec<&'a BoardId>,
     fence: Fence,
     lease: LeaseId,
     started_at: Timestamp,
 }
 
-async fn attempts_begin(tx: &mut Tx, changes: &[(Run, Run)], now: Timestamp) -> Result<()> {
+async fn attempts_begin(tx: &mut Tx, changes: &[(Run, Run)], leases: &[Lease], now: Timestamp) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
     }
@@ -335,6 +344,7 @@ async fn attempts_begin(tx: &mut Tx, changes: &[(Run, Run)], now: Timestamp) -> 
             run: run.number,
             number: *attempt,
             board: &lease.board,
+            others: others(leases, run.number, &lease.board),
             fence: lease.fence,
             lease: lease.id,
             started_at: *started_at,

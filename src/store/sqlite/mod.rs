@@ -192,11 +192,11 @@ impl Store for SqliteStore {
         write.await
     }
 
-    async fn run_tell(&self, lease: &LeaseRef, note: &Note, now: Timestamp) -> Result<Fenced> {
+    async fn run_tell(&self, lease: &LeaseRef, nth: u32, note: &Note, now: Timestamp) -> Result<Fenced> {
         let (ids, lease, note) = (self.ids.clone(), lease.clone(), note.clone());
         let write = self
             .writer
-            .write(move |tx| Box::pin(async move { attempt::tell(tx, &ids, &lease, &note, now).await }));
+            .write(move |tx| Box::pin(async move { attempt::tell(tx, &ids, &lease, nth, &note, now).await }));
         write.await
     }
 

@@ -59,7 +59,8 @@ statements! {
         FROM runs
         WHERE retry_of = ?1
         ORDER BY number";
-    ATTEMPTS_OF_RUN = "SELECT run || '/' || number AS key, number, board, fence, started_at, ended_at, outcome
+    ATTEMPTS_OF_RUN = "SELECT run || '/' || number AS key, number, board, others, fence, started_at, ended_at,
+               outcome
         FROM attempts
         WHERE run = ?1
         ORDER BY number";
@@ -194,6 +195,7 @@ fn attempt_read(row: &SqliteRow) -> Result<Attempt> {
     Ok(Attempt {
         number: row.count("number")?,
         board: BoardId::new(row.text("board")?),
+        others: row.opt_json("others")?.unwrap_or_default(),
         fence: Fence(row.int("fence")?),
         started_at: row.at("started_at")?,
         ended_at: row.opt_at("ended_at")?,

@@ -56,11 +56,16 @@ async fn something_new_is_told_in_a_stage_and_a_stage_is_told_once(lab: &Lab) {
         assert_eq!((advanced, owed().await - before), (Fenced::Done, 1));
     }
     let news = note("run-first-failure");
-    let told = lab.store.run_tell(&lease, &news, at(6)).await.expect("tell");
-    assert_eq!((told, owed().await - before), (Fenced::Done, 2));
+    for _ in 0..2 {
+        let told = lab.store.run_tell(&lease, 1, &news, at(6)).await.expect("tell");
+        assert_eq!((told, owed().await - before), (Fenced::Done, 2));
+    }
+    let _ = lab.store.run_tell(&lease, 2, &news, at(7)).await.expect("tell");
+    let _ = lab.store.run_tell(&lease, 1, &news, at(8)).await.expect("late");
+    assert_eq!(owed().await - before, 3, "each thing is told once");
     assert_eq!(lab.view(number).await.run.state.word(), "testing");
     lab.settled(&lease, id, outcome(Verdict::Failed, "tests-failed"), Decision::Finish).await;
-    assert_eq!(lab.store.run_tell(&lease, &news, at(61)).await.expect("tell"), Fenced::Stale);
+    assert_eq!(lab.store.run_tell(&lease, 2, &news, at(61)).await.expect("tell"), Fenced::Stale);
 }
 
 async fn progress_shows_on_the_card_and_ends_with_the_attempt(lab: &Lab) {

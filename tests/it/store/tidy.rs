@@ -95,7 +95,7 @@ async fn what_is_outdated_is_removed_and_runs_stay(lab: &Lab) {
 async fn what_an_unfinished_run_needs_is_kept(lab: &Lab) {
     let [board] = lab.boards().await;
     let (_, _, lease) = lab.running(&board).await;
-    let _ = lab.store.run_tell(&lease, &super::lab::note("run-testing"), at(2)).await.expect("tell");
+    let _ = lab.store.run_tell(&lease, 1, &super::lab::note("run-testing"), at(2)).await.expect("tell");
     lab.waiting().await;
     send_all(lab).await;
     let (removed, _) = walk(lab, &before(lab, 1000).await, 250).await;
@@ -126,7 +126,11 @@ async fn a_walk_takes_pages_and_comes_to_its_end(lab: &Lab) {
     let (.., lease) = lab.running(&board).await;
     for second in 0..7 {
         lab.commit(Effect::None).await;
-        let _ = lab.store.run_tell(&lease, &super::lab::note("run-testing"), at(second)).await.expect("tell");
+        let _ = lab
+            .store
+            .run_tell(&lease, second as u32 + 1, &super::lab::note("run-testing"), at(second))
+            .await
+            .expect("tell");
     }
     send_all(lab).await;
     let (removed, pages) = walk(lab, &before(lab, 1000).await, 3).await;
