@@ -50,6 +50,8 @@ pub enum Form {
     Retry,
     /// [`Command::Power`](super::Command::Power).
     Power,
+    /// [`Command::Return`](super::Command::Return).
+    Return,
     /// [`Command::Help`](super::Command::Help).
     Help,
     /// A command of the contract that this version does not have.
@@ -247,6 +249,17 @@ pub const TABLE: &[Row] = &[
         ..LATER
     },
     Row {
+        form: Form::Return,
+        words: &["return"],
+        zh: &["恢复"],
+        arguments: &[word("board")],
+        help: "Put a quarantined board back into service",
+        example: "/lab return soc-a-001",
+        needs: Role::Operator,
+        available: true,
+        ..LATER
+    },
+    Row {
         form: Form::Help,
         words: &["help", "?"],
         zh: &["帮助"],
@@ -266,7 +279,6 @@ pub const TABLE: &[Row] = &[
     later(&["watch"], &["关注"]),
     later(&["unwatch"], &["取消关注"]),
     later(&["quarantine"], &["隔离"]),
-    later(&["return"], &["恢复"]),
     later(&["compare"], &["对比"]),
     later(&["builds"], &["构建"]),
     later(&["log"], &["日志"]),
@@ -425,7 +437,7 @@ mod tests {
     #[test]
     fn every_form_has_exactly_one_row_but_later() {
         use Form::*;
-        for form in [RunTest, Boards, Board, Runs, Run, Why, Cancel, Retry, Power, Help] {
+        for form in [RunTest, Boards, Board, Runs, Run, Why, Cancel, Retry, Power, Return, Help] {
             assert_eq!(TABLE.iter().filter(|row| row.form == form).count(), 1, "{form:?}");
             assert!(row(form).available);
         }

@@ -58,6 +58,11 @@ pub enum Command {
         /// What to do.
         action: PowerAction,
     },
+    /// `/lab return <board>`.
+    Return {
+        /// The board's name as typed.
+        board: String,
+    },
     /// `/lab help [verb]`.
     Help {
         /// Only this verb.

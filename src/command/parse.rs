@@ -253,6 +253,7 @@ fn build(typed: &Typed<'_>, in_thread: bool) -> Result<Command, ParseProblem> {
             Command::Retry { run: typed.run(in_thread)?, other_board: typed.value("elsewhere").is_some() }
         }
         Form::Power => build_power(typed)?,
+        Form::Return => Command::Return { board: typed.word(0)? },
         Form::Help => Command::Help { topic: optional(0) },
         Form::Later => {
             return Err(ParseProblem::NotYet { command: typed.row.name() });
@@ -397,6 +398,7 @@ impl Command {
             Command::Cancel(_) => Form::Cancel,
             Command::Retry { .. } => Form::Retry,
             Command::Power { .. } => Form::Power,
+            Command::Return { .. } => Form::Return,
             Command::Help { .. } => Form::Help,
         }
     }

@@ -104,6 +104,7 @@ fn rule(asked: Asked<'_>, about: About) -> Rule {
             Command::RunTest(_) => look("start runs"),
             Command::Cancel(_) => cancel(),
             Command::Retry { .. } => retry(),
+            Command::Return { .. } => Rule { needs: Some(Operator), what: "put boards back into service" },
             Command::Power { action, .. } => match action {
                 PowerAction::Status => look("read a board's power"),
                 PowerAction::On | PowerAction::Off | PowerAction::Cycle => {

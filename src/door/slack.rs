@@ -55,10 +55,22 @@ async fn accept(door: &Door, delivery: Delivery) -> Result<Response, Refusal> {
     let in_ack = delivery.is_answered_in_ack();
     let place = delivery.place.clone();
     let work = async {
-        let intake = door.handler.handle(delivery).await?;
-        let bells = bells(&intake.effect);
-        let committed = door.store.commit(intake).await?;
-        Ok::<_, crate::store::StoreError>((committed, bells))
+        let intake = door.handler.handle(delivery.clone()).await;
+        let committed = match intake {
+            Ok(intake) => {
+                let bells = bells(&intake.effect);
+                door.store.commit(intake).await.map(|committed| (committed, bells))
+            }
+            Err(error) => Err(error),
+        };
+        match committed {
+            // The platform would try again, in vain and unseen: whoever asked is told that it cannot be done.
+            Err(error) if error.is_lasting() => {
+                tracing::error!(%error, "a delivery cannot be handled");
+                Ok((door.store.commit(door.handler.broken(delivery)).await?, &[][..]))
+            }
+            committed => committed,
+        }
     };
     let committed = door.clock.timeout(ACK_WITHIN, work.instrument(span.clone())).await;
     let (committed, bells): (Committed, _) = committed
@@ -81,7 +93,7 @@ async fn accept(door: &Door, delivery: Delivery) -> Result<Response, Refusal> {
 fn bells(effect: &Effect) -> &'static [Bell] {
     match effect {
         Effect::None => &[],
-        Effect::Start(_) | Effect::Retry { .. } => &[Bell::Scheduler],
+        Effect::Start(_) | Effect::Retry { .. } | Effect::Return { .. } => &[Bell::Scheduler],
         // A run that waits leaves the queue, one on a board is told by its runner.
         Effect::Cancel { .. } | Effect::CancelBatch { .. } => &[Bell::Scheduler, Bell::Pool],
         Effect::PowerCycle { .. } => &[Bell::Pool],

@@ -279,6 +279,11 @@ pub enum Effect {
         /// Who asks.
         by: Actor,
     },
+    /// Puts a quarantined board back into service; its next holder fences it first.
+    Return {
+        /// The board.
+        board: BoardId,
+    },
     /// Switches a board that no run needs; somebody is told how it ended.
     Errand {
         /// Its id.
@@ -307,6 +312,8 @@ pub enum Effected {
     Asked,
     /// There is no such run.
     NoSuchRun,
+    /// The board that should come back into service is in service.
+    NotQuarantined,
 }
 
 impl Effected {
@@ -319,6 +326,7 @@ impl Effected {
             Effected::NotOnBoard => "not-on-board",
             Effected::Asked => "asked",
             Effected::NoSuchRun => "no-such-run",
+            Effected::NotQuarantined => "not-quarantined",
         }
     }
 }

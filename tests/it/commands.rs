@@ -52,6 +52,9 @@ async fn somebody_new_asks_around() {
                 `/lab power <board> <on|off|cycle|status>`
                 Switch or read a board's power.
                 
+                `/lab return <board>`
+                Put a quarantined board back into service.
+                
                 `/lab help [command]`
                 What can be typed here.
                 In a mention or a direct message the slash and `lab` may be left out; in the thread of a run, its number too: `@boardhand cancel`. More about one command: `/lab help run-test`
@@ -90,6 +93,9 @@ async fn somebody_new_asks_around() {
                 
                 `/lab power <board> <on|off|cycle|status>`
                 Switch or read a board's power.
+                
+                `/lab return <board>`
+                Put a quarantined board back into service.
                 
                 `/lab help [command]`
                 What can be typed here.
@@ -811,8 +817,7 @@ async fn power_is_switched_on_a_free_board_and_refused_on_a_held_one() {
         let run = lab.run("alice", "/run-test soc-a-001 build-crawl").await;
         lab.until_state(run, "testing").await;
         let switches = lab.boards.board("soc-a-001").expect("a board").counters().switches;
-        lab.say("bob", "/lab power soc-a-001 cycle").await;
-        insta::assert_snapshot!(lab.answer("bob").await, @r#"
+        insta::assert_snapshot!(steady(&lab.say("bob", "/lab power soc-a-001 cycle").await), @r#"
             ✋ `soc-a-001` was not power-cycled: run #1 has it.
             To end that run: `/lab cancel 1`
         "#);
@@ -895,6 +900,39 @@ async fn roles_hold_for_words_and_buttons_and_every_refusal_is_on_record() {
             slack:U0BOB | cancel | #1 | 0 | only an operator may cancel other people's runs; slack:U0BOB is a user
             slack:U0LEAD | cancel | #1 | 1 | slack:U0LEAD is an admin and may cancel other people's runs
         "#);
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quarantined_board_is_put_back_into_service_and_takes_runs_again() {
+    lab(&yaml::small(1), async |lab| {
+        lab.tamper("UPDATE boards SET health = 'quarantined', reason = 'it smokes' WHERE id = 'soc-a-001'")
+            .await;
+        let seen = lab
+            .talk(&[
+                ("bob", "/lab return soc-a-01"),
+                ("bob", "/lab return soc-a-001"),
+                ("bob", "/lab return soc-a-001"),
+            ])
+            .await;
+        insta::assert_snapshot!(seen, @r#"
+            bob> /lab return soc-a-01
+                ✋ There is no board "soc-a-01". Did you mean `soc-a-001`?
+                Try: `/lab board soc-a-001`
+
+            bob> /lab return soc-a-001
+                🟢 `soc-a-001` is back in service. Its next run starts by taking it over.
+
+            bob> /lab return soc-a-001
+                `soc-a-001` is not quarantined; there was nothing to do. Who has it: `/lab board soc-a-001`
+        "#);
+        let audit = lab.rows("SELECT verb, target, allowed FROM audit ORDER BY position").await;
+        assert_eq!(audit, ["return | soc-a-001 | 1", "return | soc-a-001 | 1"]);
+        let run = lab.run("alice", "/run-test socA build-1").await;
+        assert!(lab.verdict(run).await.starts_with("passed"));
+        lab.settle().await;
         lab.read_all();
     })
     .await;

@@ -165,6 +165,10 @@ async fn a_run_that_cannot_be_read_any_more_ends_told_and_gives_its_board_to_the
         assert_eq!(rows, ["finished | infra | row-unreadable | -"]);
         let told = lab.thread(bad);
         assert!(told.contains("row-unreadable") && told.contains("The lab failed"), "{told}");
+        for command in ["/lab run 2", "/lab retry 2"] {
+            let said = lab.say("alice", command).await;
+            assert!(said.contains("Something broke on my side"), "{command}: {said}");
+        }
         assert_eq!(lab.store.census().await.expect("census").unreadable, 1);
         assert!(!lab.boards.board("soc-a-001").expect("a board").is_on());
         lab.read_all();

@@ -83,16 +83,31 @@ impl Handler {
         }
     }
 
-    pub(super) fn power(&self, delivery: &Delivery, name: &str, action: PowerAction) -> Reaction {
+    pub(super) async fn power(
+        &self,
+        delivery: &Delivery,
+        name: &str,
+        action: PowerAction,
+    ) -> Result<Reaction> {
         let board = match self.board_named(name) {
             Ok(board) => board,
-            Err(refusal) => return *refusal,
+            Err(refusal) => return Ok(*refusal),
         };
         if !board.power.has_switch() {
             let reason = format!("the board {} has no power switch that boardhand can drive", board.id);
-            return Reaction::refused(reason, &[], format!("/lab board {}", board.id));
+            return Ok(Reaction::refused(reason, &[], format!("/lab board {}", board.id)));
         }
-        Reaction {
+        // Looked at again under a lease of its own; who has it now need not be told that it is on its way.
+        let leases = self.store.lease_list().await?;
+        let held = leases.into_iter().find(|lease| lease.board == board.id);
+        if let Some(lease) = held.filter(|_| action != PowerAction::Status) {
+            let facts = json!({
+                "board": board.id, "action": action.as_str(), "reason": "held", "holder": lease.holder,
+                "until": lease.expires_at,
+            });
+            return Ok(Reaction::says(Note::new("power-refused", facts)));
+        }
+        Ok(Reaction {
             effect: Effect::Errand {
                 id: MessageId::new(&self.ids, self.clock.now()),
                 board: board.id.clone(),
@@ -102,6 +117,21 @@ impl Handler {
             answer: Note::new("power-asked", json!({ "board": board.id, "action": action.as_str() })),
             instead: vec![],
             audit: audit("power", format!("{} {}", board.id, action.as_str())),
+        })
+    }
+
+    /// A quarantined board may be granted again; the store says whether it was one.
+    pub(super) fn return_to_service(&self, name: &str) -> Reaction {
+        let board = match self.board_named(name) {
+            Ok(board) => board.id.clone(),
+            Err(refusal) => return *refusal,
+        };
+        let facts = json!({ "board": board });
+        Reaction {
+            audit: audit("return", board.to_string()),
+            effect: Effect::Return { board },
+            answer: Note::new("board-returned", &facts),
+            instead: vec![("not-quarantined", Note::new("board-not-quarantined", &facts))],
         }
     }
 
@@ -153,7 +183,7 @@ impl Handler {
                 }
             }
             RunState::Queued { .. } | RunState::Finished { .. } => {
-                self.power(delivery, board.as_str(), PowerAction::Cycle)
+                self.power(delivery, board.as_str(), PowerAction::Cycle).await?
             }
         };
         if !matches!(reaction.effect, Effect::None) {

@@ -82,6 +82,22 @@ impl Handler {
         })
     }
 
+    /// What is said of a delivery that can never be handled, because a row that it is about cannot be read or written.
+    pub fn broken(&self, delivery: Delivery) -> Intake {
+        let in_ack = delivery.is_answered_in_ack();
+        Intake {
+            answer: Note::new("internal-error", json!({ "reference": delivery.key })),
+            platform: delivery.place.platform,
+            key: delivery.key,
+            actor: delivery.actor,
+            received_at: delivery.received_at,
+            effect: Effect::None,
+            instead: vec![],
+            answer_via: (!in_ack).then_some(delivery.answer_via),
+            audit: Audit::default(),
+        }
+    }
+
     async fn text(&self, delivery: &Delivery, text: &str) -> Result<Reaction> {
         let surface = if text.trim_start().starts_with('/') { Surface::Slash } else { Surface::Mention };
         match parse::parse(text, delivery.place.thread.is_some(), surface) {
@@ -123,7 +139,8 @@ impl Handler {
             (Command::Boards { filter }, _) => self.boards(filter.as_deref()).await?,
             (Command::Board { board }, _) => self.board(&board).await?,
             (Command::Runs { mine }, _) => self.runs(delivery, mine).await?,
-            (Command::Power { board, action }, _) => self.power(delivery, &board, action),
+            (Command::Power { board, action }, _) => self.power(delivery, &board, action).await?,
+            (Command::Return { board }, _) => self.return_to_service(&board),
             (Command::Help { topic }, _) => help(topic.as_deref()),
             (Command::Run(_), Some(view)) => self.run(&view),
             (Command::Why(_), Some(view)) => self.why(&view),
@@ -212,7 +229,7 @@ fn target(command: &Command, run: Option<&RunView>) -> String {
         (_, Some(view)) => format!("#{}", view.run.number),
         (Command::RunTest(request), None) => format!("{} {}", request.target, request.build),
         (Command::Power { board, action }, None) => format!("{board} {}", action.as_str()),
-        (Command::Board { board }, None) => board.clone(),
+        (Command::Board { board } | Command::Return { board }, None) => board.clone(),
         _ => String::new(),
     }
 }

@@ -24,6 +24,10 @@ statements! {
         FROM boards AS b
         LEFT JOIN leases AS l ON l.board = b.id AND l.state IN ('active', 'finalizing', 'held')
         ORDER BY b.id");
+    // Whoever looked at it may have left it in any state.
+    BOARD_RETURN = "UPDATE boards
+        SET health = 'good', failures = 0, reason = '', needs_fence = 1
+        WHERE id = ?1 AND health = 'quarantined'";
     ERRANDS_DUE = "SELECT id, board, action, by, via, asked_at
         FROM errands
         WHERE done_at IS NULL
@@ -62,6 +66,16 @@ pub(super) async fn register(tx: &mut Tx, boards: &[BoardId], now: Timestamp) ->
     let fresh = rows.iter().map(fresh).collect::<Result<Vec<_>>>()?;
     let events: Vec<Event<'_>> = fresh.iter().map(|board| Event::board(now, "registered", board)).collect();
     ledger::events(tx, &events).await
+}
+
+/// Puts a quarantined board back into service; gives whether it was quarantined.
+pub(super) async fn return_to_service(tx: &mut Tx, board: &BoardId, now: Timestamp) -> Result<bool> {
+    let query = sqlx::query(BOARD_RETURN).bind(board.as_str());
+    if query.execute(&mut *tx).await.map_err(unavailable)?.rows_affected() == 0 {
+        return Ok(false);
+    }
+    ledger::events(tx, &[Event::board(now, "registered", board)]).await?;
+    Ok(true)
 }
 
 /// The oldest power requests that are owed.

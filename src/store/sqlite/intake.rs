@@ -11,7 +11,7 @@ use sqlx::sqlite::SqliteRow;
 use super::ledger::{self, Answer, Event, Reply};
 use super::row::{self, Reader, statements, unavailable};
 use super::writer::Tx;
-use super::{attempt, batch, run};
+use super::{attempt, batch, board, run};
 use crate::board::BoardId;
 use crate::board::plan::PowerAction;
 use crate::chat::{Actor, AnswerVia, Place};
@@ -206,6 +206,11 @@ impl<'a> Batch<'a> {
                     }
                 };
                 Ok(Applied::of(effected, *run))
+            }
+            Effect::Return { board } => {
+                let returned = board::return_to_service(tx, board, intake.received_at).await?;
+                let effected = if returned { Effected::Done } else { Effected::NotQuarantined };
+                Ok(Applied { effected, numbers: vec![], number: None })
             }
             Effect::Errand { id, board, action, via } => {
                 let at = intake.received_at;

@@ -28,6 +28,7 @@ store_tests! {
     a_person_holds_a_board_past_renewals_and_restarts_but_not_past_the_end,
     renewal_reaches_the_instance_s_own_leases_only,
     expiry_spares_the_instance_that_lives,
+    a_quarantined_board_comes_back_into_service_and_is_fenced_first,
     a_grant_that_nobody_began_with_is_taken_back_as_if_it_never_was,
     what_has_begun_or_was_asked_to_end_is_not_taken_back,
     leases_whose_driver_died_are_taken_away_and_no_others,
@@ -368,4 +369,26 @@ async fn what_has_begun_or_was_asked_to_end_is_not_taken_back(lab: &Lab) {
     lab.commit(super::intake::cancel(asked)).await;
     assert_eq!(lab.store.lease_return(&[lease.id], at(62)).await.expect("return"), []);
     assert_eq!(lab.view(asked).await.run.state.word(), "leased");
+}
+
+async fn a_quarantined_board_comes_back_into_service_and_is_fenced_first(lab: &Lab) {
+    let [board] = lab.boards().await;
+    for _ in 0..2 {
+        let (_, id, lease) = lab.running(&board).await;
+        lab.settled(&lease, id, outcome(Verdict::Infra, "console-busy"), Decision::Finish).await;
+        let _ = lab.store.lease_release(&lease, &AtRest::Yes, at(70)).await.expect("release");
+    }
+    assert_eq!(lab.store.board_list().await.expect("boards")[0].health, Health::Quarantined);
+    let (_, waiting) = lab.waiting().await;
+    let cursor = lab.store.queue_changes(None).await.expect("changes").cursor;
+    for expect in ["done", "not-quarantined"] {
+        let effect = boardhand::store::Effect::Return { board: board.clone() };
+        assert_eq!(super::lab::effected(&lab.commit(effect).await), expect);
+    }
+    let row = &lab.store.board_list().await.expect("boards")[0];
+    assert_eq!((row.health, row.failures, row.reason.as_str()), (Health::Good, 0, ""));
+    let told = lab.store.queue_changes(Some(cursor)).await.expect("changes");
+    assert_eq!(told.boards.len(), 1, "the scheduler hears of it");
+    lab.on_board(waiting, 1, &board).await;
+    assert!(lab.store.lease_list().await.expect("leases")[0].needs_fence);
 }
