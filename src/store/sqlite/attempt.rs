@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::ledger::{self, Event, Reply};
-use super::row::{self, Reader, expect_changed, statements, unavailable};
-use super::run::{self, attempt_of, read, run_columns};
+use super::row::{self, expect_changed, statements, unavailable};
+use super::run::{attempt_of, read, run_columns};
 use super::writer::Tx;
 use crate::board::BoardId;
 use crate::clock::Timestamp;
@@ -58,11 +58,6 @@ statements! {
         RETURNING number";
     ATTEMPT_END = "UPDATE attempts
         SET ended_at = ?3, verdict = ?4, cause = ?5, outcome = ?6
-        WHERE run = ?1 AND number = ?2 AND ended_at IS NULL";
-    RUN_WAITED = "SELECT number, since, avoid
-        FROM runs
-        WHERE number = ?1";
-    ATTEMPT_FORGET = "DELETE FROM attempts
         WHERE run = ?1 AND number = ?2 AND ended_at IS NULL";
     ATTEMPT_TELLS = "UPDATE attempts
         SET told = ?3
@@ -230,50 +225,6 @@ pub(super) async fn withdraw(
     ledger::cards_follow(tx, &[run.number], now).await
 }
 
-/// Ends a run if it waits; gives whether it did.
-pub(super) async fn withdraw_waiting(
-    tx: &mut Tx,
-    ids: &Ids,
-    number: i64,
-    outcome: &Outcome,
-    note: &Note,
-    now: Timestamp,
-) -> Result<bool> {
-    match run::by_number(tx, number).await? {
-        Some(run) if matches!(run.state, RunState::Queued { .. }) => {
-            withdraw(tx, ids, run, outcome, note, now).await?;
-            Ok(true)
-        }
-        Some(_) | None => Ok(false),
-    }
-}
-
-/// Takes a grant back that nobody began with: the attempt never was. Gives whether it could.
-pub(super) async fn take_back(tx: &mut Tx, number: i64, attempt: u32, now: Timestamp) -> Result<bool> {
-    let Some(run) = run::by_number(tx, number).await? else { return Ok(false) };
-    let RunState::Active { stage: Stage::Leased, attempt: current, lease, .. } = &run.state else {
-        return Ok(false);
-    };
-    // What somebody asked of the attempt is answered by its end.
-    if *current != attempt || run.request.is_some() {
-        return Ok(false);
-    }
-    let waited = sqlx::query(RUN_WAITED).bind(number).fetch_one(&mut *tx).await.map_err(unavailable)?;
-    let waited = Reader::new(&waited, "runs", "number");
-    // A row that was granted before these were kept has none.
-    let since = waited.opt_at("since")?.unwrap_or(run.created_at);
-    let avoid = waited.opt_json("avoid")?.unwrap_or_default();
-    let board = lease.board.clone();
-    let next = apply(&run, RunEvent::TakenBack { since, avoid })?;
-    save(tx, &[(&run, &next)]).await?;
-    let query = sqlx::query(ATTEMPT_FORGET).bind(number).bind(attempt);
-    let forgotten = query.execute(&mut *tx).await.map_err(unavailable)?;
-    expect_changed(forgotten.rows_affected(), 1, "attempts", format!("{number}/{attempt}"))?;
-    ledger::events(tx, &[Event::run(now, "released", number, attempt).on(&board)]).await?;
-    ledger::cards_follow(tx, &[number], now).await?;
-    Ok(true)
-}
-
 /// Asks something of a run on a board. To end it outweighs to power-cycle it; asking again changes nothing.
 pub(super) async fn ask(tx: &mut Tx, run: &Run, request: &Request, now: Timestamp) -> Result<()> {
     match (&run.request, request) {
@@ -358,7 +309,7 @@ async fn under_lease(tx: &mut Tx, lease: &LeaseRef) -> Result<Option<Run>> {
 }
 
 /// A transition that the row's own state must allow: the caller has looked.
-fn apply(run: &Run, event: RunEvent) -> Result<Run> {
+pub(super) fn apply(run: &Run, event: RunEvent) -> Result<Run> {
     run.clone().apply(event).map_err(|error| StoreError::Corrupt {
         table: "runs",
         row: run.number.to_string(),

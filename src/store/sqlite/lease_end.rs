@@ -6,10 +6,10 @@ use std::collections::{BTreeSet, HashSet};
 use serde_json::json;
 use sqlx::sqlite::SqlitePool;
 
-use super::attempt;
 use super::lease;
 use super::ledger::{self, Event};
 use super::row::{self, Reader, expect_changed, statements, unavailable};
+use super::unbegun;
 use super::unreadable::{Unreadable, lose};
 use super::writer::Tx;
 use crate::board::BoardId;
@@ -163,7 +163,7 @@ pub(super) async fn give_back(
     let attempts: BTreeSet<(i64, u32)> = named.filter_map(attempt_under).collect();
     let mut given = Vec::new();
     for (number, attempt) in attempts {
-        if !attempt::take_back(tx, number, attempt, now).await? {
+        if !unbegun::take_back(tx, number, attempt, now).await? {
             continue;
         }
         let of_attempt = live.iter().filter(|lease| attempt_under(lease) == Some((number, attempt)));

@@ -17,6 +17,7 @@ mod run;
 #[cfg(test)]
 mod schema_tests;
 mod tidy;
+mod unbegun;
 mod unreadable;
 mod writer;
 
@@ -221,7 +222,7 @@ impl Store for SqliteStore {
     ) -> Result<bool> {
         let (ids, outcome, note) = (self.ids.clone(), outcome.clone(), note.clone());
         let write = self.writer.write(move |tx| {
-            Box::pin(async move { attempt::withdraw_waiting(tx, &ids, number, &outcome, &note, now).await })
+            Box::pin(async move { unbegun::withdraw_waiting(tx, &ids, number, &outcome, &note, now).await })
         });
         write.await
     }

@@ -4,7 +4,9 @@
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row, SqlSafeStr};
 
-use super::{attempt, batch, board, intake, lease, lease_end, ledger, message, open, queue, run, tidy, unreadable, writer};
+use super::{
+    attempt, batch, board, intake, lease, lease_end, ledger, message, open, queue, run, tidy, unbegun, unreadable, writer,
+};
 
 async fn migrated() -> SqliteConnection {
     let memory = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
@@ -28,6 +30,7 @@ fn statements() -> Vec<(&'static str, &'static str)> {
         queue::STATEMENTS,
         run::STATEMENTS,
         tidy::STATEMENTS,
+        unbegun::STATEMENTS,
         unreadable::STATEMENTS,
         writer::STATEMENTS,
     ];
