@@ -38,7 +38,9 @@ use crate::message::Note;
 use crate::outcome::{Counts, Outcome};
 use crate::run::{LeaseRef, Request, Run, Stage};
 use crate::store::{
-    AtRest, BatchView, BoardRow, Census, Committed, Cursor, Errand, Fenced, Grant, Granted, Intake, Lapsed, LeaseTerms, MessageEnd, Outdated, Owed, QueueChanges, Result, RunFilter, RunView, Settle, Store, StoreError, Tidied, TidyFrom, Told,
+    AtRest, BatchView, BoardRow, Census, Committed, Cursor, Errand, Fenced, Grant, Granted, Intake, Lapsed,
+    LeaseTerms, MessageEnd, Outdated, Owed, QueueChanges, Result, RunFilter, RunView, Settle, Store,
+    StoreError, Tidied, TidyFrom, Told,
 };
 
 pub use self::open::{OpenError, SqliteOptions};

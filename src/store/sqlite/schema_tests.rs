@@ -5,7 +5,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row, SqlSafeStr};
 
 use super::{
-    attempt, batch, board, intake, lease, lease_end, ledger, message, open, queue, run, tidy, unbegun, unreadable, writer,
+    attempt, batch, board, intake, lease, lease_end, ledger, message, open, queue, run, tidy, unbegun,
+    unreadable, writer,
 };
 
 async fn migrated() -> SqliteConnection {
