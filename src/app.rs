@@ -18,6 +18,7 @@ use crate::chat::{ChatApi, Platform};
 use crate::clock::Clock;
 use crate::command::handle::Handler;
 use crate::config::Retention;
+use crate::door::server::{self, Limits};
 use crate::door::{self, Door};
 use crate::doorbell::{Bell, Doorbell};
 use crate::id::{Ids, InstanceId};
@@ -198,11 +199,9 @@ impl App {
         } = self;
         let store = door.store.clone();
         let (stopped, stopping) = watch::channel(false);
-        let mut closed = closing.subscribe();
-        let server = axum::serve(listener, door::router(door)).with_graceful_shutdown(async move {
-            let _ = closed.wait_for(|closed| *closed).await;
-        });
-        let server = tokio::spawn(server.into_future());
+        let routes = door::router(door);
+        let server =
+            tokio::spawn(server::serve(listener, routes, Limits::DOOR, clock.clone(), closing.subscribe()));
         let loops =
             Loops { clock: clock.clone(), doorbell: doorbell.clone(), died: watch::Sender::new(None) };
         let scheduler = loops.start(scheduler, closing.subscribe());

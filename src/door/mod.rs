@@ -4,6 +4,7 @@
 
 mod health;
 mod logs;
+pub mod server;
 mod slack;
 
 pub use logs::transcript_dir;

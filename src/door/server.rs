@@ -1,0 +1,313 @@
+//! The door's sockets: connections come in, requests go to the routes, answers go back. Every wait for a client has an
+//! end, and so does the number of clients: whoever holds a connection without saying anything loses it. What a request
+//! means is never looked at here.
+//!
+//! A connection waits (for a request's head, for its body, for its client to read an answer) or serves. When the door
+//! is full, the one that has waited longest makes room, so that clients who hold connections for nothing lock nobody
+//! out; only when every connection serves is a new one refused.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, FromRequest};
+use axum::http::{HeaderValue, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::{ACK_WITHIN, BODY_BYTES_MAX};
+use crate::clock::{Clock, Monotonic};
+
+/// Most connections at once. With [`HEAD_BYTES_MAX`] and [`BODY_BYTES_MAX`] it bounds what strangers can make the
+/// server remember.
+pub const CONNECTIONS_MAX: usize = 512;
+/// Longest head of a request in bytes. Slack's are under 2 KiB.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// How long a connection may take to bring the next whole head, also when it has said nothing yet: the limit of idle
+/// connections too.
+pub const HEAD_WITHIN: Duration = Duration::from_secs(15);
+/// How long a request's body may take after its head.
+pub const BODY_WITHIN: Duration = Duration::from_secs(10);
+/// How long a connection lives; what it serves then is still answered. It ends clients that never read their answers.
+pub const CONNECTION_LIVES: Duration = Duration::from_secs(10 * 60);
+/// How long answers that are on their way may still take when the door closes or a connection's life is over.
+const LINGERS: Duration = Duration::from_millis(250);
+/// How long what is served then may still take: a delivery's longest time to its answer, and a little.
+const SERVED_WITHIN: Duration = ACK_WITHIN.saturating_add(Duration::from_millis(500));
+/// Pause after no connection could be accepted: file descriptors have run out, and some will be free again.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+/// How often the log tells that the door is full.
+const FULL_TOLD_EVERY: Duration = Duration::from_secs(60);
+/// What a connection hears for which there is no room.
+const NO_ROOM: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\nretry-after: 1\r\n\
+connection: close\r\ncontent-length: 19\r\n\r\nnot now, try again\n";
+
+/// The limits of a door.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// See [`CONNECTIONS_MAX`].
+    pub connections: usize,
+    /// See [`HEAD_WITHIN`].
+    pub head_within: Duration,
+    /// See [`BODY_WITHIN`].
+    pub body_within: Duration,
+    /// See [`CONNECTION_LIVES`].
+    pub lives: Duration,
+}
+
+impl Limits {
+    /// The limits of the server.
+    pub const DOOR: Limits = Limits {
+        connections: CONNECTIONS_MAX,
+        head_within: HEAD_WITHIN,
+        body_within: BODY_WITHIN,
+        lives: CONNECTION_LIVES,
+    };
+}
+
+/// Serves these routes until `closing` says true, then ends: idle connections and half-sent requests at once, what is
+/// served with its answer, and all of it within about three seconds.
+pub async fn serve(
+    listener: TcpListener,
+    routes: Router,
+    limits: Limits,
+    clock: Clock,
+    closing: watch::Receiver<bool>,
+) {
+    let mut closed = closing.clone();
+    let door = Arc::new(Server {
+        routes: TowerToHyperService::new(routes),
+        limits,
+        clock: clock.clone(),
+        open: Mutex::default(),
+    });
+    let mut tasks = JoinSet::new();
+    let mut told_full = None;
+    loop {
+        tokio::select! {
+            () = is_true(&mut closed) => break,
+            Some(_) = tasks.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => door.admit(stream, &mut tasks, &closing, &mut told_full),
+                Err(error) if is_of_the_client(&error) => {}
+                Err(error) => {
+                    tracing::error!(%error, "no connection can be accepted");
+                    clock.sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    door.close(tasks).await;
+}
+
+/// Resolves when the door closes, also when nobody is left to say so.
+async fn is_true(closing: &mut watch::Receiver<bool>) {
+    let _ = closing.wait_for(|closing| *closing).await;
+}
+
+/// Whether a connection was gone before it was accepted: nothing is wrong with us.
+fn is_of_the_client(error: &io::Error) -> bool {
+    use io::ErrorKind as K;
+    matches!(error.kind(), K::ConnectionRefused | K::ConnectionAborted | K::ConnectionReset)
+}
+
+/// What every connection needs.
+struct Server {
+    routes: TowerToHyperService<Router>,
+    limits: Limits,
+    clock: Clock,
+    open: Mutex<Open>,
+}
+
+/// The connections there are.
+#[derive(Default)]
+struct Open {
+    /// Counts accepted connections and answers, and so says what came first.
+    turn: u64,
+    connections: BTreeMap<u64, Connection>,
+}
+
+struct Connection {
+    /// Since when it waits; nothing while it serves.
+    waits_since: Option<u64>,
+    task: Option<AbortHandle>,
+}
+
+impl Open {
+    fn next_turn(&mut self) -> u64 {
+        self.turn += 1;
+        self.turn
+    }
+
+    /// Ends the connection that has waited longest; false when every one serves.
+    fn cut_longest_waiting(&mut self) -> bool {
+        let waiting = self.connections.iter().filter_map(|(id, c)| Some((c.waits_since?, *id)));
+        waiting.min().is_some_and(|(_, id)| {
+            self.cut(id);
+            true
+        })
+    }
+
+    fn cut_waiting(&mut self) {
+        let waiting: Vec<u64> =
+            self.connections.iter().filter(|(_, c)| c.waits_since.is_some()).map(|(id, _)| *id).collect();
+        waiting.into_iter().for_each(|id| self.cut(id));
+    }
+
+    fn cut(&mut self, id: u64) {
+        if let Some(task) = self.connections.remove(&id).and_then(|connection| connection.task) {
+            task.abort();
+        }
+    }
+}
+
+impl Server {
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().expect("nobody panics with the door's lock")
+    }
+
+    fn admit(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        tasks: &mut JoinSet<()>,
+        closing: &watch::Receiver<bool>,
+        told_full: &mut Option<Monotonic>,
+    ) {
+        let mut open = self.open();
+        if open.connections.len() >= self.limits.connections {
+            let made_room = open.cut_longest_waiting();
+            let now = self.clock.monotonic();
+            if told_full.is_none_or(|at| now.since(at) >= FULL_TOLD_EVERY) {
+                *told_full = Some(now);
+                tracing::warn!(
+                    connections = self.limits.connections,
+                    made_room,
+                    "the door is full: connections that wait are closed, and with none of those new ones are refused"
+                );
+            }
+            if !made_room {
+                // A client that cannot take so little at once is not worth waiting for.
+                let _ = stream.try_write(NO_ROOM);
+                return;
+            }
+        }
+        let id = open.next_turn();
+        open.connections.insert(id, Connection { waits_since: Some(id), task: None });
+        let ticket = Ticket { door: self.clone(), id };
+        let task = tasks.spawn(self.clone().connection(stream, ticket, closing.clone()));
+        open.connections.entry(id).and_modify(|connection| connection.task = Some(task));
+    }
+
+    /// One connection from its first byte to its end.
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        ticket: Ticket,
+        mut closing: watch::Receiver<bool>,
+    ) {
+        // Answers are small and wait for nothing.
+        let _ = stream.set_nodelay(true);
+        let ticket = &ticket;
+        let service = service_fn(|request| async move { Ok::<_, Infallible>(ticket.answer(request).await) });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.head_within)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        tokio::select! {
+            // Clients come and go as they like: how a connection ends is no news.
+            _ = connection.as_mut() => return,
+            () = is_true(&mut closing) => {}
+            () = self.clock.sleep(self.limits.lives) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        let _ = self.clock.timeout(SERVED_WITHIN, connection).await;
+    }
+
+    /// Ends every connection: those that wait soon, those that serve when they have answered.
+    async fn close(&self, mut tasks: JoinSet<()>) {
+        let mut all_ended = async || while tasks.join_next().await.is_some() {};
+        if self.clock.timeout(LINGERS, all_ended()).await.is_err() {
+            self.open().cut_waiting();
+            // Every task has its own end by now; dropping the set ends what does not hold to it.
+            let _ = self.clock.timeout(SERVED_WITHIN, all_ended()).await;
+        }
+    }
+}
+
+/// A connection's place among the others; dropping it gives the place back.
+struct Ticket {
+    door: Arc<Server>,
+    id: u64,
+}
+
+impl Ticket {
+    /// One request: its whole body in time, then the routes.
+    async fn answer(&self, request: Request<Incoming>) -> Response {
+        let (head, body) = request.into_parts();
+        let body = match self.door.clock.timeout(self.door.limits.body_within, whole(body)).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(refused)) => return last(refused),
+            Err(_) => return last((StatusCode::REQUEST_TIMEOUT, "too slow\n").into_response()),
+        };
+        if !self.serves() {
+            return last((StatusCode::SERVICE_UNAVAILABLE, "not now, try again\n").into_response());
+        }
+        let served = self.door.routes.call(Request::from_parts(head, Body::from(body))).await;
+        self.waits();
+        served.unwrap_or_else(|never| match never {})
+    }
+
+    /// From now on it serves; false when it has lost its place before.
+    fn serves(&self) -> bool {
+        let mut open = self.door.open();
+        open.connections.get_mut(&self.id).map(|connection| connection.waits_since = None).is_some()
+    }
+
+    fn waits(&self) {
+        let mut open = self.door.open();
+        let turn = open.next_turn();
+        open.connections.entry(self.id).and_modify(|connection| connection.waits_since = Some(turn));
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.door.open().connections.remove(&self.id);
+    }
+}
+
+/// A whole body of at most [`BODY_BYTES_MAX`] bytes, or the answer that refuses it.
+async fn whole(body: Incoming) -> Result<Bytes, Response> {
+    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+        // It says so itself: there is no need to wait for it.
+        return Err((StatusCode::PAYLOAD_TOO_LARGE, "too long\n").into_response());
+    }
+    let mut request = Request::new(Body::new(body));
+    DefaultBodyLimit::max(BODY_BYTES_MAX).apply(&mut request);
+    Bytes::from_request(request, &()).await.map_err(IntoResponse::into_response)
+}
+
+/// The last answer of a connection: what is left of its request is not read.
+fn last(mut answer: Response) -> Response {
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
+#[cfg(test)]
+mod tests;
