@@ -147,12 +147,14 @@ impl App {
             clock: clock.clone(),
             ids: ids.clone(),
         };
+        let relay = Relay::new(store.clone(), apis, composer.clone(), clock.clone(), doorbell.clone());
         let door = Arc::new(Door {
             slack: verifier,
             handler,
             store: store.clone(),
             composer: composer.clone(),
             links,
+            lines: relay.lines(),
             doorbell: doorbell.clone(),
             clock: clock.clone(),
             transcripts,
@@ -172,7 +174,7 @@ impl App {
             pool: Pool::new(lab.clone(), instance, closed),
             errands: Errands::new(lab, instance),
             reaper: Reaper::new(store.clone(), clock.clone(), doorbell.clone(), instance),
-            relay: Relay::new(store, apis, composer, clock.clone(), doorbell.clone()),
+            relay,
             housekeeper,
             doorbell,
             clock,

@@ -131,10 +131,26 @@ pub enum SendResult {
     Sent(String),
     /// Not now: this method or channel is paused for so long.
     RetryAfter(Duration),
-    /// Never: the platform's own error code.
+    /// Never this message: the platform's own error code.
     Refused(String),
+    /// Nothing of ours at all, for now; this message was certainly not sent.
+    Out(Outage),
     /// The platform may or may not have it: transport error, 5xx, no answer.
     Unknown(String),
+}
+
+/// Why a platform takes nothing of ours, whatever the message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outage {
+    /// It does not accept us, and will not before somebody acts.
+    NotAccepted {
+        /// The platform's own error code.
+        code: String,
+        /// What is wrong, and what to do about it; for the log and the health page.
+        remedy: &'static str,
+    },
+    /// It is not reached or does not work: why.
+    Away(String),
 }
 
 /// Whether a post whose sending ended [`SendResult::Unknown`] is there.
@@ -144,8 +160,12 @@ pub enum Found {
     Sent(String),
     /// It is not.
     Absent,
-    /// The platform gives no way to know (a missing scope, another error).
+    /// The platform gives no way to know, also later (a missing scope).
     CannotTell(String),
+    /// Not known yet: ask again after this long.
+    NotNow(Duration),
+    /// The platform takes nothing of ours at all, for now.
+    Out(Outage),
 }
 
 /// A post to make.

@@ -84,8 +84,8 @@ async fn tell_who_we_are(client: SlackClient) {
         Ok(me) => {
             tracing::info!(team = me.team, team.id = me.team_id, bot.user = me.user_id, "Slack knows the bot")
         }
-        Err(SlackError::Refused(code)) => {
-            tracing::error!(code, "Slack does not accept SLACK_BOT_TOKEN: no card can be posted");
+        Err(SlackError::NotAccepted { code, remedy }) => {
+            tracing::error!(code, remedy, "Slack does not accept SLACK_BOT_TOKEN: no card can be posted");
         }
         Err(error) => {
             tracing::warn!(%error, "Slack was not reached at start; what is owed to it is tried again")

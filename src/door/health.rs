@@ -7,9 +7,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Door;
+use crate::message::line::Trouble;
 use crate::store::Census;
 
 /// How long the database may take to answer before the server is not ready.
@@ -20,7 +21,8 @@ pub(super) async fn alive() -> &'static str {
     "alive\n"
 }
 
-/// The database answers and its migrations are done.
+/// The database answers and its migrations are done. A chat platform in trouble is shown and changes nothing: what it
+/// sends us is still taken, and what it is owed is kept.
 pub(super) async fn ready(State(door): State<Arc<Door>>) -> Response {
     let asked = door.clock.timeout(READY_WITHIN, async {
         door.store.ready().await?;
@@ -28,8 +30,9 @@ pub(super) async fn ready(State(door): State<Arc<Door>>) -> Response {
     });
     match asked.await {
         Ok(Ok(census)) => {
-            let problems = problems(&census);
-            Json(json!({ "ready": true, "census": census, "problems": problems })).into_response()
+            let (problems, trouble) = (problems(&census), troubles(&door));
+            Json(json!({ "ready": true, "census": census, "problems": problems, "trouble": trouble }))
+                .into_response()
         }
         Ok(Err(error)) => not_ready(&error.to_string()),
         Err(_) => not_ready("the database does not answer in time"),
@@ -44,6 +47,15 @@ fn problems(census: &Census) -> Vec<String> {
         n => Some(format!("{n} rows cannot be read and are left out; the log names each")),
     };
     rows.into_iter().collect()
+}
+
+/// Chat platforms that take nothing now, each with what to do.
+fn troubles(door: &Door) -> Value {
+    let troubles = door.lines.troubles().into_iter().map(|(platform, trouble)| {
+        let Trouble { since, error, remedy } = trouble;
+        (platform.as_str().to_owned(), json!({ "since": since.rfc3339(), "error": error, "remedy": remedy }))
+    });
+    Value::Object(troubles.collect())
 }
 
 fn not_ready(reason: &str) -> Response {

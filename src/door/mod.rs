@@ -26,6 +26,7 @@ use crate::command::handle::Handler;
 use crate::doorbell::Doorbell;
 use crate::message::compose::Composer;
 use crate::message::links::Links;
+use crate::message::relay::Lines;
 use crate::store::Store;
 
 /// Largest body of a delivery. Slack's are a few KiB; a card that comes back with a click is the largest.
@@ -46,6 +47,8 @@ pub struct Door {
     pub composer: Arc<Composer>,
     /// Checks links.
     pub links: Links,
+    /// How the lines to the platforms are.
+    pub lines: Lines,
     /// Wakes the loops behind.
     pub doorbell: Doorbell,
     /// Time.

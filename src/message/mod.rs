@@ -3,6 +3,7 @@
 //! [`Relay`](relay) sends them. Nothing here knows a platform's limits.
 
 pub mod compose;
+pub mod line;
 pub mod links;
 pub mod pace;
 pub mod relay;

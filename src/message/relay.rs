@@ -6,6 +6,14 @@
 //! platform answers so that the post may or may not be there, the platform is asked for it by its key before it is
 //! posted again. Where the platform cannot tell, a card and an outcome are posted again (at least once), progress is
 //! not (at most once).
+//!
+//! When a platform takes nothing of ours, whatever the message, nothing is given up: everything stays owed, and one
+//! message is tried now and then until the line is back.
+
+mod lines;
+mod rescue;
+
+pub use lines::Lines;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -17,7 +25,7 @@ use tokio::task::{self, JoinError, JoinSet};
 use super::compose::Composer;
 use super::pace::{Pacer, Pacing};
 use super::{Card, Note};
-use crate::chat::{AnswerVia, ChatApi, Found, Place, Platform, Post, SendResult};
+use crate::chat::{AnswerVia, ChatApi, Found, Outage, Place, Platform, Post, SendResult};
 use crate::clock::{Clock, Timestamp};
 use crate::doorbell::{Bell, Doorbell};
 use crate::store::{End, MessageEnd, Owed, OwedKind, Store, StoreError};
@@ -38,6 +46,8 @@ const GATHERS: Duration = Duration::from_millis(30);
 /// How often the loop looks without being rung: what a delivery owes is sent soon even when its ring was lost with the
 /// connection that brought it.
 const IDLE: Duration = Duration::from_secs(1);
+/// Pause of a lane's edits after one that may or may not have arrived.
+const EDIT_PAUSE: Duration = Duration::from_secs(5);
 /// How far back a lost post is looked for before the moment its sending began.
 const PROBE_MARGIN: Duration = Duration::from_secs(5);
 /// What stands for the message id of a card that could only be told through a delivery's own URL.
@@ -58,6 +68,7 @@ struct Shared {
     clock: Clock,
     doorbell: Doorbell,
     pacers: Mutex<HashMap<Platform, Pacer>>,
+    lines: Lines,
 }
 
 /// Messages that must not overtake each other: those of one channel, and the answers to one person in it.
@@ -79,8 +90,14 @@ impl Relay {
     ) -> Self {
         let pacers = apis.iter().map(|(platform, (_, pacing))| (*platform, Pacer::new(*pacing))).collect();
         let apis = apis.into_iter().map(|(platform, (api, _))| (platform, api)).collect();
-        let shared = Shared { store, apis, composer, clock, doorbell, pacers: Mutex::new(pacers) };
+        let (pacers, lines) = (Mutex::new(pacers), Lines::default());
+        let shared = Shared { store, apis, composer, clock, doorbell, pacers, lines };
         Relay { shared: Arc::new(shared), lanes: JoinSet::new(), busy: HashMap::new() }
+    }
+
+    /// How the lines to the platforms are.
+    pub fn lines(&self) -> Lines {
+        self.shared.lines.clone()
     }
 
     /// Waits until every lane that is at work has ended; gives whether any was.
@@ -190,7 +207,7 @@ impl Shared {
         let mut paused: HashMap<bool, Timestamp> = HashMap::new();
         let mut put_off = Vec::new();
         for owed in queue {
-            let (id, posts) = (owed.id, is_post(&owed));
+            let (id, posts, about) = (owed.id, is_post(&owed), About::of(&owed));
             // One that may be there already is looked for first; putting it off would forget that.
             let until = paused.get(&posts).copied().filter(|_| owed.begun_at.is_none());
             let went = match until {
@@ -208,7 +225,8 @@ impl Shared {
                 }
                 Went::Ended(end) => {
                     if let End::Dead { error } = &end {
-                        tracing::warn!(message.id = %id, error, "a message will not be sent");
+                        let About { kind, run, channel } = &about;
+                        tracing::warn!(message.id = %id, kind, run, channel, error, "a message will not be sent");
                     }
                     self.store.message_end(&[MessageEnd { id, end }], self.clock.now()).await?;
                 }
@@ -236,6 +254,15 @@ impl Shared {
     }
 
     async fn send(&self, owed: &Owed) -> Result<Went, StoreError> {
+        if let Some(platform) = needs_line(owed)
+            && let Err(until) = self.lines.may_try(platform, self.clock.now())
+        {
+            return Ok(match owed.begun_at {
+                // It may be there: that must not be forgotten.
+                Some(_) => Went::Ended(End::Unsure { at: until }),
+                None => Went::Paused { until },
+            });
+        }
         match &owed.kind {
             OwedKind::Answer { via, note } => Ok(Went::Ended(self.answer(owed, via, note).await)),
             OwedKind::Card { .. } => self.card(owed).await,
@@ -251,20 +278,26 @@ impl Shared {
         let Some(api) = self.apis.get(&via.place.platform) else {
             return no_platform(via.place.platform);
         };
-        match api.answer(via, &self.composer.note(note, &via.place)).await {
+        let answered = api.answer(via, &self.composer.note(note, &via.place)).await;
+        if via.url.is_none() {
+            self.lines.heard(via.place.platform, &answered, now);
+        }
+        match answered {
             SendResult::Sent(message) => End::Sent { message, revision: 0 },
             // An answer twice is better than none, and an ephemeral one cannot be looked for.
-            SendResult::Unknown(error) | SendResult::Refused(error) if owed.tries >= TRIES_MAX => {
-                End::Dead { error }
-            }
+            SendResult::Unknown(error) if owed.tries >= TRIES_MAX => End::Dead { error },
             SendResult::Refused(error) => End::Dead { error },
+            SendResult::Out(outage) => {
+                End::Later { at: self.lines.fails(via.place.platform, &outage, now), failed: false }
+            }
             SendResult::Unknown(_) => self.later(owed),
             SendResult::RetryAfter(wait) => End::Later { at: now + wait, failed: false },
         }
     }
 
     async fn card(&self, owed: &Owed) -> Result<Went, StoreError> {
-        let OwedKind::Card { place, message, via, last, revision: owed_revision, .. } = &owed.kind else {
+        let OwedKind::Card { run, place, message, via, last, revision: owed_revision, .. } = &owed.kind
+        else {
             return Ok(Went::Ended(End::Dead { error: "not a card".into() }));
         };
         if place.thread.as_deref() == Some(TOLD_BY_URL) {
@@ -284,19 +317,44 @@ impl Shared {
         };
         Ok(match message.as_deref() {
             // Only the outcome is worth one of the few uses of a delivery's own URL.
-            Some(TOLD_BY_URL) => Went::Ended(match via {
+            Some(TOLD_BY_URL) => match via {
                 Some(via) if *last => {
-                    self.told_by_url(owed, api.answer_in_channel(via, &card).await, revision)
+                    match self.told_by_url(owed, api.answer_in_channel(via, &card).await, revision) {
+                        End::Dead { error } => {
+                            self.tell_requester(owed, api.as_ref(), (*run, place), (&card, revision), error)
+                                .await?
+                        }
+                        end => Went::Ended(end),
+                    }
                 }
                 // Not what was drawn: a run that has ended since is still to be told.
-                Some(_) | None => End::Sent { message: TOLD_BY_URL.into(), revision: *owed_revision },
-            }),
-            Some(message) => self.edit(owed, api.as_ref(), place, message, &card, revision).await,
+                Some(_) | None => {
+                    Went::Ended(End::Sent { message: TOLD_BY_URL.into(), revision: *owed_revision })
+                }
+            },
+            Some(message) => match self.edit(api.as_ref(), place, message, &card, revision).await {
+                // A later state may fit again, and the outcome is told in any case. What came since is still owed.
+                Went::Ended(End::Dead { error }) if !*last => {
+                    tracing::info!(
+                        run,
+                        channel = place.channel,
+                        error,
+                        "a card could not show a run's progress"
+                    );
+                    Went::Ended(End::Sent { message: message.to_owned(), revision: *owed_revision })
+                }
+                Went::Ended(End::Dead { error }) if rescue::is_message_gone(&error) => {
+                    let view = self.store.run_view(*run).await?;
+                    let gone = (message, view.map_or(owed.since, |view| view.run.created_at));
+                    self.post_anew(owed, api.as_ref(), place, (&card, revision), gone).await
+                }
+                went => went,
+            },
             None => {
                 let went = self.post(owed, api.as_ref(), place, &card, revision, true).await?;
                 match (&went, via) {
                     (Went::Ended(End::Dead { error }), Some(via)) if is_closed_channel(error) => {
-                        Went::Ended(self.tell_by_url(api.as_ref(), via, &card, revision).await)
+                        Went::Ended(self.tell_by_url(owed, api.as_ref(), via, &card, revision).await)
                     }
                     _ => went,
                 }
@@ -325,7 +383,11 @@ impl Shared {
             SendResult::Sent(_) => End::Sent { message: TOLD_BY_URL.into(), revision },
             SendResult::Refused(error) => End::Dead { error },
             SendResult::Unknown(error) if owed.tries >= TRIES_MAX => End::Dead { error },
-            SendResult::Unknown(_) => self.later(owed),
+            // The URL asks for no token: what is out is the way there.
+            SendResult::Out(_) if owed.tries >= TRIES_MAX => {
+                End::Dead { error: "the delivery's URL is not reached".into() }
+            }
+            SendResult::Unknown(_) | SendResult::Out(_) => self.later(owed),
             SendResult::RetryAfter(_) if owed.tries >= TRIES_MAX => {
                 End::Dead { error: "the delivery's URL is used up".into() }
             }
@@ -337,24 +399,31 @@ impl Shared {
 
     async fn edit(
         &self,
-        owed: &Owed,
         api: &dyn ChatApi,
         place: &Place,
         message: &str,
         card: &Card,
         revision: i64,
     ) -> Went {
-        Went::Ended(match api.edit(place, message, card).await {
-            SendResult::Sent(_) => End::Sent { message: message.to_owned(), revision },
-            SendResult::RetryAfter(wait) => return Went::Paused { until: self.clock.now() + wait },
+        let (edited, now) = (api.edit(place, message, card).await, self.clock.now());
+        self.lines.heard(place.platform, &edited, now);
+        match edited {
+            SendResult::Sent(_) => Went::Ended(End::Sent { message: message.to_owned(), revision }),
+            SendResult::RetryAfter(wait) => Went::Paused { until: now + wait },
             // An edit is idempotent: what may have arrived can be sent again.
-            SendResult::Unknown(_) => self.later(owed),
-            SendResult::Refused(error) => End::Dead { error },
-        })
+            SendResult::Unknown(_) => Went::Paused { until: now + EDIT_PAUSE },
+            SendResult::Out(outage) => self.out(place.platform, &outage),
+            SendResult::Refused(error) => Went::Ended(End::Dead { error }),
+        }
+    }
+
+    /// The platform takes nothing of ours, for now.
+    fn out(&self, platform: Platform, outage: &Outage) -> Went {
+        Went::Paused { until: self.lines.fails(platform, outage, self.clock.now()) }
     }
 
     async fn reply(&self, owed: &Owed) -> Result<Went, StoreError> {
-        let OwedKind::Reply { place, note, last, .. } = &owed.kind else {
+        let OwedKind::Reply { run, place, note, last, .. } = &owed.kind else {
             return Ok(Went::Ended(End::Dead { error: "not a reply".into() }));
         };
         if place.thread.as_deref() == Some(TOLD_BY_URL) {
@@ -365,7 +434,21 @@ impl Shared {
             return Ok(Went::Ended(no_platform(place.platform)));
         };
         let card = self.composer.note(note, place);
-        self.post(owed, api.as_ref(), place, &card, 0, *last).await
+        let mut went = self.post(owed, api.as_ref(), place, &card, 0, *last).await?;
+        if let Went::Ended(End::Dead { error }) = &went
+            && *last
+            && place.thread.is_some()
+            && rescue::is_message_gone(error)
+        {
+            let open = Place { thread: None, ..place.clone() };
+            went = self.post(owed, api.as_ref(), &open, &card, 0, true).await?;
+        }
+        match went {
+            Went::Ended(End::Dead { error }) if *last => {
+                self.tell_requester(owed, api.as_ref(), (*run, place), (&card, 0), error).await
+            }
+            went => Ok(went),
+        }
     }
 
     /// Posts once: looks for an earlier copy first where there may be one, notes the intent, posts.
@@ -385,6 +468,7 @@ impl Shared {
                 // The copy shows an older revision: revision 0 leaves the newest one owed, as an edit.
                 Earlier::Sent(message) => return Ok(Went::Ended(End::Sent { message, revision: 0 })),
                 Earlier::GiveUp(error) => return Ok(Went::Ended(End::Dead { error })),
+                Earlier::AskAgain(at) => return Ok(Went::Ended(End::Unsure { at })),
                 Earlier::PostAgain => {}
             }
         }
@@ -394,9 +478,12 @@ impl Shared {
             return Ok(Went::Paused { until: now + wait });
         }
         self.store.message_begin(&[owed.id], now).await?;
-        Ok(Went::Ended(match api.post(Post { place, card, key: &key }).await {
+        let posted = api.post(Post { place, card, key: &key }).await;
+        self.lines.heard(place.platform, &posted, self.clock.now());
+        Ok(Went::Ended(match posted {
             SendResult::Sent(message) => End::Sent { message, revision },
             SendResult::RetryAfter(wait) => return Ok(Went::Paused { until: now + wait }),
+            SendResult::Out(outage) => return Ok(self.out(place.platform, &outage)),
             SendResult::Refused(error) => End::Dead { error },
             SendResult::Unknown(error) if owed.tries >= TRIES_MAX && !at_least_once => End::Dead { error },
             SendResult::Unknown(_) => End::Unsure { at: now + backoff(owed.tries) },
@@ -414,6 +501,10 @@ impl Shared {
         match api.find(place, key, begun_at - PROBE_MARGIN).await {
             Found::Sent(message) => Earlier::Sent(message),
             Found::Absent => Earlier::PostAgain,
+            Found::NotNow(wait) => Earlier::AskAgain(self.clock.now() + wait),
+            Found::Out(outage) => {
+                Earlier::AskAgain(self.lines.fails(place.platform, &outage, self.clock.now()))
+            }
             Found::CannotTell(_) if again => Earlier::PostAgain,
             Found::CannotTell(error) => Earlier::GiveUp(format!("it may have been posted, and {error}")),
         }
@@ -421,7 +512,14 @@ impl Shared {
 
     /// A channel that the bot is not in: the card goes through the delivery's own URL, once, and the person learns
     /// what to do.
-    async fn tell_by_url(&self, api: &dyn ChatApi, via: &AnswerVia, card: &Card, revision: i64) -> End {
+    async fn tell_by_url(
+        &self,
+        owed: &Owed,
+        api: &dyn ChatApi,
+        via: &AnswerVia,
+        card: &Card,
+        revision: i64,
+    ) -> End {
         let missing = Note::new("channel-missing", serde_json::json!({ "channel": via.place.channel }));
         let told = api.answer_in_channel(via, card).await;
         api.answer(via, &self.composer.note(&missing, &via.place)).await;
@@ -429,6 +527,7 @@ impl Shared {
             SendResult::Sent(_) => End::Sent { message: TOLD_BY_URL.into(), revision },
             SendResult::RetryAfter(_) => End::Dead { error: "the delivery's URL is used up".into() },
             SendResult::Refused(error) | SendResult::Unknown(error) => End::Dead { error },
+            SendResult::Out(_) => self.later(owed),
         }
     }
 
@@ -451,6 +550,36 @@ enum Earlier {
     Sent(String),
     PostAgain,
     GiveUp(String),
+    AskAgain(Timestamp),
+}
+
+/// What a log line says about a message.
+struct About {
+    kind: &'static str,
+    run: Option<i64>,
+    channel: String,
+}
+
+impl About {
+    fn of(owed: &Owed) -> About {
+        let (kind, run, place) = match &owed.kind {
+            OwedKind::Card { run, place, last: false, .. } => ("card", Some(*run), place),
+            OwedKind::Card { run, place, last: true, .. } => ("card with the outcome", Some(*run), place),
+            OwedKind::Reply { run, place, last: false, .. } => ("reply", Some(*run), place),
+            OwedKind::Reply { run, place, last: true, .. } => ("outcome", Some(*run), place),
+            OwedKind::Answer { via, .. } => ("answer", None, &via.place),
+        };
+        About { kind, run, channel: format!("{}:{}", place.platform.as_str(), place.channel) }
+    }
+}
+
+/// Whose line a message needs; none where a delivery's own URL leads there.
+fn needs_line(owed: &Owed) -> Option<Platform> {
+    match &owed.kind {
+        OwedKind::Card { message: Some(message), .. } if message == TOLD_BY_URL => None,
+        OwedKind::Card { place, .. } | OwedKind::Reply { place, .. } => Some(place.platform),
+        OwedKind::Answer { via, .. } => via.url.is_none().then_some(via.place.platform),
+    }
 }
 
 fn backoff(tries: u32) -> Duration {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use boardhand::sim::slack::ApiFault;
 
-use crate::lab::{CHANNEL, Lab, lab, yaml};
+use crate::lab::{CHANNEL, Lab, WITHIN, lab, yaml};
 
 /// The thread of run 1 as the words its messages begin with; one card, or this fails.
 fn story(lab: &Lab) -> Vec<String> {
@@ -136,6 +136,93 @@ async fn a_card_never_goes_backwards() {
         }
         lab.settle().await;
         assert_eq!(story(lab), TOLD);
+    })
+    .await;
+}
+
+/// A run that is at its tests and stays there until somebody ends it.
+async fn crawling(lab: &Lab) {
+    lab.run("alice", "/run-test socA build-crawl").await;
+    lab.until_card(1, "Testing").await;
+}
+
+async fn end(lab: &Lab) {
+    lab.say("alice", "/lab cancel 1").await;
+    assert!(lab.verdict(1).await.starts_with("cancelled"));
+}
+
+/// What the messages of a conversation begin with.
+fn texts(lab: &Lab, channel: &str) -> Vec<String> {
+    lab.slack.channel(channel).iter().map(|message| message.text.clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_is_not_accepted_keeps_the_whole_story_until_it_is() {
+    lab(&yaml::small(1), async |lab| {
+        crawling(lab).await;
+        lab.slack.break_calls("*", ApiFault::Error("token_revoked".into()), u32::MAX);
+        end(lab).await;
+        let told = async {
+            while !lab.get("/readyz").await.contains("token_revoked") {
+                lab.clock.sleep(Duration::from_millis(5)).await;
+            }
+        };
+        lab.clock.timeout(WITHIN, told).await.expect("the health page names the trouble");
+        let ready = lab.get("/readyz").await;
+        assert!(ready.starts_with("HTTP/1.1 200 ") && ready.contains("set SLACK_BOT_TOKEN"), "{ready}");
+        lab.slack.heal();
+        lab.settle().await;
+        assert!(lab.get("/readyz").await.contains(r#""trouble":{}"#), "it is over");
+        lab.until_card(1, "Cancelled").await;
+        let thread = lab.slack.thread(CHANNEL, &lab.card(1));
+        assert!(thread.iter().any(|message| message.text == "#1 was cancelled"), "{thread:#?}");
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn progress_that_a_card_cannot_show_does_not_cost_the_outcome() {
+    lab(&yaml::small(1), async |lab| {
+        lab.slack.break_calls("chat.update", ApiFault::Error("msg_too_long".into()), u32::MAX);
+        lab.run("alice", "/run-test socA build-crawl").await;
+        lab.until_state(1, "testing").await;
+        lab.slack.until(|_| lab.slack.calls("chat.update") > 0, WITHIN).await.expect("an edit is tried");
+        lab.slack.heal();
+        end(lab).await;
+        lab.settle().await;
+        lab.until_card(1, "Cancelled").await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_card_that_somebody_deleted_is_posted_anew_with_the_outcome() {
+    for history in [true, false] {
+        lab(&yaml::small(1), async |lab| {
+            lab.slack.set_history_scope(history);
+            crawling(lab).await;
+            lab.slack.delete(CHANNEL, &lab.card(1));
+            end(lab).await;
+            lab.settle().await;
+            let cards = texts(lab, CHANNEL);
+            assert!(cards.iter().any(|card| card.contains("Cancelled")), "{cards:#?}");
+            lab.read_all();
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outcome_whose_channel_is_closed_is_told_to_its_requester() {
+    lab(&yaml::small(1), async |lab| {
+        crawling(lab).await;
+        // The same channel, without the bot.
+        lab.slack.add_channel("C0SOCCI", "soc-ci", false);
+        end(lab).await;
+        lab.settle().await;
+        assert_eq!(texts(lab, "D0ALICE"), ["#1 was cancelled"]);
     })
     .await;
 }

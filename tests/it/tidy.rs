@@ -27,6 +27,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "outcome",
             "message",
             "message::pace",
+            "message::line",
             "message::links",
             "message::template",
             "command",

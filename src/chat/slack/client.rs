@@ -1,9 +1,11 @@
 //! Slack's Web API as the relay needs it: the one place that talks to Slack. It renders a card, makes one request and
 //! says how it ended; when to send, and when to try again, is the relay's.
 //!
-//! A request ends in one of four ways. Not executed for certain: again later. Rate limited: again when Slack says.
-//! Refused: never again. Ambiguous, which is a broken connection, a 5xx or `fatal_error`: a post may be there, so it is
-//! `Unknown` until [`ChatApi::find`] has looked; an edit is simply made again, since it converges.
+//! A request that Slack does not carry out ends in one of five ways. Not executed for certain: again later. Rate
+//! limited: again when Slack says. Refused: never again, for it is the message or its channel. Not accepted: it is the
+//! token, the app or the workspace, so nothing goes before somebody acts, and nothing is given up either. Ambiguous,
+//! which is a broken connection, a 5xx or `fatal_error`: a post may be there, so it is `Unknown` until
+//! [`ChatApi::find`] has looked; an edit is simply made again, since it converges.
 
 use std::time::Duration;
 
@@ -12,14 +14,14 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::blocks;
-use crate::chat::{AnswerVia, ChatApi, Found, Place, Post, SendResult};
+use crate::chat::{AnswerVia, ChatApi, Found, Outage, Place, Post, SendResult};
 use crate::clock::Timestamp;
 use crate::message::Card;
 use crate::net::{Http, HttpReply, NetError, TOTAL_TIMEOUT};
 
 /// The `event_type` of our posts' metadata.
 pub const EVENT_TYPE: &str = "boardhand_post";
-/// Pause after a request that was certainly not executed, and after an edit that may have been.
+/// Pause after a search that failed.
 const PAUSE: Duration = Duration::from_secs(5);
 /// Pause after a rate limit without `Retry-After`.
 const RATE_LIMIT_PAUSE: Duration = Duration::from_secs(30);
@@ -68,31 +70,87 @@ pub enum SlackError {
     /// Never; Slack's own code.
     #[error("slack refused: {0}")]
     Refused(String),
+    /// Not before somebody acts: it is the token, the app or the workspace.
+    #[error("slack does not accept us: {code}: {remedy}")]
+    NotAccepted {
+        /// Slack's own code.
+        code: String,
+        /// What is wrong, and what to do.
+        remedy: &'static str,
+    },
 }
 
 impl SlackError {
-    fn of_post(self) -> SendResult {
+    fn of_send(self) -> SendResult {
         match self {
-            SlackError::NotExecuted(_) => SendResult::RetryAfter(PAUSE),
+            SlackError::NotExecuted(reason) => SendResult::Out(Outage::Away(reason)),
             SlackError::RateLimited(pause) => SendResult::RetryAfter(pause),
             SlackError::Ambiguous(reason) => SendResult::Unknown(reason),
             SlackError::Refused(code) => SendResult::Refused(code),
+            SlackError::NotAccepted { code, remedy } => SendResult::Out(Outage::NotAccepted { code, remedy }),
         }
     }
 
-    /// An edit leaves the same message however often it is made.
-    fn of_edit(self) -> SendResult {
+    fn of_search(self) -> Found {
         match self {
-            SlackError::Ambiguous(_) => SendResult::RetryAfter(PAUSE),
-            other => other.of_post(),
+            SlackError::NotExecuted(reason) => Found::Out(Outage::Away(reason)),
+            SlackError::RateLimited(pause) => Found::NotNow(pause),
+            SlackError::Ambiguous(_) => Found::NotNow(PAUSE),
+            SlackError::Refused(code) => Found::CannotTell(code),
+            // The right to read a channel's history is one that a bot may do without.
+            SlackError::NotAccepted { code, .. } if code == "missing_scope" => Found::CannotTell(code),
+            SlackError::NotAccepted { code, remedy } => Found::Out(Outage::NotAccepted { code, remedy }),
         }
     }
+}
 
-    /// The word that says why.
-    fn code(self) -> String {
+/// What is wrong, and what to do, when Slack answers so to whatever we send; nothing for a code that is about one
+/// message or its channel. After <https://docs.slack.dev/reference/methods/chat.postMessage#errors>.
+fn remedy(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "invalid_auth" | "not_authed" | "not_allowed_token_type" | "http_401" => {
+            "SLACK_BOT_TOKEN is not a bot token of this workspace: set it and restart"
+        }
+        "token_revoked" | "account_inactive" => {
+            "the bot token is revoked or the app was removed: install the app again, set SLACK_BOT_TOKEN and restart"
+        }
+        "token_expired" => {
+            "the bot token has expired: turn token rotation off, set SLACK_BOT_TOKEN and restart"
+        }
+        "missing_scope" => {
+            "the app lacks a scope: compare it with `boardhand slack manifest`, install it again, set SLACK_BOT_TOKEN \
+             and restart"
+        }
+        "org_login_required" => {
+            "the workspace is moving to an organisation: Slack takes messages again afterwards"
+        }
+        "team_added_to_org" => {
+            "the workspace is joining an organisation: Slack takes messages again afterwards"
+        }
+        "ekm_access_denied"
+        | "enterprise_is_restricted"
+        | "team_access_not_granted"
+        | "accesslimited"
+        | "two_factor_setup_required"
+        | "http_403" => "the workspace does not let the app in: ask an administrator of the Slack workspace",
+        "method_deprecated" | "deprecated_endpoint" | "unknown_method" => {
+            "SLACK_API_URL does not know this method: check it, or get a newer boardhand"
+        }
+        // Slack itself answers in JSON; these two can be about one message also without it.
+        "http_400" | "http_413" => return None,
+        code if code.starts_with("http_") => {
+            "something answers in Slack's place: check SLACK_API_URL and the proxy"
+        }
+        _ => return None,
+    })
+}
+
+impl SlackError {
+    /// The same where our token is not asked for: what is refused is this address.
+    fn of_address(self) -> SlackError {
         match self {
-            SlackError::RateLimited(_) => "ratelimited".to_owned(),
-            SlackError::NotExecuted(code) | SlackError::Ambiguous(code) | SlackError::Refused(code) => code,
+            SlackError::NotAccepted { code, .. } => SlackError::Refused(code),
+            other => other,
         }
     }
 }
@@ -158,7 +216,7 @@ impl SlackClient {
             // Slack answers `ok` as plain text.
             (200..=299, None) => Ok(String::new()),
             (200..=299, Some(body)) if body["ok"] != json!(false) => Ok(String::new()),
-            _ => Err(refusal(&reply)),
+            _ => Err(refusal(&reply).of_address()),
         }
     }
 
@@ -226,12 +284,12 @@ impl ChatApi for SlackClient {
         body["link_names"] = json!(false);
         match self.call("chat.update", &body).await {
             Ok(_) => SendResult::Sent(message.to_owned()),
-            Err(error) => error.of_edit(),
+            Err(error) => error.of_send(),
         }
     }
 
     async fn find(&self, place: &Place, key: &str, since: Timestamp) -> Found {
-        self.search(place, key, since).await.unwrap_or_else(|error| Found::CannotTell(error.code()))
+        self.search(place, key, since).await.unwrap_or_else(SlackError::of_search)
     }
 
     async fn answer(&self, via: &AnswerVia, card: &Card) -> SendResult {
@@ -278,7 +336,7 @@ fn message(place: &Place, card: &Card) -> Value {
 }
 
 fn sent(ended: Result<String, SlackError>) -> SendResult {
-    ended.map_or_else(SlackError::of_post, SendResult::Sent)
+    ended.map_or_else(SlackError::of_send, SendResult::Sent)
 }
 
 fn unanswered(error: NetError) -> SlackError {
@@ -306,9 +364,16 @@ fn refusal(reply: &HttpReply) -> SlackError {
         (_, Some(code @ ("service_unavailable" | "request_timeout"))) => {
             SlackError::NotExecuted(code.to_owned())
         }
-        (_, Some(code)) => SlackError::Refused(code.to_owned()),
+        (_, Some(code)) => refused(code.to_owned()),
         (200..=299, None) => SlackError::Ambiguous("an answer that is not Slack's".to_owned()),
-        (status, None) => SlackError::Refused(format!("http_{status}")),
+        (status, None) => refused(format!("http_{status}")),
+    }
+}
+
+fn refused(code: String) -> SlackError {
+    match remedy(&code) {
+        Some(remedy) => SlackError::NotAccepted { code, remedy },
+        None => SlackError::Refused(code),
     }
 }
 

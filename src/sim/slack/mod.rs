@@ -151,6 +151,16 @@ impl SimSlack {
         self.0.shared.rates.lock().expect("rates").enforced = hold;
     }
 
+    /// Somebody deletes a message.
+    pub fn delete(&self, channel: &str, ts: &str) {
+        self.0.shared.change(|world| {
+            let id = world.channel(channel).map(|channel| channel.id.clone());
+            if let Some(channel) = id.and_then(|id| world.channels.get_mut(&id)) {
+                channel.messages.retain(|message| message.ts != ts);
+            }
+        });
+    }
+
     /// Whether the app may read channels' history (`channels:history`) from now on.
     pub fn set_history_scope(&self, granted: bool) {
         *self.0.shared.history_scope.lock().expect("scope") = granted;

@@ -5,6 +5,8 @@ use std::time::Duration;
 use boardhand::store::RunView;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::{CHANNEL, Lab, WITHIN, steady};
 
@@ -14,6 +16,17 @@ impl Lab {
         let seen = self.say(user, text).await;
         let number = seen.strip_prefix("👍 *#").and_then(|rest| rest.split_once('*')?.0.parse().ok());
         number.unwrap_or_else(|| panic!("{text} did not start a run:\n{seen}"))
+    }
+
+    /// What the server answers at this path, with its head.
+    pub(crate) async fn get(&self, path: &str) -> String {
+        let address = self.door.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(address).await.expect("the door");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: lab\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        answer
     }
 
     /// What people type one after the other, and what each sees at once.

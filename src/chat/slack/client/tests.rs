@@ -95,47 +95,79 @@ async fn a_post_carries_its_key_and_gives_its_ts() {
     assert_eq!((&body["unfurl_links"], &body["text"]), (&json!(false), &json!("hello")));
 }
 
+fn away(reason: &str) -> SendResult {
+    SendResult::Out(Outage::Away(reason.into()))
+}
+
+/// Posts and edits end alike: what an ambiguous end means is the relay's to know.
 #[tokio::test]
 async fn posts_and_edits_end_as_slack_says() {
     let (fake, client, _) = Fake::start().await;
     let unknown = |reason: &str| SendResult::Unknown(reason.into());
+    let not_accepted = |code: &str| {
+        let remedy = remedy(code).unwrap_or_else(|| panic!("{code} has no remedy"));
+        SendResult::Out(Outage::NotAccepted { code: code.into(), remedy })
+    };
     let cases = [
-        (429, "7", r#"{"ok":false,"error":"ratelimited"}"#, secs(7), secs(7)),
-        (429, "", "", secs(30), secs(30)),
-        (200, "", r#"{"ok":false,"error":"rate_limited"}"#, secs(30), secs(30)),
-        (500, "", "oops", unknown("http_500"), secs(5)),
-        (503, "", r#"{"ok":false,"error":"service_unavailable"}"#, unknown("http_503"), secs(5)),
-        (200, "", r#"{"ok":false,"error":"fatal_error"}"#, unknown("fatal_error"), secs(5)),
-        (200, "", r#"{"ok":false,"error":"internal_error"}"#, unknown("internal_error"), secs(5)),
-        (200, "", r#"{"ok":false,"error":"service_unavailable"}"#, secs(5), secs(5)),
-        (200, "", "<html>", unknown("an answer that is not Slack's"), secs(5)),
-        (
-            200,
-            "",
-            r#"{"ok":false,"error":"not_in_channel"}"#,
-            refused("not_in_channel"),
-            refused("not_in_channel"),
-        ),
-        (200, "", r#"{"ok":false,"error":"invalid_auth"}"#, refused("invalid_auth"), refused("invalid_auth")),
-        (
-            200,
-            "",
-            r#"{"ok":false,"error":"<!channel>"}"#,
-            refused("unreadable_error"),
-            refused("unreadable_error"),
-        ),
-        (404, "", "nope", refused("http_404"), refused("http_404")),
-        (302, "", "", refused("http_302"), refused("http_302")),
+        (429, "7", r#"{"ok":false,"error":"ratelimited"}"#, secs(7)),
+        (429, "", "", secs(30)),
+        (200, "", r#"{"ok":false,"error":"rate_limited"}"#, secs(30)),
+        (500, "", "oops", unknown("http_500")),
+        (503, "", r#"{"ok":false,"error":"service_unavailable"}"#, unknown("http_503")),
+        (200, "", r#"{"ok":false,"error":"fatal_error"}"#, unknown("fatal_error")),
+        (200, "", r#"{"ok":false,"error":"internal_error"}"#, unknown("internal_error")),
+        (200, "", r#"{"ok":false,"error":"service_unavailable"}"#, away("service_unavailable")),
+        (200, "", "<html>", unknown("an answer that is not Slack's")),
+        (200, "", r#"{"ok":false,"error":"not_in_channel"}"#, refused("not_in_channel")),
+        (200, "", r#"{"ok":false,"error":"invalid_auth"}"#, not_accepted("invalid_auth")),
+        (200, "", r#"{"ok":false,"error":"<!channel>"}"#, refused("unreadable_error")),
+        (404, "", "nope", not_accepted("http_404")),
+        (302, "", "", not_accepted("http_302")),
+        (413, "", "", refused("http_413")),
     ];
-    for (status, retry_after, body, post, edit) in cases {
+    for (status, retry_after, body, ended) in cases {
         fake.will(status, retry_after, body).will(status, retry_after, body);
         let place = place(None);
-        assert_eq!(
-            client.post(Post { place: &place, card: &card(), key: "k" }).await,
-            post,
-            "{status} {body}"
-        );
-        assert_eq!(client.edit(&place, "1.5", &card()).await, edit, "{status} {body}");
+        let posted = client.post(Post { place: &place, card: &card(), key: "k" }).await;
+        assert_eq!(posted, ended, "{status} {body}");
+        assert_eq!(client.edit(&place, "1.5", &card()).await, ended, "{status} {body}");
+    }
+}
+
+/// Every error code that the methods we call document, by what it is about.
+#[tokio::test]
+async fn every_code_of_slack_is_about_the_message_or_about_us() {
+    let (fake, client, _) = Fake::start().await;
+    let said = async |code: &str| {
+        fake.will(200, "", json!({ "ok": false, "error": code }).to_string());
+        client.call("chat.postMessage", &json!({})).await.expect_err("an error")
+    };
+    let message_or_channel = "channel_not_found not_in_channel is_archived restricted_action \
+        restricted_action_read_only_channel restricted_action_thread_only_channel \
+        restricted_action_non_threadable_channel restricted_action_thread_locked msg_blocks_too_long \
+        msg_blocks_too_many invalid_blocks invalid_blocks_format no_text too_many_attachments metadata_too_large \
+        metadata_must_be_sent_from_app invalid_metadata_format cannot_reply_to_message message_not_found \
+        cant_update_message edit_window_closed is_inactive msg_too_long block_mismatch user_not_in_channel \
+        invalid_arguments markdown_text_conflict streaming_state_conflict no_dual_broadcast_content_update \
+        no_permission access_denied a_code_of_tomorrow";
+    for code in message_or_channel.split_whitespace() {
+        assert_eq!(said(code).await, SlackError::Refused(code.into()));
+    }
+    let us = "invalid_auth not_authed not_allowed_token_type account_inactive token_revoked token_expired missing_scope \
+        org_login_required team_added_to_org ekm_access_denied enterprise_is_restricted team_access_not_granted \
+        accesslimited two_factor_setup_required method_deprecated deprecated_endpoint unknown_method";
+    for code in us.split_whitespace() {
+        let remedy = remedy(code).unwrap_or_else(|| panic!("{code} has no remedy"));
+        assert_eq!(said(code).await, SlackError::NotAccepted { code: code.into(), remedy });
+    }
+    for code in ["ratelimited", "rate_limited"] {
+        assert_eq!(said(code).await, SlackError::RateLimited(RATE_LIMIT_PAUSE));
+    }
+    for code in ["internal_error", "fatal_error"] {
+        assert_eq!(said(code).await, SlackError::Ambiguous(code.into()));
+    }
+    for code in ["service_unavailable", "request_timeout"] {
+        assert_eq!(said(code).await, SlackError::NotExecuted(code.into()));
     }
 }
 
@@ -153,7 +185,8 @@ async fn a_slack_that_cannot_be_reached_was_not_told() {
     let base = format!("http://{}/api/", listener.local_addr().expect("address"));
     drop(listener);
     let client = SlackClient::new(Http::new(&[]), &base, SecretString::from("x"));
-    assert_eq!(client.post(Post { place: &place(None), card: &card(), key: "k" }).await, secs(5));
+    let ended = client.post(Post { place: &place(None), card: &card(), key: "k" }).await;
+    assert!(matches!(ended, SendResult::Out(Outage::Away(_))), "{ended:?}");
 }
 
 #[tokio::test]
@@ -246,7 +279,11 @@ async fn a_search_that_cannot_end_says_so() {
     fake.will(200, "", r#"{"ok":false,"error":"missing_scope"}"#);
     assert_eq!(client.find(&place(None), "k", since).await, Found::CannotTell("missing_scope".into()));
     fake.will(429, "3", "");
-    assert_eq!(client.find(&place(None), "k", since).await, Found::CannotTell("ratelimited".into()));
+    assert_eq!(client.find(&place(None), "k", since).await, Found::NotNow(Duration::from_secs(3)));
+    fake.will(500, "", "");
+    assert_eq!(client.find(&place(None), "k", since).await, Found::NotNow(PAUSE));
+    fake.will(200, "", r#"{"ok":false,"error":"token_revoked"}"#);
+    assert!(matches!(client.find(&place(None), "k", since).await, Found::Out(_)));
     fake.asked();
     for _ in 0..=FIND_PAGES_MAX {
         fake.will(200, "", r#"{"ok":true,"messages":[],"response_metadata":{"next_cursor":"again"}}"#);
@@ -263,5 +300,7 @@ async fn the_token_says_who_we_are_and_what_we_may() {
     assert_eq!((who.user_id.as_str(), who.team.as_str()), ("UBOT", "Lab"));
     assert_eq!(who.scopes, ["chat:write", "commands"]);
     fake.will(200, "", r#"{"ok":false,"error":"invalid_auth"}"#);
-    assert_eq!(client.whoami().await, Err(SlackError::Refused("invalid_auth".into())));
+    assert!(
+        matches!(client.whoami().await, Err(SlackError::NotAccepted { code, .. }) if code == "invalid_auth")
+    );
 }
