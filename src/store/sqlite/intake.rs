@@ -50,6 +50,9 @@ statements! {
         INSERT INTO deliveries (key, platform, received_at, answer)
         SELECT value->>'key', value->>'platform', value->>'at', value->'answer'
         FROM jsonb_each(?)";
+    SAVEPOINT = "SAVEPOINT intake";
+    UNDO = "ROLLBACK TO intake";
+    RELEASE = "RELEASE intake";
     DELIVERIES_FORGET = "DELETE FROM deliveries WHERE received_at < ?1";
 }
 
@@ -66,7 +69,7 @@ pub(super) async fn commit(tx: &mut Tx, ids: &Ids, intakes: &[Intake]) -> Result
             (None, Some(answer)) => Reader::new(answer, "deliveries", "key")
                 .json("answer")
                 .map(|answer| Committed { fresh: false, answer }),
-            (None, None) => match batch.effect(tx, intake).await {
+            (None, None) => match batch.effect_apart(tx, intake).await {
                 Ok(effect) => Ok(Committed { fresh: true, answer: effect.answer(intake) }),
                 Err(error @ StoreError::Corrupt { .. }) => Err(error),
                 Err(error) => return Err(error),
@@ -171,8 +174,22 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Gathers the rows of an intake's effect. What changes a run that is there already is written at once, after it
-    /// was read: when reading fails, nothing was written for this intake.
+    /// Gathers the rows of an intake's effect; one that meets a corrupt row on its way leaves nothing of it behind.
+    async fn effect_apart(&mut self, tx: &mut Tx, intake: &'a Intake) -> Result<Applied> {
+        // Anything else writes nothing before the whole group does.
+        if !matches!(intake.effect, Effect::Cancel { .. } | Effect::PowerCycle { .. }) {
+            return self.effect(tx, intake).await;
+        }
+        sqlx::query(SAVEPOINT).execute(&mut *tx).await.map_err(unavailable)?;
+        let applied = self.effect(tx, intake).await;
+        if matches!(applied, Err(StoreError::Corrupt { .. })) {
+            sqlx::query(UNDO).execute(&mut *tx).await.map_err(unavailable)?;
+        }
+        sqlx::query(RELEASE).execute(tx).await.map_err(unavailable)?;
+        applied
+    }
+
+    /// Gathers the rows of an intake's effect. What changes a run that is there already is written at once.
     async fn effect(&mut self, tx: &mut Tx, intake: &'a Intake) -> Result<Applied> {
         match &intake.effect {
             Effect::None => Ok(Applied { effected: Effected::Done, numbers: vec![], number: None }),

@@ -111,6 +111,24 @@ async fn a_row_that_cannot_be_read_is_named_and_takes_nobody_down() {
 }
 
 #[tokio::test]
+async fn a_cancel_that_meets_a_corrupt_row_on_its_way_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().expect("dir");
+    let lab = Lab::over(open(dir.path(), None).await);
+    lab.waiting().await;
+    // Read for the thread that hears of the end, after the run's own row was written.
+    tamper(dir.path(), "UPDATE cards SET id = CAST(x'ff' AS TEXT) WHERE run = 1").await;
+    let cancel = lab.intake(super::intake::cancel(1));
+    let sound = lab.intake(Effect::Start(vec![lab.new_run()]));
+    for fresh in [true, false] {
+        let (cancelled, started) =
+            tokio::join!(lab.store.commit(cancel.clone()), lab.store.commit(sound.clone()));
+        assert!(matches!(cancelled, Err(StoreError::Corrupt { table: "cards", .. })), "{cancelled:?}");
+        assert_eq!(started.expect("commit").fresh, fresh);
+        assert_eq!(lab.view(1).await.run.state.word(), "queued");
+    }
+}
+
+#[tokio::test]
 async fn an_operation_that_meets_a_corrupt_row_undoes_itself_only() {
     let dir = tempfile::tempdir().expect("dir");
     let lab = Lab::over(open(dir.path(), None).await);
