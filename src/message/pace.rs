@@ -47,6 +47,15 @@ impl Pacing {
     };
 }
 
+/// For what an edit waits, and how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// This card was edited a moment ago.
+    Card(Duration),
+    /// Many cards were: no card may be edited now.
+    Workspace(Duration),
+}
+
 /// Remembers who spoke when.
 #[derive(Debug)]
 pub struct Pacer {
@@ -90,16 +99,21 @@ impl Pacer {
         bucket.take(self.pacing.post_every, self.pacing.post_burst, now)
     }
 
+    /// How far apart the posts of a channel come when there are many.
+    pub fn post_every(&self) -> Duration {
+        self.pacing.post_every
+    }
+
     /// Asks to edit a card now; otherwise, in how long.
-    pub fn edit(&mut self, card: &str, now: Monotonic) -> Result<(), Duration> {
+    pub fn edit(&mut self, card: &str, now: Monotonic) -> Result<(), Wait> {
         let pause = self.pacing.card_every;
         if self.cards.len() >= REMEMBERED_MAX {
             self.cards.retain(|_, at| *at + pause > now);
         }
         if let Some(at) = self.cards.get(card).filter(|at| **at + pause > now) {
-            return Err((*at + pause).since(now));
+            return Err(Wait::Card((*at + pause).since(now)));
         }
-        self.edits.take(self.pacing.edit_every, self.pacing.edit_burst, now)?;
+        self.edits.take(self.pacing.edit_every, self.pacing.edit_burst, now).map_err(Wait::Workspace)?;
         self.cards.insert(card.to_owned(), now);
         Ok(())
     }
@@ -129,8 +143,18 @@ mod tests {
     fn a_card_is_edited_at_most_every_pause() {
         let mut pacer = Pacer::new(Pacing::SLACK);
         assert_eq!(pacer.edit("a", at(0)), Ok(()));
-        assert_eq!(pacer.edit("a", at(400)), Err(Duration::from_millis(600)));
+        assert_eq!(pacer.edit("a", at(400)), Err(Wait::Card(Duration::from_millis(600))));
         assert_eq!(pacer.edit("a", at(1000)), Ok(()));
+    }
+
+    #[test]
+    fn many_cards_wait_for_the_workspace() {
+        let mut pacer = Pacer::new(Pacing::SLACK);
+        for n in 0..Pacing::SLACK.edit_burst {
+            assert_eq!(pacer.edit(&n.to_string(), at(0)), Ok(()));
+        }
+        assert_eq!(pacer.edit("x", at(0)), Err(Wait::Workspace(Pacing::SLACK.edit_every)));
+        assert_eq!(pacer.edit("x", at(1200)), Ok(()));
     }
 
     #[test]

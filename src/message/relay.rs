@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use tokio::task::{self, JoinError, JoinSet};
 
 use super::compose::Composer;
-use super::pace::{Pacer, Pacing};
+use super::pace::{Pacer, Pacing, Wait};
 use super::{Card, Note};
 use crate::chat::{AnswerVia, ChatApi, Found, Outage, Place, Platform, Post, SendResult};
 use crate::clock::{Clock, Timestamp};
@@ -48,6 +48,9 @@ const GATHERS: Duration = Duration::from_millis(30);
 const IDLE: Duration = Duration::from_secs(1);
 /// Pause of a lane's edits after one that may or may not have arrived.
 const EDIT_PAUSE: Duration = Duration::from_secs(5);
+/// How many turns of its channel's pace a post is put off at most before it is looked at again: an outcome that came
+/// since goes ahead of it then.
+const TURNS_MAX: u32 = 30;
 /// How far back a lost post is looked for before the moment its sending began.
 const PROBE_MARGIN: Duration = Duration::from_secs(5);
 /// What stands for the message id of a card that could only be told through a delivery's own URL.
@@ -77,6 +80,14 @@ enum Lane {
     Channel(Platform, String),
     /// Answers to one person in one channel: "I'll tell you" comes before what is told.
     Person(Platform, String, String),
+}
+
+impl Lane {
+    fn platform(&self) -> Platform {
+        match self {
+            Lane::Channel(platform, _) | Lane::Person(platform, ..) => *platform,
+        }
+    }
 }
 
 impl Relay {
@@ -202,14 +213,17 @@ enum Went {
 
 impl Shared {
     /// Sends messages in order. Once a post or an edit is paused, those of its kind behind it are not tried: they are
-    /// put off together, in one write.
+    /// put off together, in one write. Posts are put off one after the other, at the channel's pace, so that none of
+    /// them is looked at again before its turn; edits together, since the newest outcome of all goes first then.
     async fn lane(self: &Arc<Self>, queue: Vec<Owed>) -> Result<(), StoreError> {
-        let mut paused: HashMap<bool, Timestamp> = HashMap::new();
+        // The next turn of each kind, and the last that is given.
+        let mut paused: HashMap<bool, (Timestamp, Timestamp)> = HashMap::new();
         let mut put_off = Vec::new();
         for owed in queue {
             let (id, posts, about) = (owed.id, is_post(&owed), About::of(&owed));
+            let every = if posts { self.post_every(lane_of(&owed).platform()) } else { Duration::ZERO };
             // One that may be there already is looked for first; putting it off would forget that.
-            let until = paused.get(&posts).copied().filter(|_| owed.begun_at.is_none());
+            let until = paused.get(&posts).map(|(next, _)| *next).filter(|_| owed.begun_at.is_none());
             let went = match until {
                 Some(until) => Went::Paused { until },
                 None => match self.send_apart(owed).await {
@@ -220,7 +234,8 @@ impl Shared {
             };
             match went {
                 Went::Paused { until } => {
-                    paused.insert(posts, until);
+                    let (next, last) = paused.entry(posts).or_insert((until, until + every * TURNS_MAX));
+                    *next = (until + every).min((*last).max(until));
                     put_off.push(MessageEnd { id, end: End::Later { at: until, failed: false } });
                 }
                 Went::Ended(end) => {
@@ -310,7 +325,11 @@ impl Shared {
         if let Some(message) = message.as_deref().filter(|message| *message != TOLD_BY_URL)
             && let Err(wait) = self.pace(place.platform, |pacer| pacer.edit(message, self.clock.monotonic()))
         {
-            return Ok(Went::Ended(End::Later { at: self.clock.now() + wait, failed: false }));
+            let now = self.clock.now();
+            return Ok(match wait {
+                Wait::Card(wait) => Went::Ended(End::Later { at: now + wait, failed: false }),
+                Wait::Workspace(wait) => Went::Paused { until: now + wait },
+            });
         }
         let Some((card, revision)) = self.drawn(owed).await? else {
             return Ok(Went::Ended(End::Dead { error: "its run is gone".into() }));
@@ -531,13 +550,15 @@ impl Shared {
         }
     }
 
-    fn pace<T>(
-        &self,
-        platform: Platform,
-        ask: impl FnOnce(&mut Pacer) -> Result<T, Duration>,
-    ) -> Result<(), Duration> {
+    fn pace<W>(&self, platform: Platform, ask: impl FnOnce(&mut Pacer) -> Result<(), W>) -> Result<(), W> {
         let mut pacers = self.pacers.lock().expect("pacers lock");
-        pacers.get_mut(&platform).map_or(Ok(()), |pacer| ask(pacer).map(|_| ()))
+        pacers.get_mut(&platform).map_or(Ok(()), ask)
+    }
+
+    /// How far apart the posts of a channel come.
+    fn post_every(&self, platform: Platform) -> Duration {
+        let pacers = self.pacers.lock().expect("pacers lock");
+        pacers.get(&platform).map_or(Duration::ZERO, Pacer::post_every)
     }
 
     fn later(&self, owed: &Owed) -> End {
