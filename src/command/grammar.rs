@@ -87,6 +87,8 @@ pub struct Argument {
     pub name: &'static str,
     /// Whether it may be left out.
     pub optional: bool,
+    /// Whether it takes the rest of the line: names of sites have spaces, and nobody types quotes.
+    pub rest: bool,
 }
 
 /// One option.
@@ -105,11 +107,15 @@ pub struct CommandOption {
 }
 
 const fn word(name: &'static str) -> Argument {
-    Argument { name, optional: false }
+    Argument { name, optional: false, rest: false }
 }
 
 const fn maybe(name: &'static str) -> Argument {
-    Argument { name, optional: true }
+    Argument { name, optional: true, rest: false }
+}
+
+const fn maybe_rest(name: &'static str) -> Argument {
+    Argument { rest: true, ..maybe(name) }
 }
 
 /// `#42` or `42`; may be left out in a run's thread.
@@ -170,7 +176,7 @@ pub const TABLE: &[Row] = &[
         form: Form::Boards,
         words: &["boards"],
         zh: &["板卡", "所有板子"],
-        arguments: &[maybe("soc|site")],
+        arguments: &[maybe_rest("soc|site")],
         help: "Which boards there are, and who has them",
         example: "/lab boards socA",
         available: true,

@@ -1,11 +1,12 @@
 //! Parse: what a person said, as a [`Command`]. Stands between the platforms' decoders and `policy`; driven by the
 //! table in [`grammar`](super::grammar). Never looks a name up and never decides who may.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::grammar::{self, Argument, CHOICES_ZH, Form, Row};
-use super::problem::shown;
+use super::problem::{REPEAT, shown};
 use super::words::{self, Word};
 use super::{Command, RunRef, RunTest};
 use crate::board::plan::PowerAction;
@@ -96,7 +97,7 @@ fn unknown_command(all: &[Word], words_left: usize, verb: &str) -> ParseProblem 
 /// What was typed after the command, sorted by the row.
 struct Typed<'a> {
     row: &'static Row,
-    arguments: Vec<&'a str>,
+    arguments: Vec<Cow<'a, str>>,
     /// Values by the option's own name, in their order.
     options: Vec<(&'static str, &'a str)>,
     params: BTreeMap<String, String>,
@@ -163,8 +164,17 @@ impl<'a> Typed<'a> {
                 return Err(self.bad(argument.name, text, Wrong::Empty));
             }
             self.bounded(argument.name, text)?;
-            self.arguments.push(text);
+            self.arguments.push(Cow::Borrowed(text));
             return Ok(());
+        }
+        if let Some((argument, value)) = self.row.arguments.last().zip(self.arguments.last_mut())
+            && argument.rest
+        {
+            let value = value.to_mut();
+            value.push(' ');
+            value.push_str(text);
+            let value = value.clone();
+            return self.bounded(argument.name, &value);
         }
         if let Some(times) = text.strip_prefix(['x', 'X']).filter(|times| self.row.params && is_digits(times))
         {
@@ -220,7 +230,7 @@ impl<'a> Typed<'a> {
     /// The argument at `index`, as typed.
     fn word(&self, index: usize) -> Result<String, ParseProblem> {
         let missing = || self.missing(&self.row.arguments[index]);
-        self.arguments.get(index).map(|word| (*word).to_owned()).ok_or_else(missing)
+        self.arguments.get(index).map(|word| word.to_string()).ok_or_else(missing)
     }
 
     fn run(&self, in_thread: bool) -> Result<RunRef, ParseProblem> {
@@ -240,7 +250,7 @@ impl<'a> Typed<'a> {
 }
 
 fn build(typed: &Typed<'_>, in_thread: bool) -> Result<Command, ParseProblem> {
-    let optional = |index: usize| typed.arguments.get(index).map(|word| (*word).to_owned());
+    let optional = |index: usize| typed.arguments.get(index).map(|word| word.to_string());
     Ok(match typed.row.form {
         Form::RunTest => Command::RunTest(build_run_test(typed)?),
         Form::Boards => Command::Boards { filter: optional(0) },
@@ -295,7 +305,7 @@ fn build_run_test(typed: &Typed<'_>) -> Result<RunTest, ParseProblem> {
         on: owned("on"),
         timeout: typed.value("timeout").map(timeout).transpose()?,
         boards: typed.value("boards").map(|value| typed.number("boards", value, BOARDS_MAX)).transpose()?,
-        repeat: typed.repeat.map(|times| typed.number("x", times, REPEAT_MAX)).transpose()?,
+        repeat: typed.repeat.map(|times| typed.number(REPEAT, times, REPEAT_MAX)).transpose()?,
         params: typed.params.clone(),
     })
 }

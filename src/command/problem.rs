@@ -12,7 +12,7 @@ pub const SHOWN_CHARS_MAX: usize = 80;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseProblem {
     /// The text is too long.
-    #[error("the text has {chars} characters, at most {max} are read")]
+    #[error("this has {chars} characters, and I read at most {max}")]
     TextTooLong {
         /// Its length in characters.
         chars: usize,
@@ -20,7 +20,7 @@ pub enum ParseProblem {
         max: usize,
     },
     /// The text has too many words.
-    #[error("the text has {words} words, at most {max} are read")]
+    #[error("this has {words} words, and I read at most {max}")]
     TooManyWords {
         /// How many.
         words: usize,
@@ -28,7 +28,7 @@ pub enum ParseProblem {
         max: usize,
     },
     /// A quote is never closed.
-    #[error("a quote is never closed")]
+    #[error("a quotation mark is never closed")]
     OpenQuote,
     /// No command has this word.
     #[error("`{word}` is not a command")]
@@ -47,7 +47,7 @@ pub enum ParseProblem {
         command: &'static str,
     },
     /// An argument is missing.
-    #[error("`{command}` needs <{argument}>")]
+    #[error("`{command}` needs {}", wanted(argument))]
     MissingArgument {
         /// The command.
         command: &'static str,
@@ -55,7 +55,7 @@ pub enum ParseProblem {
         argument: &'static str,
     },
     /// A word too many.
-    #[error("`{command}` does not expect `{word}`")]
+    #[error("`{word}` is a word too many for `{command}`")]
     UnexpectedWord {
         /// The command.
         command: &'static str,
@@ -83,7 +83,7 @@ pub enum ParseProblem {
         option: String,
     },
     /// A value that cannot be.
-    #[error("`{value}` cannot be `{name}`: {wrong}")]
+    #[error("{}", bad_value(name, value, *wrong))]
     BadValue {
         /// The command.
         command: &'static str,
@@ -128,6 +128,46 @@ pub enum Wrong {
     /// It is none of the words.
     #[error("it must be one of {0}")]
     NotOneOf(&'static str),
+}
+
+/// A missing argument as a person would call it.
+fn wanted(argument: &str) -> String {
+    match argument {
+        "#" => "the number of a run, such as #42".to_owned(),
+        "soc|board" => "a soc or a board, and then a build".to_owned(),
+        "board" | "build" => format!("a {argument}"),
+        choices => format!("one of {}", choices.replace('|', ", ")),
+    }
+}
+
+fn bad_value(name: &str, value: &str, wrong: Wrong) -> String {
+    match wrong {
+        Wrong::Empty => format!("`{name}` needs a value"),
+        Wrong::NotARun => format!("`{value}` is not a run: {wrong}"),
+        Wrong::NotABuild => format!("`{value}` is not a build: {wrong}"),
+        Wrong::NotWithin { min, max } if name == REPEAT => {
+            format!("a test can be repeated x{min} to x{max}, not `x{value}`")
+        }
+        Wrong::NotOneOf(_) => match zh_choices(name).filter(|_| !value.is_ascii()) {
+            Some(zh) => format!("`{name}` cannot be `{value}`: {wrong}, or {zh}"),
+            None => format!("`{name}` cannot be `{value}`: {wrong}"),
+        },
+        Wrong::TooLong(_) | Wrong::NotWithin { .. } | Wrong::NotADuration | Wrong::NotATag => {
+            format!("`{name}` cannot be `{value}`: {wrong}")
+        }
+    }
+}
+
+/// The name of `x3` in problems.
+pub(super) const REPEAT: &str = "x";
+
+/// The Chinese words for a value, for whoever types Chinese.
+fn zh_choices(name: &str) -> Option<&'static str> {
+    match name {
+        "action" => Some("开, 关, 重启, 状态"),
+        "priority" => Some("高, 中, 低"),
+        _ => None,
+    }
 }
 
 impl ParseProblem {

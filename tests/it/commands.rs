@@ -117,10 +117,9 @@ async fn somebody_new_asks_around() {
                 🟢 `soc-b-001` socB · Lab Site B
 
             alice> /lab boards lab site a
-                🤔 'boards' does not expect 'site'.
-                Usage: `/lab boards [soc|site]`
-                Try: `/lab boards socA`
-                `/lab help` shows what I can do.
+                *Boards of lab site a*: 2 free, 0 busy
+                🟢 `soc-a-001` socA · Lab Site A
+                🟢 `soc-a-002` socA · Lab Site A
 
             alice> /lab board soc-a-002
                 soc-a-002
@@ -147,7 +146,7 @@ async fn somebody_new_asks_around() {
                 Try: `/lab runs`
 
             alice> /lab why
-                🤔 'why' needs <#>.
+                🤔 'why' needs the number of a run, such as #42.
                 Usage: `/lab why <#>`
                 Try: `/lab why #42`
                 `/lab help` shows what I can do.
@@ -204,13 +203,13 @@ async fn a_mistake_is_told_with_what_is_near_and_what_to_type_next() {
                 Try: `/lab boards`
 
             bob> /run-test socA
-                🤔 'run-test' needs <build>.
+                🤔 'run-test' needs a build.
                 Usage: `/run-test <soc|board> <build> [suite=…] [priority=high|normal|low] [rev=…] [tag=k:v] [on=board] [timeout=20m] [boards=2] [x3] [name=value …]`
                 Try: `/run-test socA build-123 suite=smoke priority=high`
                 `/lab help` shows what I can do.
 
             bob> /run-test
-                🤔 'run-test' needs <soc|board>.
+                🤔 'run-test' needs a soc or a board, and then a build.
                 Usage: `/run-test <soc|board> <build> [suite=…] [priority=high|normal|low] [rev=…] [tag=k:v] [on=board] [timeout=20m] [boards=2] [x3] [name=value …]`
                 Try: `/run-test socA build-123 suite=smoke priority=high`
                 `/lab help` shows what I can do.
@@ -236,13 +235,13 @@ async fn a_mistake_is_told_with_what_is_near_and_what_to_type_next() {
                 Try: `/lab help run-test`
 
             bob> /run-test socA build-1 priority=urgent
-                🤔 'urgent' cannot be 'priority': it must be one of high, normal, low, 1, 2, 3.
+                🤔 'priority' cannot be 'urgent': it must be one of high, normal, low, 1, 2, 3.
                 Usage: `/run-test <soc|board> <build> [suite=…] [priority=high|normal|low] [rev=…] [tag=k:v] [on=board] [timeout=20m] [boards=2] [x3] [name=value …]`
                 Try: `/run-test socA build-123 suite=smoke priority=high`
                 `/lab help` shows what I can do.
 
             bob> /run-test socA build-1 timeout=90
-                🤔 '90' cannot be 'timeout': it must be a duration such as N s, 20m or 2h, at most 7 days.
+                🤔 'timeout' cannot be '90': it must be a duration such as N s, 20m or 2h, at most 7 days.
                 Usage: `/run-test <soc|board> <build> [suite=…] [priority=high|normal|low] [rev=…] [tag=k:v] [on=board] [timeout=20m] [boards=2] [x3] [name=value …]`
                 Try: `/run-test socA build-123 suite=smoke priority=high`
                 `/lab help` shows what I can do.
@@ -260,7 +259,7 @@ async fn a_mistake_is_told_with_what_is_near_and_what_to_type_next() {
                 Try: `/lab boards socA`
 
             bob> /run-test socA build-1 tag=ddr
-                🤔 'ddr' cannot be 'tag': it must be key:value.
+                🤔 'tag' cannot be 'ddr': it must be key:value.
                 Usage: `/run-test <soc|board> <build> [suite=…] [priority=high|normal|low] [rev=…] [tag=k:v] [on=board] [timeout=20m] [boards=2] [x3] [name=value …]`
                 Try: `/run-test socA build-123 suite=smoke priority=high`
                 `/lab help` shows what I can do.
@@ -270,7 +269,7 @@ async fn a_mistake_is_told_with_what_is_near_and_what_to_type_next() {
                 Try: `/lab boards socA`
 
             bob> /run-test socA build-1 x99
-                🤔 '99' cannot be 'x': it must be a whole number from 1 to 20.
+                🤔 A test can be repeated x1 to x20, not 'x99'.
                 Usage: `/run-test <soc|board> <build> [suite=…] [priority=high|normal|low] [rev=…] [tag=k:v] [on=board] [timeout=20m] [boards=2] [x3] [name=value …]`
                 Try: `/run-test socA build-123 suite=smoke priority=high`
                 `/lab help` shows what I can do.
@@ -282,13 +281,13 @@ async fn a_mistake_is_told_with_what_is_near_and_what_to_type_next() {
                 `/lab help` shows what I can do.
 
             bob> /run-test socA "build 1"
-                🤔 'build 1' cannot be 'build': a build id holds letters, digits and . _ : / @ + - only.
+                🤔 'build 1' is not a build: a build id holds letters, digits and . _ : / @ + - only.
                 Usage: `/run-test <soc|board> <build> [suite=…] [priority=high|normal|low] [rev=…] [tag=k:v] [on=board] [timeout=20m] [boards=2] [x3] [name=value …]`
                 Try: `/run-test socA build-123 suite=smoke priority=high`
                 `/lab help` shows what I can do.
 
             bob> /run-test socA "build-1
-                🤔 A quote is never closed.
+                🤔 A quotation mark is never closed.
                 Try: `/lab help`
 
             bob> /run-test socA build-1 on=soc-b-001
@@ -317,13 +316,13 @@ async fn a_mistake_is_told_with_what_is_near_and_what_to_type_next() {
                 Try: `/lab help`
 
             bob> /lab power soc-a-001
-                🤔 'power' needs <on|off|cycle|status>.
+                🤔 'power' needs one of on, off, cycle, status.
                 Usage: `/lab power <board> <on|off|cycle|status>`
                 Try: `/lab power soc-a-001 cycle`
                 `/lab help` shows what I can do.
 
             bob> /lab power soc-a-001 explode
-                🤔 'explode' cannot be 'action': it must be one of on, off, cycle, status.
+                🤔 'action' cannot be 'explode': it must be one of on, off, cycle, status.
                 Usage: `/lab power <board> <on|off|cycle|status>`
                 Try: `/lab power soc-a-001 cycle`
                 `/lab help` shows what I can do.
@@ -333,7 +332,7 @@ async fn a_mistake_is_told_with_what_is_near_and_what_to_type_next() {
                 Try: `/lab board soc-b-001`
 
             bob> /lab cancel forty
-                🤔 'forty' cannot be '#': a run is a number such as #42.
+                🤔 'forty' is not a run: a run is a number such as #42.
                 Usage: `/lab cancel <#>`
                 Try: `/lab cancel #42`
                 `/lab help` shows what I can do.

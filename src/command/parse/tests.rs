@@ -101,6 +101,8 @@ fn run_is_two_commands() {
 fn every_other_command_is_read_in_both_languages() {
     check("/lab boards socA", Slash, Command::Boards { filter: Some("socA".into()) });
     check("boards \"Lab Site A\"", Mention, Command::Boards { filter: Some("Lab Site A".into()) });
+    check("/lab boards Lab  Site A", Slash, Command::Boards { filter: Some("Lab Site A".into()) });
+    check("板卡 上海 实验室", Mention, Command::Boards { filter: Some("上海 实验室".into()) });
     check("BOARD soc-a-001", Mention, Command::Board { board: "soc-a-001".into() });
     check("/lab runs", Slash, Command::Runs { mine: false });
     check("任务 我的", Mention, Command::Runs { mine: true });
@@ -150,7 +152,7 @@ fn a_problem_says_what_to_type_next() {
     check_problem("/lab power soc-a-001", "missing-argument", "/lab power soc-a-001 cycle");
     check_problem("/lab runs mine mine", "repeated", "/lab runs mine");
     check_problem("/lab runs of=me", "unknown-option", "/lab runs mine");
-    check_problem("/lab boards a b", "unexpected-word", "/lab boards socA");
+    check_problem("/lab board a b", "unexpected-word", "/lab board soc-a-001");
     check_problem("/lab board \"a", "open-quote", "/lab help");
 }
 
@@ -235,4 +237,48 @@ proptest! {
         let run = run_test(&format!("/run-test socA b1 p=\"{value}\""));
         prop_assert_eq!(&run.params["p"], &value);
     }
+}
+
+#[test]
+fn the_rest_of_a_line_is_bounded() {
+    let site = |bytes: usize| format!("/lab boards a {}", "x".repeat(bytes - 2));
+    let boards = Command::Boards { filter: Some(format!("a {}", "x".repeat(VALUE_BYTES_MAX - 2))) };
+    check(&site(VALUE_BYTES_MAX), Slash, boards);
+    check_wrong(&site(VALUE_BYTES_MAX + 1), Wrong::TooLong(VALUE_BYTES_MAX));
+}
+
+/// What a person reads who typed this.
+#[track_caller]
+fn check_says(text: &str, says: &str) {
+    assert_eq!(
+        parse(text, false, Slash).map_err(|problem| problem.to_string()),
+        Err(says.to_owned()),
+        "{text}"
+    );
+}
+
+#[test]
+fn problems_are_told_as_a_person_would() {
+    check_says("/lab cancel", "`cancel` needs the number of a run, such as #42");
+    check_says("/lab 取消 它", "`它` is not a run: a run is a number such as #42");
+    check_says("/run-test", "`run-test` needs a soc or a board, and then a build");
+    check_says("/lab board", "`board` needs a board");
+    check_says("/lab 电源 soc-a-001", "`power` needs one of on, off, cycle, status");
+    check_says(
+        "/lab 电源 soc-a-001 爆炸",
+        "`action` cannot be `爆炸`: it must be one of on, off, cycle, status, or 开, 关, 重启, 状态",
+    );
+    check_says("/run-test socA b1 boards=0", "`boards` cannot be `0`: it must be a whole number from 1 to 8");
+    check_says("/run-test socA b1 x0", "a test can be repeated x1 to x20, not `x0`");
+    check_says("/run-test socA b1 suite=", "`suite` needs a value");
+    check_says(
+        "/run-test socA 'b 1'",
+        "`b 1` is not a build: a build id holds letters, digits and . _ : / @ + - only",
+    );
+    check_says(
+        "/run-test socA b1 timeout=90",
+        "`timeout` cannot be `90`: it must be a duration such as 90s, 20m or 2h, at most 7 days",
+    );
+    check_says("/lab runs all", "`all` is a word too many for `runs`");
+    check_says("/lab board 'soc", "a quotation mark is never closed");
 }
