@@ -139,15 +139,16 @@ impl App {
             apis.insert(Platform::Slack, (Arc::new(slack.client), slack.pacing));
             Verifier::new(&slack.signing_secrets)
         });
+        let relay = Relay::new(store.clone(), apis, composer.clone(), clock.clone(), doorbell.clone());
         let handler = Handler {
             store: store.clone(),
             inventory: inventory.clone(),
             queue: queue.clone(),
             composer: composer.clone(),
+            lines: relay.lines(),
             clock: clock.clone(),
             ids: ids.clone(),
         };
-        let relay = Relay::new(store.clone(), apis, composer.clone(), clock.clone(), doorbell.clone());
         let door = Arc::new(Door {
             slack: verifier,
             handler,

@@ -499,6 +499,11 @@ impl Shared {
         self.store.message_begin(&[owed.id], now).await?;
         let posted = api.post(Post { place, card, key: &key }).await;
         self.lines.heard(place.platform, &posted, self.clock.now());
+        match &posted {
+            SendResult::Sent(_) => self.lines.note_channel(place, true),
+            SendResult::Refused(error) if is_closed_channel(error) => self.lines.note_channel(place, false),
+            _ => {}
+        }
         Ok(Went::Ended(match posted {
             SendResult::Sent(message) => End::Sent { message, revision },
             SendResult::RetryAfter(wait) => return Ok(Went::Paused { until: now + wait }),

@@ -306,6 +306,17 @@ async fn in_a_channel_without_the_bot_the_result_is_told_all_the_same() {
             👋 I am not in that channel yet: the card there is posted once and will not follow the run.
             Type `/invite @boardhand` there, and the next run has a live card with buttons.
         "#);
+        // Once that is known, nobody is promised a card that shows how it goes.
+        let again = lab.slack.say("alice", "#random", "/run-test socA build-123").await.text;
+        assert!(again.contains("I am not in this channel: you will hear how it ends"), "{again}");
+        lab.settle().await;
+        lab.slack.add_channel("C0RANDOM", "random", true);
+        lab.slack.say("alice", "#random", "/run-test socA build-123").await;
+        lab.settle().await;
+        let invited = lab.slack.say("alice", "#random", "/run-test socA build-123").await.text;
+        assert!(invited.contains("The card in this channel shows how it goes"), "{invited}");
+        lab.settle().await;
+        lab.read_all();
     })
     .await;
 }

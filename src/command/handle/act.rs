@@ -77,7 +77,7 @@ impl Handler {
                 run: Box::new(run),
                 note: Note::new("run-retried", &facts),
             },
-            answer: self.accepted(&old.spec, 1, Some(old.number)),
+            answer: self.accepted(&old.spec, 1, Some(old.number), &old.origin),
             instead: vec![("already-retried", Note::new("already-retried", &facts))],
             audit: audit("retry", format!("#{}", old.number)),
         }

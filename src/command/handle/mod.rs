@@ -22,6 +22,7 @@ use crate::id::Ids;
 use crate::lease::scheduler::SharedQueue;
 use crate::message::Note;
 use crate::message::compose::Composer;
+use crate::message::relay::Lines;
 use crate::store::{Audit, Effect, Intake, Result, RunView, Store, Told};
 
 /// Turns deliveries into intents for the store.
@@ -34,6 +35,8 @@ pub struct Handler {
     pub queue: SharedQueue,
     /// Facts of runs.
     pub composer: Arc<Composer>,
+    /// Which channels the bot is not in.
+    pub lines: Lines,
     /// Time.
     pub clock: Clock,
     /// Ids of new runs.

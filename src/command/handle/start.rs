@@ -45,7 +45,7 @@ impl Handler {
         let target = format!("{} {}", spec.family, spec.build);
         Reaction {
             effect: Effect::Start((0..count).map(run).collect()),
-            answer: self.accepted(&spec, count, None),
+            answer: self.accepted(&spec, count, None, &delivery.place),
             instead: vec![],
             audit: audit("run-test", target),
         }
@@ -140,7 +140,7 @@ impl Handler {
     }
 
     /// What is said when runs were accepted; the store adds their numbers.
-    pub(super) fn accepted(&self, spec: &RunSpec, count: u32, retry_of: Option<i64>) -> Note {
+    pub(super) fn accepted(&self, spec: &RunSpec, count: u32, retry_of: Option<i64>, place: &Place) -> Note {
         let outlook = self.queue.lock().outlook(&spec.family, &spec.selector);
         Note::new(
             "run-accepted",
@@ -150,6 +150,7 @@ impl Handler {
                 },
                 "count": count,
                 "retry_of": retry_of,
+                "closed": self.lines.is_closed(place),
                 "outlook": { "free": outlook.free, "wanted": count.saturating_mul(spec.boards), "boards": outlook.boards, "ahead": outlook.waiting },
             }),
         )

@@ -1,22 +1,47 @@
 //! The lines to the platforms, shared by every lane and the health page. What becomes of a line is told to the log
 //! here, once when it goes down and once when it is back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::chat::{Outage, Platform, SendResult};
+use crate::chat::{Outage, Place, Platform, SendResult};
 use crate::clock::Timestamp;
 use crate::message::line::{Line, News, Trouble};
 
-/// Every platform's line. Cheap to clone; clones share them.
+/// Most channels that are remembered for having refused us; beyond it all are forgotten, and learnt anew.
+const CLOSED_MAX: usize = 1_000;
+
+/// Every platform's line, and the channels that the bot is not in. Cheap to clone; clones share them.
 #[derive(Clone, Default)]
-pub struct Lines(Arc<Mutex<BTreeMap<Platform, Line>>>);
+pub struct Lines {
+    lines: Arc<Mutex<BTreeMap<Platform, Line>>>,
+    closed: Arc<Mutex<HashSet<(Platform, String)>>>,
+}
 
 impl Lines {
     /// What is wrong with which platform.
     pub fn troubles(&self) -> Vec<(Platform, Trouble)> {
         let lines = self.lines();
         lines.iter().filter_map(|(platform, line)| Some((*platform, line.trouble()?.clone()))).collect()
+    }
+
+    /// Whether the last post in this channel was refused because the bot is not in it. Only a post can tell: a
+    /// channel that nothing was posted in is open.
+    pub fn is_closed(&self, place: &Place) -> bool {
+        self.closed().contains(&(place.platform, place.channel.clone()))
+    }
+
+    /// Remembers whether a channel takes posts.
+    pub(super) fn note_channel(&self, place: &Place, takes_posts: bool) {
+        let (mut closed, channel) = (self.closed(), (place.platform, place.channel.clone()));
+        if takes_posts {
+            closed.remove(&channel);
+            return;
+        }
+        if closed.len() >= CLOSED_MAX {
+            closed.clear();
+        }
+        closed.insert(channel);
     }
 
     /// Whether to try this platform now; otherwise, from when on.
@@ -44,7 +69,11 @@ impl Lines {
     }
 
     fn lines(&self) -> MutexGuard<'_, BTreeMap<Platform, Line>> {
-        self.0.lock().expect("nobody panics with the lines' lock")
+        self.lines.lock().expect("nobody panics with the lines' lock")
+    }
+
+    fn closed(&self) -> MutexGuard<'_, HashSet<(Platform, String)>> {
+        self.closed.lock().expect("nobody panics with the channels' lock")
     }
 }
 
@@ -63,5 +92,22 @@ fn tell(platform: Platform, news: Option<News>) {
             let seconds = after.as_secs();
             tracing::info!(platform, seconds, "the platform takes messages again; what is owed is sent");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closed_channels_are_remembered_until_they_open_and_never_too_many() {
+        let lines = Lines::default();
+        let place = |n: usize| Place { platform: Platform::Slack, channel: format!("C{n}"), thread: None };
+        for n in 0..=CLOSED_MAX {
+            lines.note_channel(&place(n), false);
+        }
+        assert!(lines.is_closed(&place(CLOSED_MAX)) && lines.closed().len() <= CLOSED_MAX);
+        lines.note_channel(&place(CLOSED_MAX), true);
+        assert!(!lines.is_closed(&place(CLOSED_MAX)));
     }
 }
