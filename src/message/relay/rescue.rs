@@ -5,6 +5,7 @@ use super::{PROBE_MARGIN, Shared, Went};
 use crate::chat::{ChatApi, Found, Place, Post, SendResult};
 use crate::clock::Timestamp;
 use crate::message::Card;
+use crate::run::Run;
 use crate::store::{End, Owed, StoreError};
 
 /// Whether a refusal says that the message to change, or to reply to, is not there.
@@ -61,7 +62,13 @@ impl Shared {
         (card, revision): (&Card, i64),
         refused: String,
     ) -> Result<Went, StoreError> {
-        let requester = self.store.run_view(run).await?.map(|view| view.run.requested_by);
+        // A mirror that is closed keeps nothing from them: the channel where they asked tells it.
+        let asked_here = |run: &Run| {
+            let from = &run.origin;
+            (from.platform, &from.channel) == (place.platform, &place.channel)
+        };
+        let run_here = self.store.run_view(run).await?.map(|view| view.run).filter(asked_here);
+        let requester = run_here.map(|run| run.requested_by);
         let Some(person) = requester.filter(|person| person.platform == place.platform) else {
             return Ok(Went::Ended(End::Dead { error: refused }));
         };
