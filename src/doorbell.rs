@@ -2,6 +2,7 @@
 //! lost costs latency and nothing else.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
@@ -24,24 +25,38 @@ pub struct Doorbell(Arc<Bells>);
 
 #[derive(Default)]
 struct Bells {
-    scheduler: Notify,
-    pool: Notify,
-    errands: Notify,
-    relay: Notify,
+    scheduler: Rings,
+    pool: Rings,
+    errands: Rings,
+    relay: Rings,
+}
+
+#[derive(Default)]
+struct Rings {
+    notify: Notify,
+    /// Since they were counted last.
+    count: AtomicUsize,
 }
 
 impl Doorbell {
     /// Wakes the loop behind `bell`; if it is at work, it looks once more before it sleeps.
     pub fn ring(&self, bell: Bell) {
-        self.bell(bell).notify_one();
+        let rings = self.bell(bell);
+        rings.count.fetch_add(1, Ordering::Relaxed);
+        rings.notify.notify_one();
+    }
+
+    /// How often it was rung since this was asked last.
+    pub fn rings(&self, bell: Bell) -> usize {
+        self.bell(bell).count.swap(0, Ordering::Relaxed)
     }
 
     /// Waits for a ring since the last wait. One loop per bell.
     pub async fn wait(&self, bell: Bell) {
-        self.bell(bell).notified().await;
+        self.bell(bell).notify.notified().await;
     }
 
-    fn bell(&self, bell: Bell) -> &Notify {
+    fn bell(&self, bell: Bell) -> &Rings {
         match bell {
             Bell::Scheduler => &self.0.scheduler,
             Bell::Pool => &self.0.pool,
@@ -61,5 +76,14 @@ mod tests {
         doorbell.ring(Bell::Relay);
         doorbell.ring(Bell::Relay);
         doorbell.wait(Bell::Relay).await;
+    }
+
+    #[test]
+    fn rings_are_counted_per_bell_since_they_were_counted_last() {
+        let doorbell = Doorbell::default();
+        (0..3).for_each(|_| doorbell.ring(Bell::Scheduler));
+        doorbell.ring(Bell::Relay);
+        assert_eq!((doorbell.rings(Bell::Scheduler), doorbell.rings(Bell::Scheduler)), (3, 0));
+        assert_eq!(doorbell.rings(Bell::Relay), 1);
     }
 }

@@ -40,29 +40,42 @@ const BOARDS: usize = 20;
 pub(crate) fn compare() {
     let home = home();
     let (mut ratios, mut product, mut bare, mut p50s, mut p99s) = (vec![], vec![], vec![], vec![], vec![]);
+    let (mut product_cpu, mut bare_cpu) = (vec![], vec![]);
     for round in 1..=ROUNDS {
         let requests = Arc::new(requests("/webhooks/slack"));
         let runtime = lab::runtime();
         let server = runtime.block_on(start(&home.path().join(format!("product-{round}"))));
         let before = machine::resident("self");
-        let (rate, spread) = closed_loop(server.address, &requests);
+        let (rate, spread, cpu) = closed_loop(server.address, &requests);
         let loaded = machine::resident("self") - before;
         runtime.block_on(server.end());
         drop(runtime);
 
         let runtime = lab::runtime();
         let address = runtime.block_on(bare_server(&home.path().join(format!("bare-{round}.db"))));
-        let (limit, limit_spread) = closed_loop(address, &requests);
+        let (limit, limit_spread, limit_cpu) = closed_loop(address, &requests);
         drop(runtime);
-        println!("round {round}: product {rate:.0}/s {spread}, memory +{loaded:.1} MiB");
-        println!("         bare    {limit:.0}/s {limit_spread}, ratio {:.2}", rate / limit);
+        println!(
+            "round {round}: product {rate:.0}/s {spread}, {cpu:.0} us of CPU each, memory +{loaded:.1} MiB"
+        );
+        println!(
+            "         bare    {limit:.0}/s {limit_spread}, {limit_cpu:.0} us of CPU each, ratio {:.2}",
+            rate / limit
+        );
         ratios.push(rate / limit);
         product.push(rate);
         bare.push(limit);
         p50s.push(spread.at(50.0));
         p99s.push(spread.at(99.0));
+        product_cpu.push(cpu);
+        bare_cpu.push(limit_cpu);
     }
     println!("ratio {}, product {}/s, bare {}/s", median(ratios), median(product), median(bare));
+    println!(
+        "CPU of server and client per request: product {} us, bare {} us",
+        median(product_cpu),
+        median(bare_cpu)
+    );
     println!("p50 {} ms, p99 {} ms at {CONNECTIONS} connections", median(p50s), median(p99s));
 }
 
@@ -120,8 +133,10 @@ async fn start(data: &Path) -> Server {
 }
 
 /// Every connection sends its next request when the last one is answered. From a thread of its own, as a client on
-/// another machine would be.
-fn closed_loop(address: SocketAddr, requests: &Arc<Vec<Vec<u8>>>) -> (f64, Spread) {
+/// another machine would be. Gives the rate, how long each took, and the microseconds of CPU that this process spent on
+/// each: on a busy machine the rates depend on who else runs, this much less.
+fn closed_loop(address: SocketAddr, requests: &Arc<Vec<Vec<u8>>>) -> (f64, Spread, f64) {
+    let cpu_before = machine::cpu_seconds("self");
     let (next, requests, clock) = (Arc::new(AtomicUsize::new(0)), requests.clone(), Clock::system());
     let client = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
@@ -145,10 +160,13 @@ fn closed_loop(address: SocketAddr, requests: &Arc<Vec<Vec<u8>>>) -> (f64, Sprea
             }
             let took: Vec<Duration> = clients.join_all().await.into_iter().flatten().collect();
             let rate = took.len() as f64 / clock.monotonic().since(begin).as_secs_f64();
-            (rate, Spread::of(took))
+            // Its own thread is still there to be counted.
+            let cpu = machine::cpu_seconds("self") - cpu_before;
+            (rate, cpu * 1e6 / took.len().max(1) as f64, Spread::of(took))
         })
     });
-    client.join().expect("the client")
+    let (rate, cpu, spread) = client.join().expect("the client");
+    (rate, spread, cpu)
 }
 
 /// Requests at fixed instants; each is timed from the instant at which it was due.

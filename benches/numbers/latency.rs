@@ -19,6 +19,9 @@ const BOARDS: usize = 50;
 /// Fast simulated boards stand at their login well before.
 const BOOTED_AFTER: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether runs are through: looking costs the server time too.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
 /// When commands were committed and attempts began, as the server's own log says it.
 static COMMITTED: Mutex<Vec<Monotonic>> = Mutex::new(Vec::new());
 static BEGUN: Mutex<Vec<Monotonic>> = Mutex::new(Vec::new());
@@ -70,9 +73,9 @@ async fn start() -> Lab {
     Lab { server, _boards: boards, _home: home }
 }
 
-/// One run at a time.
+/// One run at a time; each takes a simulated board a quarter of a second or more, so a minute holds no more of them.
 pub(crate) fn accepted_to_begun() {
-    const RUNS: usize = 200;
+    const RUNS: usize = 100;
     lab::runtime().block_on(async {
         let lab = start().await;
         let clock = &*CLOCK;
@@ -97,8 +100,8 @@ pub(crate) fn accepted_to_begun() {
             let committed = COMMITTED.lock().expect("lock")[committed_before + n];
             begins.push(begun()[before + n].since(committed));
             wholes.push(begun()[before + n].since(sent));
-            finished(&lab.server, n + 1, Duration::from_millis(1)).await;
-            clock.sleep(Duration::from_millis(20)).await;
+            finished(&lab.server, n + 1, LOOK_EVERY).await;
+            at_rest(&lab.server).await;
         }
         println!("sent -> accepted        {}", Spread::of(answered));
         println!("accepted -> run begins  {}", Spread::of(begins));
@@ -157,13 +160,18 @@ async fn all_at_once(server: &Server, done: usize, runs: usize) -> Duration {
         });
     }
     senders.join_all().await;
-    finished(server, done + runs, Duration::from_millis(5)).await;
+    finished(server, done + runs, LOOK_EVERY).await;
     let took = clock.monotonic().since(begin);
-    // The boards come to rest before the next burst.
-    while server.store.census().await.expect("census").leases > 0 {
-        clock.sleep(Duration::from_millis(10)).await;
-    }
+    at_rest(server).await;
     took
+}
+
+/// Waits until every board is at rest, and the loops with them.
+async fn at_rest(server: &Server) {
+    while server.store.census().await.expect("census").leases > 0 {
+        CLOCK.sleep(LOOK_EVERY).await;
+    }
+    CLOCK.sleep(Duration::from_millis(20)).await;
 }
 
 /// Waits until so many runs were accepted and all of them have an outcome.

@@ -72,6 +72,9 @@ struct Shared {
     doorbell: Doorbell,
     pacers: Mutex<HashMap<Platform, Pacer>>,
     lines: Lines,
+    /// Lanes in which nothing new may be posted before an instant. What is owed there is left as it stands: writing to
+    /// every message that it must wait would cost more than sending it.
+    quiet: Mutex<HashMap<Lane, Timestamp>>,
 }
 
 /// Messages that must not overtake each other: those of one channel, and the answers to one person in it.
@@ -101,8 +104,8 @@ impl Relay {
     ) -> Self {
         let pacers = apis.iter().map(|(platform, (_, pacing))| (*platform, Pacer::new(*pacing))).collect();
         let apis = apis.into_iter().map(|(platform, (api, _))| (platform, api)).collect();
-        let (pacers, lines) = (Mutex::new(pacers), Lines::default());
-        let shared = Shared { store, apis, composer, clock, doorbell, pacers, lines };
+        let (pacers, lines, quiet) = (Mutex::new(pacers), Lines::default(), Mutex::default());
+        let shared = Shared { store, apis, composer, clock, doorbell, pacers, lines, quiet };
         Relay { shared: Arc::new(shared), lanes: JoinSet::new(), busy: HashMap::new() }
     }
 
@@ -147,12 +150,13 @@ impl Agent for Relay {
     async fn step(&mut self) -> Result<Step, StoreError> {
         self.reap();
         let now = self.shared.clock.now();
+        let quiet = self.shared.quiet_lanes(now);
         let busy: HashSet<&Lane> = self.busy.values().collect();
         let mut by_lane: HashMap<Lane, Vec<Owed>> = HashMap::new();
         let mut order = Vec::new();
         for owed in self.shared.store.message_due(now, BATCH).await? {
             let lane = lane_of(&owed);
-            if busy.contains(&lane) {
+            if busy.contains(&lane) || may_wait(&owed) && quiet.contains_key(&lane) {
                 continue;
             }
             let queue = by_lane.entry(lane.clone()).or_default();
@@ -163,6 +167,7 @@ impl Agent for Relay {
         }
         if order.is_empty() {
             let next = self.shared.store.message_next_due(now).await?;
+            let next = next.into_iter().chain(quiet.into_values()).min();
             let wait = next.map_or(IDLE, |at| at.since(now).clamp(Duration::from_millis(1), IDLE));
             return Ok(Step::Idle { until: self.shared.clock.monotonic() + wait });
         }
@@ -178,6 +183,12 @@ impl Agent for Relay {
 /// Whether sending it makes a new message; otherwise it changes one.
 fn is_post(owed: &Owed) -> bool {
     !matches!(&owed.kind, OwedKind::Card { message: Some(_), .. })
+}
+
+/// Whether it is a post that can wait for its lane: one that may be there already is looked for first, and putting it
+/// off would forget that.
+fn may_wait(owed: &Owed) -> bool {
+    is_post(owed) && owed.begun_at.is_none()
 }
 
 fn lane_of(owed: &Owed) -> Lane {
@@ -212,19 +223,21 @@ enum Went {
 }
 
 impl Shared {
-    /// Sends messages in order. Once a post or an edit is paused, those of its kind behind it are not tried: they are
-    /// put off together, in one write. Posts are put off one after the other, at the channel's pace, so that none of
-    /// them is looked at again before its turn; edits together, since the newest outcome of all goes first then.
+    /// Sends messages in order. Once a post or an edit is paused, those of its kind behind it are not tried. New cards
+    /// stay owed as they are, since the whole lane is quiet until then. Replies are put off one after the other, at the
+    /// channel's pace, so that none of them is looked at again before its turn; edits together, in the same one write,
+    /// since the newest outcome of all goes first then.
     async fn lane(self: &Arc<Self>, queue: Vec<Owed>) -> Result<(), StoreError> {
         // The next turn of each kind, and the last that is given.
         let mut paused: HashMap<bool, (Timestamp, Timestamp)> = HashMap::new();
         let mut put_off = Vec::new();
         for owed in queue {
-            let (id, posts, about) = (owed.id, is_post(&owed), About::of(&owed));
-            let every = if posts { self.post_every(lane_of(&owed).platform()) } else { Duration::ZERO };
+            let (id, posts, lane, about) = (owed.id, is_post(&owed), lane_of(&owed), About::of(&owed));
+            let every = if posts { self.post_every(lane.platform()) } else { Duration::ZERO };
             // One that may be there already is looked for first; putting it off would forget that.
             let until = paused.get(&posts).map(|(next, _)| *next).filter(|_| owed.begun_at.is_none());
             let went = match until {
+                Some(_) if posts && matches!(owed.kind, OwedKind::Card { .. }) => continue,
                 Some(until) => Went::Paused { until },
                 None => match self.send_apart(owed).await {
                     // What cannot be read now never can: it must not hold up those behind it.
@@ -234,6 +247,9 @@ impl Shared {
             };
             match went {
                 Went::Paused { until } => {
+                    if posts && !paused.contains_key(&posts) {
+                        self.quiet.lock().expect("quiet lock").insert(lane, until);
+                    }
                     let (next, last) = paused.entry(posts).or_insert((until, until + every * TURNS_MAX));
                     *next = (until + every).min((*last).max(until));
                     put_off.push(MessageEnd { id, end: End::Later { at: until, failed: false } });
@@ -251,6 +267,13 @@ impl Shared {
             return Ok(());
         }
         self.store.message_end(&put_off, self.clock.now()).await
+    }
+
+    /// The lanes that are still quiet; the others are forgotten.
+    fn quiet_lanes(&self, now: Timestamp) -> HashMap<Lane, Timestamp> {
+        let mut quiet = self.quiet.lock().expect("quiet lock");
+        quiet.retain(|_, until| *until > now);
+        quiet.clone()
     }
 
     /// Sends one message in a task of its own: one that cannot be made must not hold up those behind it for ever.

@@ -58,6 +58,9 @@ impl StoreError {
     }
 }
 
+/// Most cards of one channel to post, and most to edit, that [`Store::message_due`] gives at once.
+pub const CHANNEL_HEADS_MAX: u32 = 16;
+
 /// Durable state. Operations that list rows leave out those that cannot be read (see [`Census::unreadable`]): one bad
 /// row costs what it stands for, and nothing else.
 #[async_trait]
@@ -161,7 +164,9 @@ pub trait Store: Send + Sync {
     // ---- messages -----------------------------------------------------------------------------------------
 
     /// Messages to send now: answers first, then cards whose newest revision was not sent (those of a batch's runs once
-    /// the batch's own is posted), then the first unsent reply of every thread whose card is posted.
+    /// the batch's own is posted), then the first unsent reply of every thread whose card is posted. Of
+    /// one channel at most [`CHANNEL_HEADS_MAX`] cards to post and as many to edit, so that one with thousands waiting hides
+    /// no other.
     async fn message_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Owed>>;
     /// When the next message that is not due yet falls due.
     async fn message_next_due(&self, now: Timestamp) -> Result<Option<Timestamp>>;

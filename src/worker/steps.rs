@@ -29,17 +29,22 @@ pub trait Agent: Send {
     fn name(&self) -> &'static str;
     /// The bell that wakes it; `None` for an agent that only looks at the time.
     fn bell(&self) -> Option<Bell>;
-    /// How long rings gather after a look that found nothing more to do: the first ring is answered at once, a storm
-    /// of rings by a look now and then that takes them all.
+    /// How long rings gather after a look that found nothing more to do; in a storm of rings, longer.
     fn gathers(&self) -> Duration {
-        GATHERS
+        Duration::ZERO
     }
     /// Does what there is to do now.
     async fn step(&mut self) -> Result<Step, StoreError>;
 }
 
-/// How long most loops let rings gather: well under what a person or a board notices.
-const GATHERS: Duration = Duration::from_millis(2);
+/// More rings than this from one look to the next are a storm: rings gather before the next look, and twice as long
+/// each time until they are fewer. A look costs the same few statements whatever it finds, and in a storm they would
+/// take the processor from those who ring.
+const STORM_RINGS: usize = 2;
+/// How long the rings of a storm gather at first.
+const STORM_GATHERS: Duration = Duration::from_millis(2);
+/// Longest time for which they gather: well under what a person or a board notices.
+const STORM_GATHERS_MAX: Duration = Duration::from_millis(50);
 /// How long a loop rests after its step failed: the store is not available, and hammering it does not help.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -50,6 +55,7 @@ pub async fn drive<A: Agent>(
     doorbell: Doorbell,
     mut stop: watch::Receiver<bool>,
 ) -> A {
+    let mut gathers = agent.gathers();
     while !*stop.borrow_and_update() {
         let until = match agent.step().await {
             Ok(Step::Worked) => {
@@ -75,13 +81,50 @@ pub async fn drive<A: Agent>(
             () = clock.sleep_until(until) => {}
             _ = stop.changed() => {}
         }
-        let gathered_at = looked_at + agent.gathers();
+        let gathered_at = looked_at + gathers;
         if clock.monotonic() < gathered_at && !*stop.borrow() {
             tokio::select! {
                 () = clock.sleep_until(gathered_at) => {}
                 _ = stop.changed() => {}
             }
         }
+        let rings = bell.map_or(0, |bell| doorbell.rings(bell));
+        gathers = gathering(agent.gathers(), gathers, rings);
     }
     agent
+}
+
+/// How long rings gather after the next look, when they gathered for `last` before this one and were so many.
+fn gathering(quiet: Duration, last: Duration, rings: usize) -> Duration {
+    if rings <= STORM_RINGS {
+        return quiet;
+    }
+    (last * 2).clamp(STORM_GATHERS, STORM_GATHERS_MAX).max(quiet)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(quiet: u64, last: u64, rings: usize, expect: u64) {
+        let [quiet, last, expect] = [quiet, last, expect].map(Duration::from_millis);
+        assert_eq!(gathering(quiet, last, rings), expect);
+    }
+
+    #[test]
+    fn the_rings_of_a_storm_gather_longer_each_time_up_to_a_bound() {
+        check(0, 0, STORM_RINGS + 1, 2);
+        check(0, 2, 100, 4);
+        check(0, 40, 100, 50);
+        check(0, 50, 100, 50);
+        check(30, 30, 100, 50);
+        check(80, 80, 100, 80);
+    }
+
+    #[test]
+    fn once_they_are_few_a_ring_is_answered_at_once_again() {
+        check(0, 50, STORM_RINGS, 0);
+        check(30, 50, 0, 30);
+    }
 }

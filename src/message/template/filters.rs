@@ -1,9 +1,12 @@
 //! The filters of templates: the only source of markup, and numbers as people say them. Pure.
 
-use minijinja::value::{Rest, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, Value};
+use std::sync::Arc;
+
+use minijinja::value::{Object, Rest, ValueKind};
+use minijinja::{Environment, Error, ErrorKind, State, Value};
 
 use super::markup::mark;
+use super::structure::MACROS;
 use crate::chat::{Actor, Platform};
 use crate::clock::Timestamp;
 use crate::message::Span;
@@ -21,6 +24,24 @@ pub(super) fn install(env: &mut Environment<'static>) {
     env.add_filter("count", |value: &Value| whole(value).map(grouped));
     env.add_filter("plural", plural);
     env.add_filter("sentence", sentence);
+    env.add_global("say", Value::from_object(Say));
+}
+
+/// `say.name(…)`: the macros of the language. They are read when one is called, not by every text that might: most
+/// texts call one in few of their cases.
+#[derive(Debug)]
+struct Say;
+
+impl Object for Say {
+    fn call_method(
+        self: &Arc<Self>,
+        state: &mut State<'_, '_>,
+        name: &str,
+        args: &[Value],
+    ) -> Result<Value, Error> {
+        let mut macros = state.env().get_template(MACROS)?.render_captured(())?;
+        macros.with_state_mut(|macros| macros.call_macro(name, args)).map(Value::from)
+    }
 }
 
 /// A value that can be printed.

@@ -61,8 +61,8 @@ pub(super) struct Leaf {
     line: usize,
 }
 
-/// The name under which the macros are imported.
-const MACROS: &str = "macros";
+/// The name under which the macros stand among the templates.
+pub(super) const MACROS: &str = "macros";
 
 impl Leaf {
     /// `en/card.yaml:12`.
@@ -265,10 +265,8 @@ impl Reader<'_> {
     fn leaf(&mut self, node: &MarkedYaml<'_>, text: String) -> Leaf {
         self.leaves += 1;
         let name = format!("{}#{}", self.file, self.leaves);
-        // On the same line, so that lines in errors stay right.
-        let import = if text.contains("say.") { "{%- import \"macros\" as say -%}" } else { "" };
         let line = node.span.start.line();
-        Leaf { name, source: format!("{import}{text}"), file: self.file.to_owned(), line }
+        Leaf { name, source: text, file: self.file.to_owned(), line }
     }
 
     fn condition(&mut self, node: &MarkedYaml<'_>) -> Option<Leaf> {

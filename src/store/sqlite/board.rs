@@ -32,7 +32,7 @@ statements! {
         FROM errands
         WHERE done_at IS NULL
         ORDER BY asked_at, rowid
-        LIMIT ?1";
+        LIMIT ?1 + 0";
     ERRAND_DONE = "UPDATE errands
         SET done_at = ?2
         WHERE id = ?1 AND done_at IS NULL

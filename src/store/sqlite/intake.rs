@@ -1,16 +1,18 @@
 //! Deliveries into the store: a whole group at once. First every delivery is looked at in order (is it a repeat, what
 //! becomes of its effect, what is its answer), then each table gets one statement for the rows of all of them: a
-//! statement costs a hop to the connection's thread, whatever it carries.
+//! statement costs a hop to the connection's thread, whatever it carries. The transaction begins and ends in the same
+//! hops.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
 
 use super::ledger::{self, Answer, Event, Reply};
 use super::row::{self, Reader, statements, unavailable};
-use super::writer::Tx;
+use super::writer::{COMMIT, Ends, Tx};
 use super::{attempt, batch, board, run};
 use crate::board::BoardId;
 use crate::board::plan::PowerAction;
@@ -23,8 +25,10 @@ use crate::run::{Request, Run, RunSpec, RunState};
 use crate::store::{Committed, Effect, Effected, Intake, NewRun, Result, StoreError};
 
 statements! {
-    // One row at least: the newest number stands on each. Runs are never deleted, so the next is one more.
-    KNOWN = "SELECT n.number, d.key, d.answer
+    // One row at least: the newest number stands on each. Runs are never deleted, so the next is one more. A group
+    // always writes, so it takes the write lock before it reads.
+    BEGIN_KNOWN = "BEGIN IMMEDIATE;
+        SELECT n.number, d.key, d.answer
         FROM (SELECT COALESCE(MAX(number), 0) AS number FROM runs) AS n
         LEFT JOIN deliveries AS d ON d.key IN (SELECT value FROM jsonb_each(?1))";
     RETRY_KNOWN = "SELECT number FROM runs WHERE retry_once = ?1";
@@ -56,8 +60,16 @@ statements! {
     DELIVERIES_FORGET = "DELETE FROM deliveries WHERE received_at < ?1";
 }
 
-/// Commits a group of deliveries, in order. One that meets a corrupt row fails alone.
-pub(super) async fn commit(tx: &mut Tx, ids: &Ids, intakes: &[Intake]) -> Result<Vec<Result<Committed>>> {
+/// The same with the transaction's end, for a group of which nothing else is to be written.
+static INTAKES_INSERT_COMMIT: LazyLock<String> = LazyLock::new(|| format!("{INTAKES_INSERT};\nCOMMIT"));
+
+/// Begins a transaction and writes a group of deliveries, in order. One that meets a corrupt row fails alone.
+pub(super) async fn commit(
+    tx: &mut Tx,
+    ids: &Ids,
+    intakes: &[Intake],
+    ends: Ends,
+) -> Result<Vec<Result<Committed>>> {
     let (newest, known) = known(tx, intakes).await?;
     let mut batch = Batch::new(ids, newest);
     let mut first: HashMap<&str, usize> = HashMap::with_capacity(intakes.len());
@@ -85,7 +97,7 @@ pub(super) async fn commit(tx: &mut Tx, ids: &Ids, intakes: &[Intake]) -> Result
             .filter(|committed| committed.fresh)
             .map(|committed| (intake, &committed.answer))
     });
-    batch.flush(tx, fresh).await?;
+    batch.flush(tx, fresh, ends).await?;
     Ok(committed)
 }
 
@@ -98,7 +110,7 @@ pub(super) async fn forget(tx: &mut Tx, before: Timestamp) -> Result<u64> {
 /// The number given last, and the deliveries of the group that were committed before.
 async fn known(tx: &mut Tx, intakes: &[Intake]) -> Result<(i64, HashMap<String, SqliteRow>)> {
     let keys: Vec<&str> = intakes.iter().map(|intake| intake.key.as_str()).collect();
-    let rows = sqlx::query(KNOWN).bind(row::json(&keys)).fetch_all(tx).await.map_err(unavailable)?;
+    let rows = sqlx::query(BEGIN_KNOWN).bind(row::json(&keys)).fetch_all(tx).await.map_err(unavailable)?;
     let (mut newest, mut known) = (0, HashMap::new());
     for row in rows {
         let found = Reader::new(&row, "deliveries", "key");
@@ -387,7 +399,12 @@ impl<'a> Batch<'a> {
     }
 
     /// Writes everything that was gathered, and the deliveries with their answers.
-    async fn flush(self, tx: &mut Tx, fresh: impl Iterator<Item = (&Intake, &Note)>) -> Result<()> {
+    async fn flush(
+        self,
+        tx: &mut Tx,
+        fresh: impl Iterator<Item = (&Intake, &Note)>,
+        ends: Ends,
+    ) -> Result<()> {
         let mut audit = Vec::new();
         let mut deliveries = Vec::new();
         let mut answers = Vec::new();
@@ -408,7 +425,18 @@ impl<'a> Batch<'a> {
                 });
             }
         }
-        let insert = sqlx::query(INTAKES_INSERT)
+        if !self.errands.is_empty() {
+            let insert = sqlx::query(ERRANDS_INSERT).bind(row::json(&self.errands));
+            insert.execute(&mut *tx).await.map_err(unavailable)?;
+        }
+        ledger::owe(tx, self.ids, &self.replies, &answers).await?;
+        ledger::cards_bump(tx, &self.retried, now).await?;
+        let whole = self.batches.runs.is_empty();
+        let insert = match ends {
+            Ends::Commit if whole => INTAKES_INSERT_COMMIT.as_str(),
+            Ends::Commit | Ends::Open => INTAKES_INSERT,
+        };
+        let insert = sqlx::query(insert)
             .bind(row::json(&self.runs))
             .bind(row::json(&self.cards))
             .bind(row::json(&self.events))
@@ -416,12 +444,10 @@ impl<'a> Batch<'a> {
             .bind(row::json(&deliveries));
         insert.execute(&mut *tx).await.map_err(unavailable)?;
         batch::mark(tx, &self.batches).await?;
-        if !self.errands.is_empty() {
-            let insert = sqlx::query(ERRANDS_INSERT).bind(row::json(&self.errands));
-            insert.execute(&mut *tx).await.map_err(unavailable)?;
+        if ends == Ends::Commit && !whole {
+            sqlx::query(COMMIT).execute(tx).await.map_err(unavailable)?;
         }
-        ledger::owe(tx, self.ids, &self.replies, &answers).await?;
-        ledger::cards_bump(tx, &self.retried, now).await
+        Ok(())
     }
 }
 

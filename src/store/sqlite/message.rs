@@ -15,7 +15,7 @@ use super::writer::Tx;
 use crate::chat::{Place, Platform};
 use crate::clock::Timestamp;
 use crate::id::MessageId;
-use crate::store::{End, MessageEnd, Owed, OwedKind, Result};
+use crate::store::{CHANNEL_HEADS_MAX, End, MessageEnd, Owed, OwedKind, Result};
 
 /// A reply that may go: the first that is owed in its thread.
 macro_rules! head_replies {
@@ -32,17 +32,36 @@ statements! {
         FROM outbox
         WHERE state = 'owed' AND kind = 'answer' AND due_at <= ?1
         ORDER BY owed_at, position
-        LIMIT ?2";
-    CARDS_DUE = "SELECT id, run, batch, platform, channel, thread, message, rev_wanted, via, last, begun_at, tries, owed_at
-        FROM cards
-        WHERE rev_wanted > rev_sent AND state = 'live' AND due_at <= ?1 AND hold_until <= ?1
-          AND (parent IS NULL OR thread IS NOT NULL)
-        ORDER BY last DESC, owed_at
-        LIMIT ?2";
+        LIMIT ?2 + 0";
+    // Channel by channel, by skipping from one to the next in the index: a few of each, whatever waits behind them; the
+    // first of every channel ahead of the second of any.
+    CARDS_DUE = "WITH RECURSIVE channels (channel) AS (
+            SELECT MIN(channel) FROM cards INDEXED BY cards_owed WHERE rev_wanted > rev_sent AND state = 'live'
+            UNION ALL
+            SELECT (SELECT MIN(n.channel)
+                    FROM cards AS n INDEXED BY cards_owed
+                    WHERE n.rev_wanted > n.rev_sent AND n.state = 'live' AND n.channel > channels.channel)
+            FROM channels
+            WHERE channels.channel IS NOT NULL)
+        SELECT c.id, c.run, c.batch, c.platform, c.channel, c.thread, c.message, c.rev_wanted, c.via, c.last, c.begun_at,
+               c.tries, c.owed_at
+        FROM channels
+        JOIN (VALUES (0), (1)) AS posts
+        JOIN cards AS c ON c.rowid IN (SELECT n.rowid
+                                       FROM cards AS n INDEXED BY cards_owed
+                                       WHERE n.rev_wanted > n.rev_sent AND n.state = 'live'
+                                         AND n.channel = channels.channel AND (n.message IS NULL) = posts.column1
+                                         AND n.due_at <= ?1 AND n.hold_until <= ?1
+                                         AND (n.parent IS NULL OR n.thread IS NOT NULL)
+                                       ORDER BY n.last DESC, n.owed_at
+                                       LIMIT ?3 + 0)
+        ORDER BY ROW_NUMBER() OVER (PARTITION BY c.channel, c.message IS NULL ORDER BY c.last DESC, c.owed_at, c.rowid),
+                 c.last DESC, c.owed_at, c.rowid
+        LIMIT ?2 + 0";
     REPLIES_DUE = concat!("SELECT o.id, c.run, c.platform, c.channel, c.thread, c.message, o.note, o.seq, o.last, o.begun_at,
                o.tries, o.owed_at ", head_replies!(), " AND o.due_at <= ?1
         ORDER BY o.position
-        LIMIT ?2");
+        LIMIT ?2 + 0");
     NEXT_DUE = concat!("SELECT MIN(at)
         FROM (SELECT MIN(due_at) AS at
               FROM outbox
@@ -50,7 +69,8 @@ statements! {
               UNION ALL
               SELECT MIN(MAX(due_at, hold_until))
               FROM cards
-              WHERE rev_wanted > rev_sent AND state = 'live' AND MAX(due_at, hold_until) > ?1
+              WHERE rev_wanted > rev_sent AND state = 'live' AND MAX(due_at, hold_until) > owed_at
+                AND MAX(due_at, hold_until) > ?1
                 AND (parent IS NULL OR thread IS NOT NULL)
               UNION ALL
               SELECT MIN(o.due_at) ", head_replies!(), " AND o.due_at > ?1)");
@@ -119,15 +139,20 @@ pub(super) async fn due(
     limit: u32,
 ) -> Result<Vec<Owed>> {
     let mut owed: Vec<Owed> = Vec::new();
-    let kinds: [(&'static str, Read); 3] =
-        [(ANSWERS_DUE, answer_read), (CARDS_DUE, card_read), (REPLIES_DUE, reply_read)];
-    for (sql, read) in kinds {
+    let kinds: [(&'static str, Read, Option<i64>); 3] = [
+        (ANSWERS_DUE, answer_read, None),
+        (CARDS_DUE, card_read, Some(i64::from(CHANNEL_HEADS_MAX))),
+        (REPLIES_DUE, reply_read, None),
+    ];
+    for (sql, read, heads) in kinds {
         let left = i64::from(limit) - owed.len() as i64;
         if left <= 0 {
             break;
         }
-        // Those that cannot be read stay at the front: they must not fill the page.
-        let query = sqlx::query(sql).bind(now.as_micros()).bind(left + unreadable.count() as i64);
+        // Those that cannot be read stay at the front: they must not fill the page, nor their channel's part of it.
+        let bad = unreadable.count() as i64;
+        let query = sqlx::query(sql).bind(now.as_micros()).bind(left + bad);
+        let query = heads.into_iter().fold(query, |query, heads| query.bind(heads + bad));
         owed.extend(unreadable.sift(&query.fetch_all(readers).await.map_err(unavailable)?, read)?);
         owed.truncate(limit as usize);
     }

@@ -38,11 +38,11 @@ statements! {
               FROM attempts
               WHERE ended_at IS NOT NULL AND verdict IN ('passed', 'failed', 'timed-out')
               ORDER BY ended_at DESC
-              LIMIT ?1) AS last
+              LIMIT ?1 + 0) AS last
         JOIN runs AS r ON r.number = last.run
         ORDER BY last.ended_at";
     LAST_OF_PAGE = "SELECT COUNT(*) AS events, COALESCE(MAX(seq), ?1) AS seq
-        FROM (SELECT seq FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2)";
+        FROM (SELECT seq FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2 + 0)";
     RUNS_CHANGED = concat!("SELECT ", run_columns!(), "
         FROM runs AS r
         WHERE r.number IN (SELECT run FROM events WHERE seq > ?1 AND seq <= ?2 AND run IS NOT NULL)

@@ -132,6 +132,8 @@ pub(super) fn expect_changed(
 }
 
 /// Names the statements of one file, and lists them for the test that prepares each against the real schema.
+///
+/// `LIMIT ?1 + 0`: where a bare parameter is the limit, SQLite plans the statement again every time it is bound.
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $sql:expr;)*) => {
         $($(#[$doc])* pub(super) const $name: &str = $sql;)*

@@ -29,17 +29,17 @@ statements! {
     RUNS_NEWEST = concat!("SELECT ", run_columns!(), "
         FROM runs AS r
         ORDER BY r.number DESC
-        LIMIT ?1");
+        LIMIT ?1 + 0");
     RUNS_UNFINISHED = concat!("SELECT ", run_columns!(), "
         FROM runs AS r INDEXED BY runs_unfinished
         WHERE r.state <> 'finished' AND (?1 IS NULL OR r.requester = ?1)
         ORDER BY r.number DESC
-        LIMIT ?2");
+        LIMIT ?2 + 0");
     RUNS_OF_REQUESTER = concat!("SELECT ", run_columns!(), "
         FROM runs AS r
         WHERE r.requester = ?1
         ORDER BY r.number DESC
-        LIMIT ?2");
+        LIMIT ?2 + 0");
     // By the card itself, or by a thread that it was posted into; the newest where a thread has several.
     RUN_OF_THREAD = "SELECT number, batch
         FROM runs

@@ -21,6 +21,8 @@ use crate::store::{Committed, Intake, Result, StoreError};
 
 /// Most operations in one transaction.
 pub(super) const GROUP_MAX: usize = 256;
+/// How often the writer looks for more before it commits: each look lets those who are about to write run.
+const LOOKS_MAX: u32 = 8;
 /// Most operations that wait for the writer; more wait in their callers.
 pub(super) const WRITES_QUEUED_MAX: usize = 4096;
 
@@ -188,6 +190,7 @@ impl Group {
         let mut taken = Vec::with_capacity(GROUP_MAX);
         let mut stop = false;
         while !stop && queued.recv_many(&mut taken, GROUP_MAX).await > 0 {
+            gather(&mut queued, &mut taken).await;
             let mut intakes = Vec::new();
             let mut operations = Vec::new();
             for write in taken.drain(..) {
@@ -198,8 +201,6 @@ impl Group {
                 }
             }
             self.commit(intakes, operations).await;
-            // Those who were just answered go first: what they ask for next is in the next group, not the one after.
-            tokio::task::yield_now().await;
         }
         queued.close();
         if let Some(connection) = self.connection.take() {
@@ -246,9 +247,16 @@ impl Group {
             self.connection = Some(self.options.connect().await.map_err(unavailable)?);
         }
         let tx = self.connection.as_mut().expect("opened above");
-        execute(tx, BEGIN).await?;
-        let committed =
-            if intakes.is_empty() { vec![] } else { intake::commit(tx, &self.ids, intakes).await? };
+        if operations.is_empty() {
+            return intake::commit(tx, &self.ids, intakes, Ends::Commit).await;
+        }
+        let committed = match intakes {
+            [] => {
+                execute(tx, BEGIN).await?;
+                vec![]
+            }
+            intakes => intake::commit(tx, &self.ids, intakes, Ends::Open).await?,
+        };
         // Alone in its transaction, an operation needs no savepoint: the transaction is its savepoint.
         if let ([operation], true) = (&mut *operations, intakes.is_empty()) {
             let end = match operation.run(tx).await {
@@ -278,6 +286,32 @@ impl Group {
             // SQLite has rolled back by itself after some errors; then there is nothing left to roll back.
             let _ = execute(&mut connection, ROLLBACK).await;
             let _ = connection.close().await;
+        }
+    }
+}
+
+/// How deliveries leave their transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ends {
+    /// Committed.
+    Commit,
+    /// Open, for the operations of their group.
+    Open,
+}
+
+/// Takes what is ready to be written in this moment: what those ask for who were just answered is in this group, not
+/// in the next one.
+async fn gather(queued: &mut mpsc::Receiver<Write>, taken: &mut Vec<Write>) {
+    for _ in 0..LOOKS_MAX {
+        let before = taken.len();
+        tokio::task::yield_now().await;
+        while taken.len() < GROUP_MAX
+            && let Ok(write) = queued.try_recv()
+        {
+            taken.push(write);
+        }
+        if taken.len() == before {
+            return;
         }
     }
 }

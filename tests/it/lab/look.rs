@@ -140,20 +140,22 @@ impl Lab {
 
     /// Rows of the database, columns joined by ` | `; nulls are `-`.
     pub(crate) async fn rows(&self, sql: &'static str) -> Vec<String> {
-        let file =
-            SqliteConnectOptions::new().filename(self.data.path().join("boardhand.db")).read_only(true);
-        let mut connection = file.connect().await.expect("the database opens");
-        let rows = sqlx::query(sql).fetch_all(&mut connection).await.expect(sql);
-        let cell = |row: &sqlx::sqlite::SqliteRow, at: usize| {
-            let text = row.try_get::<Option<String>, _>(at);
-            text.or_else(|_| row.try_get::<Option<i64>, _>(at).map(|n| n.map(|n| n.to_string())))
-                .expect("text or a number")
-                .unwrap_or_else(|| "-".into())
-        };
-        rows.iter()
-            .map(|row| (0..row.len()).map(|at| cell(row, at)).collect::<Vec<_>>().join(" | "))
-            .collect()
+        rows(self.data.path(), sql).await
     }
+}
+
+/// Rows of the database in this data directory, columns joined by ` | `; nulls are `-`.
+pub(crate) async fn rows(data: &std::path::Path, sql: &'static str) -> Vec<String> {
+    let file = SqliteConnectOptions::new().filename(data.join("boardhand.db")).read_only(true);
+    let mut connection = file.connect().await.expect("the database opens");
+    let rows = sqlx::query(sql).fetch_all(&mut connection).await.expect(sql);
+    let cell = |row: &sqlx::sqlite::SqliteRow, at: usize| {
+        let text = row.try_get::<Option<String>, _>(at);
+        text.or_else(|_| row.try_get::<Option<i64>, _>(at).map(|n| n.map(|n| n.to_string())))
+            .expect("text or a number")
+            .unwrap_or_else(|| "-".into())
+    };
+    rows.iter().map(|row| (0..row.len()).map(|at| cell(row, at)).collect::<Vec<_>>().join(" | ")).collect()
 }
 
 /// Changes the database in this data directory.

@@ -90,8 +90,6 @@ async fn only_the_card_of_the_batch_is_due_at_first(lab: &Lab) {
     };
     assert_eq!((place, by_url.as_ref()), (&channel(), Some(&via())));
     assert_eq!(lab.store.census().await.expect("census").owed, 4, "the cards of its runs are owed too");
-    let before = T0 - std::time::Duration::from_secs(1);
-    assert_eq!(lab.store.message_next_due(before).await.expect("next"), Some(T0));
 }
 
 async fn the_cards_of_its_runs_are_due_in_its_thread_once_it_is_posted(lab: &Lab) {
@@ -199,10 +197,17 @@ async fn every_place_has_its_own_card_of_the_batch(lab: &Lab) {
     let there = owed.iter().find(|o| matches!(&o.kind, OwedKind::Card { place, .. } if *place == mirror));
     send(lab, there.expect("the mirror's"), "9.0").await;
     let owed = due(lab).await;
-    assert_eq!(cards(&owed), ["B1", "1", "2", "3"], "one is not posted, and has no thread");
-    for owed in &owed[1..] {
-        let OwedKind::Card { place, .. } = &owed.kind else { panic!("{owed:?}") };
-        assert_eq!(*place, Place { thread: Some("9.0".into()), ..mirror.clone() });
+    let mut named = cards(&owed);
+    named.sort();
+    assert_eq!(named, ["1", "2", "3", "B1"], "one is not posted, and has no thread");
+    for owed in &owed {
+        match &owed.kind {
+            OwedKind::Card { batch: true, place, .. } => assert_eq!(*place, channel()),
+            OwedKind::Card { place, .. } => {
+                assert_eq!(*place, Place { thread: Some("9.0".into()), ..mirror.clone() });
+            }
+            OwedKind::Reply { .. } | OwedKind::Answer { .. } => panic!("{owed:?}"),
+        }
     }
 }
 
@@ -216,8 +221,11 @@ async fn a_batch_card_that_may_be_posted_is_looked_for_before_its_runs_are_told(
     // It was found, as it was then: the newest state is still owed, as an edit.
     end(lab, parent.id, End::Sent { message: "170.0".into(), revision: 0 }).await;
     let owed = due(lab).await;
-    assert_eq!(cards(&owed), ["1", "2", "3", "B1"]);
-    assert!(matches!(&owed[3].kind, OwedKind::Card { message: Some(m), .. } if m == "170.0"));
+    let mut named = cards(&owed);
+    named.sort();
+    assert_eq!(named, ["1", "2", "3", "B1"]);
+    let edit = |owed: &&Owed| matches!(&owed.kind, OwedKind::Card { message: Some(m), .. } if m == "170.0");
+    assert_eq!(cards(&owed.iter().filter(edit).cloned().collect::<Vec<_>>()), ["B1"]);
 }
 
 async fn runs_of_a_batch_that_was_told_by_url_have_no_cards_of_their_own(lab: &Lab) {

@@ -25,7 +25,7 @@ pub(crate) struct Lab {
     pub(crate) instance: InstanceId,
     keys: AtomicI64,
     /// Removed with the lab, where it is the lab's own.
-    _dir: Option<tempfile::TempDir>,
+    pub(crate) dir: Option<tempfile::TempDir>,
 }
 
 /// When tests begin.
@@ -40,14 +40,14 @@ impl Lab {
     pub(crate) async fn sqlite() -> Lab {
         let dir = tempfile::tempdir().expect("temporary directory");
         let store = SqliteStore::open(dir.path(), SqliteOptions::new(Ids::seeded(7))).await.expect("store");
-        Lab { _dir: Some(dir), ..Lab::over(store) }
+        Lab { dir: Some(dir), ..Lab::over(store) }
     }
 
     pub(crate) fn over(store: SqliteStore) -> Lab {
         // Not seeded: a lab over a store that was there before must not make its ids again.
         let ids = Ids::system();
         let instance = InstanceId::new(&ids, T0);
-        Lab { store: Arc::new(store), ids, instance, keys: AtomicI64::new(0), _dir: None }
+        Lab { store: Arc::new(store), ids, instance, keys: AtomicI64::new(0), dir: None }
     }
 
     /// A delivery with a key of its own and this effect.

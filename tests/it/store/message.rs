@@ -6,7 +6,7 @@ use boardhand::chat::Place;
 use boardhand::id::MessageId;
 use boardhand::outcome::{Counts, Verdict};
 use boardhand::run::{Decision, Stage};
-use boardhand::store::{Effect, End, Fenced, Intake, MessageEnd, Owed, OwedKind, Told};
+use boardhand::store::{CHANNEL_HEADS_MAX, Effect, End, Fenced, Intake, MessageEnd, Owed, OwedKind, Told};
 
 use super::lab::{T0, at, channel, note, outcome, via};
 use super::{Lab, store_tests};
@@ -26,6 +26,7 @@ store_tests! {
     a_url_reaches_its_own_channel_only,
     a_reply_stands_in_the_thread_that_its_card_was_posted_into,
     no_more_is_given_than_asked_for,
+    a_channel_with_many_cards_waiting_hides_no_other,
 }
 
 async fn due(lab: &Lab) -> Vec<Owed> {
@@ -323,4 +324,30 @@ async fn no_more_is_given_than_asked_for(lab: &Lab) {
         assert_eq!(owed.len(), limit as usize);
     }
     assert_eq!(lab.store.message_next_due(T0 - Duration::from_secs(1)).await.expect("next"), Some(T0));
+}
+
+async fn a_channel_with_many_cards_waiting_hides_no_other(lab: &Lab) {
+    let many = CHANNEL_HEADS_MAX as usize + 1;
+    for _ in 0..many {
+        lab.commit(Effect::Start(vec![lab.new_run()])).await;
+    }
+    for channel_id in ["C0AFTER", "C0AFTER2"] {
+        let mut run = lab.new_run();
+        run.cards = vec![Place { channel: channel_id.into(), ..channel() }];
+        lab.commit(Effect::Start(vec![run])).await;
+    }
+    let numbers = |owed: &[Owed]| -> Vec<i64> {
+        let number = |owed: &Owed| match owed.kind {
+            OwedKind::Card { run, .. } => run,
+            OwedKind::Reply { .. } | OwedKind::Answer { .. } => 0,
+        };
+        owed.iter().map(number).collect()
+    };
+    let mut first = numbers(&lab.store.message_due(at(60), 3).await.expect("due"));
+    first.sort_unstable();
+    assert_eq!(first, [1, many as i64 + 1, many as i64 + 2], "the first of every channel");
+    let owed = due(lab).await;
+    assert_eq!(owed.len(), CHANNEL_HEADS_MAX as usize + 2);
+    end(lab, owed[0].id, sent("171.1", 1)).await;
+    assert!(numbers(&due(lab).await).contains(&(many as i64)), "the last one has come up");
 }
