@@ -8,6 +8,7 @@ use regex::bytes::Regex;
 use serde::{Deserialize, Serialize};
 
 use super::quoting::CommandTemplate;
+use crate::outcome::parse::Format;
 
 /// What a run does on a board, per family and suite.
 #[derive(Debug, Clone)]
@@ -159,12 +160,12 @@ impl PowerAction {
 }
 
 /// How a step's output becomes test cases.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parser {
     /// The step is one test case: passed when it exits with 0.
     ExitCode,
-    /// KTAP and TAP (`outcome::ktap`).
-    Ktap,
+    /// Its output holds results in these formats, at least one; its exit status counts as well.
+    Formats(Vec<Format>),
 }
 
 /// A parameter that people may set.

@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     fn failed(name: &str) -> TestCase {
-        TestCase { name: name.into(), status: CaseStatus::Failed, note: String::new() }
+        TestCase::new(name, CaseStatus::Failed, "")
     }
 
     fn noise(n: usize) -> String {

@@ -1,8 +1,7 @@
 //! Outcomes: verdict, cause, stage and test cases of an attempt. Pure; never talks to a board.
 
 pub mod excerpt;
-pub mod ktap;
-mod ktap_line;
+pub mod parse;
 pub mod redact;
 pub mod signature;
 pub mod verdict;
@@ -78,16 +77,37 @@ pub struct TestCase {
     /// What the test said: the reason of a skip, the diagnostics of a failure. Bounded.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
+    /// How long it took, in microseconds, where the test said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_us: Option<u64>,
+    /// What it measured, where it measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measurement: Option<Measurement>,
+}
+
+/// A number that a test case measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measurement {
+    /// A decimal number as the test said it, such as `1.20`.
+    pub value: String,
+    /// Its unit as the test said it, such as `MB/s`; may be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unit: String,
 }
 
 impl TestCase {
+    /// A case without time or measurement.
+    pub fn new(name: impl Into<String>, status: CaseStatus, note: impl Into<String>) -> TestCase {
+        TestCase { name: name.into(), status, note: note.into(), took_us: None, measurement: None }
+    }
+
     /// The case as it may be kept and shown: a test that fails likes to print what it was given.
     pub fn redacted(&self, redactor: &redact::Redactor) -> TestCase {
         if self.status != CaseStatus::Failed && self.note.is_empty() {
             return self.clone();
         }
         let clean = |text: &str| redactor.redact(text).into_owned();
-        TestCase { name: clean(&self.name), status: self.status, note: clean(&self.note) }
+        TestCase { name: clean(&self.name), note: clean(&self.note), ..self.clone() }
     }
 }
 
@@ -122,6 +142,15 @@ impl Counts {
         self.passed + self.failed + self.skipped
     }
 
+    /// Both together.
+    pub fn plus(self, other: Counts) -> Counts {
+        Counts {
+            passed: self.passed.saturating_add(other.passed),
+            failed: self.failed.saturating_add(other.failed),
+            skipped: self.skipped.saturating_add(other.skipped),
+        }
+    }
+
     /// Counts one more case.
     pub fn count(&mut self, status: CaseStatus) {
         match status {
@@ -139,11 +168,22 @@ mod tests {
     #[test]
     fn a_failing_case_tells_no_secret_and_a_passing_one_stays_as_it_is() {
         let redactor = redact::Redactor::default();
-        let case = |status, name: &str, note: &str| TestCase { name: name.into(), status, note: note.into() };
+        let case = |status, name: &str, note: &str| TestCase::new(name, status, note);
         let secret = "password=hunter2hunter2";
         let told = case(CaseStatus::Failed, secret, secret).redacted(&redactor);
         assert!(!told.name.contains("hunter2") && !told.note.contains("hunter2"), "{told:?}");
         let passed = case(CaseStatus::Passed, "abi.varargs", "");
         assert_eq!(passed.redacted(&redactor), passed);
+    }
+
+    #[test]
+    fn a_case_that_was_stored_without_time_and_measurement_is_read() {
+        let old: TestCase =
+            serde_json::from_str(r#"{"name": "a.b", "status": "passed"}"#).expect("a row of old");
+        assert_eq!(old, TestCase::new("a.b", CaseStatus::Passed, ""));
+        let measurement = Some(Measurement { value: "1.20".into(), unit: "MB/s".into() });
+        let new = TestCase { took_us: Some(7), measurement, ..old };
+        let json = serde_json::to_string(&new).expect("JSON");
+        assert_eq!(serde_json::from_str::<TestCase>(&json).expect("its own JSON"), new);
     }
 }

@@ -104,11 +104,7 @@ mod tests {
     use crate::run::Stage;
 
     fn outcome(verdict: Verdict, cause: &str, excerpt: &[&str], failing: &[&str]) -> Outcome {
-        let case = |name: &&str| TestCase {
-            name: (*name).into(),
-            status: CaseStatus::Failed,
-            note: "took 3 ms".into(),
-        };
+        let case = |name: &&str| TestCase::new(*name, CaseStatus::Failed, "took 3 ms");
         Outcome {
             verdict,
             cause: cause.into(),

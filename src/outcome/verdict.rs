@@ -7,7 +7,7 @@
 //! spoken.
 
 use crate::board::BoardId;
-use crate::outcome::ktap::Results;
+use crate::outcome::parse::Results;
 use crate::outcome::{Counts, Outcome, TestCase, Verdict};
 use crate::run::transition::{POWER_CYCLED, WORKER_LOST};
 use crate::run::{Attempt, Stage};

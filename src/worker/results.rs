@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use crate::board::plan::{Parser, Step};
 use crate::outcome::excerpt::{EXCERPT_LINE_BYTES_MAX, EXCERPT_TAIL_BYTES_MAX};
-use crate::outcome::ktap::Ktap;
+use crate::outcome::parse::Parse;
 use crate::outcome::verdict::{Event, Happened, result_events};
 use crate::outcome::{CASES_MAX, CaseStatus, Counts, TestCase};
 use crate::run::Stage;
@@ -24,15 +24,15 @@ pub(super) struct Results {
 
 struct Running {
     name: String,
-    parser: Option<Ktap>,
+    parser: Option<Parse>,
 }
 
 impl Results {
     /// A test step begins.
     pub(super) fn begin(&mut self, step: &Step) {
-        let parser = match step.parse {
+        let parser = match &step.parse {
             Parser::ExitCode => None,
-            Parser::Ktap => Some(Ktap::new()),
+            Parser::Formats(formats) => Some(Parse::new(formats)),
         };
         self.step = Some(Running { name: step.name.clone(), parser });
         if !self.explained {
@@ -66,15 +66,13 @@ impl Results {
                 let case = if status == 0 { CaseStatus::Passed } else { CaseStatus::Failed };
                 let note = if status == 0 { String::new() } else { status_detail(status) };
                 self.counts.count(case);
-                self.keep(TestCase { name: name.clone(), status: case, note });
+                self.keep(TestCase::new(name, case, note));
             }
             return;
         };
         let results = parser.finish();
         self.events.extend(result_events(Stage::Testing, &results));
-        self.counts.passed += results.counts.passed;
-        self.counts.failed += results.counts.failed;
-        self.counts.skipped += results.counts.skipped;
+        self.counts = self.counts.plus(results.counts);
         for case in results.cases {
             self.keep(case);
         }
@@ -86,14 +84,8 @@ impl Results {
 
     /// All cases so far, also those of the step at work.
     pub(super) fn counts(&self) -> Counts {
-        let mut counts = self.counts;
-        if let Some(Running { parser: Some(parser), .. }) = &self.step {
-            let running = parser.counts();
-            counts.passed += running.passed;
-            counts.failed += running.failed;
-            counts.skipped += running.skipped;
-        }
-        counts
+        let running = self.step.as_ref().and_then(|step| step.parser.as_ref()).map(Parse::counts);
+        self.counts.plus(running.unwrap_or_default())
     }
 
     /// The cases kept so far.
@@ -104,7 +96,7 @@ impl Results {
     /// The first case that failed, also of the step at work.
     pub(super) fn first_failed(&self) -> Option<&TestCase> {
         let running = self.step.as_ref().and_then(|step| step.parser.as_ref());
-        let running = running.into_iter().flat_map(Ktap::cases);
+        let running = running.into_iter().flat_map(Parse::cases);
         self.cases.iter().chain(running).find(|case| case.status == CaseStatus::Failed)
     }
 
@@ -157,6 +149,7 @@ mod tests {
 
     use super::*;
     use crate::board::plan::{Action, PowerAction};
+    use crate::outcome::parse::Format;
 
     fn step(name: &str, parse: Parser) -> Step {
         let within = Duration::from_secs(1);
@@ -173,7 +166,7 @@ mod tests {
     #[test]
     fn a_failing_case_is_known_while_its_step_runs() {
         let mut results = Results::default();
-        results.begin(&step("unit", Parser::Ktap));
+        results.begin(&step("unit", Parser::Formats(vec![Format::Ktap])));
         for line in ["KTAP version 1", "1..3", "ok 1 a", "not ok 2 b"] {
             assert_eq!(results.first_failed(), None);
             results.line(line);

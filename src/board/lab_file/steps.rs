@@ -15,6 +15,7 @@ use crate::board::near::nearest;
 use crate::board::plan::{Action, ParamSpec, Parser, PowerAction, Step};
 use crate::board::quoting::{CommandTemplate, Placeholder, TemplateProblem};
 use crate::board::shown;
+use crate::outcome::parse::Format;
 
 /// How long a step may take that does not say so.
 pub(super) const WITHIN_DEFAULT: Duration = Duration::from_secs(30);
@@ -37,6 +38,9 @@ const ACTIONS: [(&str, bool); 11] = [
     ("fetch", false),
     ("host", false),
 ];
+
+/// The parser of a step whose exit status is its only result.
+const EXIT_CODE: &str = "exit-code";
 
 /// What may stand beside an action.
 const BESIDE: [&str; 5] = ["name", "within", "parse", "save", "stop"];
@@ -159,20 +163,64 @@ fn parser(reader: &mut Reader<'_>, fields: &Fields<'_>, kind: &str, section: &st
     if kind != "run" || section != "test" {
         reader.problems.error(node.at, "`parse` belongs to `run` steps under `test`");
     }
-    let known = [("exit-code", Parser::ExitCode), ("ktap", Parser::Ktap)];
-    match reader.text(node, "parse") {
-        Some(word) if known.iter().all(|(name, _)| *name != word) => {
-            let message = format!("this version has no parser {}", shown(word));
-            let suggestion = match nearest(word, ["exit-code", "ktap"]) {
-                Some(near) => format!("did you mean \"{near}\"?"),
-                None => "it has exit-code and ktap (which reads TAP as well)".to_owned(),
-            };
-            reader.problems.error_with(node.at, message, Some(suggestion));
-            Parser::ExitCode
+    match &node.value {
+        Value::List(items) => {
+            let formats = formats(reader, node, items);
+            if formats.is_empty() { Parser::ExitCode } else { Parser::Formats(formats) }
         }
-        Some(word) => known.into_iter().find(|(name, _)| *name == word).map_or(Parser::ExitCode, |(_, p)| p),
-        None => Parser::ExitCode,
+        _ => match parser_word(reader, node) {
+            Some(Some(format)) => Parser::Formats(vec![format]),
+            Some(None) | None => Parser::ExitCode,
+        },
     }
+}
+
+/// Several formats in one output.
+fn formats(reader: &mut Reader<'_>, node: &Node, items: &[Node]) -> Vec<Format> {
+    if items.is_empty() {
+        reader.problems.error(node.at, "`parse` names at least one format");
+    }
+    let mut formats: Vec<Format> = Vec::new();
+    for item in items {
+        let Some(word) = parser_word(reader, item) else { continue };
+        let Some(format) = word else {
+            let message = "`exit-code` stands alone: beside a format, the exit status counts anyway";
+            reader.problems.error(item.at, message);
+            continue;
+        };
+        if let Some(other) = formats.iter().find(|other| other.overlaps(format)) {
+            let message = match *other == format {
+                true => format!("`parse` names {} twice", format.as_str()),
+                false => {
+                    format!("{} and {} would count the same lines twice", other.as_str(), format.as_str())
+                }
+            };
+            reader.problems.error(item.at, message);
+            continue;
+        }
+        formats.push(format);
+    }
+    formats
+}
+
+/// The format of a word; nothing inside for `exit-code`.
+fn parser_word(reader: &mut Reader<'_>, node: &Node) -> Option<Option<Format>> {
+    let word = reader.text(node, "parse")?;
+    if word == EXIT_CODE {
+        return Some(None);
+    }
+    if let Some(format) = Format::from_word(word) {
+        return Some(Some(format));
+    }
+    let known: Vec<&str> =
+        [EXIT_CODE].into_iter().chain(Format::ALL.map(Format::as_str)).chain(["automake"]).collect();
+    let suggestion = match nearest(word, known.iter().copied()) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("it has {}", known.join(", ")),
+    };
+    let message = format!("this version has no parser {}", shown(word));
+    reader.problems.error_with(node.at, message, Some(suggestion));
+    None
 }
 
 fn save(

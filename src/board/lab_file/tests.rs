@@ -9,6 +9,7 @@ use super::*;
 use crate::board::plan::{Parser, WatchMeaning};
 use crate::board::{ConsoleKind, Rest};
 use crate::outcome::Verdict;
+use crate::outcome::parse::Format;
 
 mod mistakes;
 
@@ -131,7 +132,10 @@ fn the_example_of_the_format_loads_with_what_this_version_does_not_do_as_warning
     assert_eq!((plan.limits.total.as_secs(), plan.limits.no_output.as_secs()), (1200, 240));
     assert_eq!(plan.steps().count(), 8);
     assert_eq!(plan.boot[1].within, Duration::from_secs(30));
-    assert_eq!((plan.test[0].name.as_str(), plan.test[0].parse), ("unit", Parser::Ktap));
+    assert_eq!(
+        (plan.test[0].name.as_str(), &plan.test[0].parse),
+        ("unit", &Parser::Formats(vec![Format::Ktap]))
+    );
     assert_eq!(plan.collect[0].save.as_deref(), Some("dmesg.txt"));
     let meaning = WatchMeaning { verdict: Verdict::Failed, cause: "panic".into(), fatal: true };
     assert_eq!((plan.watch[0].meaning.as_ref(), &plan.watch[1].meaning), (Some(&meaning), &None));

@@ -98,7 +98,7 @@ fn attempt(board: &str, cause: &str) -> Attempt {
 
 #[track_caller]
 fn check(events: &[Event], failed: u32, before: &[Attempt], expect: (Verdict, &str)) -> Outcome {
-    let case = TestCase { name: "t".into(), status: CaseStatus::Failed, note: String::new() };
+    let case = TestCase::new("t", CaseStatus::Failed, "");
     let outcome = weigh(Evidence {
         events,
         stage: Collecting,

@@ -100,7 +100,7 @@ async fn test_cases_are_kept_in_the_view_and_left_out_of_lists(lab: &Lab) {
     let [board] = lab.boards().await;
     let (number, id, lease) = lab.running(&board).await;
     let mut passed = outcome(Verdict::Passed, "");
-    passed.cases = vec![TestCase { name: "unit.ö".into(), status: CaseStatus::Passed, note: String::new() }];
+    passed.cases = vec![TestCase::new("unit.ö", CaseStatus::Passed, "")];
     lab.settled(&lease, id, passed.clone(), Decision::Finish).await;
     let RunState::Finished { outcome, .. } = lab.view(number).await.run.state else { panic!() };
     assert_eq!(outcome, passed);

@@ -354,8 +354,14 @@ fn steps() {
     );
     step(
         "{run: x, parse: junit}",
-        "7:25: error: this version has no parser \"junit\"; it has exit-code and ktap (which reads TAP as well)",
+        "7:25: error: this version has no parser \"junit\"; it has exit-code, ktap, tap, kselftest, gtest, pytest, unity, ztest, ctest, ltp, lava, dejagnu, automake",
     );
+    step(
+        "{run: x, parse: [gtst, exit-code, tap, ktap, unity, unity]}",
+        "7:26: error: this version has no parser \"gtst\"; did you mean \"gtest\"?\n7:32: error: `exit-code` stands alone: beside a format, the exit status counts anyway\n7:48: error: tap and ktap would count the same lines twice\n7:61: error: `parse` names unity twice",
+    );
+    step("{run: x, parse: []}", "7:25: error: `parse` names at least one format");
+    step("{run: x, parse: [gtest, [tap]]}", "7:33: error: parse must be text, not a list");
     step("{send: x, parse: ktap}", "7:26: error: `parse` belongs to `run` steps under `test`");
     step(
         "{run: x, save: a/b}",

@@ -3,9 +3,15 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::outcome::parse::sheet::{NOTE_BYTES_MAX, NOTES_BYTES_MAX};
+use crate::outcome::{CASES_MAX, Counts, TestCase};
 
 fn read_all(text: &[u8]) -> Results {
-    let mut ktap = Ktap::new();
+    read_as(Dialect::Ktap, text)
+}
+
+fn read_as(dialect: Dialect, text: &[u8]) -> Results {
+    let mut ktap = Box::new(Ktap::new(dialect));
     text.split(|b| *b == b'\n').for_each(|line| ktap.line(line));
     ktap.finish()
 }
@@ -29,7 +35,7 @@ fn names(cases: &[TestCase]) -> Vec<&str> {
 /// cases, of which `grep -c SKIP` finds 7.
 #[test]
 fn a_booting_kunit_kernel_is_counted_without_its_summaries() {
-    let text = include_bytes!("../../../tests/transcripts/kunit-boot.raw");
+    let text = include_bytes!("../../../../tests/transcripts/kunit-boot.raw");
     let results = read_all(text);
     assert_eq!((results.counts, results.incomplete), (counts(191, 0, 7), None));
     assert_eq!(results.cases[0].name, "sysctl_test.sysctl_test_api_dointvec_null_tbl_data");
@@ -41,7 +47,7 @@ fn a_booting_kunit_kernel_is_counted_without_its_summaries() {
 
 #[test]
 fn a_kunit_log_that_is_cut_anywhere_is_incomplete() {
-    let text = include_bytes!("../../../tests/transcripts/kunit-boot.raw");
+    let text = include_bytes!("../../../../tests/transcripts/kunit-boot.raw");
     let first = memchr::memmem::find(text, b"1..18").expect("the plan") + 6;
     let last = memchr::memmem::find(text, b"ok 18 stackinit").expect("the last result");
     for cut in (first..last).step_by(97) {
@@ -52,7 +58,7 @@ fn a_kunit_log_that_is_cut_anywhere_is_incomplete() {
 /// `grep -c ^ok` finds 28: two without a plan, one of one, and 25 of 89 of a program that was cut.
 #[test]
 fn three_programs_one_after_the_other_are_three_documents() {
-    let results = read_all(include_bytes!("../../../tests/transcripts/tap-glib.raw"));
+    let results = read_all(include_bytes!("../../../../tests/transcripts/tap-glib.raw"));
     assert_eq!(results.counts, counts(28, 0, 0));
     assert_eq!(results.incomplete.as_deref(), Some("25 of 89 results came"));
     assert_eq!(results.cases[2].name, "/bitlock/performance/uncontended");
@@ -129,6 +135,31 @@ fn the_kselftest_runner_nests_behind_hashes() {
     let cases = check(text, counts(1, 1, 0), None);
     assert_eq!(names(&cases), ["selftests: size: get_size.get_size", "selftests: futex: run.sh"]);
     assert_eq!(cases[1].note, "exit=1\nselftests: futex: run.sh\nok 3 futexes are fine");
+}
+
+#[test]
+fn kselftests_are_called_as_people_call_them() {
+    let text = "TAP version 13\n1..2\n# selftests: size: get_size\n# TAP version 13\n# 1..1\n# ok 1 get_size\n\
+                ok 1 selftests: size: get_size\nnot ok 2 selftests: net: a.sh # TIMEOUT 45 seconds";
+    let results = read_as(Dialect::Kselftest, text.as_bytes());
+    assert_eq!(names(&results.cases), ["size:get_size.get_size", "net:a.sh"]);
+    assert_eq!((results.counts, results.incomplete), (counts(1, 1, 0), None));
+}
+
+#[test]
+fn what_is_said_to_be_tap_needs_no_numbers_and_no_version_line() {
+    let text = "ok - a\nnot ok - b # TODO later\n  ok inside\nok\n1..3\n";
+    let results = read_as(Dialect::Tap, text.as_bytes());
+    assert_eq!(names(&results.cases), ["a", "b", "unnamed"]);
+    assert_eq!((results.counts, results.incomplete), (counts(2, 0, 1), None));
+    assert_eq!(read_all(text.as_bytes()).counts.total(), 0);
+}
+
+#[test]
+fn times_are_read_from_yaml_and_from_remarks() {
+    let text = "1..3\nok 1 a\n  ---\n  duration_ms: 12.5\n  ...\nok 2 b # time=4.05ms\nok 3 c";
+    let took: Vec<_> = read_all(text.as_bytes()).cases.iter().map(|case| case.took_us).collect();
+    assert_eq!(took, [Some(12_500), Some(4_050), None]);
 }
 
 #[test]

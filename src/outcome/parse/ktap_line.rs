@@ -2,6 +2,8 @@
 
 use memchr::memchr_iter;
 
+use super::text::{cut_number, cut_spaces, plain};
+
 /// A line: at which column it stands and what was found there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Line<'a> {
@@ -48,7 +50,7 @@ const FRAMES: [&[u8]; 4] = [b"Start of ", b"End of ", b"Totals: ", b"random seed
 
 /// Takes a line apart. `hash_column`: where a document stands that `# ` precedes, while one is open.
 pub(super) fn read(line: &[u8], hash_column: Option<usize>) -> Line<'_> {
-    let line = cut_stamp(line.trim_ascii_end());
+    let line = plain(line);
     let (spaces, rest) = cut_spaces(line);
     if rest.first() == Some(&b'#') {
         return read_comment(spaces, rest, hash_column);
@@ -161,39 +163,6 @@ fn directive_of(text: &[u8]) -> Option<(Directive, &[u8])> {
     }
     let reason = text[letters..].trim_ascii_start();
     Some((*directive, reason.strip_prefix(b":").unwrap_or(reason).trim_ascii_start()))
-}
-
-/// A whole number of at most nine digits, and what follows it.
-fn cut_number(text: &[u8]) -> Option<(u32, &[u8])> {
-    let digits = text.iter().take_while(|b| b.is_ascii_digit()).count();
-    if !(1..=9).contains(&digits) {
-        return None;
-    }
-    let number = text[..digits].iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
-    Some((number, &text[digits..]))
-}
-
-fn cut_spaces(line: &[u8]) -> (usize, &[u8]) {
-    let spaces = line.iter().take_while(|b| **b == b' ').count();
-    (spaces, &line[spaces..])
-}
-
-/// The line without a kernel's stamp: `[    1.296704] `, `<6>[    1.296704][    T1] `.
-fn cut_stamp(line: &[u8]) -> &[u8] {
-    let level = line.strip_prefix(b"<").and_then(|rest| cut_number(rest)?.1.strip_prefix(b">"));
-    let Some(mut rest) = cut_bracket(level.unwrap_or(line), |b| b.is_ascii_digit() || b == b'.') else {
-        return line;
-    };
-    if let Some(after) = cut_bracket(rest, |b| b.is_ascii_digit() || b == b'T' || b == b'C') {
-        rest = after;
-    }
-    rest.strip_prefix(b" ").unwrap_or(rest)
-}
-
-fn cut_bracket(line: &[u8], inner: impl Fn(u8) -> bool) -> Option<&[u8]> {
-    let (_, rest) = cut_spaces(line.strip_prefix(b"[")?);
-    let length = rest.iter().take_while(|b| inner(**b)).count();
-    if length == 0 { None } else { rest[length..].strip_prefix(b"]") }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! KTAP and TAP 13/14: test cases out of a console's lines. Fed line by line while the test runs; says at the end
+//! KTAP and TAP 13/14, also as the kselftest runner prints it: test cases out of a console's lines. Fed line by line while the test runs; says at the end
 //! what is missing. Never waits, never trusts the board: names and notes are bounded, nesting too.
 //!
 //! Rules, where real output forced one (`tests/transcripts/`):
@@ -10,44 +10,35 @@
 //! - Several programs may write one after the other: a plan, a version line or number 1 again begins a new document.
 //! - `not ok … # SKIP` is a skip, as the kernel's own reader has it.
 
+use super::Reader;
 use super::ktap_line::{Directive, Found, Line, ResultLine, read};
-use super::{CASES_MAX, CaseStatus, Counts, TestCase};
+use super::sheet::{NAME_BYTES_MAX, Results, Sheet};
+use super::text::{MILLISECOND, micros, text};
+use crate::outcome::CaseStatus;
 
 /// Deepest nesting; what is nested deeper is not read.
-pub const NEST_MAX: usize = 16;
-/// Longest name of a case, with its prefixes, in bytes.
-pub const NAME_BYTES_MAX: usize = 300;
-/// Longest note of a case, in bytes.
-pub const NOTE_BYTES_MAX: usize = 2_000;
-/// Longest notes of all cases together, in bytes; cases after that have none.
-pub const NOTES_BYTES_MAX: usize = 512 * 1024;
+pub(super) const NEST_MAX: usize = 16;
 /// Longest YAML block, in lines: one that never ends must not swallow the results after it.
-pub const YAML_LINES_MAX: usize = 200;
+pub(super) const YAML_LINES_MAX: usize = 200;
 
-/// What a test's output said.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Results {
-    /// Cases in the order they were seen, at most [`CASES_MAX`].
-    pub cases: Vec<TestCase>,
-    /// Counts over all cases.
-    pub counts: Counts,
-    /// What is missing, when results were promised that did not come; the first such promise.
-    pub incomplete: Option<String>,
-    /// The reason of a `Bail out!`; may be empty.
-    pub bail_out: Option<String>,
-    /// Whether a plan promised any result.
-    pub planned: bool,
+/// Whose output it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// The kernel's: a result without a number counts once a version line or a plan was seen.
+    #[default]
+    Ktap,
+    /// Any program's: every line that begins with `ok` or `not ok` is a result.
+    Tap,
+    /// The kselftest runner's: `selftests: size: get_size` is known as `size:get_size`.
+    Kselftest,
 }
 
 /// An incremental reader.
 #[derive(Debug, Default)]
-pub struct Ktap {
-    results: Results,
+pub(super) struct Ktap {
+    dialect: Dialect,
+    sheet: Sheet,
     levels: Vec<Level>,
-    /// Bytes in all notes.
-    notes: usize,
-    /// What stood on the lines since the last result: the note of a failure that comes next.
-    before: Vec<u8>,
     /// Takes `#` lines and YAML that follow a result.
     after: Option<After>,
     /// The name that `# Subtest:` announced.
@@ -88,6 +79,8 @@ struct Nested {
 struct After {
     /// The failed case that takes notes, if it is kept.
     case: Option<usize>,
+    /// The case, failed or not, if it is kept.
+    last: Option<usize>,
     /// Whether it takes comments: where diagnostics came before it, those that follow are the next one's.
     comments: bool,
     column: usize,
@@ -95,24 +88,8 @@ struct After {
     yaml: Option<usize>,
 }
 
-impl Ktap {
-    /// A reader that has seen nothing.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Counts over the cases that are certain so far.
-    pub fn counts(&self) -> Counts {
-        self.results.counts
-    }
-
-    /// The cases that were seen so far; names of nested ones are still without their parents'.
-    pub fn cases(&self) -> &[TestCase] {
-        &self.results.cases
-    }
-
-    /// Reads one cleaned line, with or without its end.
-    pub fn line(&mut self, line: &[u8]) {
+impl Reader for Ktap {
+    fn line(&mut self, line: &[u8]) {
         let hash_column = self.levels.iter().find(|level| level.hash).map(|level| level.column);
         let line = read(line, hash_column);
         if self.in_yaml(&line) {
@@ -122,9 +99,7 @@ impl Ktap {
             Found::Version { ktap } => self.version(&line, ktap),
             Found::Plan { count, skip } => self.plan(line.column, count, skip),
             Found::Result(result) => self.result(line.column, &result),
-            Found::BailOut(reason) => {
-                self.results.bail_out.get_or_insert_with(|| text(reason, NOTE_BYTES_MAX));
-            }
+            Found::BailOut(reason) => self.sheet.bail_out(reason),
             Found::Subtest(name) => {
                 let name = text(name, NAME_BYTES_MAX);
                 match self
@@ -137,21 +112,28 @@ impl Ktap {
                 }
             }
             Found::Comment(comment) => self.comment(line.column, comment),
-            Found::Other(other) => self.remember(other),
+            Found::Other(other) => self.sheet.remember(other),
         }
     }
 
-    /// What came of it. Call once, after the last line.
-    pub fn finish(mut self) -> Results {
+    fn finish(mut self: Box<Self>) -> Results {
         self.close_above(None);
         if let Some(level) = self.levels.pop() {
             let missing = level.missing();
             self.note_missing(missing);
         }
-        if self.results.bail_out.is_some() {
-            self.results.incomplete.get_or_insert_with(|| "the test bailed out".to_owned());
-        }
-        self.results
+        self.sheet.finish()
+    }
+
+    fn results(&self) -> &Results {
+        self.sheet.results()
+    }
+}
+
+impl Ktap {
+    /// A reader that has seen nothing.
+    pub(super) fn new(dialect: Dialect) -> Self {
+        Ktap { dialect, ..Self::default() }
     }
 
     fn version(&mut self, line: &Line<'_>, ktap: bool) {
@@ -181,19 +163,23 @@ impl Ktap {
             return;
         };
         level.plan = Some(count);
-        self.results.planned |= count > 0;
+        if count > 0 {
+            self.sheet.promise();
+        }
         level.planned_after = level.seen;
         level.certain = true;
         let outermost = self.levels.len() == 1;
         // A program that skips itself: nested, its parent's line says so too.
         if let (0, Some(reason), true) = (count, skip, outermost) {
-            self.add("all".to_owned(), CaseStatus::Skipped, text(reason, NOTE_BYTES_MAX));
+            self.sheet.case(b"all", CaseStatus::Skipped, reason);
         }
     }
 
     fn result(&mut self, column: usize, result: &ResultLine<'_>) {
         let certain = self.levels.iter().any(|level| level.certain && level.column == column);
-        if result.number.is_none() && !certain {
+        let told = self.dialect == Dialect::Tap && column == 0;
+        if result.number.is_none() && !certain && !told {
+            // Prose likes to begin with `ok`.
             return;
         }
         let Some(nested) = self.enter_result(column) else {
@@ -210,44 +196,26 @@ impl Ktap {
             level.failed |= failed;
         }
         let summary = nested.is_some_and(|nested| self.summarise(nested, result, failed));
-        let case = if summary { None } else { self.add_result(result, status) };
+        let case = (!summary)
+            .then(|| self.sheet.case(name(result, self.dialect).as_bytes(), status, result.reason))
+            .flatten();
+        if let Some(time) = result.reason.strip_prefix(b"time=") {
+            self.sheet.took(case, time.strip_suffix(b"ms").and_then(|ms| micros(ms, MILLISECOND)));
+        }
         let failing = case.filter(|_| failed);
-        let comments = !self.ktap && failing.is_some_and(|case| self.results.cases[case].note.is_empty());
-        self.after = Some(After { case: failing, comments, column, yaml: None });
-        self.before.clear();
+        let comments = !self.ktap && failing.is_some_and(|case| !self.sheet.has_note(case));
+        self.after = Some(After { case: failing, last: case, comments, column, yaml: None });
+        self.sheet.forget();
     }
 
     /// Gives nested cases their parent's name. Whether the parent's line is nothing but their summary.
     fn summarise(&mut self, nested: Nested, result: &ResultLine<'_>, failed: bool) -> bool {
-        self.prefix(nested.first_case, &name(result));
+        self.sheet.prefix(nested.first_case, &name(result, self.dialect));
         if !failed {
             // A parent that failed says by itself that something is amiss.
             self.note_missing(nested.missing);
         }
         nested.seen > 0 && (!failed || nested.failed)
-    }
-
-    fn add_result(&mut self, result: &ResultLine<'_>, status: CaseStatus) -> Option<usize> {
-        if self.results.cases.len() >= CASES_MAX {
-            self.results.counts.count(status);
-            return None;
-        }
-        let mut note = text(result.reason, self.note_room(0));
-        if status == CaseStatus::Failed {
-            let before = text_end(&self.before, self.note_room(note.len()).saturating_sub(1));
-            append(&mut note, &before);
-        }
-        self.add(name(result), status, note)
-    }
-
-    fn add(&mut self, name: String, status: CaseStatus, note: String) -> Option<usize> {
-        self.results.counts.count(status);
-        if self.results.cases.len() >= CASES_MAX {
-            return None;
-        }
-        self.notes += note.len();
-        self.results.cases.push(TestCase { name, status, note });
-        Some(self.results.cases.len() - 1)
     }
 
     /// Whether the line belongs to a YAML block after a result.
@@ -271,8 +239,11 @@ impl Ktap {
             }
             Some(lines) => {
                 after.yaml = Some(lines + 1);
-                let case = after.case;
-                self.add_note(case, other);
+                let (case, last) = (after.case, after.last);
+                if let Some(ms) = other.strip_prefix(b"duration_ms:") {
+                    self.sheet.took(last, micros(ms.trim_ascii(), MILLISECOND));
+                }
+                self.sheet.add_note(case, other);
             }
         }
         true
@@ -282,36 +253,10 @@ impl Ktap {
         match &self.after {
             Some(After { case: Some(case), comments: true, column: of, .. }) if *of == column => {
                 let case = *case;
-                self.add_note(Some(case), comment);
+                self.sheet.add_note(Some(case), comment);
             }
-            _ => self.remember(comment),
+            _ => self.sheet.remember(comment),
         }
-    }
-
-    fn add_note(&mut self, case: Option<usize>, line: &[u8]) {
-        let Some(case) = case else { return };
-        let length = self.results.cases[case].note.len();
-        let line = text(line, self.note_room(length).saturating_sub(1));
-        let note = &mut self.results.cases[case].note;
-        append(note, &line);
-        self.notes += note.len() - length;
-    }
-
-    /// How much longer a note of `length` bytes may become.
-    fn note_room(&self, length: usize) -> usize {
-        (NOTE_BYTES_MAX - length).min(NOTES_BYTES_MAX - self.notes.min(NOTES_BYTES_MAX))
-    }
-
-    /// Keeps a line for the note of the next failure. Nothing is kept of empty lines.
-    fn remember(&mut self, line: &[u8]) {
-        if line.is_empty() {
-            return;
-        }
-        if self.before.len() > 2 * NOTE_BYTES_MAX {
-            self.before.drain(..self.before.len() - NOTE_BYTES_MAX);
-        }
-        self.before.extend_from_slice(&line[..line.len().min(NOTE_BYTES_MAX)]);
-        self.before.push(b'\n');
     }
 
     /// Makes the level at `column` the last one, for a line that begins or plans a document there; nested ones
@@ -337,7 +282,7 @@ impl Ktap {
             return false;
         }
         let announced = self.announced.take();
-        let first_case = self.results.cases.len();
+        let first_case = self.sheet.results().cases.len();
         self.levels.push(Level { column, announced, first_case, ..Level::default() });
         true
     }
@@ -376,7 +321,7 @@ impl Ktap {
         self.note_missing(nested.missing);
         let whose = if name.is_empty() { "a group of nested results" } else { &name };
         self.note_missing(Some(format!("the result of {whose} is missing")));
-        self.prefix(nested.first_case, &name);
+        self.sheet.prefix(nested.first_case, &name);
     }
 
     /// Ends the document of the last level and begins another in its place.
@@ -403,20 +348,8 @@ impl Ktap {
     }
 
     fn note_missing(&mut self, missing: Option<String>) {
-        if self.results.incomplete.is_none() {
-            self.results.incomplete = missing;
-        }
-    }
-
-    fn prefix(&mut self, first_case: usize, prefix: &str) {
-        if prefix.is_empty() {
-            return;
-        }
-        for case in self.results.cases.iter_mut().skip(first_case) {
-            if prefix.len() + 1 + case.name.len() <= NAME_BYTES_MAX {
-                case.name.insert(0, '.');
-                case.name.insert_str(0, prefix);
-            }
+        if let Some(missing) = missing {
+            self.sheet.missing(|| missing);
         }
     }
 }
@@ -450,40 +383,16 @@ fn status(result: &ResultLine<'_>) -> CaseStatus {
     }
 }
 
-fn name(result: &ResultLine<'_>) -> String {
+fn name(result: &ResultLine<'_>, dialect: Dialect) -> String {
     match (result.description, result.number) {
         (b"", Some(number)) => number.to_string(),
         (b"", None) => "unnamed".to_owned(),
+        (description, _) if dialect == Dialect::Kselftest => {
+            let known = description.strip_prefix(b"selftests: ").unwrap_or(description);
+            text(known, NAME_BYTES_MAX).replacen(": ", ":", 1)
+        }
         (description, _) => text(description, NAME_BYTES_MAX),
     }
-}
-
-/// The start of hostile bytes as text: at most `max` bytes, without control characters but newlines.
-fn text(bytes: &[u8], max: usize) -> String {
-    let mut text = printable(&bytes[..bytes.len().min(max)]);
-    text.truncate(text.floor_char_boundary(max));
-    text
-}
-
-/// The end of hostile bytes as text, in whole lines where that fits.
-fn text_end(bytes: &[u8], max: usize) -> String {
-    let tail = &bytes[bytes.len().saturating_sub(max)..];
-    let cut = if tail.len() < bytes.len() { memchr::memchr(b'\n', tail).map_or(0, |at| at + 1) } else { 0 };
-    let text = printable(&tail[cut..]);
-    // Bytes that are no UTF-8 grow when they are replaced.
-    let start = text.ceil_char_boundary(text.len().saturating_sub(max));
-    text[start..].trim_end().to_owned()
-}
-
-fn printable(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).replace(|c: char| c.is_control() && c != '\n', "")
-}
-
-fn append(note: &mut String, line: &str) {
-    if !note.is_empty() && !line.is_empty() {
-        note.push('\n');
-    }
-    note.push_str(line);
 }
 
 #[cfg(test)]
