@@ -129,16 +129,27 @@ fn window(at: usize, before: usize, total: usize) -> (usize, usize) {
     (to.saturating_sub(EXCERPT_LINES_MAX).min(at), to)
 }
 
-/// The line of a test's own protocol that says that `case` failed.
+/// The line of a test's own protocol that says that `case` failed: KTAP's, or one that names the case beside a word
+/// of another format.
 fn line_of_case(lines: &[&str], case: &TestCase) -> Option<usize> {
-    lines.iter().position(|line| {
+    let own = case.name.rsplit(['.', ':']).next().unwrap_or_default();
+    let named =
+        |line: &str| line.contains(&case.name) || own.len() >= OWN_NAME_BYTES_MIN && line.contains(own);
+    let failed = |line: &str| FAILED_WORDS.iter().any(|word| line.contains(word));
+    let ktap = lines.iter().position(|line| {
         line.split_once("not ok ").is_some_and(|(_, rest)| {
             let said = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ' || c == '-');
             let said = said.split(" # ").next().unwrap_or_default();
             said.is_empty() || case.name == said || case.name.ends_with(&format!(".{said}"))
         })
-    })
+    });
+    ktap.or_else(|| lines.iter().position(|line| failed(line) && named(line)))
 }
+
+/// What other formats say of a case that failed.
+const FAILED_WORDS: [&str; 6] = ["FAIL", "ERROR", "***", "TBROK", "RESULT=fail", "XPASS"];
+/// Shortest last part of a case's name that is looked for by itself.
+const OWN_NAME_BYTES_MIN: usize = 3;
 
 fn cut(line: &str) -> String {
     let plain: String = line.chars().filter(|c| !c.is_control() || *c == '\t').collect();
@@ -180,6 +191,22 @@ mod tests {
         let tail = format!("{}    not ok 3 - b # exit=1\n{}", noise(40), noise(40));
         check(&tail, &[failed("suite.b")], "noise 29", "noise 2");
         check(&format!("{}not ok 3 other\nnot ok 4 b\n", noise(20)), &[failed("b")], "noise 7", "not ok 4 b");
+    }
+
+    #[test]
+    fn a_failing_case_is_found_in_every_format() {
+        for (line, name) in [
+            ("[  FAILED  ] Clock.Runs (12 ms)", "Clock.Runs"),
+            ("tests/test_gpio.py::test_reads FAILED   [ 28%]", "tests/test_gpio.py::test_reads"),
+            ("test/test_gpio.c:31:test_Reads:FAIL: Expected 1 Was 0", "test_gpio.test_Reads"),
+            (" FAIL - test_reads in 0.010 seconds", "gpio.test_reads"),
+            ("2/6 Test #2: uart ...***Timeout 1.50 sec", "uart"),
+            ("open01.c:61: TFAIL: open() failed: EPERM (1)", "open01.c:61"),
+            ("<LAVA_SIGNAL_TESTCASE TEST_CASE_ID=write RESULT=fail>", "0_storage.speed.write"),
+            ("XPASS: calc.exp: old bug", "calc.exp: old bug"),
+        ] {
+            check(&format!("{}{line}\n{}", noise(40), noise(40)), &[failed(name)], "noise 29", "noise 2");
+        }
     }
 
     #[test]

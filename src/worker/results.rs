@@ -178,6 +178,22 @@ mod tests {
     }
 
     #[test]
+    fn the_exit_status_counts_beside_results_of_any_format() {
+        for (line, status, happened) in [
+            ("PASS: a", Some(0), None),
+            ("PASS: a", Some(3), Some(Happened::CommandFailed { status: 3 })),
+            ("nothing", Some(0), Some(Happened::NoResults)),
+            ("[==========] Running 1 test from 1 test suite.", None, Some(Happened::ResultsIncomplete)),
+        ] {
+            let mut results = Results::default();
+            results.begin(&step("unit", Parser::Formats(vec![Format::Gtest, Format::Dejagnu])));
+            results.line(line);
+            results.end(status);
+            assert_eq!(results.events().first().map(|event| event.happened.clone()), happened, "{line}");
+        }
+    }
+
+    #[test]
     fn the_tail_is_the_output_of_the_step_that_failed() {
         let mut results = Results::default();
         for (name, line, status) in [("a", "error: harmless", 0), ("b", "it broke", 3), ("c", "after", 0)] {

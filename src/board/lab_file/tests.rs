@@ -146,6 +146,27 @@ fn the_example_of_the_format_loads_with_what_this_version_does_not_do_as_warning
 }
 
 #[test]
+fn a_step_names_one_format_or_several() {
+    let steps = "{run: x, parse: exit-code}, {run: x, parse: tap}, {run: x, parse: automake}, {run: x, parse: [ktap, gtest]}";
+    let text = format!(
+        "boards: [{{board_id: a, soc_family: f, board_ip: 10.0.0.1, lab_location: L}}]\n\
+         families: {{f: {{default_suite: s, suites: {{s: p}}}}}}\nplans: {{p: {{test: [{steps}]}}}}\n"
+    );
+    let lab = lab(&text);
+    let (family, _) = lab.family("f").expect("the family");
+    let plan = lab.plan_of(family, "s").expect("the plan");
+    let parsers: Vec<_> = plan.test.iter().map(|step| step.parse.clone()).collect();
+    let formats = |formats: &[Format]| Parser::Formats(formats.to_vec());
+    let expect = [
+        Parser::ExitCode,
+        formats(&[Format::Tap]),
+        formats(&[Format::Dejagnu]),
+        formats(&[Format::Ktap, Format::Gtest]),
+    ];
+    assert_eq!(parsers, expect);
+}
+
+#[test]
 fn a_bare_list_of_boards_is_a_lab_and_every_family_gets_the_built_in_plan() {
     let ten_keys = "- {board_id: x-1, soc_family: socX, soc_revision: r1, board_ip: 10.0.0.1, telnet_port: 2001, \
                     pdu_host: p, pdu_outlet: 3, lab_location: Lab, telnet_username: root, telnet_password: pw}\n";

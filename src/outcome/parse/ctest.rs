@@ -17,6 +17,8 @@ pub(super) struct Ctest {
     open: Option<u32>,
     /// Tests of the session that are disabled.
     disabled: u32,
+    /// The failed case whose output follows it (`--output-on-failure`).
+    failed: Option<usize>,
 }
 
 impl Reader for Ctest {
@@ -26,8 +28,14 @@ impl Reader for Ctest {
             self.close();
             self.begin(0);
         } else if !self.result(line) && !self.summary(line) && self.open.is_some() {
-            let announced = line.trim_ascii_start().starts_with(b"Start ");
-            if announced { self.sheet.forget() } else { self.sheet.remember(line) }
+            if line.trim_ascii_start().starts_with(b"Start ") {
+                self.failed = None;
+                self.sheet.forget();
+            } else if self.failed.is_some() {
+                self.sheet.add_note(self.failed, line);
+            } else {
+                self.sheet.remember(line);
+            }
         }
     }
 
@@ -67,6 +75,7 @@ impl Ctest {
         let plain_word = !failed || said == b"Failed" || said == b"Skipped";
         let case = self.sheet.case(name, status, if plain_word { b"" } else { said });
         self.sheet.took(case, took);
+        self.failed = case.filter(|_| status == CaseStatus::Failed);
         true
     }
 
@@ -86,7 +95,7 @@ impl Ctest {
         if let Some((failed, _)) = rest.strip_prefix(b", ").and_then(cut_number) {
             self.sheet.agree("failed", failed, came.failed);
         }
-        self.open = None;
+        (self.open, self.failed) = (None, None);
         self.sheet.forget();
         true
     }
@@ -151,9 +160,10 @@ Test project /root/build
       Start  1: gpio.toggle
  1/6 Test  #1: gpio.toggle ......................   Passed    0.01 sec
       Start  2: uart
+ 2/6 Test  #2: uart .............................***Failed    0.02 sec
 [   12.345678] ttyS1: overrun
 expected 3, got 2
- 2/6 Test  #2: uart .............................***Failed    0.02 sec
+
       Start  3: crash
  3/6 Test  #3: crash ............................***Exception: SegFault  0.03 sec
       Start  4: can

@@ -1,5 +1,6 @@
-//! KTAP and TAP 13/14, also as the kselftest runner prints it: test cases out of a console's lines. Fed line by line while the test runs; says at the end
-//! what is missing. Never waits, never trusts the board: names and notes are bounded, nesting too.
+//! KTAP and TAP 13/14, also as the kselftest runner prints it: test cases out of a console's lines. Fed line by line
+//! while the test runs; says at the end what is missing. Never waits, never trusts the board: names and notes are
+//! bounded, nesting too.
 //!
 //! Rules, where real output forced one (`tests/transcripts/`):
 //! - A kernel's stamp `[    1.296704] ` is cut, the indentation after it counts.
@@ -10,10 +11,12 @@
 //! - Several programs may write one after the other: a plan, a version line or number 1 again begins a new document.
 //! - `not ok … # SKIP` is a skip, as the kernel's own reader has it.
 
+use std::borrow::Cow;
+
 use super::Reader;
 use super::ktap_line::{Directive, Found, Line, ResultLine, read};
 use super::sheet::{NAME_BYTES_MAX, Results, Sheet};
-use super::text::{MILLISECOND, micros, text};
+use super::text::{MILLISECOND, micros, split, text};
 use crate::outcome::CaseStatus;
 
 /// Deepest nesting; what is nested deeper is not read.
@@ -196,9 +199,8 @@ impl Ktap {
             level.failed |= failed;
         }
         let summary = nested.is_some_and(|nested| self.summarise(nested, result, failed));
-        let case = (!summary)
-            .then(|| self.sheet.case(name(result, self.dialect).as_bytes(), status, result.reason))
-            .flatten();
+        let case =
+            (!summary).then(|| self.sheet.case(&name(result, self.dialect), status, result.reason)).flatten();
         if let Some(time) = result.reason.strip_prefix(b"time=") {
             self.sheet.took(case, time.strip_suffix(b"ms").and_then(|ms| micros(ms, MILLISECOND)));
         }
@@ -210,7 +212,7 @@ impl Ktap {
 
     /// Gives nested cases their parent's name. Whether the parent's line is nothing but their summary.
     fn summarise(&mut self, nested: Nested, result: &ResultLine<'_>, failed: bool) -> bool {
-        self.sheet.prefix(nested.first_case, &name(result, self.dialect));
+        self.sheet.prefix(nested.first_case, &text(&name(result, self.dialect), NAME_BYTES_MAX));
         if !failed {
             // A parent that failed says by itself that something is amiss.
             self.note_missing(nested.missing);
@@ -383,15 +385,18 @@ fn status(result: &ResultLine<'_>) -> CaseStatus {
     }
 }
 
-fn name(result: &ResultLine<'_>, dialect: Dialect) -> String {
+fn name<'a>(result: &ResultLine<'a>, dialect: Dialect) -> Cow<'a, [u8]> {
     match (result.description, result.number) {
-        (b"", Some(number)) => number.to_string(),
-        (b"", None) => "unnamed".to_owned(),
+        (b"", Some(number)) => Cow::Owned(number.to_string().into_bytes()),
+        (b"", None) => Cow::Borrowed(b"unnamed"),
         (description, _) if dialect == Dialect::Kselftest => {
             let known = description.strip_prefix(b"selftests: ").unwrap_or(description);
-            text(known, NAME_BYTES_MAX).replacen(": ", ":", 1)
+            match split(known, b": ") {
+                Some((folder, program)) => Cow::Owned([folder, b":".as_slice(), program].concat()),
+                None => Cow::Borrowed(known),
+            }
         }
-        (description, _) => text(description, NAME_BYTES_MAX),
+        (description, _) => Cow::Borrowed(description),
     }
 }
 

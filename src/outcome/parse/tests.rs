@@ -119,6 +119,22 @@ fn cases_and_notes_are_bounded_in_every_format() {
     }
 }
 
+/// What the documentation shows of each format is read as it says.
+#[test]
+fn the_examples_of_the_documentation_are_whole() {
+    let text = include_str!("../../../docs/results.md");
+    for format in Format::ALL {
+        let after = text.split_once(&format!("\n`{}`:", format.as_str())).expect("an example").1;
+        let block = after.split("```").nth(1).and_then(|block| block.split_once('\n')).expect("a block").1;
+        // The shell's own words around a signal.
+        let block = block.replace("echo \"", "").replace(">\"", ">");
+        let results = read(&[format], block.as_bytes());
+        assert!(results.counts.total() > 0 && results.incomplete.is_none(), "{format:?}: {results:#?}");
+        let row = format!("\n| `{}`", format.as_str());
+        assert!(text.contains(&row), "{format:?} stands in no row");
+    }
+}
+
 /// A C program's TAP, cut off by its own crash, and busybox's shell printing the classic family: real bytes.
 #[test]
 fn programs_of_this_machine_are_read() {

@@ -22,7 +22,8 @@ pub(super) struct Unity {
 impl Reader for Unity {
     fn line(&mut self, line: &[u8]) {
         let line = plain(line);
-        if self.summary(line) || self.plain_result(line) || self.fixture(line) {
+        let telling = memchr::memchr2(b':', b'(', line).is_some() || self.running.is_some();
+        if telling && (self.plain_result(line) || self.fixture(line)) || self.summary(line) {
             return;
         }
         self.sheet.remember(line);
