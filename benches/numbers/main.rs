@@ -1,7 +1,7 @@
 //! The product's numbers: what its users would notice, measured on the whole server of this process or on the program
 //! itself. Results and the machine they were measured on stand in `docs/measured.md`.
 //!
-//! `cargo bench --bench numbers -- intake|steady|latency|burst|reserve|console|idle|all`
+//! `cargo bench --bench numbers -- intake|steady|latency|burst|reserve|console|parse|idle|all`
 
 mod console;
 mod http;
@@ -10,6 +10,7 @@ mod intake;
 mod lab;
 mod latency;
 mod machine;
+mod parse;
 mod reserve;
 
 fn main() {
@@ -25,13 +26,14 @@ fn main() {
     lab::log_to_nowhere();
     machine::describe();
     let all = args.is_empty() || args.iter().any(|arg| arg == "all");
-    let parts: [(&str, fn()); 7] = [
+    let parts: [(&str, fn()); 8] = [
         ("intake", intake::compare),
         ("steady", intake::steady),
         ("latency", latency::accepted_to_begun),
         ("burst", latency::burst),
         ("reserve", reserve::enqueue_to_lease),
         ("console", console::throughput),
+        ("parse", parse::throughput),
         ("idle", idle::server),
     ];
     for (name, part) in parts {

@@ -102,7 +102,7 @@ impl Pytest {
             self.case(id, word, *status, b"");
             return true;
         }
-        let Some((id, word, status, rest)) = worded(line) else { return false };
+        let Some(Worded { id, word, status, rest }) = worded(line) else { return false };
         if id.is_empty() {
             let Some(running) = self.running.take() else { return false };
             self.case(&running, word, status, rest);
@@ -246,17 +246,25 @@ fn title(line: &[u8]) -> Option<&[u8]> {
     Some(inside[from..=to].trim_ascii())
 }
 
+/// A line that ends with how a test ended.
+struct Worded<'a> {
+    id: &'a [u8],
+    word: &'static [u8],
+    status: CaseStatus,
+    rest: &'a [u8],
+}
+
 /// Splits `id WORD rest` at the last word that says how a test ended, where that word stands alone.
-fn worded(line: &[u8]) -> Option<(&[u8], &[u8], CaseStatus, &[u8])> {
+fn worded(line: &[u8]) -> Option<Worded<'_>> {
     let found = WORDS.iter().filter_map(|(word, status)| {
         let (id, rest) = split_last(line, word)?;
         let alone = id.last().is_none_or(|b| *b == b' ') && rest.first().is_none_or(|b| *b == b' ');
         let rest = rest.trim_ascii_start();
         let ends = rest.is_empty() || matches!(rest[0], b'[' | b'(');
-        (alone && ends).then_some((id.trim_ascii(), *word, *status, rest))
+        (alone && ends).then_some(Worded { id: id.trim_ascii(), word, status: *status, rest })
     });
     // A reason may hold such a word too: `a.py::b SKIPPED (was FAILED (once))`.
-    found.min_by_key(|(id, ..)| id.len())
+    found.min_by_key(|worded| worded.id.len())
 }
 
 /// Whether the text looks like a node id: `dir/test_gpio.py::TestPins::test_a[a b]`.
