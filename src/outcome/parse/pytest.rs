@@ -22,6 +22,18 @@ const WORDS: [(&[u8], CaseStatus); 6] = [
     (b"ERROR", CaseStatus::Failed),
 ];
 
+/// How the titles of the sections begin that come when all tests have run.
+const AFTER_TESTS: [&[u8]; 8] = [
+    b"ERRORS",
+    b"FAILURES",
+    b"PASSES",
+    b"XFAILURES",
+    b"XPASSES",
+    b"warnings summary",
+    b"slowest ",
+    b"short test summary",
+];
+
 /// Most places that are tried as the end of a node id.
 const DASHES_MAX: usize = 8;
 
@@ -85,10 +97,9 @@ impl Pytest {
             self.close();
             self.sheet.begin_program();
             self.session = Session::Tests;
-        } else if let Some((counts, _)) = split_last(title, b" in ").filter(|_| self.session != Session::None)
-        {
+        } else if let Some(counts) = final_counts(title).filter(|_| self.session != Session::None) {
             self.counts(counts);
-        } else if self.session == Session::Tests {
+        } else if self.session == Session::Tests && AFTER_TESTS.iter().any(|known| title.starts_with(known)) {
             self.session = Session::Told;
         }
     }
@@ -238,6 +249,14 @@ impl Pytest {
     }
 }
 
+/// The counts of `1 failed, 2 passed in 0.12s` or `no tests ran in 0.01s`; a test may print a row of `=` itself.
+fn final_counts(title: &[u8]) -> Option<&[u8]> {
+    let (counts, time) = split_last(title, b" in ")?;
+    let timed = time.first().is_some_and(u8::is_ascii_digit) && time.contains(&b's');
+    let counted = counts == b"no tests ran" || counts.first().is_some_and(u8::is_ascii_digit);
+    (timed && counted).then_some(counts)
+}
+
 /// What stands between two rows of `=`.
 fn title(line: &[u8]) -> Option<&[u8]> {
     let inside = line.strip_prefix(b"=")?.strip_suffix(b"=")?;
@@ -294,6 +313,7 @@ tests/test_gpio.py::test_wakes SKIPPED (no wake-up line (rev 1))         [ 42%]
 tests/test_gpio.py::test_slow XFAIL (known to be slow)                   [ 57%]
 tests/test_gpio.py::test_fast XPASS                                      [ 71%]
 tests/test_gpio.py::test_loud hello from the test
+=== two of the parts in place ===
 PASSED                                                                   [ 85%]
 tests/test_gpio.py::test_fixture ERROR                                   [100%]
 

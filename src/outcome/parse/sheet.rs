@@ -52,6 +52,8 @@ impl Sheet {
         if self.results.bail_out.is_some() {
             self.results.incomplete.get_or_insert_with(|| "the test bailed out".to_owned());
         }
+        // A program that came to its end without any test gave no result, whatever its beginning promised.
+        self.results.planned &= self.results.counts.total() > 0 || self.results.incomplete.is_some();
         self.results
     }
 

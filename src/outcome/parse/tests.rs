@@ -97,6 +97,23 @@ fn several_formats_read_the_same_output_and_those_that_do_not_occur_say_nothing(
 }
 
 #[test]
+fn a_tool_that_finds_no_test_gives_no_result() {
+    for (format, text) in [
+        (
+            Format::Gtest,
+            "[==========] Running 0 tests from 0 test suites.\n[==========] 0 tests from 0 test suites ran. \
+             (0 ms total)\n[  PASSED  ] 0 tests.",
+        ),
+        (Format::Pytest, "=== test session starts ===\ncollected 0 items\n=== no tests ran in 0.01s ==="),
+        (Format::Unity, "0 Tests 0 Failures 0 Ignored\nOK"),
+        (Format::Ctest, "Test project /root/build\n\n100% tests passed, 0 tests failed out of 0"),
+        (Format::Lava, "<LAVA_SIGNAL_STARTRUN a 1>\n<LAVA_SIGNAL_ENDRUN a 1>"),
+    ] {
+        assert!(!check(format, text, (0, 0, 0), None).planned, "{format:?}");
+    }
+}
+
+#[test]
 fn cases_and_notes_are_bounded_in_every_format() {
     for (format, line) in [
         (Format::Gtest, "[ RUN      ] A.x\nnoise\n[  FAILED  ] A.x (1 ms)\n"),
