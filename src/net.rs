@@ -1,14 +1,15 @@
-//! HTTP to the outside: the only file that uses reqwest. Chat platforms' clients and callbacks go through [`Http`].
+//! HTTP to the outside: the only file that uses reqwest. Chat platforms' clients and callbacks go through [`Http`],
+//! power switches through [`DeviceHttp`].
 //!
 //! What never happens here: following a redirect, plain HTTP to another machine that the operator did not configure,
 //! an unbounded body, a token or a body in a log or an error. Proxies come from `HTTPS_PROXY` and `NO_PROXY`; this
-//! machine itself is never reached through a proxy.
+//! machine itself and the lab's devices are never reached through a proxy.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, Url, redirect};
+use reqwest::{Client, ClientBuilder, Method, Response, Url, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
@@ -77,6 +78,11 @@ impl HttpReply {
     /// A header's value, where it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Every value of a header, where it is text.
+    pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok())
     }
 
     /// How long to wait, by `Retry-After` in seconds; at most [`RETRY_AFTER_MAX`].
@@ -164,18 +170,89 @@ impl Http {
     }
 }
 
-/// The one place where clients are made.
+/// HTTP to the devices of a lab, whose addresses the lab file names: plain HTTP is what most of them speak, and each
+/// request has a connection of its own, since a weak device drops idle ones without a word. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct DeviceHttp(Arc<DeviceClients>);
+
+#[derive(Default)]
+struct DeviceClients {
+    plain: OnceLock<Result<Client, String>>,
+    /// Made at first use: it reads the machine's certificates.
+    verified: OnceLock<Result<Client, String>>,
+    unverified: OnceLock<Result<Client, String>>,
+}
+
+/// One request to a device. Everything in it may hold a credential.
+pub struct DeviceRequest<'r> {
+    /// The method.
+    pub method: &'r str,
+    /// The whole address.
+    pub url: &'r str,
+    /// Headers.
+    pub headers: &'r [(&'r str, &'r str)],
+    /// The body.
+    pub body: Option<&'r str>,
+    /// Whether the device's certificate is taken as it comes.
+    pub insecure: bool,
+    /// How long the whole answer may take.
+    pub within: Duration,
+}
+
+impl DeviceHttp {
+    /// Sends one request and reads its answer.
+    pub async fn send(&self, request: &DeviceRequest<'_>) -> Result<HttpReply, NetError> {
+        let url = Url::parse(request.url).map_err(|_| NetError::Address("not a URL"))?;
+        let method = Method::from_bytes(request.method.as_bytes())
+            .map_err(|_| NetError::Address("not an HTTP method"))?;
+        let client = match (url.scheme(), request.insecure) {
+            ("http", _) => self.0.plain.get_or_init(|| device_client(false, false)),
+            ("https", false) => self.0.verified.get_or_init(|| device_client(true, false)),
+            ("https", true) => self.0.unverified.get_or_init(|| device_client(true, true)),
+            _ => return Err(NetError::Address("neither HTTP nor HTTPS")),
+        };
+        let client = client.as_ref().map_err(|problem| NetError::Connect(problem.clone()))?;
+        let mut sent = client.request(method, url).timeout(request.within);
+        for (name, value) in request.headers {
+            let mut value = HeaderValue::from_str(value)
+                .map_err(|_| NetError::Address("a header's value holds characters that no header can"))?;
+            value.set_sensitive(true);
+            sent = sent.header(*name, value);
+        }
+        if let Some(body) = request.body {
+            sent = sent.body(body.to_owned());
+        }
+        read(sent.send().await.map_err(net_error)?).await
+    }
+}
+
+/// The one place where clients for platforms are made.
 fn build(outside: bool) -> Result<Client, String> {
+    let builder = base();
+    let builder = if outside { builder } else { builder.no_proxy().tls_certs_only([]) };
+    builder.build().map_err(|error| reason(&error))
+}
+
+/// The one place where clients for devices are made.
+fn device_client(tls: bool, insecure: bool) -> Result<Client, String> {
+    let builder = base().no_proxy().pool_max_idle_per_host(0);
+    let builder = match (tls, insecure) {
+        (false, _) => builder.tls_certs_only([]),
+        (true, false) => builder,
+        (true, true) => builder.tls_danger_accept_invalid_certs(true),
+    };
+    builder.build().map_err(|error| reason(&error))
+}
+
+fn base() -> ClientBuilder {
     static PROVIDER: OnceLock<()> = OnceLock::new();
     // An error means that somebody was first, with the only provider that is built in.
     PROVIDER.get_or_init(|| drop(rustls::crypto::ring::default_provider().install_default()));
-    let builder = Client::builder()
+    Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(TOTAL_TIMEOUT)
         .redirect(redirect::Policy::none())
-        .user_agent(concat!("boardhand/", env!("CARGO_PKG_VERSION")));
-    let builder = if outside { builder } else { builder.no_proxy().tls_certs_only([]) };
-    builder.build().map_err(|error| reason(&error))
+        .user_agent(concat!("boardhand/", env!("CARGO_PKG_VERSION")))
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -6,6 +6,7 @@ pub mod inventory;
 pub mod lab_file;
 pub mod near;
 pub mod plan;
+pub mod power;
 pub mod quoting;
 pub mod selector;
 
@@ -17,6 +18,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 pub use inventory::Inventory;
+pub use power::{PowerConfig, PowerDriver, Rest};
 
 /// Longest name of a board, family or site, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
@@ -158,59 +160,6 @@ pub enum ConsoleKind {
     Ssh,
     /// A serial port of this machine.
     Serial,
-}
-
-/// How a board's power is switched.
-#[derive(Debug, Clone)]
-pub struct PowerConfig {
-    /// The driver and its settings.
-    pub driver: PowerDriver,
-    /// `pdu_host`.
-    pub host: Option<String>,
-    /// `pdu_outlet`.
-    pub outlet: Option<String>,
-    /// How long a cycle keeps the power off.
-    pub off_for: Duration,
-    /// How the board is left after a run.
-    pub rest: Rest,
-}
-
-/// How a board is left after a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rest {
-    /// Switched off.
-    Off,
-    /// As the run left it.
-    Leave,
-}
-
-/// A power driver of boards.yaml.
-#[derive(Debug, Clone)]
-pub enum PowerDriver {
-    /// No switch: the board has no power buttons.
-    None,
-    /// A simulated PDU: one line of text a request (`sim::pdu`), at `host` = address:port.
-    Simulated,
-    /// External programs, run without a shell. Each argument is a template over `host`, `outlet` and `board`.
-    Command {
-        /// Switches on.
-        on: Vec<String>,
-        /// Switches off.
-        off: Vec<String>,
-        /// Prints `on` or `off`; absent when the switch cannot be read.
-        status: Option<Vec<String>>,
-        /// How long one program may run.
-        within: Duration,
-    },
-    /// A driver of the lab file that this version does not drive: as good as none, and `check` says so.
-    NotBuilt(String),
-}
-
-impl PowerConfig {
-    /// Whether boardhand can switch this board.
-    pub fn has_switch(&self) -> bool {
-        matches!(self.driver, PowerDriver::Simulated | PowerDriver::Command { .. })
-    }
 }
 
 #[cfg(test)]

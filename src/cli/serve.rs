@@ -23,6 +23,8 @@ use crate::store::sqlite::{SqliteOptions, SqliteStore};
 
 /// Largest lab file in bytes.
 const LAB_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Longest secret that a variable's file may hold, in bytes.
+const VARIABLE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
@@ -100,7 +102,7 @@ fn warn_of_simulated_switches(inventory: &Inventory) {
     if boards > 0 {
         tracing::warn!(
             boards,
-            "power driver `simulated` switches nothing in a real lab: name your program (driver: command) or none"
+            "power driver `simulated` switches nothing in a real lab: name yours, see docs/power.md"
         );
     }
 }
@@ -133,9 +135,25 @@ pub(super) fn read_lab(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("BOARDHAND_BOARDS: {name}"))
 }
 
+/// A variable that the lab file names: `NAME`, or what the file at `NAME_FILE` holds, without its last line end. A file
+/// that cannot be read is a variable that is not set, which the lab file's reader tells with line and column.
+pub(super) fn lab_variable(name: &str) -> Option<String> {
+    let env = |name: &str| std::env::var(name).ok();
+    variable_from(name, &env)
+}
+
+fn variable_from(name: &str, env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    env(name).or_else(|| {
+        let path = env(&format!("{name}_FILE")).filter(|path| !path.is_empty())?;
+        let size = std::fs::metadata(&path).ok()?.len();
+        let text = std::fs::read_to_string(&path).ok().filter(|_| size <= VARIABLE_BYTES_MAX)?;
+        Some(text.strip_suffix('\n').map_or(text.as_str(), |text| text.trim_end_matches('\r')).to_owned())
+    })
+}
+
 /// The inventory of a lab file's text, or every mistake in it.
 pub(super) fn parse_lab(name: &str, text: &str) -> anyhow::Result<Inventory> {
-    let read = lab_file::parse(name, text, &|variable| std::env::var(variable).ok());
+    let read = lab_file::parse(name, text, &lab_variable);
     let Some(inventory) = read.inventory else {
         anyhow::bail!("the lab file has mistakes\n{}", lab_file::render(&read.problems).trim_end());
     };
@@ -192,5 +210,35 @@ async fn count_signals(told: watch::Sender<u32>) {
 async fn stop_told(mut told: watch::Receiver<u32>, times: u32) {
     if told.wait_for(|told| *told >= times).await.is_err() {
         std::future::pending().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_of_the_lab_file_may_stand_in_a_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str, bytes: usize| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, format!("{}\r\n", "x".repeat(bytes - 2))).expect("a file");
+            Some(path.display().to_string())
+        };
+        let (small, full) = (path("small", 5), path("full", VARIABLE_BYTES_MAX as usize));
+        let over = path("over", VARIABLE_BYTES_MAX as usize + 1);
+        let env = |name: &str| match name {
+            "SET" => Some("plain".to_owned()),
+            "SET_FILE" | "SMALL_FILE" => small.clone(),
+            "FULL_FILE" => full.clone(),
+            "OVER_FILE" => over.clone(),
+            "GONE_FILE" => Some("/nowhere/secret".to_owned()),
+            _ => None,
+        };
+        let length = |name: &str| variable_from(name, &env).map(|value| value.len());
+        assert_eq!(variable_from("SET", &env).as_deref(), Some("plain"));
+        assert_eq!(variable_from("SMALL", &env).as_deref(), Some("xxx"));
+        assert_eq!(length("FULL"), Some(VARIABLE_BYTES_MAX as usize - 2));
+        assert_eq!((length("OVER"), length("GONE"), length("NONE")), (None, None, None));
     }
 }

@@ -3,43 +3,89 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
 use super::Outlet;
 use crate::clock::Clock;
 
-/// How much of a program's output is read.
+/// How much of a program's output is read, and how much of its complaints.
 const OUTPUT_BYTES_MAX: u64 = 4096;
 
-/// Runs the program and gives the beginning of what it printed. It is killed when its time is over.
+/// A program that speaks to a switch.
+pub(super) struct Program {
+    /// The program and its arguments.
+    pub(super) argv: Vec<String>,
+    /// Variables that it gets beside ours.
+    pub(super) environment: Vec<(&'static str, String)>,
+    /// Whether its complaints are listened to.
+    pub(super) complaints: bool,
+    /// It is killed when this time is over.
+    pub(super) within: Duration,
+}
+
+/// How a program ended.
+pub(super) struct Ended {
+    /// Whether its exit status is 0.
+    pub(super) good: bool,
+    /// The exit status in words.
+    pub(super) status: String,
+    /// The beginning of what it printed.
+    pub(super) said: String,
+    /// The beginning of what it complained of. May hold what it was given: never shown.
+    pub(super) complaint: String,
+}
+
+impl Program {
+    pub(super) async fn run(&self, clock: &Clock) -> Result<Ended, String> {
+        let Some((program, arguments)) = self.argv.split_first() else {
+            return Err("its command is empty".into());
+        };
+        let mut child = Command::new(program)
+            .args(arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(if self.complaints { Stdio::piped() } else { Stdio::null() })
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| format!("{program}: {error}"))?;
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let stderr = child.stderr.take();
+        let whole = async {
+            let complaint = async {
+                match stderr {
+                    Some(stderr) => head(stderr).await,
+                    None => Ok(String::new()),
+                }
+            };
+            let (said, complaint) = tokio::try_join!(head(stdout), complaint)?;
+            Ok::<_, std::io::Error>((child.wait().await?, said, complaint))
+        };
+        let ended =
+            clock.timeout(self.within, whole).await.map_err(|_| format!("{program} did not end in time"))?;
+        let (status, said, complaint) = ended.map_err(|error| format!("{program}: {error}"))?;
+        Ok(Ended { good: status.success(), status: status.to_string(), said, complaint })
+    }
+}
+
+/// The beginning of a stream. The rest is read and dropped, so that a talkative program does not block on its pipe.
+async fn head(stream: impl AsyncRead + Unpin) -> std::io::Result<String> {
+    let mut said = Vec::new();
+    let mut head = stream.take(OUTPUT_BYTES_MAX);
+    head.read_to_end(&mut said).await?;
+    tokio::io::copy(head.get_mut(), &mut tokio::io::sink()).await?;
+    Ok(String::from_utf8_lossy(&said).into_owned())
+}
+
+/// Runs the program and gives the beginning of what it printed.
 pub(super) async fn run(clock: &Clock, argv: &[String], within: Duration) -> Result<String, String> {
-    let Some((program, arguments)) = argv.split_first() else {
-        return Err("its command is empty".into());
-    };
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| format!("{program}: {error}"))?;
-    let stdout = child.stdout.take().expect("stdout is piped");
-    let whole = async {
-        let mut said = Vec::new();
-        let mut head = stdout.take(OUTPUT_BYTES_MAX);
-        head.read_to_end(&mut said).await?;
-        // The rest is read and dropped, so that a talkative program does not block on its pipe.
-        tokio::io::copy(head.get_mut(), &mut tokio::io::sink()).await?;
-        Ok::<_, std::io::Error>((child.wait().await?, said))
-    };
-    let ended = clock.timeout(within, whole).await.map_err(|_| format!("{program} did not end in time"))?;
-    let (status, said) = ended.map_err(|error| format!("{program}: {error}"))?;
-    if status.success() {
-        Ok(String::from_utf8_lossy(&said).into_owned())
+    let program = Program { argv: argv.to_vec(), environment: Vec::new(), complaints: false, within };
+    let ended = program.run(clock).await?;
+    if ended.good {
+        Ok(ended.said)
     } else {
-        Err(format!("{program} ended with {status}"))
+        Err(format!("{} ended with {}", argv.first().map_or("", String::as_str), ended.status))
     }
 }
 

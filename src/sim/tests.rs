@@ -433,10 +433,9 @@ fn lab_board(id: &str, driver: PowerDriver, pdu: Option<&str>) -> Board {
 #[tokio::test]
 async fn a_lab_points_every_console_and_switch_at_a_simulator() {
     let mut inventory = Inventory::default();
-    for board in [
-        lab_board("a", PowerDriver::NotBuilt("snmp".into()), Some("pdu.lab")),
-        lab_board("b", PowerDriver::None, None),
-    ] {
+    for board in
+        [lab_board("a", PowerDriver::Simulated, Some("pdu.lab")), lab_board("b", PowerDriver::None, None)]
+    {
         inventory.boards.insert(board.id.clone(), board);
     }
     let (lab, simulated) =

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::notes::{Note, Notes};
 use super::problem::Mark;
 use super::reader::{Env, Fields, Reader};
+use super::switches::{self, Ground};
 use super::tree::Node;
-use crate::board::near::nearest;
 use crate::board::{ConsoleConfig, ConsoleKind, PowerConfig, PowerDriver, Rest, shown};
 
 /// The port of a console that names none.
@@ -37,8 +37,6 @@ const COMMAND_KEYS: [&str; 4] = ["on", "off", "status", "within"];
 /// Every driver of the format.
 const DRIVERS: [&str; 10] =
     ["snmp", "http", "pdudaemon", "mqtt", "redfish", "ipmi", "command", "telnet", "simulated", "none"];
-/// Those that this version drives.
-const DRIVEN: [&str; 3] = ["command", "simulated", "none"];
 
 /// A board's settings over its family's.
 #[derive(Clone, Copy)]
@@ -48,7 +46,7 @@ pub(super) struct Layers<'n> {
 }
 
 impl<'n> Layers<'n> {
-    fn get(&self, key: &str) -> Option<&'n Node> {
+    pub(super) fn get(&self, key: &str) -> Option<&'n Node> {
         self.board
             .and_then(|fields| fields.get(key))
             .or_else(|| self.family.and_then(|fields| fields.get(key)))
@@ -60,6 +58,14 @@ impl<'n> Layers<'n> {
 pub(super) enum Of {
     Board,
     Family,
+}
+
+impl Layers<'_> {
+    /// Without the settings of a family whose driver is another one: its `preset` or `on` would mean something else.
+    fn of_driver(self, driver: &str) -> Self {
+        let another = |fields: &Fields<'_>| fields.get("driver").is_some_and(|node| !is_text(node, driver));
+        Layers { family: self.family.filter(|fields| !another(fields)), ..self }
+    }
 }
 
 /// Whose settings are read.
@@ -197,16 +203,21 @@ pub(super) fn power(
     let driver = match (name, driver_node) {
         (Some("simulated"), _) => PowerDriver::Simulated,
         (Some("command"), Some(node)) => {
-            command(reader, layers, node.at, subject.env).unwrap_or(PowerDriver::None)
+            command(reader, layers.of_driver("command"), node.at, subject.env).unwrap_or(PowerDriver::None)
         }
         (Some("none"), _) | (None, _) | (_, None) => PowerDriver::None,
-        (Some(name), Some(node)) => {
-            notes.add(
-                Note::Driver { name: name.to_owned(), family: subject.family.to_owned() },
-                node.at,
-                subject.board,
-            );
-            PowerDriver::NotBuilt(name.to_owned())
+        (Some(driver), Some(node)) => {
+            let mut ground = Ground {
+                reader,
+                layers: layers.of_driver(driver),
+                at: node.at,
+                driver,
+                subject,
+                host: host.as_deref(),
+                outlet: outlet.as_deref(),
+                notes,
+            };
+            switches::read(&mut ground).unwrap_or(PowerDriver::None)
         }
     };
     if driver_node.is_none()
@@ -234,22 +245,12 @@ fn driver_name(reader: &mut Reader<'_>, node: &Node) -> Option<&'static str> {
     reader.one_of(node, "power driver", &words)
 }
 
-/// Settings of drivers that this version does not drive are not known here, and not checked.
 fn known_power_keys(reader: &mut Reader<'_>, fields: &Fields<'_>, driver: Option<&'static str>) {
     let mut known = POWER_KEYS.to_vec();
     match driver {
         Some("command") => known.extend(COMMAND_KEYS),
-        Some(driver) if !DRIVEN.contains(&driver) => {
-            for (key, _) in fields.entries().filter(|(key, _)| !POWER_KEYS.contains(&key.text.as_str())) {
-                // A slip in a key that every driver has is found nevertheless.
-                if let Some(near) = nearest(&key.text, ["driver", "outlet", "off_for"]) {
-                    let message = format!("unknown key {} in power", shown(&key.text));
-                    reader.problems.error_with(key.at, message, Some(format!("did you mean \"{near}\"?")));
-                }
-            }
-            return;
-        }
-        _ => {}
+        Some(driver) => known.extend(switches::keys(driver)),
+        None => {}
     }
     let what = match driver {
         Some(driver) => format!("power of driver \"{driver}\""),

@@ -14,6 +14,7 @@ mod plans;
 mod problem;
 mod reader;
 mod steps;
+mod switches;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -154,7 +155,7 @@ fn all_sites(
     sites
 }
 
-/// Notes boards without a switch whose plans switch power. Boards whose driver is not driven are noted already.
+/// Notes boards without a switch whose plans switch power.
 fn switchless(
     boards: &BTreeMap<BoardId, Board>,
     families: &BTreeMap<Family, FamilySettings>,

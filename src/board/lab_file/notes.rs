@@ -10,8 +10,8 @@ const NAMED_MAX: usize = 3;
 /// What is the matter with some of a family's boards.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Note {
-    /// Their power driver is one that this version does not drive.
-    Driver { name: String, family: String },
+    /// Their power switch's certificate is taken as it comes.
+    Insecure { family: String },
     /// They have a `pdu_host` and nobody says how to speak to it.
     NoDriver { family: String },
     /// They have no switch, and a plan of theirs switches power.
@@ -38,11 +38,12 @@ impl Notes {
             let names = listed(&boards, NAMED_MAX);
             let has = if boards.len() == 1 { "has" } else { "have" };
             let (message, suggestion) = match note {
-                Note::Driver { name, .. } => (
+                Note::Insecure { .. } => (
                     format!(
-                        "power driver `{name}` is not driven by this version: {names} {has} no power switch"
+                        "the certificate of the power switch of {names} is not checked: who stands in between \
+                         reads its password"
                     ),
-                    None,
+                    Some("let this machine trust the device's certificate, and drop `insecure`".to_owned()),
                 ),
                 Note::NoDriver { family } => (
                     format!("{names} {has} pdu_host but no power driver, so no power switch"),

@@ -2,7 +2,7 @@
 //!
 //! Messages repeat what the file says, never what a variable holds: a variable may be a password.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub(super) struct Reader<'a> {
     pub(super) problems: Problems,
     env: &'a dyn Fn(&str) -> Option<String>,
     lines: Vec<&'a str>,
+    /// Regular expressions of power switches: compiled once for all boards that share them.
+    regexes: HashMap<String, regex::Regex>,
 }
 
 /// A mapping whose keys were checked.
@@ -64,7 +66,12 @@ impl<'n> Fields<'n> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(source: &str, text: &'a str, env: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Reader { problems: Problems::new(source), env, lines: text.lines().collect() }
+        Reader {
+            problems: Problems::new(source),
+            env,
+            lines: text.lines().collect(),
+            regexes: HashMap::new(),
+        }
     }
 
     /// A mapping with names of the file's own as keys, such as `plans:`.
@@ -73,7 +80,7 @@ impl<'a> Reader<'a> {
             self.problems.error(node.at, format!("{what} must be a mapping, not {}", node.kind()));
             return None;
         };
-        let mut first: std::collections::HashMap<&str, Mark> = Default::default();
+        let mut first: HashMap<&str, Mark> = Default::default();
         for (key, _) in entries {
             match first.get(key.text.as_str()) {
                 Some(mark) => {
@@ -283,6 +290,16 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+
+    /// A regular expression over text. Copies of one share what it was compiled to.
+    pub(super) fn regex(&mut self, text: &str) -> Result<regex::Regex, regex::Error> {
+        if let Some(regex) = self.regexes.get(text) {
+            return Ok(regex.clone());
+        }
+        let regex = regex::Regex::new(text)?;
+        self.regexes.insert(text.to_owned(), regex.clone());
+        Ok(regex)
     }
 
     /// Reports a regular expression that does not compile, on one line.

@@ -12,6 +12,7 @@ use crate::outcome::Verdict;
 use crate::outcome::parse::Format;
 
 mod mistakes;
+mod switches;
 
 fn env(name: &str) -> Option<String> {
     match name {
@@ -98,8 +99,7 @@ host_programs: [/usr/bin/flash-tool]
 fn the_example_of_the_format_loads_with_what_this_version_does_not_do_as_warnings() {
     assert_eq!(
         told(EXAMPLE),
-        "15:21: warning: power driver `snmp` is not driven by this version: soc-a-001 has no power switch\n\
-         47:43: warning: groups are not resolved by this version: slack:S0GROUP matches nobody; list the people"
+        "47:43: warning: groups are not resolved by this version: slack:S0GROUP matches nobody; list the people"
     );
     let lab = lab(EXAMPLE);
     let board = lab.board("soc-a-001").expect("the board");
@@ -114,7 +114,7 @@ fn the_example_of_the_format_loads_with_what_this_version_does_not_do_as_warning
     assert_eq!((console.login.as_str(), console.bootloader.as_str()), ("login: $", "=> $"));
     assert_eq!((console.newline.as_str(), console.char_delay), ("\r", Duration::from_millis(5)));
     assert_eq!(console.password.as_ref().map(|p| p.expose_secret().to_owned()).as_deref(), Some("s3cret"));
-    assert!(matches!(&board.power.driver, PowerDriver::NotBuilt(name) if name == "snmp"));
+    assert!(matches!(&board.power.driver, PowerDriver::Snmp(_)));
     assert_eq!(
         (board.power.host.as_deref(), board.power.outlet.as_deref()),
         (Some("pdu-a.lab.local"), Some("1"))

@@ -189,15 +189,6 @@ fn power() {
     let power = |settings: &str| with_board_keys(&format!("  power: {{{settings}}}\n"));
     check(&power("driver: snpm"), "6:19: error: unknown power driver \"snpm\"; did you mean \"snmp\"?");
     check(
-        &power("driver: ipmi, anything: 1"),
-        "6:19: warning: power driver `ipmi` is not driven by this version: a has no power switch",
-    );
-    check(
-        &power("driver: ipmi, off_fro: 1s"),
-        "6:19: warning: power driver `ipmi` is not driven by this version: a has no power switch\n\
-         6:25: error: unknown key \"off_fro\" in power; did you mean \"off_for\"?",
-    );
-    check(
         &power("driver: simulated, preset: x"),
         "6:30: error: unknown key \"preset\" in power of driver \"simulated\"; known keys are driver, host, outlet, off_for, rest",
     );
