@@ -27,7 +27,7 @@ impl CheckReport {
 /// Checks the lab file at `boards` and, where there is one, the folder of templates; prints what was found. Gives 0
 /// when the server would start with them, else 1.
 pub(super) fn check(boards: &Path, templates: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let lab = check_file(boards, &|variable| std::env::var(variable).ok());
+    let lab = check_file(boards, &super::serve::lab_variable);
     print!("{}", lab.text);
     let mut ok = lab.ok;
     if let Some(folder) = templates {

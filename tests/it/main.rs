@@ -10,6 +10,8 @@ mod deliveries;
 mod kill;
 mod lab;
 mod many;
+mod power_real;
+mod power_trouble;
 mod runs;
 mod slack_trouble;
 mod store;

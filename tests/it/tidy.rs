@@ -72,6 +72,9 @@ const LAYERS: &[(&str, &[&str])] = &[
 const EDGES: &[(&str, &[&str])] = &[
     ("sqlx", &["store::sqlite"]),
     ("reqwest", &["net"]),
+    ("snmp2", &["power"]),
+    ("rumqttc", &["power"]),
+    ("digest_auth", &["power"]),
     ("std::time::Instant", &["clock"]),
     ("rand::", &["id"]),
 ];

@@ -2,7 +2,7 @@
 //! loopback. A missing program is a failure that says what to install, never a skip.
 
 mod kinds;
-mod rig;
+pub(crate) mod rig;
 
 use std::net::TcpStream;
 use std::time::Duration;

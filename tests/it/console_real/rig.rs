@@ -26,7 +26,7 @@ const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nsshd:x:101:65534::/run/sshd
 const GROUP: &str = "root:x:0:\ntty:x:5:\nlab:x:0:\n";
 
 /// Programs on loopback, ended by their ids when the test ends.
-pub(super) struct Rig {
+pub(crate) struct Rig {
     dir: tempfile::TempDir,
     children: Arc<Mutex<Vec<Child>>>,
 }
@@ -43,7 +43,7 @@ impl Drop for Rig {
 }
 
 impl Rig {
-    pub(super) fn new() -> Rig {
+    pub(crate) fn new() -> Rig {
         need("unshare", "util-linux");
         let dir = tempfile::tempdir().expect("a directory");
         for (name, text) in [("passwd", PASSWD), ("shadow", SHADOW), ("group", GROUP)] {
@@ -52,19 +52,19 @@ impl Rig {
         Rig { dir, children: Arc::default() }
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// A script in the rig's directory.
-    pub(super) fn script(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn script(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("a script");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
         path
     }
 
-    fn start(&self, command: &mut Command) {
+    pub(crate) fn start(&self, command: &mut Command) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).expect("a log");
         let child = command
             .process_group(0)
@@ -192,12 +192,12 @@ impl Rig {
     }
 
     /// Waits until something listens. Asks the kernel: a connection would be a client, and some serve only one.
-    pub(super) fn wait_for(&self, port: u16) {
+    pub(crate) fn wait_for(&self, port: u16) {
         let socket = format!("0100007F:{port:04X} 00000000:0000 0A");
         self.wait_until(|| fs::read_to_string("/proc/net/tcp").is_ok_and(|table| table.contains(&socket)));
     }
 
-    fn wait_until(&self, done: impl Fn() -> bool) {
+    pub(crate) fn wait_until(&self, done: impl Fn() -> bool) {
         for _ in 0..400 {
             if done() {
                 return;
@@ -241,7 +241,7 @@ impl Rig {
     }
 }
 
-struct Forever;
+pub(crate) struct Forever;
 
 impl InHand for Forever {
     fn trusted(&self) -> bool {
@@ -254,7 +254,7 @@ impl InHand for Forever {
 }
 
 #[track_caller]
-fn need(program: &str, package: &str) {
+pub(crate) fn need(program: &str, package: &str) {
     let found = std::env::var("PATH").unwrap_or_default();
     let mut folders = found.split(':').chain(["/usr/sbin", "/sbin"]);
     assert!(
@@ -263,6 +263,6 @@ fn need(program: &str, package: &str) {
     );
 }
 
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port()
 }
