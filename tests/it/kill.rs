@@ -170,7 +170,8 @@ impl World {
                 self.clock.sleep(Duration::from_millis(20)).await;
             }
         };
-        let patience = Duration::from_secs(60 + accepted.len() as u64);
+        // Edits go out at the pace that Slack allows, so the cards alone take about a second each.
+        let patience = Duration::from_secs(300 + 2 * accepted.len() as u64);
         if self.clock.timeout(patience, done).await.is_err() {
             panic!("not all is done: {:?}", rows(&db, UNFINISHED).await);
         }

@@ -7,7 +7,7 @@ use boardhand::run::{Decision, LeaseRef, Stage};
 use boardhand::store::{Effect, End, Fenced, Intake, MessageEnd, NewRun, Owed, OwedKind, Told};
 
 use super::intake::cancel;
-use super::lab::{T0, at, channel, effected, li, note, outcome, via};
+use super::lab::{at, channel, effected, li, note, outcome, via};
 use super::{Lab, store_tests};
 
 store_tests! {
