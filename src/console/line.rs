@@ -409,7 +409,7 @@ impl Line {
         self.in_hand.trusted()
     }
 
-    pub(super) async fn close(mut self, until: Monotonic) {
+    pub(super) async fn close(mut self: Box<Self>, until: Monotonic) {
         // The peer may be gone already; there is nothing left to lose.
         // Nothing is answered or dialled any more: what still comes is read, so that what was sent is not reset on its
         // way.

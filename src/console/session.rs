@@ -49,7 +49,8 @@ const CTRL_C: &[u8] = b"\x03";
 /// An open console.
 pub struct Session {
     ids: Ids,
-    line: Line,
+    /// On the heap: a session is moved into every future that drives it.
+    line: Box<Line>,
     settings: ConsoleSettings,
     login: Pattern,
     prompt: Pattern,
@@ -67,7 +68,7 @@ impl Session {
         let bootloader = Pattern::prompt(&settings.bootloader)?;
         Ok(Session {
             ids,
-            line,
+            line: Box::new(line),
             settings,
             login,
             prompt,

@@ -197,7 +197,8 @@ impl Power {
         if set.is_some_and(|(hand, _)| !hand.trusted()) {
             return Err(PowerError::LeaseOver(board.id.to_string()));
         }
-        Ok(self.drive(board, set.map(|(_, wanted)| wanted)).await)
+        // On the heap: the state of ten drivers would otherwise stand in every future above, up to a whole attempt.
+        Ok(Box::pin(self.drive(board, set.map(|(_, wanted)| wanted))).await)
     }
 
     /// The device's turn has come.

@@ -324,7 +324,7 @@ async fn stages_hang_and_panic_on_request() {
     board.set_power(true);
     client.until("U-Boot 2023.01").await;
     let clock = Clock::system();
-    let more = clock.timeout(Duration::from_millis(100), client.until("Model")).await;
+    let more = clock.timeout(Duration::from_millis(100), Box::pin(client.until("Model"))).await;
     assert!(more.is_err(), "a hung board says nothing more");
 }
 

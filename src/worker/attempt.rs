@@ -168,7 +168,7 @@ impl Attempt {
         let total = self.deadline;
         let clock = self.lab.clock.clone();
         let span = tracing::info_span!("session", attempt = self.number);
-        let halted = match clock.deadline(total, self.steps().instrument(span)).await {
+        let halted = match clock.deadline(total, Box::pin(self.steps().instrument(span))).await {
             Ok(done) => done.err(),
             Err(_) => Some(self.halt(Happened::TotalTimeout, "the attempt used up its time")),
         };
@@ -593,7 +593,7 @@ impl Attempt {
     /// Closes the console.
     pub(super) async fn close(&mut self) {
         if let Some(session) = self.session.take() {
-            let closing = session.close();
+            let closing = Box::pin(session.close());
             let _ = self.lab.clock.timeout(CLOSE_WITHIN, closing).await;
         }
     }

@@ -36,7 +36,7 @@ pub(super) async fn bring_to_rest(lab: &Arc<Lab>, mut attempt: Attempt, grips: &
             None => problem,
         }
     };
-    let problem = match lab.clock.deadline(until, first).await {
+    let problem = match lab.clock.deadline(until, Box::pin(first)).await {
         Ok(problem) => problem,
         Err(_) => Some("bringing it to rest took too long".to_owned()),
     };

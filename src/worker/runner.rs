@@ -73,7 +73,9 @@ pub async fn drive(lab: Arc<Lab>, mut leases: Vec<Lease>, number: i64, orders: w
     async move {
         let view = match lab.persist(|| lab.store.run_view(number)).await {
             Ok(view) => view,
-            Err(error) => return abandon(&lab, None, &leases, &grips_on(&leases), &error).await,
+            Err(error) => {
+                return Box::pin(abandon(&lab, None, &leases, &grips_on(&leases), &error)).await;
+            }
         };
         let driven = view.as_ref().and_then(|view| match &view.run.state {
             RunState::Active { attempt, lease, .. } => Some((*attempt, lease.id)),
@@ -88,7 +90,7 @@ pub async fn drive(lab: Arc<Lab>, mut leases: Vec<Lease>, number: i64, orders: w
         tracing::Span::current()
             .record("board.id", leases[0].board.as_str())
             .record("lease.fence", leases[0].fence.0);
-        run_attempt(&lab, &leases, &grips_on(&leases), view, attempt, orders).await;
+        Box::pin(run_attempt(&lab, &leases, &grips_on(&leases), view, attempt, orders)).await;
     }
     .instrument(span)
     .await;
@@ -134,11 +136,13 @@ async fn run_attempt(
             tracing::warn!("the lease was gone before the outcome was told: nothing is told");
             return;
         }
-        Err(error) => return abandon(lab, Some(attempt), leases, grips, &error).await,
+        Err(error) => {
+            return Box::pin(abandon(lab, Some(attempt), leases, grips, &error)).await;
+        }
     }
     lab.doorbell.ring(Bell::Relay);
     lab.doorbell.ring(Bell::Scheduler);
-    finalize::bring_to_rest(lab, attempt, grips).await;
+    Box::pin(finalize::bring_to_rest(lab, attempt, grips)).await;
     lab.doorbell.ring(Bell::Scheduler);
     lab.doorbell.ring(Bell::Relay);
 }
@@ -261,7 +265,7 @@ async fn abandon(
     tracing::error!(%error, "the run cannot be kept: its boards are brought to rest and taken away from it");
     match attempt {
         // The release that comes after it changes nothing: the lease was never turned to finalizing.
-        Some(attempt) => finalize::bring_to_rest(lab, attempt, grips).await,
+        Some(attempt) => Box::pin(finalize::bring_to_rest(lab, attempt, grips)).await,
         None => finalize::leave(lab, grips).await,
     }
     take_away(lab, leases).await;
