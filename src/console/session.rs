@@ -376,7 +376,8 @@ impl Session {
             username: username.map(str::to_owned),
             has_password: password.is_some(),
             settle: self.settings.settle,
-            booting: self.booting,
+            // ssh shows a prompt of its own accord, and a key typed too early is an empty password to it.
+            booting: self.booting || self.settings.kind == ConsoleKind::Ssh,
             typed_into_silence: ours,
         };
         let letters = self.ids.letters(MARKER_LETTERS);
