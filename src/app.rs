@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::board::{BoardId, Inventory};
+use crate::board::{BoardId, Inventory, LiveInventory};
 use crate::chat::slack::client::SlackClient;
 use crate::chat::slack::signature::Verifier;
 use crate::chat::{ChatApi, Platform};
@@ -113,17 +113,17 @@ impl App {
         store.board_register(&boards, now).await?;
         let doorbell = Doorbell::default();
         let queue = SharedQueue::new(&inventory);
+        let live = LiveInventory::new(inventory.clone());
         let links = Links::new(public_url, store.secret().await?);
         let why = Arc::new(Explainer::new(queue.clone(), clock.clone()));
-        let composer =
-            Arc::new(Composer::new(catalogue, links.clone(), clock.clone(), inventory.clone(), why));
+        let composer = Arc::new(Composer::new(catalogue, links.clone(), clock.clone(), live.clone(), why));
         let stranded = stranded::end(&store, &inventory, &composer, &clock).await?;
         if !stranded.is_empty() {
             tracing::warn!(runs = ?stranded, "ended runs that nothing in boards.yaml can serve any more");
         }
         let lab = Arc::new(Lab {
             store: store.clone(),
-            inventory: inventory.clone(),
+            inventory: live.clone(),
             power: Power::new(clock.clone()),
             composer: composer.clone(),
             redactor: Redactor::new(&[])?.knowing(&console_passwords(&inventory))?,
@@ -142,7 +142,7 @@ impl App {
         let relay = Relay::new(store.clone(), apis, composer.clone(), clock.clone(), doorbell.clone());
         let handler = Handler {
             store: store.clone(),
-            inventory: inventory.clone(),
+            inventory: live.clone(),
             queue: queue.clone(),
             composer: composer.clone(),
             lines: relay.lines(),
@@ -166,7 +166,7 @@ impl App {
             scheduler: Scheduler::new(
                 store.clone(),
                 queue,
-                inventory,
+                live,
                 clock.clone(),
                 ids,
                 doorbell.clone(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use boardhand::board::{BoardId, Family};
+use boardhand::board::{BoardId, Family, LiveInventory};
 use boardhand::chat::{Actor, Place, Platform};
 use boardhand::clock::Clock;
 use boardhand::doorbell::{Bell, Doorbell};
@@ -53,13 +53,13 @@ struct Bench {
 impl Bench {
     async fn start(data: &std::path::Path) -> Bench {
         let (clock, ids, doorbell) = (Clock::system(), Ids::system(), Doorbell::default());
-        let inventory = Arc::new(lab::inventory(&lab::yaml(FAMILIES, BOARDS)));
+        let inventory = LiveInventory::new(lab::inventory(&lab::yaml(FAMILIES, BOARDS)));
         let store = SqliteStore::open(data, SqliteOptions::new(ids.clone())).await.expect("store");
         let store: Arc<dyn Store> = Arc::new(store);
-        let boards: Vec<BoardId> = inventory.boards.keys().cloned().collect();
+        let boards: Vec<BoardId> = inventory.now().boards.keys().cloned().collect();
         store.board_register(&boards, clock.now()).await.expect("registered");
         let instance = InstanceId::new(&ids, clock.now());
-        let queue = SharedQueue::new(&inventory);
+        let queue = SharedQueue::new(&inventory.now());
         let (bell, ids2) = (doorbell.clone(), ids.clone());
         let scheduler = Scheduler::new(store.clone(), queue, inventory, clock.clone(), ids2, bell, instance);
         let (stop, stopping) = watch::channel(false);

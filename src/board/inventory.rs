@@ -107,6 +107,11 @@ impl Inventory {
         self.boards.values().filter(move |board| board.family == *family)
     }
 
+    /// Whether a board is driven only by a worker of its site.
+    pub fn is_remote(&self, board: &Board) -> bool {
+        self.sites.get(&board.site).is_some_and(|site| site.remote)
+    }
+
     /// The plan behind a family's suite.
     pub fn plan_of(&self, family: &Family, suite: &str) -> Option<&Plan> {
         self.plans.get(self.families.get(family)?.suites.get(suite)?)

@@ -1,9 +1,11 @@
 //! Boards: what the lab has, as the lab file describes it. Pure: nothing here reads a file, a clock or a socket.
 //!
-//! `lab_file` turns the text of boards.yaml into an [`Inventory`]; everybody else reads the inventory.
+//! `lab_file` turns the text of boards.yaml into an [`Inventory`]; everybody else reads the inventory
+//! that is in force from a [`LiveInventory`].
 
 pub mod inventory;
 pub mod lab_file;
+pub mod live;
 pub mod near;
 pub mod plan;
 pub mod power;
@@ -18,6 +20,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 pub use inventory::Inventory;
+pub use live::LiveInventory;
 pub use power::{PowerConfig, PowerDriver, Rest};
 
 /// Longest name of a board, family or site, in bytes.

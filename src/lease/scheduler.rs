@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use super::queue::{Availability, BoardFacts, Grant as Proposal, Queue, QueueEvent, QueuedRun, Unavailable};
 use super::reaper::LEASE_TTL;
-use crate::board::Inventory;
+use crate::board::{Inventory, LiveInventory};
 use crate::clock::Clock;
 use crate::doorbell::{Bell, Doorbell};
 use crate::id::{Ids, InstanceId, LeaseId};
@@ -34,25 +34,7 @@ impl SharedQueue {
     /// A queue that knows the lab's boards and no run.
     pub fn new(inventory: &Inventory) -> Self {
         let mut queue = Queue::new();
-        for board in inventory.boards.values() {
-            queue.apply(QueueEvent::BoardAdded(BoardFacts {
-                id: board.id.clone(),
-                family: board.family.clone(),
-                revision: board.revision.clone(),
-                site: board.site.clone(),
-                tags: board.tags.clone(),
-                last_used: None,
-            }));
-            let remote = inventory.sites.get(&board.site).is_some_and(|site| site.remote);
-            if remote {
-                let unavailable = Unavailable::NoWorker;
-                queue.apply(QueueEvent::BoardChanged {
-                    board: board.id.clone(),
-                    availability: Availability::Unavailable(unavailable),
-                    last_used: None,
-                });
-            }
-        }
+        know_boards(&mut queue, inventory);
         SharedQueue { queue: Arc::new(Mutex::new(queue)), read_to: Arc::default() }
     }
 
@@ -71,7 +53,9 @@ impl SharedQueue {
 pub struct Scheduler {
     store: Arc<dyn Store>,
     queue: SharedQueue,
-    inventory: Arc<Inventory>,
+    inventory: LiveInventory,
+    /// The inventory that the queue knows.
+    known: Arc<Inventory>,
     clock: Clock,
     ids: Ids,
     doorbell: Doorbell,
@@ -84,13 +68,14 @@ impl Scheduler {
     pub fn new(
         store: Arc<dyn Store>,
         queue: SharedQueue,
-        inventory: Arc<Inventory>,
+        inventory: LiveInventory,
         clock: Clock,
         ids: Ids,
         doorbell: Doorbell,
         instance: InstanceId,
     ) -> Self {
-        Scheduler { store, queue, inventory, clock, ids, doorbell, instance, cursor: None }
+        let known = inventory.now();
+        Scheduler { store, queue, inventory, known, clock, ids, doorbell, instance, cursor: None }
     }
 
     fn take_in(&mut self, changes: QueueChanges) {
@@ -107,11 +92,8 @@ impl Scheduler {
             });
         }
         for row in changes.boards {
-            if let Some(board) = self.inventory.boards.get(&row.id) {
-                let remote = self.inventory.sites.get(&board.site).is_some_and(|site| site.remote);
-                if !remote {
-                    queue.apply(board_event(row));
-                }
+            if let Some(event) = board_event(row, &self.known) {
+                queue.apply(event);
             }
         }
         for run in changes.runs {
@@ -142,6 +124,26 @@ impl Scheduler {
             }
         }
         Ok(answers)
+    }
+
+    /// Tells the queue of another inventory: boards that came, left or changed. The rows of all are read again, since a
+    /// board that comes back may be leased or quarantined still.
+    async fn follow(&mut self) -> Result<(), StoreError> {
+        let inventory = self.inventory.now();
+        if Arc::ptr_eq(&inventory, &self.known) {
+            return Ok(());
+        }
+        let rows = self.store.board_list().await?;
+        let mut queue = self.queue.lock();
+        for board in self.known.boards.keys().filter(|board| !inventory.boards.contains_key(*board)) {
+            queue.apply(QueueEvent::BoardRemoved { board: board.clone() });
+        }
+        know_boards(&mut queue, &inventory);
+        for event in rows.into_iter().filter_map(|row| board_event(row, &inventory)) {
+            queue.apply(event);
+        }
+        self.known = inventory.clone();
+        Ok(())
     }
 
     async fn commit(&mut self, proposals: Vec<Proposal>) -> Result<(), StoreError> {
@@ -221,6 +223,7 @@ impl Agent for Scheduler {
     }
 
     async fn step(&mut self) -> Result<Step, StoreError> {
+        self.follow().await?;
         loop {
             let changes = self.store.queue_changes(self.cursor).await?;
             let more = changes.more;
@@ -240,8 +243,32 @@ impl Agent for Scheduler {
     }
 }
 
-/// What a board's row says about its availability.
-fn board_event(row: BoardRow) -> QueueEvent {
+/// Tells the queue which boards there are.
+fn know_boards(queue: &mut Queue, inventory: &Inventory) {
+    for board in inventory.boards.values() {
+        queue.apply(QueueEvent::BoardAdded(BoardFacts {
+            id: board.id.clone(),
+            family: board.family.clone(),
+            revision: board.revision.clone(),
+            site: board.site.clone(),
+            tags: board.tags.clone(),
+            last_used: None,
+        }));
+        if inventory.is_remote(board) {
+            queue.apply(QueueEvent::BoardChanged {
+                board: board.id.clone(),
+                availability: Availability::Unavailable(Unavailable::NoWorker),
+                last_used: None,
+            });
+        }
+    }
+}
+
+/// What a board's row says about its availability; nothing of one that is not in the lab, or not ours to drive.
+fn board_event(row: BoardRow, inventory: &Inventory) -> Option<QueueEvent> {
+    if inventory.boards.get(&row.id).is_none_or(|board| inventory.is_remote(board)) {
+        return None;
+    }
     let availability = match (row.lease, row.health) {
         (Some(lease), _) => {
             let until = matches!(lease.holder, super::Holder::Person(_)).then_some(lease.expires_at);
@@ -252,7 +279,7 @@ fn board_event(row: BoardRow) -> QueueEvent {
         }
         (None, Health::Good | Health::Suspect) => Availability::Free,
     };
-    QueueEvent::BoardChanged { board: row.id, availability, last_used: row.last_used_at }
+    Some(QueueEvent::BoardChanged { board: row.id, availability, last_used: row.last_used_at })
 }
 
 /// What a run's row says about its place in the queue.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::links::Links;
 use super::template::Catalogue;
 use super::{Card, Note};
-use crate::board::Inventory;
+use crate::board::LiveInventory;
 use crate::chat::Place;
 use crate::clock::Clock;
 use crate::outcome::verdict::cause;
@@ -32,7 +32,7 @@ pub struct Composer {
     catalogue: Catalogue,
     links: Links,
     clock: Clock,
-    inventory: Arc<Inventory>,
+    inventory: LiveInventory,
     why: Arc<dyn WhyWaiting>,
 }
 
@@ -42,7 +42,7 @@ impl Composer {
         catalogue: Catalogue,
         links: Links,
         clock: Clock,
-        inventory: Arc<Inventory>,
+        inventory: LiveInventory,
         why: Arc<dyn WhyWaiting>,
     ) -> Self {
         Composer { catalogue, links, clock, inventory, why }
@@ -79,7 +79,8 @@ impl Composer {
         let driven = view.attempts.iter().rfind(|a| a.number == attempt && Some(a.board.as_str()) == board);
         let boards = driven.map(boards_of);
         let log_attempt = view.attempts.last().map(|a| a.number);
-        let has_switch = board.and_then(|id| self.inventory.board(id)).map(|board| board.power.has_switch());
+        let lab = self.inventory.now();
+        let has_switch = board.and_then(|id| lab.board(id)).map(|board| board.power.has_switch());
         json!({
             "run": named(run),
             "state": run.state.word(),

@@ -9,10 +9,10 @@ use tracing::Instrument;
 use super::news::News;
 use super::results::{Results, Tail};
 use super::runner::{Lab, Order};
-use crate::board::Board;
 use crate::board::plan::{Action, Plan, PowerAction, Step};
 use crate::board::quoting::CommandTemplate;
 use crate::board::selector;
+use crate::board::{Board, Inventory};
 use crate::clock::Monotonic;
 use crate::console::{
     self, ConsoleError, ConsoleTarget, Limits, Pattern, Session, ShellResult, Transcript, WatchList, printk,
@@ -70,6 +70,8 @@ pub(super) struct Attempt {
     number: u32,
     grip: Arc<Grip>,
     needs_fence: bool,
+    /// The lab as it was when the attempt began: what is changed in boards.yaml meanwhile is for the next one.
+    inventory: Arc<Inventory>,
     board: Option<Board>,
     plan: Arc<Plan>,
     stage: Stage,
@@ -86,12 +88,13 @@ impl Attempt {
     /// An attempt under this lease.
     pub(super) fn new(lab: Arc<Lab>, view: RunView, number: u32, grip: Arc<Grip>, needs_fence: bool) -> Self {
         let spec = &view.run.spec;
-        let board = lab.inventory.board(grip.lease().board.as_str()).cloned();
+        let board = &grip.lease().board;
+        // The board may have left the lab file, or lost its plan, since it was granted.
+        let can = |inventory: &Inventory| inventory.plan_of(&spec.family, &spec.suite).is_some();
+        let inventory = lab.inventory.newest_with(board, can);
+        let board = inventory.board(board.as_str()).cloned();
         let plan = Arc::new(
-            lab.inventory
-                .plan_of(&spec.family, &spec.suite)
-                .cloned()
-                .unwrap_or_else(|| Plan::empty(&spec.suite)),
+            inventory.plan_of(&spec.family, &spec.suite).cloned().unwrap_or_else(|| Plan::empty(&spec.suite)),
         );
         let now = lab.clock.monotonic();
         let deadline = now + spec.timeout.unwrap_or(plan.limits.total);
@@ -100,6 +103,7 @@ impl Attempt {
             number,
             grip,
             needs_fence,
+            inventory,
             board,
             plan,
             stage: Stage::Leased,
@@ -127,6 +131,11 @@ impl Attempt {
     /// What it performs.
     pub(super) fn plan(&self) -> Arc<Plan> {
         self.plan.clone()
+    }
+
+    /// The lab that it goes by.
+    pub(super) fn inventory(&self) -> Arc<Inventory> {
+        self.inventory.clone()
     }
 
     /// From 1.
@@ -556,7 +565,7 @@ impl Attempt {
         let (spec, number) = (&self.view.run.spec, self.view.run.number);
         let registered = std::collections::BTreeMap::new();
         let values =
-            selector::values(&self.lab.inventory, spec, self.on_board()?, number, self.number, &registered);
+            selector::values(&self.inventory, spec, self.on_board()?, number, self.number, &registered);
         template.render(&values).map_err(|error| self.halt(Happened::HostStepFailed, error.to_string()))
     }
 

@@ -162,7 +162,8 @@ async fn perform(lab: &Lab, instance: InstanceId, errand: &Errand) -> Note {
     if now.since(errand.asked_at) > ASKED_WITHIN {
         return refused("it was asked for too long ago; ask again if it is still wanted".into());
     }
-    let Some(board) = lab.inventory.board(errand.board.as_str()) else {
+    let inventory = lab.inventory.now();
+    let Some(board) = inventory.board(errand.board.as_str()) else {
         return refused("the board is not in boards.yaml any more".into());
     };
     if errand.action == PowerAction::Status {

@@ -18,7 +18,7 @@ pub(super) const FINALIZE_WITHIN: Duration = Duration::from_secs(120);
 pub(super) async fn bring_to_rest(lab: &Arc<Lab>, mut attempt: Attempt, grips: &[Arc<Grip>]) {
     let until = lab.clock.monotonic() + FINALIZE_WITHIN;
     attempt.finalizing(until);
-    let plan = attempt.plan();
+    let (plan, inventory) = (attempt.plan(), attempt.inventory());
     let board = attempt.board().cloned();
     let first = async {
         // Power ends a program just as well.
@@ -42,7 +42,7 @@ pub(super) async fn bring_to_rest(lab: &Arc<Lab>, mut attempt: Attempt, grips: &
     };
     release(lab, &grips[0], problem).await;
     for grip in &grips[1..] {
-        let problem = match lab.inventory.board(grip.lease().board.as_str()) {
+        let problem = match inventory.board(grip.lease().board.as_str()) {
             Some(board) => rest(lab, board, grip).await,
             None => None,
         };
@@ -53,7 +53,8 @@ pub(super) async fn bring_to_rest(lab: &Arc<Lab>, mut attempt: Attempt, grips: &
 /// Leaves boards as their families want them, and nothing more: nothing is known of what ran on them.
 pub(super) async fn leave(lab: &Lab, grips: &[Arc<Grip>]) {
     for grip in grips {
-        if let Some(board) = lab.inventory.board(grip.lease().board.as_str())
+        let inventory = lab.inventory.newest_with(&grip.lease().board, |_| true);
+        if let Some(board) = inventory.board(grip.lease().board.as_str())
             && let Some(problem) = rest(lab, board, grip).await
         {
             tracing::warn!(board.id = %grip.lease().board, problem, "the board was not brought to rest");

@@ -14,7 +14,7 @@ use tracing::field::Empty;
 
 use super::attempt::{Attempt, Ended};
 use super::finalize;
-use crate::board::{BoardId, Inventory};
+use crate::board::{BoardId, LiveInventory};
 use crate::clock::Clock;
 use crate::doorbell::{Bell, Doorbell};
 use crate::id::{Ids, LeaseId};
@@ -33,7 +33,7 @@ pub struct Lab {
     /// Where everything is kept.
     pub store: Arc<dyn Store>,
     /// The lab file.
-    pub inventory: Arc<Inventory>,
+    pub inventory: LiveInventory,
     /// The switchboard.
     pub power: Power,
     /// Makes messages.
@@ -215,7 +215,11 @@ fn settlement(lab: &Lab, attempt: &Attempt, lease: &LeaseRef, outcome: Outcome) 
         run: view.run.id,
         notes: notes(lab, view, attempt.number(), &outcome, &decision),
         board_fault: is_board_fault(&outcome),
-        quarantine_after: lab.inventory.families.get(&view.run.spec.family).map_or(0, |f| f.quarantine_after),
+        quarantine_after: attempt
+            .inventory()
+            .families
+            .get(&view.run.spec.family)
+            .map_or(0, |f| f.quarantine_after),
         outcome,
         decision,
         now: lab.clock.now(),

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use boardhand::app::{App, Parts};
+use boardhand::board::LiveInventory;
 use boardhand::board::plan::PowerAction;
 use boardhand::chat::{AnswerVia, ChatApi, Found, Place, Platform, Post, SendResult};
 use boardhand::clock::{Clock, Timestamp};
@@ -48,7 +49,7 @@ impl WhyWaiting for Bug {
 
 fn buggy_composer() -> Arc<Composer> {
     let links = Links::new("http://lab", [7; 32]);
-    let inventory = Arc::new(lab::inventory(&yaml::small(1)));
+    let inventory = LiveInventory::new(lab::inventory(&yaml::small(1)));
     Arc::new(Composer::new(Catalogue::builtin(), links, Clock::system(), inventory, Arc::new(Bug)))
 }
 
@@ -143,7 +144,7 @@ fn buggy(store: &StoreLab, text: &str) -> Arc<runner::Lab> {
     let clock = Clock::system();
     Arc::new(runner::Lab {
         store: store.store.clone(),
-        inventory: Arc::new(lab::inventory(text)),
+        inventory: LiveInventory::new(lab::inventory(text)),
         power: Power::new(broken_clock()),
         composer: buggy_composer(),
         redactor: Redactor::default(),
@@ -336,7 +337,7 @@ async fn a_board_that_does_not_come_to_rest_does_not_keep_the_server_from_stoppi
     let queue = SharedQueue::new(&inventory);
     let why = Arc::new(Explainer::new(queue, clock.clone()));
     let links = Links::new("http://lab", [7; 32]);
-    let inventory = Arc::new(inventory);
+    let inventory = LiveInventory::new(inventory);
     let composer = Composer::new(Catalogue::builtin(), links, clock.clone(), inventory.clone(), why);
     let worker = Arc::new(runner::Lab {
         store: store.store.clone(),
@@ -414,8 +415,8 @@ async fn a_run_whose_boards_left_the_lab_ends_at_the_next_start_and_is_told_why(
     assert_eq!(outcome.detail, "its family socA is not in boards.yaml any more");
     let posts = Arc::new(Posts::default());
     let api: Arc<dyn ChatApi> = posts.clone();
-    let inventory = Arc::new(lab::inventory(&yaml::small(1)));
-    let queue = SharedQueue::new(&inventory);
+    let inventory = LiveInventory::new(lab::inventory(&yaml::small(1)));
+    let queue = SharedQueue::new(&inventory.now());
     let why = Arc::new(Explainer::new(queue, Clock::system()));
     let links = Links::new("http://lab", [7; 32]);
     let composer = Composer::new(Catalogue::builtin(), links, Clock::system(), inventory, why);
@@ -442,7 +443,7 @@ async fn housekeeping_removes_old_transcripts_and_rows_of_finished_runs_only() {
     let queue = SharedQueue::new(&inventory);
     let (clock, ids) = (Clock::system(), Ids::system());
     let (doorbell, instance) = (Doorbell::default(), InstanceId::new(&ids, clock.now()));
-    let inventory = Arc::new(inventory);
+    let inventory = LiveInventory::new(inventory);
     // What the scheduler has read is nobody's any more.
     let mut scheduler =
         Scheduler::new(store.store.clone(), queue.clone(), inventory, clock.clone(), ids, doorbell, instance);

@@ -123,7 +123,7 @@ impl Handler {
     /// A quarantined board may be granted again; the store says whether it was one.
     pub(super) fn return_to_service(&self, name: &str) -> Reaction {
         let board = match self.board_named(name) {
-            Ok(board) => board.id.clone(),
+            Ok(board) => board.id,
             Err(refusal) => return *refusal,
         };
         let facts = json!({ "board": board });

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::parse::{self, Surface};
 use super::policy::{self, About, Asked, Permission};
 use super::{Click, Command, RunRef, Verb};
-use crate::board::Inventory;
+use crate::board::LiveInventory;
 use crate::chat::{Delivery, Intent};
 use crate::clock::Clock;
 use crate::id::Ids;
@@ -30,7 +30,7 @@ pub struct Handler {
     /// What is known.
     pub store: Arc<dyn Store>,
     /// The lab.
-    pub inventory: Arc<Inventory>,
+    pub inventory: LiveInventory,
     /// Who waits for what.
     pub queue: SharedQueue,
     /// Facts of runs.
@@ -195,7 +195,7 @@ impl Handler {
 
     /// Whether the one who acts may.
     fn permission(&self, asked: Asked<'_>, delivery: &Delivery, own_run: bool) -> Permission {
-        policy::allowed(asked, &delivery.actor, &self.inventory.roles, About { own_run })
+        policy::allowed(asked, &delivery.actor, &self.inventory.now().roles, About { own_run })
     }
 
     /// The run that is meant, or what to say when there is none.

@@ -23,16 +23,12 @@ impl Handler {
                 board.family.as_str().eq_ignore_ascii_case(f) || board.site.as_str().eq_ignore_ascii_case(f)
             })
         };
-        let chosen: Vec<&Board> = self.inventory.boards.values().filter(|b| matches(b)).collect();
+        let lab = self.inventory.now();
+        let chosen: Vec<&Board> = lab.boards.values().filter(|b| matches(b)).collect();
         if chosen.is_empty() {
             let filter = filter.unwrap_or_default();
-            let known: Vec<&str> = self
-                .inventory
-                .families
-                .keys()
-                .map(|f| f.as_str())
-                .chain(self.inventory.sites.keys().map(|s| s.as_str()))
-                .collect();
+            let known: Vec<&str> =
+                lab.families.keys().map(|f| f.as_str()).chain(lab.sites.keys().map(|s| s.as_str())).collect();
             let near = grammar::near(filter, known.iter().copied()).map(str::to_owned);
             let reason = format!("no board is of a family or site called {filter:?}");
             return Ok(Reaction::refused(reason, &near.into_iter().collect::<Vec<_>>(), "/lab boards"));
@@ -56,7 +52,7 @@ impl Handler {
             Err(refusal) => return Ok(*refusal),
         };
         let rows = self.store.board_list().await?;
-        let mut facts = board_facts(board, row_of(&rows, board));
+        let mut facts = board_facts(&board, row_of(&rows, &board));
         facts["tags"] = json!(board.tags);
         facts["owner"] = json!(board.owner);
         facts["console"] = json!(format!("{}:{}", board.console.host, board.console.port));
@@ -81,12 +77,12 @@ impl Handler {
     }
 
     /// The board of that name, or a refusal with the nearest one.
-    pub(super) fn board_named(&self, name: &str) -> std::result::Result<&Board, Box<Reaction>> {
-        if let Some(board) = self.inventory.boards.values().find(|b| b.id.as_str().eq_ignore_ascii_case(name))
-        {
-            return Ok(board);
+    pub(super) fn board_named(&self, name: &str) -> std::result::Result<Board, Box<Reaction>> {
+        let lab = self.inventory.now();
+        if let Some(board) = lab.boards.values().find(|b| b.id.as_str().eq_ignore_ascii_case(name)) {
+            return Ok(board.clone());
         }
-        let near = grammar::near(name, self.inventory.boards.keys().map(|id| id.as_str())).map(str::to_owned);
+        let near = grammar::near(name, lab.boards.keys().map(|id| id.as_str())).map(str::to_owned);
         let next = near.as_ref().map_or("/lab boards".to_owned(), |near| format!("/lab board {near}"));
         Err(Box::new(Reaction::refused(
             format!("there is no board {name:?}"),

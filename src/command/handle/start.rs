@@ -58,11 +58,9 @@ impl Handler {
             Some(name) => Some(self.board_for(name, &family, &request.build)?),
             None => named,
         };
-        let settings = self
-            .inventory
-            .families
-            .get(&family)
-            .ok_or_else(|| self.unknown_target(family.as_str(), &request.build))?;
+        let lab = self.inventory.now();
+        let settings =
+            lab.families.get(&family).ok_or_else(|| self.unknown_target(family.as_str(), &request.build))?;
         let suite = request.suite.unwrap_or_else(|| settings.default_suite.clone());
         if !settings.suites.contains_key(&suite) {
             let near = near(&suite, settings.suites.keys().map(String::as_str));
@@ -72,19 +70,18 @@ impl Handler {
             let next = format!("/run-test {family} {} suite={best}", request.build);
             return Err(Box::new(Reaction::refused(reason, &near, next)));
         }
-        let params =
-            selector::params(&self.inventory, &family, &suite, &request.params).map_err(|problem| {
-                let known: Vec<&str> = problem.known.iter().map(String::as_str).collect();
-                let near =
-                    near(&problem.name, known.into_iter().chain(option_names().map(|name| -> &str { name })));
-                let next = match (near.first(), request.params.get(&problem.name)) {
-                    (Some(near), Some(value)) => {
-                        format!("/run-test {family} {} {near}={value}", request.build)
-                    }
-                    _ => format!("/lab help {}", grammar::row(grammar::Form::RunTest).name()),
-                };
-                Box::new(Reaction::refused(problem.to_string(), &near, next))
-            })?;
+        let params = selector::params(&lab, &family, &suite, &request.params).map_err(|problem| {
+            let known: Vec<&str> = problem.known.iter().map(String::as_str).collect();
+            let near =
+                near(&problem.name, known.into_iter().chain(option_names().map(|name| -> &str { name })));
+            let next = match (near.first(), request.params.get(&problem.name)) {
+                (Some(near), Some(value)) => {
+                    format!("/run-test {family} {} {near}={value}", request.build)
+                }
+                _ => format!("/lab help {}", grammar::row(grammar::Form::RunTest).name()),
+            };
+            Box::new(Reaction::refused(problem.to_string(), &near, next))
+        })?;
         Ok(RunSpec {
             family,
             build: request.build,
@@ -99,8 +96,9 @@ impl Handler {
 
     /// The board that `on=` names.
     fn board_for(&self, name: &str, family: &Family, build: &str) -> Result<crate::board::BoardId, Refused> {
-        let boards = || self.inventory.boards_of(family).map(|board| board.id.as_str());
-        self.board_named(name).map(|board| board.id.clone()).map_err(|_| {
+        let lab = self.inventory.now();
+        let boards = || lab.boards_of(family).map(|board| board.id.as_str());
+        self.board_named(name).map(|board| board.id).map_err(|_| {
             let near = near(name, boards());
             let best = near.first().map(String::as_str).or_else(|| boards().next()).unwrap_or_default();
             let next = format!("/run-test {family} {build} on={best}");
@@ -110,29 +108,32 @@ impl Handler {
 
     /// A family, or a board and its family.
     fn target(&self, name: &str, build: &str) -> Result<(Family, Option<crate::board::BoardId>), Refused> {
-        if let Some(family) = self.inventory.families.keys().find(|f| f.as_str().eq_ignore_ascii_case(name)) {
+        let lab = self.inventory.now();
+        if let Some(family) = lab.families.keys().find(|f| f.as_str().eq_ignore_ascii_case(name)) {
             return Ok((family.clone(), None));
         }
-        let board = self.inventory.boards.values().find(|b| b.id.as_str().eq_ignore_ascii_case(name));
+        let board = lab.boards.values().find(|b| b.id.as_str().eq_ignore_ascii_case(name));
         board
             .map(|board| (board.family.clone(), Some(board.id.clone())))
             .ok_or_else(|| self.unknown_target(name, build))
     }
 
     fn unknown_target(&self, name: &str, build: &str) -> Refused {
-        let families = self.inventory.families.keys().map(|f| f.as_str());
-        let near = near(name, families.chain(self.inventory.boards.keys().map(|b| b.as_str())));
+        let lab = self.inventory.now();
+        let families = lab.families.keys().map(|f| f.as_str());
+        let near = near(name, families.chain(lab.boards.keys().map(|b| b.as_str())));
         let next = near.first().map_or("/lab boards".to_owned(), |near| format!("/run-test {near} {build}"));
         Box::new(Reaction::refused(format!("there is no family and no board {name:?}"), &near, next))
     }
 
     /// Whether a board of the lab could ever serve it, and its plan has what it names.
     pub(super) fn still_possible(&self, spec: &RunSpec) -> Result<(), Refused> {
-        if let CouldServe::No(misfit) = could_serve(spec, &self.inventory) {
+        let lab = self.inventory.now();
+        if let CouldServe::No(misfit) = could_serve(spec, &lab) {
             let (reason, near) = misfit_text(spec, misfit);
             return Err(Box::new(Reaction::refused(reason, &near, format!("/lab boards {}", spec.family))));
         }
-        selector::fits(&self.inventory, spec, &BTreeMap::new()).map_err(|unfit| {
+        selector::fits(&lab, spec, &BTreeMap::new()).map_err(|unfit| {
             let next = format!("/lab help {}", grammar::row(grammar::Form::RunTest).name());
             Box::new(Reaction::refused(unfit.to_string(), &[], next))
         })?;
@@ -161,7 +162,7 @@ impl Handler {
     pub(super) fn card_places(&self, origin: &Place) -> Vec<Place> {
         let mut places = vec![origin.clone()];
         let here = format!("{}:{}", origin.platform.as_str(), origin.channel);
-        for (from, to) in self.inventory.channels.mirrors.iter().filter(|(from, _)| *from == here) {
+        for (from, to) in self.inventory.now().channels.mirrors.iter().filter(|(from, _)| *from == here) {
             match to
                 .split_once(':')
                 .and_then(|(platform, channel)| Some((Platform::from_word(platform)?, channel)))
