@@ -23,6 +23,8 @@ pub const MARKER_LETTERS: usize = 10;
 
 /// Quiets a shell once per login: no echo, no prompts, no history, only the worst kernel messages.
 pub const SETUP: &str = "stty -echo; PS1= PS2= PROMPT_COMMAND=; unset HISTFILE; dmesg -n 1 2>/dev/null";
+/// How much of [`SETUP`] shows on the first line of an echo that a shell wraps.
+const SETUP_HEAD: &str = "stty -echo; PS1= PS2= ";
 /// Gives a shell back as a person wants to find it.
 pub const RESTORE: &str = "stty echo; PS1='$ ' PS2='> '";
 
@@ -129,9 +131,10 @@ pub fn frame(command: &str, marker: &Marker) -> Result<Vec<u8>, ShellError> {
     }
 }
 
-/// Whether a line shows what [`frame`] types around a command, whatever became of the markers in it.
+/// Whether a line shows what [`frame`] types around a command or what makes a shell quiet, whatever became of the
+/// markers in it: shells wrap what they echo.
 pub fn shows_frame(line: &str) -> bool {
-    line.contains("; __r=$?; echo") || line.contains(" $__r")
+    line.contains("; __r=$?; echo") || line.contains(" $__r") || line.contains(SETUP_HEAD)
 }
 
 /// The line that asks for the last command's end marker again.
@@ -404,6 +407,14 @@ mod tests {
 
     fn marker() -> Marker {
         Marker::new("abcdefghij".into())
+    }
+
+    #[test]
+    fn what_we_type_is_known_again_on_each_row_of_a_wrapped_echo() {
+        let typed = String::from_utf8(proof(SETUP, &marker())).expect("text");
+        let (row, rest) = typed.trim_end().split_at(80 - "root@board-1:~# ".len());
+        assert!(shows_frame(&format!("root@board-1:~# {row}")) && marker().shows_in(rest), "{row}\n{rest}");
+        assert!(!shows_frame("stty -echo") && !shows_frame("root@board-1:~# dmesg -n 1"));
     }
 
     /// Feeds `stream` in pieces of several sizes: output, status and the lines that were told.
