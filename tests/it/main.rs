@@ -12,6 +12,7 @@ mod lab;
 mod many;
 mod power_real;
 mod power_trouble;
+mod real_boards;
 mod runs;
 mod slack_trouble;
 mod store;

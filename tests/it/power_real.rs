@@ -47,8 +47,9 @@ async fn obeys(name: &str, board: &Board) {
 }
 
 impl Rig {
-    /// net-snmp's agent with one outlet, whose objects are the lines of `table`.
-    fn snmpd(&self, table: &str) -> String {
+    /// net-snmp's agent with one outlet, whose objects are the lines of `table`, or with the outlets that
+    /// it names; its address and its process.
+    pub(crate) fn snmpd(&self, table: &str) -> (String, u32) {
         need("snmpd", "snmpd");
         need("python3", "python3");
         let port = free_port();
@@ -67,7 +68,7 @@ impl Rig {
             pass(".1.3.6.1.2.1.105")
         );
         fs::write(&conf, text).expect("a file");
-        self.start(
+        let id = self.start(
             Command::new("snmpd")
                 .env("SNMP_PERSISTENT_DIR", self.path("snmp"))
                 .env("MIBS", "")
@@ -77,7 +78,7 @@ impl Rig {
                 .arg(self.path("snmpd.pid")),
         );
         self.wait_for_udp(port);
-        format!("127.0.0.1:{port}")
+        (format!("127.0.0.1:{port}"), id)
     }
 
     /// Waits until something listens on a UDP port, by asking the kernel.
@@ -101,7 +102,7 @@ const RPDU2: &str =
 #[tokio::test]
 async fn snmp_of_every_version_switches_and_reads_back() {
     let rig = Rig::new();
-    let agent = rig.snmpd(RPDU);
+    let (agent, _) = rig.snmpd(RPDU);
     let users = [
         "version: \"1\", community: writer",
         "community: writer",
@@ -131,7 +132,7 @@ async fn every_snmp_preset_switches_an_agent_that_has_its_objects() {
         }
     }
     let rig = Rig::new();
-    let agent = rig.snmpd(&table);
+    let (agent, _) = rig.snmpd(&table);
     for row in &SNMP_PRESETS {
         let power = format!("driver: snmp, preset: {}, community: writer", row.name);
         obeys(row.name, &board(&agent, "3", &power)).await;
@@ -141,7 +142,7 @@ async fn every_snmp_preset_switches_an_agent_that_has_its_objects() {
 #[tokio::test]
 async fn objects_of_ones_own_are_set_and_read() {
     let rig = Rig::new();
-    let agent = rig.snmpd(&format!("{RPDU}write-on .1.3.6.1.4.1.9.1 0\nwrite-off .1.3.6.1.4.1.9.2 5\n"));
+    let (agent, _) = rig.snmpd(&format!("{RPDU}write-on .1.3.6.1.4.1.9.1 0\nwrite-off .1.3.6.1.4.1.9.2 5\n"));
     let oid = "oid: '.1.3.6.1.4.1.318.1.1.12.3.3.1.1.4.{{ outlet }}', on: 1, off: 2";
     obeys("oid", &board(&agent, "3", &format!("driver: snmp, community: writer, {oid}"))).await;
     let each = "on: {oid: .1.3.6.1.4.1.9.1, value: 0}, off: {oid: .1.3.6.1.4.1.9.2, value: 5}";
@@ -157,7 +158,7 @@ async fn objects_of_ones_own_are_set_and_read() {
 #[tokio::test]
 async fn what_snmp_refuses_is_told_as_what_it_may_be() {
     let rig = Rig::new();
-    let agent = rig.snmpd(&format!("{RPDU}{RPDU2}"));
+    let (agent, _) = rig.snmpd(&format!("{RPDU}{RPDU2}"));
     let check = async |outlet: &str, power: &str, action: PowerAction, expect: &str| {
         let told = act(&board(&agent, outlet, &format!("driver: snmp, {power}")), action).await;
         let before = "the PDU of soc-a-001 did not do as it was told: ";
@@ -232,7 +233,7 @@ async fn what_snmp_refuses_is_told_as_what_it_may_be() {
 #[tokio::test]
 async fn an_outlet_that_stays_as_it_is_is_told_as_that() {
     let rig = Rig::new();
-    let agent = rig.snmpd("stuck .1.3.6.1.4.1.318.1.1.4.4.2.1.3.3 1 2\n");
+    let (agent, _) = rig.snmpd("stuck .1.3.6.1.4.1.318.1.1.4.4.2.1.3.3 1 2\n");
     let board = board(&agent, "3", "driver: snmp, preset: apc-masterswitch, community: writer");
     let told = act(&board, PowerAction::Off).await;
     assert_eq!(told, Err("the outlet of soc-a-001 stays on after it was switched off".into()));

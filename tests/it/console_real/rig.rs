@@ -64,7 +64,8 @@ impl Rig {
         path
     }
 
-    pub(crate) fn start(&self, command: &mut Command) {
+    /// Starts a program; gives its id.
+    pub(crate) fn start(&self, command: &mut Command) -> u32 {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).expect("a log");
         let child = command
             .process_group(0)
@@ -73,7 +74,9 @@ impl Rig {
             .stderr(log)
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let id = child.id();
         self.children.lock().expect("children").push(child);
+        id
     }
 
     /// The command, with the private users.

@@ -8,7 +8,7 @@ use sqlx::{ConnectOptions, Connection, Row};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{CHANNEL, Lab, WITHIN, steady};
+use super::{CHANNEL, Lab, steady};
 
 impl Lab {
     /// Somebody starts a run; gives its number. The answer must promise one.
@@ -59,7 +59,7 @@ impl Lab {
                 let id = world.user(user).map(|user| user.id.as_str());
                 world.ephemerals.iter().any(|answer| Some(answer.user.as_str()) == id && !answer.read)
             },
-            WITHIN,
+            self.within,
         );
         if came.await.is_err() {
             panic!("{user} never got an answer:\n{}", self.slack.render_channel(CHANNEL));
@@ -75,7 +75,7 @@ impl Lab {
                 let mut mine = world.ephemerals.iter().filter(|answer| Some(answer.user.as_str()) == id);
                 mine.any(|answer| !answer.read && answer.text.contains(says))
             },
-            WITHIN,
+            self.within,
         );
         if came.await.is_err() {
             panic!("{user} was never told {says:?}:\n{}", self.slack.render_answers(user));
@@ -100,7 +100,7 @@ impl Lab {
                 self.clock.sleep(Duration::from_millis(2)).await;
             }
         };
-        match self.clock.timeout(WITHIN, waiting).await {
+        match self.clock.timeout(self.within, waiting).await {
             Ok(view) => view,
             Err(_) => panic!("#{run} never was {what}: {:?}", self.view(run).await.run.state),
         }

@@ -28,6 +28,8 @@ use tokio::task::JoinHandle;
 pub(crate) const OLD_SECRET: &str = "old-signing-secret";
 /// How long a test waits for something before it fails. Level-triggered: it costs nothing when things go well.
 pub(crate) const WITHIN: Duration = Duration::from_secs(30);
+/// The same with real boards, whose kernels boot in seconds, and on a busy machine in many.
+const WITHIN_REAL: Duration = Duration::from_secs(150);
 
 /// A running lab.
 pub(crate) struct Lab {
@@ -37,6 +39,7 @@ pub(crate) struct Lab {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Clock,
     pub(crate) data: tempfile::TempDir,
+    within: Duration,
     stop: Option<oneshot::Sender<()>>,
     server: Option<JoinHandle<anyhow::Result<()>>>,
 }
@@ -44,6 +47,13 @@ pub(crate) struct Lab {
 /// Runs `test` in a lab of this boards.yaml, and then the ending.
 pub(crate) async fn lab(text: &str, test: impl AsyncFnOnce(&mut Lab)) {
     let mut lab = Lab::start(text).await;
+    test(&mut lab).await;
+    lab.end().await;
+}
+
+/// The same with the very boards, consoles and switches that this boards.yaml names.
+pub(crate) async fn real_lab(text: &str, test: impl AsyncFnOnce(&mut Lab)) {
+    let mut lab = Lab::start_real(text).await;
     test(&mut lab).await;
     lab.end().await;
 }
@@ -56,10 +66,22 @@ pub(crate) fn inventory(text: &str) -> Inventory {
 
 impl Lab {
     async fn start(text: &str) -> Lab {
-        let (clock, ids) = (Clock::system(), Ids::system());
-        let (boards, inventory) = SimLab::start(&inventory(text), Speed::Fast, clock.clone(), ids.clone())
+        let inventory = inventory(text);
+        let (boards, inventory) = SimLab::start(&inventory, Speed::Fast, Clock::system(), Ids::system())
             .await
             .expect("simulated lab");
+        Lab::start_with(boards, inventory, WITHIN).await
+    }
+
+    async fn start_real(text: &str) -> Lab {
+        let (nothing, _) = SimLab::start(&Inventory::default(), Speed::Fast, Clock::system(), Ids::system())
+            .await
+            .expect("no lab");
+        Lab::start_with(nothing, inventory(text), WITHIN_REAL).await
+    }
+
+    async fn start_with(boards: SimLab, inventory: Inventory, within: Duration) -> Lab {
+        let (clock, ids) = (Clock::system(), Ids::system());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let door = format!("http://{}", listener.local_addr().expect("address"));
         let config = SimSlackConfig {
@@ -94,7 +116,7 @@ impl Lab {
         let server = tokio::spawn(app.serve(listener, async {
             let _ = stopped.await;
         }));
-        Lab { slack, boards, door, store, clock, data, stop: Some(stop), server: Some(server) }
+        Lab { slack, boards, door, store, clock, data, within, stop: Some(stop), server: Some(server) }
     }
 
     /// Somebody types in #soc-ci and sees this at once.
@@ -113,9 +135,9 @@ impl Lab {
                 self.clock.sleep(Duration::from_millis(5)).await;
             }
         };
-        if self.clock.timeout(WITHIN, quiet).await.is_err() {
+        if self.clock.timeout(self.within, quiet).await.is_err() {
             let census = self.store.census().await.expect("census");
-            panic!("not quiet after {WITHIN:?}: {census:?}\n{}", self.slack.render_channel(CHANNEL));
+            panic!("not quiet after {:?}: {census:?}\n{}", self.within, self.slack.render_channel(CHANNEL));
         }
     }
 
@@ -123,7 +145,7 @@ impl Lab {
     pub(crate) async fn until_card(&self, run: i64, says: &str) {
         let found = self
             .slack
-            .until(|world| card_text(world, run).is_some_and(|text| text.contains(says)), WITHIN)
+            .until(|world| card_text(world, run).is_some_and(|text| text.contains(says)), self.within)
             .await;
         if found.is_err() {
             panic!("the card of #{run} never said {says:?}:\n{}", self.slack.render_channel(CHANNEL));
@@ -165,7 +187,7 @@ impl Lab {
         stop.send(()).expect("the server is there");
         let server = self.server.take().expect("a lab ends once");
         self.clock
-            .timeout(WITHIN, server)
+            .timeout(self.within, server)
             .await
             .expect("the server stops")
             .expect("no panic")
