@@ -823,7 +823,7 @@ async fn power_is_switched_on_a_free_board_and_refused_on_a_held_one() {
         assert_eq!(lab.boards.board("soc-a-001").expect("a board").counters().switches, switches);
         lab.boards.pdu("pdu-a").expect("a PDU").set_faults(|faults| faults.error = Some("overload".into()));
         lab.say("bob", "/lab power soc-a-002 on").await;
-        insta::assert_snapshot!(lab.answer("bob").await, @r#"✋ `soc-a-002` was not switched on: the PDU of soc-a-002 did not do as it was told: it answered "error overload"."#);
+        insta::assert_snapshot!(lab.answer("bob").await, @r#"✋ `soc-a-002` was not switched on. The PDU of soc-a-002 did not do as it was told: it answered "error overload"."#);
         lab.boards.pdu("pdu-a").expect("a PDU").set_faults(|faults| faults.error = None);
         lab.say("alice", &format!("/lab cancel {run}")).await;
         lab.settle().await;
