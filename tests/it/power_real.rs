@@ -3,6 +3,7 @@
 //! text of a lab file to a switched outlet.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use boardhand::board::plan::PowerAction;
@@ -248,23 +249,29 @@ impl Rig {
         let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rigs/web_switch.py"));
         command.arg(port.to_string()).arg(self.path("state")).arg(self.path("requests"));
         if tls {
-            need("openssl", "openssl");
-            let [certificate, key] = ["certificate", "key"].map(|name| self.path(name));
-            let made = Command::new("openssl")
-                .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
-                .args(["-subj", "/CN=localhost", "-days", "2", "-addext", "subjectAltName=DNS:localhost"])
-                .arg("-out")
-                .arg(&certificate)
-                .arg("-keyout")
-                .arg(&key)
-                .output()
-                .expect("openssl");
-            assert!(made.status.success(), "{made:?}");
+            let (certificate, key) = self.certificate();
             command.arg(certificate).arg(key);
         }
         self.start(&mut command);
         self.wait_for(port);
         format!("{}:{port}", if tls { "localhost" } else { "127.0.0.1" })
+    }
+
+    /// A certificate for `localhost` that nobody trusts, and its key.
+    pub(crate) fn certificate(&self) -> (PathBuf, PathBuf) {
+        need("openssl", "openssl");
+        let [certificate, key] = ["certificate", "key"].map(|name| self.path(name));
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
+            .args(["-subj", "/CN=localhost", "-days", "2", "-addext", "subjectAltName=DNS:localhost"])
+            .arg("-out")
+            .arg(&certificate)
+            .arg("-keyout")
+            .arg(&key)
+            .output()
+            .expect("openssl");
+        assert!(made.status.success(), "{made:?}");
+        (certificate, key)
     }
 
     /// How many requests the stand-in let in.

@@ -88,7 +88,7 @@ impl Rig {
     }
 
     /// busybox telnetd in front of a program.
-    pub(super) fn busybox_telnetd(&self, program: &str, private: bool) -> u16 {
+    pub(crate) fn busybox_telnetd(&self, program: &str, private: bool) -> u16 {
         need("busybox", "busybox-static");
         let port = free_port();
         let address = format!("127.0.0.1:{port}");
@@ -117,7 +117,7 @@ impl Rig {
     }
 
     /// ser2net in front of a shell on a pseudo terminal: (telnet, raw TCP on another shell, telnet without device).
-    pub(super) fn ser2net(&self) -> [u16; 3] {
+    pub(crate) fn ser2net(&self) -> [u16; 3] {
         need("ser2net", "ser2net");
         need("socat", "socat");
         let ports = [free_port(), free_port(), free_port()];

@@ -1,8 +1,11 @@
 //! Whole runs on real parts: U-Boot and Linux on QEMU boards with their consoles on telnet, powered by a real SNMP
-//! agent. Each test types a command as a person does and reads what a person reads.
+//! agent; a serial-port server; a Redfish controller. Each test types a command as a person does and reads what a
+//! person reads.
 
 mod bench;
+mod consoles;
 mod linux;
+mod redfish;
 mod uboot;
 
 /// Asserts that a text has these in this order.
