@@ -10,7 +10,7 @@ use serde_json::json;
 use super::ledger::{self, Event, Reply};
 use super::row::{self, expect_changed, statements, unavailable};
 use super::run::{attempt_of, read, run_columns};
-use super::writer::Tx;
+use super::script::{Script, Tx};
 use crate::board::BoardId;
 use crate::clock::Timestamp;
 use crate::id::{Ids, LeaseId};
@@ -93,13 +93,15 @@ pub(super) async fn advance(
     let Ok(next) = run.clone().apply(RunEvent::Advanced(stage)) else {
         return Ok(Fenced::Done);
     };
-    save(tx, &[(&run, &next)]).await?;
+    let mut script = Script::default();
+    save(&mut script, &[(&run, &next)]);
     let event = Event::run(now, "advanced", number, attempt_of(&next.state)).on(&lease.board);
-    ledger::events(tx, &[event.with(json!({ "stage": stage.as_str() }))]).await?;
+    script.events(&[event.with(json!({ "stage": stage.as_str() }))]);
+    script.cards_follow(&[number], now);
+    tx.leave(script);
     let replies: Vec<Reply<'_>> =
         notes.iter().map(|note| reply(number, Cow::Borrowed(note), false, now)).collect();
     ledger::owe(tx, ids, &replies, &[]).await?;
-    ledger::cards_follow(tx, &[number], now).await?;
     Ok(Fenced::Done)
 }
 
@@ -116,7 +118,7 @@ pub(super) async fn tell(
         return Ok(Fenced::Stale);
     };
     let query = sqlx::query(ATTEMPT_TELLS).bind(run.number).bind(attempt_of(&run.state)).bind(nth);
-    if query.execute(&mut *tx).await.map_err(unavailable)?.rows_affected() > 0 {
+    if query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() > 0 {
         ledger::owe(tx, ids, &[reply(run.number, Cow::Borrowed(note), false, now)], &[]).await?;
     }
     Ok(Fenced::Done)
@@ -131,11 +133,11 @@ pub(super) async fn progress(
 ) -> Result<Fenced> {
     let query = sqlx::query_scalar(PROGRESS_SET).bind(lease.id.to_string()).bind(lease.board.as_str());
     let query = query.bind(lease.fence.0).bind(row::json(&counts));
-    let number: Option<i64> = query.fetch_optional(&mut *tx).await.map_err(unavailable)?;
+    let number: Option<i64> = query.fetch_optional(tx.connection().await?).await.map_err(unavailable)?;
     let Some(number) = number else {
         return Ok(Fenced::Stale);
     };
-    ledger::cards_follow(tx, &[number], now).await?;
+    ledger::cards_follow(tx, &[number], now);
     Ok(Fenced::Done)
 }
 
@@ -156,40 +158,31 @@ pub(super) async fn settle(tx: &mut Tx, ids: &Ids, settle: &Settle) -> Result<Fe
         notes,
         now: settle.now,
     };
-    attempt_end(tx, ids, end).await?;
-
+    let mut script = Script::default();
     // All of them where the run holds several boards.
-    let finalize = sqlx::query(LEASES_FINALIZE).bind(number).bind(attempt);
-    finalize.execute(&mut *tx).await.map_err(unavailable)?;
-    board_judge(tx, settle).await?;
+    script.add(LEASES_FINALIZE, [number.into(), attempt.into()]);
+    board_judge(&mut script, settle);
+    attempt_end(tx, ids, end, script).await?;
     Ok(Fenced::Done)
 }
 
-async fn board_judge(tx: &mut Tx, settle: &Settle) -> Result<()> {
+fn board_judge(script: &mut Script, settle: &Settle) {
     let word = match settle.outcome.verdict {
         _ if settle.board_fault => "fault",
         Verdict::Passed | Verdict::Failed => "served",
-        Verdict::Infra | Verdict::TimedOut | Verdict::Cancelled => return Ok(()),
+        Verdict::Infra | Verdict::TimedOut | Verdict::Cancelled => return,
     };
-    sqlx::query(BOARD_JUDGE)
-        .bind(settle.lease.board.as_str())
-        .bind(word)
-        .bind(settle.quarantine_after)
-        .bind(format!(
-            "{} infra outcomes in a row, the last: {}",
-            settle.quarantine_after, settle.outcome.cause
-        ))
-        .execute(tx)
-        .await
-        .map_err(unavailable)?;
-    Ok(())
+    let (after, cause) = (settle.quarantine_after, &settle.outcome.cause);
+    let reason = format!("{after} infra outcomes in a row, the last: {cause}");
+    let board = settle.lease.board.as_str();
+    script.add(BOARD_JUDGE, [board.into(), word.into(), after.into(), reason.into()]);
 }
 
 /// The process that drove the run's attempt is gone. The attempt counts as infra and says nothing about board or
 /// build; the run waits for its next one, unless it has lost too many, or somebody had asked to end it.
 pub(super) async fn lost(tx: &mut Tx, ids: &Ids, run: Run, stage: Stage, now: Timestamp) -> Result<()> {
     let count = sqlx::query_scalar(ATTEMPTS_LOST).bind(run.number).bind(WORKER_LOST);
-    let before: i64 = count.fetch_one(&mut *tx).await.map_err(unavailable)?;
+    let before: i64 = count.fetch_one(tx.connection().await?).await.map_err(unavailable)?;
     let finish = before + 1 >= i64::from(LOST_ATTEMPTS_MAX);
     let outcome = Outcome {
         verdict: Verdict::Infra,
@@ -205,7 +198,8 @@ pub(super) async fn lost(tx: &mut Tx, ids: &Ids, run: Run, stage: Stage, now: Ti
         false => (Decision::TryAgain { avoid: vec![] }, "run-requeued-after-restart"),
     };
     let notes = vec![Cow::Owned(outcome_note(template, &run, &outcome))];
-    attempt_end(tx, ids, AttemptEnd { run, outcome: &outcome, decision, notes, now }).await
+    let end = AttemptEnd { run, outcome: &outcome, decision, notes, now };
+    attempt_end(tx, ids, end, Script::default()).await
 }
 
 /// Ends a run that has no board.
@@ -218,11 +212,13 @@ pub(super) async fn withdraw(
     now: Timestamp,
 ) -> Result<()> {
     let next = apply(&run, RunEvent::Withdrawn { outcome: outcome.clone(), at: now })?;
-    save(tx, &[(&run, &next)]).await?;
+    let mut script = Script::default();
+    save(&mut script, &[(&run, &next)]);
     let event = Event::run(now, "withdrawn", run.number, attempt_of(&next.state));
-    ledger::events(tx, &[event.with(json!({ "verdict": outcome.verdict, "cause": outcome.cause }))]).await?;
-    ledger::owe(tx, ids, &[reply(run.number, Cow::Borrowed(note), true, now)], &[]).await?;
-    ledger::cards_follow(tx, &[run.number], now).await
+    script.events(&[event.with(json!({ "verdict": outcome.verdict, "cause": outcome.cause }))]);
+    script.cards_follow(&[run.number], now);
+    tx.leave(script);
+    ledger::owe(tx, ids, &[reply(run.number, Cow::Borrowed(note), true, now)], &[]).await
 }
 
 /// Asks something of a run on a board. To end it outweighs to power-cycle it; asking again changes nothing.
@@ -232,22 +228,22 @@ pub(super) async fn ask(tx: &mut Tx, run: &Run, request: &Request, now: Timestam
         (Some(_), _) => return Ok(()),
     }
     let set = sqlx::query(REQUEST_SET).bind(run.number).bind(row::json(request));
-    let changed = set.execute(&mut *tx).await.map_err(unavailable)?.rows_affected();
+    let changed = set.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected();
     expect_changed(changed, 1, "runs", run.number)?;
     let event = Event::run(now, "asked", run.number, attempt_of(&run.state)).with(json!(request));
-    ledger::events(tx, &[event]).await?;
-    ledger::cards_follow(tx, &[run.number], now).await
+    ledger::events(tx, &[event]);
+    ledger::cards_follow(tx, &[run.number], now);
+    Ok(())
 }
 
 /// Writes runs that have made a transition.
-pub(super) async fn save(tx: &mut Tx, changes: &[(&Run, &Run)]) -> Result<()> {
+pub(super) fn save(script: &mut Script, changes: &[(&Run, &Run)]) {
     if changes.is_empty() {
-        return Ok(());
+        return;
     }
     let rows: Vec<RunSave<'_>> = changes.iter().map(|(before, after)| RunSave::new(before, after)).collect();
-    let changed = sqlx::query(RUNS_SAVE).bind(row::json(&rows)).execute(tx).await.map_err(unavailable)?;
     let numbers: Vec<String> = rows.iter().map(|row| row.number.to_string()).collect();
-    expect_changed(changed.rows_affected(), rows.len(), "runs", numbers.join(","))
+    script.add(RUNS_SAVE, [row::json(&rows).into()]).expect(rows.len(), "runs", numbers.join(","));
 }
 
 /// The end of an attempt, however it came.
@@ -259,7 +255,8 @@ struct AttemptEnd<'a> {
     now: Timestamp,
 }
 
-async fn attempt_end(tx: &mut Tx, ids: &Ids, end: AttemptEnd<'_>) -> Result<()> {
+/// Ends an attempt, behind what `script` says already.
+async fn attempt_end(tx: &mut Tx, ids: &Ids, end: AttemptEnd<'_>, mut script: Script) -> Result<()> {
     let AttemptEnd { run, outcome, mut decision, mut notes, now } = end;
     let mut run_outcome = Cow::Borrowed(outcome);
     // Whoever asked to end the run was told that it will end: another attempt would break that word.
@@ -271,24 +268,23 @@ async fn attempt_end(tx: &mut Tx, ids: &Ids, end: AttemptEnd<'_>) -> Result<()> 
     let settled = RunEvent::Settled { outcome: run_outcome.as_ref().clone(), decision, at: now };
     let next = apply(&run, settled)?;
     let attempt = attempt_of(&run.state);
-    save(tx, &[(&run, &next)]).await?;
-    let ended = sqlx::query(ATTEMPT_END)
-        .bind(run.number)
-        .bind(attempt)
-        .bind(now.as_micros())
-        .bind(outcome.verdict.as_str())
-        .bind(&outcome.cause)
-        .bind(row::json(outcome))
-        .execute(&mut *tx)
-        .await
-        .map_err(unavailable)?;
-    expect_changed(ended.rows_affected(), 1, "attempts", format!("{}/{attempt}", run.number))?;
-
+    save(&mut script, &[(&run, &next)]);
+    let values = [
+        run.number.into(),
+        attempt.into(),
+        now.into(),
+        outcome.verdict.as_str().into(),
+        outcome.cause.as_str().into(),
+        row::json(outcome).into(),
+    ];
+    script.add(ATTEMPT_END, values).expect(1, "attempts", format!("{}/{attempt}", run.number));
     let mut event = Event::run(now, "settled", run.number, attempt);
     if let RunState::Active { lease, .. } = &run.state {
         event = event.on(&lease.board);
     }
-    ledger::events(tx, &[event.with(json!({ "verdict": outcome.verdict, "cause": outcome.cause }))]).await?;
+    script.events(&[event.with(json!({ "verdict": outcome.verdict, "cause": outcome.cause }))]);
+    script.cards_follow(&[run.number], now);
+    tx.leave(script);
     let finished = matches!(next.state, RunState::Finished { .. });
     let count = notes.len();
     let replies: Vec<Reply<'_>> = notes
@@ -296,8 +292,7 @@ async fn attempt_end(tx: &mut Tx, ids: &Ids, end: AttemptEnd<'_>) -> Result<()> 
         .enumerate()
         .map(|(i, note)| reply(run.number, note, finished && i + 1 == count, now))
         .collect();
-    ledger::owe(tx, ids, &replies, &[]).await?;
-    ledger::cards_follow(tx, &[run.number], now).await
+    ledger::owe(tx, ids, &replies, &[]).await
 }
 
 async fn under_lease(tx: &mut Tx, lease: &LeaseRef) -> Result<Option<Run>> {
@@ -305,7 +300,7 @@ async fn under_lease(tx: &mut Tx, lease: &LeaseRef) -> Result<Option<Run>> {
         .bind(lease.id.to_string())
         .bind(lease.board.as_str())
         .bind(lease.fence.0);
-    query.fetch_optional(tx).await.map_err(unavailable)?.as_ref().map(read).transpose()
+    query.fetch_optional(tx.connection().await?).await.map_err(unavailable)?.as_ref().map(read).transpose()
 }
 
 /// A transition that the row's own state must allow: the caller has looked.

@@ -8,7 +8,7 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::row::{self, Reader, statements, unavailable};
 use super::run::{read, run_columns};
-use super::writer::Tx;
+use super::script::Tx;
 use crate::board::BoardId;
 use crate::id::MessageId;
 use crate::store::{BatchRun, BatchView, Result};
@@ -65,7 +65,7 @@ pub(super) async fn mark(tx: &mut Tx, batches: &Batches) -> Result<()> {
         return Ok(());
     }
     let query = sqlx::query(BATCHES_MARK).bind(row::json(&batches.runs)).bind(row::json(&batches.cards));
-    query.execute(tx).await.map_err(unavailable)?;
+    query.execute(tx.connection().await?).await.map_err(unavailable)?;
     Ok(())
 }
 

@@ -5,8 +5,8 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 use super::lease::{self, health_from_word, lease_columns};
 use super::ledger::{self, Answer, Event};
 use super::row::{self, Reader, statements, unavailable};
+use super::script::Tx;
 use super::unreadable::Unreadable;
-use super::writer::Tx;
 use crate::board::BoardId;
 use crate::board::plan::PowerAction;
 use crate::clock::Timestamp;
@@ -61,20 +61,21 @@ pub(super) async fn list(readers: &SqlitePool, unreadable: &Unreadable) -> Resul
 /// Makes a row for every board that has none.
 pub(super) async fn register(tx: &mut Tx, boards: &[BoardId], now: Timestamp) -> Result<()> {
     let query = sqlx::query(BOARDS_REGISTER).bind(row::json(boards));
-    let rows = query.fetch_all(&mut *tx).await.map_err(unavailable)?;
+    let rows = query.fetch_all(tx.connection().await?).await.map_err(unavailable)?;
     let fresh = |row: &SqliteRow| Ok(BoardId::new(Reader::new(row, "boards", "id").text("id")?));
     let fresh = rows.iter().map(fresh).collect::<Result<Vec<_>>>()?;
     let events: Vec<Event<'_>> = fresh.iter().map(|board| Event::board(now, "registered", board)).collect();
-    ledger::events(tx, &events).await
+    ledger::events(tx, &events);
+    Ok(())
 }
 
 /// Puts a quarantined board back into service; gives whether it was quarantined.
 pub(super) async fn return_to_service(tx: &mut Tx, board: &BoardId, now: Timestamp) -> Result<bool> {
     let query = sqlx::query(BOARD_RETURN).bind(board.as_str());
-    if query.execute(&mut *tx).await.map_err(unavailable)?.rows_affected() == 0 {
+    if query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() == 0 {
         return Ok(false);
     }
-    ledger::events(tx, &[Event::board(now, "registered", board)]).await?;
+    ledger::events(tx, &[Event::board(now, "registered", board)]);
     Ok(true)
 }
 
@@ -101,7 +102,7 @@ pub(super) async fn errand_done(
     now: Timestamp,
 ) -> Result<()> {
     let query = sqlx::query(ERRAND_DONE).bind(id.to_string()).bind(now.as_micros());
-    let Some(row) = query.fetch_optional(&mut *tx).await.map_err(unavailable)? else {
+    let Some(row) = query.fetch_optional(tx.connection().await?).await.map_err(unavailable)? else {
         return Ok(());
     };
     let via = Reader::new(&row, "errands", "id").json("via")?;

@@ -12,7 +12,8 @@ use sqlx::sqlite::SqliteRow;
 
 use super::ledger::{self, Answer, Event, Reply};
 use super::row::{self, Reader, statements, unavailable};
-use super::writer::{COMMIT, Ends, Tx};
+use super::script::Tx;
+use super::writer::{COMMIT, Ends};
 use super::{attempt, batch, board, run};
 use crate::board::BoardId;
 use crate::board::plan::PowerAction;
@@ -104,13 +105,17 @@ pub(super) async fn commit(
 /// Forgets deliveries received before `before`.
 pub(super) async fn forget(tx: &mut Tx, before: Timestamp) -> Result<u64> {
     let query = sqlx::query(DELIVERIES_FORGET).bind(before.as_micros());
-    Ok(query.execute(tx).await.map_err(unavailable)?.rows_affected())
+    Ok(query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected())
 }
 
 /// The number given last, and the deliveries of the group that were committed before.
 async fn known(tx: &mut Tx, intakes: &[Intake]) -> Result<(i64, HashMap<String, SqliteRow>)> {
     let keys: Vec<&str> = intakes.iter().map(|intake| intake.key.as_str()).collect();
-    let rows = sqlx::query(BEGIN_KNOWN).bind(row::json(&keys)).fetch_all(tx).await.map_err(unavailable)?;
+    let rows = sqlx::query(BEGIN_KNOWN)
+        .bind(row::json(&keys))
+        .fetch_all(tx.connection().await?)
+        .await
+        .map_err(unavailable)?;
     let (mut newest, mut known) = (0, HashMap::new());
     for row in rows {
         let found = Reader::new(&row, "deliveries", "key");
@@ -192,12 +197,18 @@ impl<'a> Batch<'a> {
         if !matches!(intake.effect, Effect::Cancel { .. } | Effect::PowerCycle { .. }) {
             return self.effect(tx, intake).await;
         }
-        sqlx::query(SAVEPOINT).execute(&mut *tx).await.map_err(unavailable)?;
-        let applied = self.effect(tx, intake).await;
-        if matches!(applied, Err(StoreError::Corrupt { .. })) {
-            sqlx::query(UNDO).execute(&mut *tx).await.map_err(unavailable)?;
+        tx.execute(SAVEPOINT).await?;
+        let mut applied = self.effect(tx, intake).await;
+        if applied.is_ok()
+            && let Err(error) = tx.connection().await
+        {
+            applied = Err(error);
         }
-        sqlx::query(RELEASE).execute(tx).await.map_err(unavailable)?;
+        if matches!(applied, Err(StoreError::Corrupt { .. })) {
+            tx.forget();
+            tx.execute(UNDO).await?;
+        }
+        tx.execute(RELEASE).await?;
         applied
     }
 
@@ -315,7 +326,7 @@ impl<'a> Batch<'a> {
                 Some(number) => Some(*number),
                 None => {
                     let query = sqlx::query_scalar(RETRY_KNOWN).bind(once);
-                    query.fetch_optional(&mut *tx).await.map_err(unavailable)?
+                    query.fetch_optional(tx.connection().await?).await.map_err(unavailable)?
                 }
             };
             if let Some(number) = before {
@@ -427,10 +438,10 @@ impl<'a> Batch<'a> {
         }
         if !self.errands.is_empty() {
             let insert = sqlx::query(ERRANDS_INSERT).bind(row::json(&self.errands));
-            insert.execute(&mut *tx).await.map_err(unavailable)?;
+            insert.execute(tx.connection().await?).await.map_err(unavailable)?;
         }
         ledger::owe(tx, self.ids, &self.replies, &answers).await?;
-        ledger::cards_bump(tx, &self.retried, now).await?;
+        ledger::cards_bump(tx, &self.retried, now);
         let whole = self.batches.runs.is_empty();
         let insert = match ends {
             Ends::Commit if whole => INTAKES_INSERT_COMMIT.as_str(),
@@ -442,10 +453,10 @@ impl<'a> Batch<'a> {
             .bind(row::json(&self.events))
             .bind(row::json(&audit))
             .bind(row::json(&deliveries));
-        insert.execute(&mut *tx).await.map_err(unavailable)?;
+        insert.execute(tx.connection().await?).await.map_err(unavailable)?;
         batch::mark(tx, &self.batches).await?;
         if ends == Ends::Commit && !whole {
-            sqlx::query(COMMIT).execute(tx).await.map_err(unavailable)?;
+            tx.execute(COMMIT).await?;
         }
         Ok(())
     }

@@ -7,11 +7,12 @@ use serde::Serialize;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::attempt;
-use super::ledger::{self, Event};
-use super::row::{self, Reader, expect_changed, statements, unavailable};
+use super::ledger::Event;
+use super::row::{self, Reader, statements, unavailable};
 use super::run::{self, run_columns};
+use super::script::Script;
+use super::script::Tx;
 use super::unreadable::Unreadable;
-use super::writer::Tx;
 use crate::board::BoardId;
 use crate::clock::Timestamp;
 use crate::id::{InstanceId, LeaseId, RunId};
@@ -93,16 +94,16 @@ pub(super) async fn grant(
     terms: &LeaseTerms,
 ) -> Result<Vec<Granted>> {
     let ids: Vec<RunId> = grants.iter().map(|grant| grant.run).collect();
-    let rows =
-        sqlx::query(RUNS_BY_ID).bind(row::json(&ids)).fetch_all(&mut *tx).await.map_err(unavailable)?;
+    let names: HashSet<&BoardId> =
+        grants.iter().flat_map(|grant| grant.leases.iter().map(|(_, board)| board)).collect();
+    let mut script = Script::default();
+    script.add(RUNS_BY_ID, [row::json(&ids).into()]);
+    script.add(BOARDS_WITH_LEASES, [row::json(&names).into()]);
+    let read = tx.run(script).await?;
     // One that cannot be read is not granted anything: it is gone, for now.
     let mut runs: HashMap<RunId, Run> =
-        unreadable.sift(&rows, run::read)?.into_iter().map(|run| (run.id, run)).collect();
-    let mut names = HashSet::new();
-    for grant in grants {
-        names.extend(grant.leases.iter().map(|(_, board)| board));
-    }
-    let mut boards = boards_read(tx, unreadable, &names).await?;
+        unreadable.sift(&read[0].rows, run::read)?.into_iter().map(|run| (run.id, run)).collect();
+    let mut boards = boards_of(unreadable, &read[1].rows)?;
 
     let mut granted = Vec::with_capacity(grants.len());
     let mut leases: Vec<Lease> = Vec::new();
@@ -127,8 +128,10 @@ pub(super) async fn grant(
         }
         granted.push(answer);
     }
-    leases_insert(tx, &leases).await?;
-    attempts_begin(tx, &changes, &leases, terms.now).await?;
+    let mut script = Script::default();
+    leases_insert(&mut script, &leases);
+    attempts_begin(&mut script, &changes, &leases, terms.now);
+    tx.leave(script);
     Ok(granted)
 }
 
@@ -141,7 +144,8 @@ pub(super) async fn take(
     holder: &Holder,
     terms: &LeaseTerms,
 ) -> Result<Granted> {
-    let boards = boards_read(tx, unreadable, &HashSet::from([board])).await?;
+    let query = sqlx::query(BOARDS_WITH_LEASES).bind(row::json(&[board]));
+    let boards = boards_of(unreadable, &query.fetch_all(tx.connection().await?).await.map_err(unavailable)?)?;
     let Some(found) = boards.get(board) else {
         return Ok(unknown(board));
     };
@@ -155,8 +159,10 @@ pub(super) async fn take(
         Holder::Run { .. } | Holder::Check(_) => LeaseState::Active,
     };
     let lease = found.lease_of(id, board, holder.clone(), state, terms);
-    leases_insert(tx, std::slice::from_ref(&lease)).await?;
-    ledger::events(tx, &[Event::board(terms.now, "taken", board)]).await?;
+    let mut script = Script::default();
+    leases_insert(&mut script, std::slice::from_ref(&lease));
+    script.events(&[Event::board(terms.now, "taken", board)]);
+    tx.leave(script);
     Ok(Granted::Leases(vec![lease]))
 }
 
@@ -246,13 +252,7 @@ fn unknown(board: &BoardId) -> Granted {
     }
 }
 
-async fn boards_read(
-    tx: &mut Tx,
-    unreadable: &Unreadable,
-    names: &HashSet<&BoardId>,
-) -> Result<HashMap<BoardId, BoardState>> {
-    let query = sqlx::query(BOARDS_WITH_LEASES).bind(row::json(names));
-    let rows = query.fetch_all(tx).await.map_err(unavailable)?;
+fn boards_of(unreadable: &Unreadable, rows: &[SqliteRow]) -> Result<HashMap<BoardId, BoardState>> {
     let read = |found: &SqliteRow| {
         let row = Reader::new(found, "boards", "id");
         let state = BoardState {
@@ -264,7 +264,7 @@ async fn boards_read(
         };
         Ok((BoardId::new(row.text("id")?), state))
     };
-    Ok(unreadable.sift(&rows, read)?.into_iter().collect())
+    Ok(unreadable.sift(rows, read)?.into_iter().collect())
 }
 
 /// The health of a word in tables.
@@ -285,9 +285,9 @@ struct LeaseRow<'a> {
     needs_fence: u8,
 }
 
-async fn leases_insert(tx: &mut Tx, leases: &[Lease]) -> Result<()> {
+fn leases_insert(script: &mut Script, leases: &[Lease]) {
     if leases.is_empty() {
-        return Ok(());
+        return;
     }
     let rows: Vec<LeaseRow<'_>> = leases
         .iter()
@@ -304,10 +304,8 @@ async fn leases_insert(tx: &mut Tx, leases: &[Lease]) -> Result<()> {
         })
         .collect();
     let rows = row::json(&rows);
-    let raised = sqlx::query(FENCES_RAISE).bind(&rows).execute(&mut *tx).await.map_err(unavailable)?;
-    expect_changed(raised.rows_affected(), leases.len(), "boards", leases[0].board.as_str())?;
-    sqlx::query(LEASES_INSERT).bind(&rows).execute(tx).await.map_err(unavailable)?;
-    Ok(())
+    script.add(FENCES_RAISE, [rows.as_str().into()]).expect(leases.len(), "boards", &leases[0].board);
+    script.add(LEASES_INSERT, [rows.into()]);
 }
 
 /// The boards that a run was granted beside the one that it drives.
@@ -328,12 +326,12 @@ struct AttemptRow<'a> {
     started_at: Timestamp,
 }
 
-async fn attempts_begin(tx: &mut Tx, changes: &[(Run, Run)], leases: &[Lease], now: Timestamp) -> Result<()> {
+fn attempts_begin(script: &mut Script, changes: &[(Run, Run)], leases: &[Lease], now: Timestamp) {
     if changes.is_empty() {
-        return Ok(());
+        return;
     }
     let changes: Vec<(&Run, &Run)> = changes.iter().map(|(before, after)| (before, after)).collect();
-    attempt::save(tx, &changes).await?;
+    attempt::save(script, &changes);
     let mut attempts = Vec::with_capacity(changes.len());
     let mut events = Vec::with_capacity(changes.len());
     for (_, run) in &changes {
@@ -351,8 +349,8 @@ async fn attempts_begin(tx: &mut Tx, changes: &[(Run, Run)], leases: &[Lease], n
         });
         events.push(Event::run(now, "granted", run.number, *attempt).on(&lease.board));
     }
-    sqlx::query(ATTEMPTS_INSERT).bind(row::json(&attempts)).execute(&mut *tx).await.map_err(unavailable)?;
-    ledger::events(tx, &events).await?;
+    script.add(ATTEMPTS_INSERT, [row::json(&attempts).into()]);
+    script.events(&events);
     let numbers: Vec<i64> = changes.iter().map(|(_, run)| run.number).collect();
-    ledger::cards_follow(tx, &numbers, now).await
+    script.cards_follow(&numbers, now);
 }

@@ -9,9 +9,10 @@ use sqlx::sqlite::SqlitePool;
 use super::lease;
 use super::ledger::{self, Event};
 use super::row::{self, Reader, expect_changed, statements, unavailable};
+use super::script::Script;
+use super::script::Tx;
 use super::unbegun;
 use super::unreadable::{Unreadable, lose};
-use super::writer::Tx;
 use crate::board::BoardId;
 use crate::clock::Timestamp;
 use crate::id::{Ids, InstanceId, LeaseId};
@@ -67,7 +68,7 @@ statements! {
 /// Renews what an instance drives.
 pub(super) async fn renew(tx: &mut Tx, instance: InstanceId, expires_at: Timestamp) -> Result<Vec<LeaseId>> {
     let query = sqlx::query(LEASES_RENEW).bind(instance.to_string()).bind(expires_at.as_micros());
-    let rows = query.fetch_all(tx).await.map_err(unavailable)?;
+    let rows = query.fetch_all(tx.connection().await?).await.map_err(unavailable)?;
     rows.iter().map(|row| Reader::new(row, "leases", "id").id("id")).collect()
 }
 
@@ -75,12 +76,13 @@ pub(super) async fn renew(tx: &mut Tx, instance: InstanceId, expires_at: Timesta
 pub(super) async fn fenced(tx: &mut Tx, lease: &LeaseRef, now: Timestamp) -> Result<Fenced> {
     let query =
         sqlx::query(LEASE_FENCED).bind(lease.id.to_string()).bind(lease.board.as_str()).bind(lease.fence.0);
-    if query.execute(&mut *tx).await.map_err(unavailable)?.rows_affected() == 0 {
+    if query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() == 0 {
         return Ok(Fenced::Stale);
     }
-    let query = sqlx::query(BOARD_FENCED).bind(lease.board.as_str()).bind(lease.fence.0);
-    query.execute(&mut *tx).await.map_err(unavailable)?;
-    ledger::events(tx, &[Event::board(now, "fenced", &lease.board)]).await?;
+    let mut script = Script::default();
+    script.add(BOARD_FENCED, [lease.board.as_str().into(), lease.fence.0.into()]);
+    script.events(&[Event::board(now, "fenced", &lease.board)]);
+    tx.leave(script);
     Ok(Fenced::Done)
 }
 
@@ -88,18 +90,18 @@ pub(super) async fn fenced(tx: &mut Tx, lease: &LeaseRef, now: Timestamp) -> Res
 pub(super) async fn release(tx: &mut Tx, lease: &LeaseRef, rest: &AtRest, now: Timestamp) -> Result<Fenced> {
     let query = sqlx::query(LEASE_RELEASE).bind(lease.id.to_string()).bind(lease.board.as_str());
     let query = query.bind(lease.fence.0).bind(now.as_micros());
-    if query.execute(&mut *tx).await.map_err(unavailable)?.rows_affected() == 0 {
+    if query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() == 0 {
         return Ok(Fenced::Stale);
     }
     let problem = match rest {
         AtRest::Yes => None,
         AtRest::No(problem) => Some(problem.as_str()),
     };
-    let query = sqlx::query(BOARD_RELEASED).bind(lease.board.as_str()).bind(now.as_micros()).bind(problem);
-    let changed = query.execute(&mut *tx).await.map_err(unavailable)?;
-    expect_changed(changed.rows_affected(), 1, "boards", lease.board.as_str())?;
-    let event = Event::board(now, "released", &lease.board).with(json!({ "problem": problem }));
-    ledger::events(tx, &[event]).await?;
+    let mut script = Script::default();
+    let released = script.add(BOARD_RELEASED, [lease.board.as_str().into(), now.into(), problem.into()]);
+    released.expect(1, "boards", &lease.board);
+    script.events(&[Event::board(now, "released", &lease.board).with(json!({ "problem": problem }))]);
+    tx.leave(script);
     Ok(Fenced::Done)
 }
 
@@ -133,7 +135,11 @@ pub(super) async fn takeover(
     instance: InstanceId,
     now: Timestamp,
 ) -> Result<Vec<Lapsed>> {
-    sqlx::query(LEASES_REHOME).bind(instance.to_string()).execute(&mut *tx).await.map_err(unavailable)?;
+    sqlx::query(LEASES_REHOME)
+        .bind(instance.to_string())
+        .execute(tx.connection().await?)
+        .await
+        .map_err(unavailable)?;
     let theirs = |lease: &Lease| lease.instance != instance;
     lapse(tx, ids, unreadable, theirs, |bare| bare.state != LeaseState::Held.as_str(), now).await
 }
@@ -157,7 +163,8 @@ pub(super) async fn give_back(
     leases: &[LeaseId],
     now: Timestamp,
 ) -> Result<Vec<LeaseId>> {
-    let rows = sqlx::query(lease::LEASES_LIVE).fetch_all(&mut *tx).await.map_err(unavailable)?;
+    let rows =
+        sqlx::query(lease::LEASES_LIVE).fetch_all(tx.connection().await?).await.map_err(unavailable)?;
     let live = unreadable.sift(&rows, lease::read)?;
     let named = live.iter().filter(|lease| leases.contains(&lease.id));
     let attempts: BTreeSet<(i64, u32)> = named.filter_map(attempt_under).collect();
@@ -170,11 +177,11 @@ pub(super) async fn give_back(
         let of_attempt: Vec<&Lease> = of_attempt.collect();
         let ids: Vec<LeaseId> = of_attempt.iter().map(|lease| lease.id).collect();
         let query = sqlx::query(LEASES_RETURN).bind(row::json(&ids)).bind(now.as_micros());
-        let changed = query.execute(&mut *tx).await.map_err(unavailable)?;
+        let changed = query.execute(tx.connection().await?).await.map_err(unavailable)?;
         expect_changed(changed.rows_affected(), ids.len(), "leases", ids[0])?;
         let events: Vec<Event<'_>> =
             of_attempt.iter().map(|lease| Event::board(now, "released", &lease.board)).collect();
-        ledger::events(tx, &events).await?;
+        ledger::events(tx, &events);
         given.extend(ids);
     }
     Ok(given)
@@ -202,7 +209,8 @@ async fn lapse(
     is_over_bare: impl Fn(&Bare) -> bool,
     now: Timestamp,
 ) -> Result<Vec<Lapsed>> {
-    let rows = sqlx::query(lease::LEASES_LIVE).fetch_all(&mut *tx).await.map_err(unavailable)?;
+    let rows =
+        sqlx::query(lease::LEASES_LIVE).fetch_all(tx.connection().await?).await.map_err(unavailable)?;
     let live = unreadable.sift(&rows, lease::read)?;
     let mut bare = if live.len() == rows.len() { vec![] } else { bare(tx, unreadable, &live).await? };
     bare.retain(is_over_bare);
@@ -234,17 +242,18 @@ async fn end(tx: &mut Tx, over: &[Lease], bare: &[Bare], now: Timestamp) -> Resu
     let boards: Vec<&BoardId> = boards.collect();
     let Some(first) = ids.first() else { return Ok(()) };
     let query = sqlx::query(LEASES_LAPSE).bind(row::json(&ids)).bind(now.as_micros());
-    let changed = query.execute(&mut *tx).await.map_err(unavailable)?;
+    let changed = query.execute(tx.connection().await?).await.map_err(unavailable)?;
     expect_changed(changed.rows_affected(), ids.len(), "leases", first)?;
     let query = sqlx::query(BOARDS_LAPSED).bind(row::json(&boards)).bind(now.as_micros());
-    query.execute(&mut *tx).await.map_err(unavailable)?;
+    query.execute(tx.connection().await?).await.map_err(unavailable)?;
     let events: Vec<Event<'_>> = boards.iter().map(|board| Event::board(now, "lapsed", board)).collect();
-    ledger::events(tx, &events).await
+    ledger::events(tx, &events);
+    Ok(())
 }
 
 /// Live leases that are not among those that could be read.
 async fn bare(tx: &mut Tx, unreadable: &Unreadable, read: &[Lease]) -> Result<Vec<Bare>> {
-    let rows = sqlx::query(LEASES_BARE).fetch_all(tx).await.map_err(unavailable)?;
+    let rows = sqlx::query(LEASES_BARE).fetch_all(tx.connection().await?).await.map_err(unavailable)?;
     let bare = unreadable.sift(&rows, |row| {
         let row = Reader::new(row, "leases", "id");
         let attempt = row.opt_int("run")?.zip(row.opt_int("attempt")?.and_then(|n| u32::try_from(n).ok()));

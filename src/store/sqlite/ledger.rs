@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::row::{Reader, json, statements, unavailable};
-use super::writer::Tx;
+use super::script::{Script, Tx};
 use crate::board::BoardId;
 use crate::chat::AnswerVia;
 use crate::clock::Timestamp;
@@ -104,31 +104,44 @@ pub(super) struct Answer<'a> {
 }
 
 /// Writes events, in order.
-pub(super) async fn events(tx: &mut Tx, events: &[Event<'_>]) -> Result<()> {
-    if events.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(EVENTS_INSERT).bind(json(events)).execute(tx).await.map_err(unavailable)?;
-    Ok(())
+pub(super) fn events(tx: &mut Tx, events: &[Event<'_>]) {
+    let mut script = Script::default();
+    script.events(events);
+    tx.leave(script);
 }
 
 /// Asks for the newest revision of the cards of runs whose own rows were just written.
-pub(super) async fn cards_follow(tx: &mut Tx, runs: &[i64], now: Timestamp) -> Result<()> {
-    if runs.is_empty() {
-        return Ok(());
+pub(super) fn cards_follow(tx: &mut Tx, runs: &[i64], now: Timestamp) {
+    let mut script = Script::default();
+    script.cards_follow(runs, now);
+    tx.leave(script);
+}
+
+impl Script {
+    /// The same as [`events`], among other statements.
+    pub(super) fn events(&mut self, events: &[Event<'_>]) {
+        if !events.is_empty() {
+            self.add(EVENTS_INSERT, [json(events).into()]);
+        }
     }
-    let bump = sqlx::query(CARDS_BUMP).bind(json(runs)).bind(now.as_micros());
-    bump.execute(tx).await.map_err(unavailable)?;
-    Ok(())
+
+    /// The same as [`cards_follow`], among other statements and behind those that write the runs' rows.
+    pub(super) fn cards_follow(&mut self, runs: &[i64], now: Timestamp) {
+        if !runs.is_empty() {
+            self.add(CARDS_BUMP, [json(runs).into(), now.into()]);
+        }
+    }
 }
 
 /// Asks for newer cards of runs that did not change themselves.
-pub(super) async fn cards_bump(tx: &mut Tx, runs: &[i64], now: Timestamp) -> Result<()> {
+pub(super) fn cards_bump(tx: &mut Tx, runs: &[i64], now: Timestamp) {
     if runs.is_empty() {
-        return Ok(());
+        return;
     }
-    sqlx::query(RUNS_BUMP).bind(json(runs)).execute(&mut *tx).await.map_err(unavailable)?;
-    cards_follow(tx, runs, now).await
+    let mut script = Script::default();
+    script.add(RUNS_BUMP, [json(runs).into()]);
+    script.cards_follow(runs, now);
+    tx.leave(script);
 }
 
 /// A row of the outbox.
@@ -202,11 +215,13 @@ pub(super) async fn owe(tx: &mut Tx, ids: &Ids, replies: &[Reply<'_>], answers: 
     if rows.is_empty() {
         return Ok(());
     }
-    sqlx::query(OUTBOX_INSERT).bind(json(&rows)).execute(&mut *tx).await.map_err(unavailable)?;
+    let mut script = Script::default();
+    script.add(OUTBOX_INSERT, [json(&rows).into()]);
     if !replies.is_empty() {
         let threads: Vec<&Thread> = threads.values().flatten().collect();
-        sqlx::query(CARDS_COUNT_REPLIES).bind(json(&threads)).execute(tx).await.map_err(unavailable)?;
+        script.add(CARDS_COUNT_REPLIES, [json(&threads).into()]);
     }
+    tx.leave(script);
     Ok(())
 }
 
@@ -219,7 +234,12 @@ async fn threads(tx: &mut Tx, replies: &[Reply<'_>]) -> Result<HashMap<i64, Vec<
         return Ok(threads);
     }
     let runs: Vec<i64> = replies.iter().map(|reply| reply.run).collect();
-    for row in sqlx::query(CARDS_OF_RUNS).bind(json(&runs)).fetch_all(tx).await.map_err(unavailable)? {
+    for row in sqlx::query(CARDS_OF_RUNS)
+        .bind(json(&runs))
+        .fetch_all(tx.connection().await?)
+        .await
+        .map_err(unavailable)?
+    {
         let row = Reader::new(&row, "cards", "id");
         let thread = Thread {
             id: row.text("id")?.to_owned(),

@@ -10,8 +10,8 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::ledger::CARD_LOST;
 use super::row::{self, Reader, statements, unavailable};
+use super::script::{Script, Tx};
 use super::unreadable::Unreadable;
-use super::writer::Tx;
 use crate::chat::{Place, Platform};
 use crate::clock::Timestamp;
 use crate::id::MessageId;
@@ -92,7 +92,7 @@ statements! {
                                             ELSE begun_at END
         FROM jsonb_each(?1) AS j
         WHERE outbox.id = j.value->>'id' AND outbox.state = 'owed'";
-    // Some platforms give no id: a card keeps the one it has. The runs of a batch get their thread with its card's post.
+    // Some platforms give no id: a card keeps the one it has.
     CARDS_END = "UPDATE cards
         SET state = CASE j.value->>'end' WHEN 'dead' THEN 'dead' ELSE state END,
             message = CASE WHEN message IS NULL OR j.value->>'message' <> '' THEN COALESCE(j.value->>'message', message)
@@ -104,8 +104,9 @@ statements! {
             tries = CASE j.value->>'end' WHEN 'sent' THEN 0 ELSE tries + (j.value->>'failed') END,
             begun_at = CASE WHEN j.value->>'end' = 'unsure' AND message IS NULL THEN COALESCE(begun_at, ?2) END
         FROM jsonb_each(?1) AS j
-        WHERE cards.id = j.value->>'id' AND cards.state = 'live';
-        UPDATE cards
+        WHERE cards.id = j.value->>'id' AND cards.state = 'live'";
+    // The runs of a batch get their thread with its card's post.
+    CHILDREN_THREAD = "UPDATE cards
         SET thread = COALESCE(p.thread, p.message)
         FROM jsonb_each(?1) AS j
         JOIN cards AS p ON p.id = j.value->>'id' AND p.batch IS NOT NULL AND p.message IS NOT NULL
@@ -167,31 +168,30 @@ pub(super) async fn next_due(readers: &SqlitePool, now: Timestamp) -> Result<Opt
 }
 
 /// Notes the intent to post.
-pub(super) async fn begin(tx: &mut Tx, ids: &[MessageId], now: Timestamp) -> Result<()> {
+pub(super) fn begin(tx: &mut Tx, ids: &[MessageId], now: Timestamp) {
+    let (ids, mut script) = (row::json(ids), Script::default());
     for sql in [OUTBOX_BEGIN, CARDS_BEGIN] {
-        let query = sqlx::query(sql).bind(row::json(ids)).bind(now.as_micros());
-        query.execute(&mut *tx).await.map_err(unavailable)?;
+        script.add(sql, [ids.as_str().into(), now.into()]);
     }
-    Ok(())
+    tx.leave(script);
 }
 
 /// Notes how sending ended.
-pub(super) async fn end(tx: &mut Tx, ends: &[MessageEnd], now: Timestamp) -> Result<()> {
+pub(super) fn end(tx: &mut Tx, ends: &[MessageEnd], now: Timestamp) {
     let rows: Vec<EndRow<'_>> = ends.iter().map(EndRow::new).collect();
-    let rows = row::json(&rows);
+    let (rows, mut script) = (row::json(&rows), Script::default());
     for sql in [OUTBOX_END, CARDS_END] {
-        let query = sqlx::query(sql).bind(&rows).bind(now.as_micros());
-        query.execute(&mut *tx).await.map_err(unavailable)?;
+        script.add(sql, [rows.as_str().into(), now.into()]);
     }
+    script.add(CHILDREN_THREAD, [rows.into()]);
     let is_dead = |end: &&MessageEnd| matches!(end.end, End::Dead { .. });
     let dead: Vec<MessageId> = ends.iter().filter(is_dead).map(|end| end.id).collect();
     if !dead.is_empty() {
         for sql in [CHILDREN_BURY, REPLIES_BURY] {
-            let query = sqlx::query(sql).bind(row::json(&dead)).bind(CARD_LOST);
-            query.execute(&mut *tx).await.map_err(unavailable)?;
+            script.add(sql, [row::json(&dead).into(), CARD_LOST.into()]);
         }
     }
-    Ok(())
+    tx.leave(script);
 }
 
 #[derive(Serialize)]

@@ -16,6 +16,7 @@ mod row;
 mod run;
 #[cfg(test)]
 mod schema_tests;
+mod script;
 mod tidy;
 mod unbegun;
 mod unreadable;
@@ -264,12 +265,20 @@ impl Store for SqliteStore {
 
     async fn message_begin(&self, ids: &[MessageId], now: Timestamp) -> Result<()> {
         let ids = ids.to_vec();
-        self.writer.write(move |tx| Box::pin(async move { message::begin(tx, &ids, now).await })).await
+        let write = self.writer.write(move |tx| {
+            message::begin(tx, &ids, now);
+            Box::pin(async { Ok(()) })
+        });
+        write.await
     }
 
     async fn message_end(&self, ends: &[MessageEnd], now: Timestamp) -> Result<()> {
         let ends = ends.to_vec();
-        self.writer.write(move |tx| Box::pin(async move { message::end(tx, &ends, now).await })).await
+        let write = self.writer.write(move |tx| {
+            message::end(tx, &ends, now);
+            Box::pin(async { Ok(()) })
+        });
+        write.await
     }
 
     async fn tidy(&self, outdated: &Outdated, from: TidyFrom, limit: u32) -> Result<Tidied> {

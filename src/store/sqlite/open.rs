@@ -44,6 +44,8 @@ const READERS: u32 = 3;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Prepared statements kept per connection; more than there are.
 const STATEMENTS_KEPT: usize = 200;
+/// Rows that a connection's thread reads ahead of whoever takes them: it waits for them otherwise, a hop each time.
+const ROWS_AHEAD: usize = 1024;
 
 /// The database cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -137,8 +139,11 @@ fn writing(file: &Path, options: &SqliteOptions) -> SqliteConnectOptions {
         // Not NORMAL: what was acknowledged must outlive a power cut.
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
+        // What a statement may have to undo is kept in memory: SQLite makes a file for it otherwise, with every group.
+        .pragma("temp_store", "MEMORY")
         .busy_timeout(BUSY_TIMEOUT)
-        .statement_cache_capacity(STATEMENTS_KEPT);
+        .statement_cache_capacity(STATEMENTS_KEPT)
+        .row_buffer_size(ROWS_AHEAD);
     match options.pages_max {
         Some(pages) => connect.pragma("max_page_count", pages.to_string()),
         None => connect,
@@ -150,7 +155,8 @@ async fn readers(file: &Path, options: &SqliteOptions) -> Result<SqlitePool, sql
         .filename(file)
         .read_only(true)
         .busy_timeout(BUSY_TIMEOUT)
-        .statement_cache_capacity(STATEMENTS_KEPT);
+        .statement_cache_capacity(STATEMENTS_KEPT)
+        .row_buffer_size(ROWS_AHEAD);
     SqlitePoolOptions::new()
         .max_connections(options.readers.max(1))
         // A file does not hang up: asking before every use would double each read's hops.

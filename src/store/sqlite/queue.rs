@@ -12,6 +12,7 @@ use super::board;
 use super::lease::lease_columns;
 use super::row::{Reader, statements, unavailable};
 use super::run::{self, run_columns};
+use super::script::Script;
 use super::unreadable::Unreadable;
 use crate::board::{BoardId, Family};
 use crate::run::{Run, RunState};
@@ -21,6 +22,13 @@ use crate::store::{Cursor, QueueChanges, QueueRun, Result, Took, Waiting};
 pub(super) const CHANGES_MAX: i64 = 1000;
 /// How many finished attempts are given at the start, for estimates.
 pub(super) const DURATIONS_MAX: i64 = 1000;
+
+/// A page of the change log: of the events after `?1`, the first `?2`.
+macro_rules! page {
+    ($columns:literal) => {
+        concat!("SELECT ", $columns, " FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2 + 0")
+    };
+}
 
 statements! {
     NEWEST = "SELECT COALESCE(MAX(seq), 0) FROM events";
@@ -43,22 +51,24 @@ statements! {
         ORDER BY last.ended_at";
     LAST_OF_PAGE = "SELECT COUNT(*) AS events, COALESCE(MAX(seq), ?1) AS seq
         FROM (SELECT seq FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2 + 0)";
+    // Those below read the page again, which may have grown since its end was read: what they find beyond it is found
+    // once more with the next page, and does no harm.
     RUNS_CHANGED = concat!("SELECT ", run_columns!(), "
         FROM runs AS r
-        WHERE r.number IN (SELECT run FROM events WHERE seq > ?1 AND seq <= ?2 AND run IS NOT NULL)
+        WHERE r.number IN (SELECT run FROM (", page!("run"), ") WHERE run IS NOT NULL)
         ORDER BY r.number");
     BOARDS_CHANGED = concat!("SELECT b.id, b.last_used_at, b.health, b.failures, b.reason, ", lease_columns!(), "
         FROM boards AS b
         LEFT JOIN leases AS l ON l.board = b.id AND l.state IN ('active', 'finalizing', 'held')
-        WHERE b.id IN (SELECT board FROM events WHERE seq > ?1 AND seq <= ?2 AND board IS NOT NULL)
+        WHERE b.id IN (SELECT board FROM (", page!("board"), ") WHERE board IS NOT NULL)
         ORDER BY b.id");
-    DURATIONS_SINCE = "SELECT a.run, r.id, a.number AS attempt, r.spec,
+    DURATIONS_SINCE = concat!("SELECT a.run, r.id, a.number AS attempt, r.spec,
                a.ended_at - a.started_at AS took
-        FROM events AS e
-        JOIN attempts AS a ON a.run = e.run AND a.number = e.attempt
-        JOIN runs AS r ON r.number = e.run
-        WHERE e.seq > ?1 AND e.seq <= ?2 AND e.kind = 'settled' AND a.verdict IN ('passed', 'failed', 'timed-out')
-        ORDER BY e.seq";
+        FROM (", page!("seq, kind, run, attempt"), ") AS page
+        JOIN attempts AS a ON a.run = page.run AND a.number = page.attempt
+        JOIN runs AS r ON r.number = page.run
+        WHERE page.kind = 'settled' AND a.verdict IN ('passed', 'failed', 'timed-out')
+        ORDER BY page.seq");
 }
 
 /// What changed since `cursor`.
@@ -86,21 +96,18 @@ async fn everything(readers: &SqlitePool, unreadable: &Unreadable) -> Result<Que
     gather(unreadable, Cursor(newest), false, &runs, &boards, &took)
 }
 
+/// In one hop and without a transaction, which a caller that goes away in the middle would leave open. The page's end is
+/// read first: every row is read later, and says at least what the events up to there say.
 async fn since(readers: &SqlitePool, unreadable: &Unreadable, cursor: Cursor) -> Result<QueueChanges> {
-    let mut snapshot = readers.begin().await.map_err(unavailable)?;
-    let page = sqlx::query(LAST_OF_PAGE).bind(cursor.0).bind(CHANGES_MAX);
-    let page = page.fetch_one(&mut *snapshot).await.map_err(unavailable)?;
-    let page = Reader::new(&page, "events", "seq");
+    let mut script = Script::default();
+    for sql in [LAST_OF_PAGE, RUNS_CHANGED, BOARDS_CHANGED, DURATIONS_SINCE] {
+        script.add(sql, [cursor.0.into(), CHANGES_MAX.into()]);
+    }
+    let mut reader = readers.acquire().await.map_err(unavailable)?;
+    let read = script.run(&mut reader).await?;
+    let page = Reader::new(&read[0].rows[0], "events", "seq");
     let (last, more) = (page.int("seq")?, page.int("events")? >= CHANGES_MAX);
-    if last == cursor.0 {
-        return Ok(QueueChanges { cursor, more: false, runs: vec![], boards: vec![], durations: vec![] });
-    }
-    let mut rows = Vec::with_capacity(3);
-    for sql in [RUNS_CHANGED, BOARDS_CHANGED, DURATIONS_SINCE] {
-        let query = sqlx::query(sql).bind(cursor.0).bind(last);
-        rows.push(query.fetch_all(&mut *snapshot).await.map_err(unavailable)?);
-    }
-    gather(unreadable, Cursor(last), more, &rows[0], &rows[1], &rows[2])
+    gather(unreadable, Cursor(last), more, &read[1].rows, &read[2].rows, &read[3].rows)
 }
 
 fn gather(

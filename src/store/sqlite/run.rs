@@ -3,8 +3,9 @@
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::row::{self, Reader, statements, unavailable};
+use super::script::Script;
+use super::script::Tx;
 use super::unreadable::Unreadable;
-use super::writer::Tx;
 use crate::board::BoardId;
 use crate::chat::{Actor, Place};
 use crate::clock::Timestamp;
@@ -72,22 +73,21 @@ pub(super) async fn view(
     unreadable: &Unreadable,
     number: i64,
 ) -> Result<Option<RunView>> {
-    // One snapshot for the run and what belongs to it.
-    let mut snapshot = readers.begin().await.map_err(unavailable)?;
-    let found =
-        sqlx::query(RUN_BY_NUMBER).bind(number).fetch_optional(&mut *snapshot).await.map_err(unavailable)?;
-    let Some(found) = found else { return Ok(None) };
-    let mut run = read(&found)?;
-    let found = Reader::new(&found, "runs", "number");
+    // In one hop and without a transaction, which a caller that goes away in the middle would leave open. The run is
+    // read first: what belongs to it is at least as new, and a generation that is older than it is rendered again.
+    let mut reader = readers.acquire().await.map_err(unavailable)?;
+    let mut script = Script::default();
+    for sql in [RUN_BY_NUMBER, ATTEMPTS_OF_RUN, RETRIES_OF_RUN] {
+        script.add(sql, [number.into()]);
+    }
+    let rows = script.run(&mut reader).await?;
+    let Some(found) = rows[0].rows.first() else { return Ok(None) };
+    let mut run = read(found)?;
+    let found = Reader::new(found, "runs", "number");
     let progress = found.opt_json("progress")?.unwrap_or_default();
     let generation = found.int("revision")?;
-
-    let rows =
-        sqlx::query(ATTEMPTS_OF_RUN).bind(number).fetch_all(&mut *snapshot).await.map_err(unavailable)?;
-    let attempts = unreadable.sift(&rows, attempt_read)?;
-    let rows =
-        sqlx::query(RETRIES_OF_RUN).bind(number).fetch_all(&mut *snapshot).await.map_err(unavailable)?;
-    let retried_as = unreadable.sift(&rows, retry_read)?;
+    let attempts = unreadable.sift(&rows[1].rows, attempt_read)?;
+    let retried_as = unreadable.sift(&rows[2].rows, retry_read)?;
     cases_restore(&mut run, &attempts);
     Ok(Some(RunView { run, attempts, progress, retried_as, generation }))
 }
@@ -181,7 +181,11 @@ pub(super) fn read(row: &SqliteRow) -> Result<Run> {
 
 /// The run of that number, inside a transaction.
 pub(super) async fn by_number(tx: &mut Tx, number: i64) -> Result<Option<Run>> {
-    let found = sqlx::query(RUN_BY_NUMBER).bind(number).fetch_optional(tx).await.map_err(unavailable)?;
+    let found = sqlx::query(RUN_BY_NUMBER)
+        .bind(number)
+        .fetch_optional(tx.connection().await?)
+        .await
+        .map_err(unavailable)?;
     found.as_ref().map(read).transpose()
 }
 

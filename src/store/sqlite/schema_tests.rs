@@ -5,8 +5,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row, SqlSafeStr};
 
 use super::{
-    attempt, batch, board, intake, lease, lease_end, ledger, message, open, queue, run, tidy, unbegun,
-    unreadable, writer,
+    attempt, batch, board, intake, lease, lease_end, ledger, message, open, queue, run, script, tidy,
+    unbegun, unreadable, writer,
 };
 
 async fn migrated() -> SqliteConnection {
@@ -30,6 +30,7 @@ fn statements() -> Vec<(&'static str, &'static str)> {
         open::STATEMENTS,
         queue::STATEMENTS,
         run::STATEMENTS,
+        script::STATEMENTS,
         tidy::STATEMENTS,
         unbegun::STATEMENTS,
         unreadable::STATEMENTS,

@@ -3,7 +3,7 @@
 //! that is owed, and no event that the scheduler has not read is touched; runs and attempts stay.
 
 use super::row::{Reader, statements, unavailable};
-use super::writer::Tx;
+use super::script::Tx;
 use crate::clock::Timestamp;
 use crate::store::{Outdated, Result, Tidied, TidyFrom};
 
@@ -71,14 +71,14 @@ async fn page(
         return Ok((0, END));
     }
     let query = sqlx::query(look).bind(from).bind(to).bind(limit);
-    let found = query.fetch_one(&mut *tx).await.map_err(unavailable)?;
+    let found = query.fetch_one(tx.connection().await?).await.map_err(unavailable)?;
     let found = Reader::new(&found, "page", "last");
     let (rows, last, newest) = (found.int("found")?, found.int("last")?, found.at("newest")?);
     if rows == 0 {
         return Ok((0, END));
     }
     let query = sqlx::query(remove).bind(from).bind(last).bind(before.as_micros());
-    let removed = query.execute(tx).await.map_err(unavailable)?.rows_affected();
+    let removed = query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected();
     // Rows stand in the order of their keys, nearly: behind one that is young enough nothing is worth a look.
     let over = rows < i64::from(limit) || newest >= before;
     Ok((removed, if over { END } else { last }))

@@ -2,10 +2,10 @@
 //! anybody touched its board. Both look first, and change nothing of a run that has moved on.
 
 use super::attempt::{apply, save, withdraw};
-use super::ledger::{self, Event};
-use super::row::{Reader, expect_changed, statements, unavailable};
+use super::ledger::Event;
+use super::row::{Reader, statements, unavailable};
 use super::run;
-use super::writer::Tx;
+use super::script::{Script, Tx};
 use crate::clock::Timestamp;
 use crate::id::Ids;
 use crate::message::Note;
@@ -49,18 +49,20 @@ pub(super) async fn take_back(tx: &mut Tx, number: i64, attempt: u32, now: Times
     if *current != attempt || run.request.is_some() {
         return Ok(false);
     }
-    let waited = sqlx::query(RUN_WAITED).bind(number).fetch_one(&mut *tx).await.map_err(unavailable)?;
+    let waited =
+        sqlx::query(RUN_WAITED).bind(number).fetch_one(tx.connection().await?).await.map_err(unavailable)?;
     let waited = Reader::new(&waited, "runs", "number");
     // A row that was granted before these were kept has none.
     let since = waited.opt_at("since")?.unwrap_or(run.created_at);
     let avoid = waited.opt_json("avoid")?.unwrap_or_default();
     let board = lease.board.clone();
     let next = apply(&run, RunEvent::TakenBack { since, avoid })?;
-    save(tx, &[(&run, &next)]).await?;
-    let query = sqlx::query(ATTEMPT_FORGET).bind(number).bind(attempt);
-    let forgotten = query.execute(&mut *tx).await.map_err(unavailable)?;
-    expect_changed(forgotten.rows_affected(), 1, "attempts", format!("{number}/{attempt}"))?;
-    ledger::events(tx, &[Event::run(now, "released", number, attempt).on(&board)]).await?;
-    ledger::cards_follow(tx, &[number], now).await?;
+    let mut script = Script::default();
+    save(&mut script, &[(&run, &next)]);
+    let forgotten = script.add(ATTEMPT_FORGET, [number.into(), attempt.into()]);
+    forgotten.expect(1, "attempts", format!("{number}/{attempt}"));
+    script.events(&[Event::run(now, "released", number, attempt).on(&board)]);
+    script.cards_follow(&[number], now);
+    tx.leave(script);
     Ok(true)
 }

@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::ledger::{self, Event, Reply};
 use super::row::{self, Reader, statements, unavailable};
-use super::writer::Tx;
+use super::script::Tx;
 use super::{attempt, run};
 use crate::chat::Actor;
 use crate::clock::Timestamp;
@@ -93,17 +93,19 @@ pub(super) async fn lose(
     (number, attempt): (i64, u32),
     now: Timestamp,
 ) -> Result<bool> {
-    execute(tx, LOSE).await?;
+    tx.execute(LOSE).await?;
     let lost = match lose_sound(tx, ids, (number, attempt), now).await {
         Err(error) if error.is_lasting() => {
             tracing::error!(run.number = number, attempt, %error, "a run cannot be kept: it ends as lab trouble");
-            execute(tx, LOSE_UNDO).await?;
+            tx.forget();
+            tx.execute(LOSE_UNDO).await?;
             let problem = error.to_string();
             let _ = unreadable.tell(error);
             match condemn(tx, ids, (number, attempt), &problem, now).await {
                 Err(error) if error.is_lasting() => {
                     tracing::error!(run.number = number, attempt, %error, "a run cannot be ended either: it stays as it is");
-                    execute(tx, LOSE_UNDO).await?;
+                    tx.forget();
+                    tx.execute(LOSE_UNDO).await?;
                     false
                 }
                 condemned => condemned?,
@@ -111,7 +113,7 @@ pub(super) async fn lose(
         }
         lost => lost?,
     };
-    execute(tx, LOSE_END).await?;
+    tx.execute(LOSE_END).await?;
     Ok(lost)
 }
 
@@ -120,6 +122,8 @@ async fn lose_sound(tx: &mut Tx, ids: &Ids, (number, attempt): (i64, u32), now: 
     match found.state {
         RunState::Active { stage, attempt: current, .. } if current == attempt => {
             attempt::lost(tx, ids, found, stage, now).await?;
+            // Whether the database takes it is known once it is there.
+            tx.connection().await?;
             Ok(true)
         }
         RunState::Active { .. } | RunState::Queued { .. } | RunState::Finished { .. } => Ok(false),
@@ -146,17 +150,20 @@ async fn condemn(
     let document = row::json(&outcome);
     let query = sqlx::query(RUN_CONDEMN).bind(number).bind(attempt).bind(outcome.verdict.as_str());
     let query = query.bind(&outcome.cause).bind(&document).bind(now.as_micros());
-    let Some(found) = query.fetch_optional(&mut *tx).await.map_err(unavailable)? else { return Ok(false) };
+    let Some(found) = query.fetch_optional(tx.connection().await?).await.map_err(unavailable)? else {
+        return Ok(false);
+    };
     let query = sqlx::query(ATTEMPT_CONDEMN).bind(number).bind(attempt).bind(now.as_micros());
     let query = query.bind(outcome.verdict.as_str()).bind(&outcome.cause).bind(&document);
-    query.execute(&mut *tx).await.map_err(unavailable)?;
+    query.execute(tx.connection().await?).await.map_err(unavailable)?;
 
     let facts = json!({ "verdict": outcome.verdict, "cause": outcome.cause });
-    ledger::events(tx, &[Event::run(now, "settled", number, attempt).with(facts)]).await?;
+    ledger::events(tx, &[Event::run(now, "settled", number, attempt).with(facts)]);
     let note = condemned_note(&Reader::new(&found, "runs", "number"), number, attempt, &outcome);
     let reply = Reply { run: number, note: Cow::Owned(note), last: true, at: now };
     ledger::owe(tx, ids, &[reply], &[]).await?;
-    ledger::cards_follow(tx, &[number], now).await?;
+    ledger::cards_follow(tx, &[number], now);
+    tx.connection().await?;
     Ok(true)
 }
 
@@ -182,9 +189,4 @@ fn condemned_note(row: &Reader<'_>, number: i64, attempt: u32, outcome: &Outcome
             "log_url": null,
         }),
     )
-}
-
-async fn execute(tx: &mut Tx, sql: &'static str) -> Result<()> {
-    sqlx::query(sql).execute(tx).await.map_err(unavailable)?;
-    Ok(())
 }

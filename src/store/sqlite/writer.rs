@@ -3,19 +3,20 @@
 //!
 //! Deliveries of a group are committed set-based (`intake`); other operations run one after the other in the same
 //! transaction, each in a savepoint so that one that meets a corrupt row, or is refused, takes nobody down with it.
-//! When the database itself fails, the whole group fails, its connection is dropped, and the next group opens a new one.
+//! Begins and ends go to the connection in the hops that operations make anyway (`script`). When the database itself fails, the whole group fails, its connection is dropped, and the next group opens a new one.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::intake;
 use super::row::{statements, unavailable};
+use super::script::Tx;
 use crate::id::Ids;
 use crate::store::{Committed, Intake, Result, StoreError};
 
@@ -36,9 +37,6 @@ statements! {
     RELEASE = "RELEASE operation";
 }
 
-/// The connection inside the writer's transaction.
-pub(super) type Tx = SqliteConnection;
-
 /// What an operation gives when it has run.
 pub(super) type Running<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
@@ -57,7 +55,7 @@ impl Writer {
         lock: Arc<std::fs::File>,
     ) -> Self {
         let (writes, queued) = mpsc::channel(WRITES_QUEUED_MAX);
-        let group = Group { connection: Some(connection), options, ids };
+        let group = Group { tx: Some(Tx::new(connection)), options, ids };
         let task = tokio::spawn(async move {
             let drive = tokio::spawn(group.drive(queued));
             if let Err(error) = drive.await {
@@ -132,7 +130,12 @@ enum Ran {
 
 /// An operation with its caller's reply.
 trait Operation: Send {
-    fn run<'a>(&'a mut self, tx: &'a mut Tx) -> Pin<Box<dyn Future<Output = Ran> + Send + 'a>>;
+    /// Runs it, and `end` behind it.
+    fn run<'a>(
+        &'a mut self,
+        tx: &'a mut Tx,
+        end: &'static str,
+    ) -> Pin<Box<dyn Future<Output = Ran> + Send + 'a>>;
     /// Answers the caller, with `broken` when its group was not committed.
     fn tell(self: Box<Self>, broken: Option<&str>);
 }
@@ -148,12 +151,20 @@ where
     T: Send + 'static,
     F: for<'a> FnOnce(&'a mut Tx) -> Running<'a, T> + Send + 'static,
 {
-    fn run<'a>(&'a mut self, tx: &'a mut Tx) -> Pin<Box<dyn Future<Output = Ran> + Send + 'a>> {
+    fn run<'a>(
+        &'a mut self,
+        tx: &'a mut Tx,
+        end: &'static str,
+    ) -> Pin<Box<dyn Future<Output = Ran> + Send + 'a>> {
         Box::pin(async move {
             let Some(work) = self.work.take() else {
                 return Ran::Done;
             };
-            match work(tx).await {
+            let ran = match work(tx).await {
+                Ok(value) => tx.execute(end).await.map(|()| value),
+                Err(error) => Err(error),
+            };
+            match ran {
                 Ok(value) => {
                     self.result = Some(Ok(value));
                     Ran::Done
@@ -180,7 +191,7 @@ where
 }
 
 struct Group {
-    connection: Option<SqliteConnection>,
+    tx: Option<Tx>,
     options: SqliteConnectOptions,
     ids: Ids,
 }
@@ -203,8 +214,8 @@ impl Group {
             self.commit(intakes, operations).await;
         }
         queued.close();
-        if let Some(connection) = self.connection.take() {
-            let _ = connection.close().await;
+        if let Some(tx) = self.tx.take() {
+            tx.close().await;
         }
     }
 
@@ -243,49 +254,47 @@ impl Group {
         intakes: &[Intake],
         operations: &mut [Box<dyn Operation>],
     ) -> Result<Vec<Result<Committed>>> {
-        if self.connection.is_none() {
-            self.connection = Some(self.options.connect().await.map_err(unavailable)?);
-        }
-        let tx = self.connection.as_mut().expect("opened above");
+        let tx = match &mut self.tx {
+            Some(tx) => tx,
+            none => none.insert(Tx::new(self.options.connect().await.map_err(unavailable)?)),
+        };
         if operations.is_empty() {
             return intake::commit(tx, &self.ids, intakes, Ends::Commit).await;
         }
         let committed = match intakes {
             [] => {
-                execute(tx, BEGIN).await?;
+                tx.begin(BEGIN);
                 vec![]
             }
             intakes => intake::commit(tx, &self.ids, intakes, Ends::Open).await?,
         };
         // Alone in its transaction, an operation needs no savepoint: the transaction is its savepoint.
         if let ([operation], true) = (&mut *operations, intakes.is_empty()) {
-            let end = match operation.run(tx).await {
-                Ran::Done => COMMIT,
-                Ran::Undo => ROLLBACK,
-                Ran::Broken(error) => return Err(error),
+            return match operation.run(tx, COMMIT).await {
+                Ran::Done => Ok(committed),
+                Ran::Undo => undo(tx, &[ROLLBACK]).await.map(|()| committed),
+                Ran::Broken(error) => Err(error),
             };
-            execute(tx, end).await?;
-            return Ok(committed);
         }
         for operation in operations {
-            execute(tx, SAVEPOINT).await?;
-            match operation.run(tx).await {
+            tx.begin(SAVEPOINT);
+            match operation.run(tx, RELEASE).await {
                 Ran::Done => {}
-                Ran::Undo => execute(tx, UNDO).await?,
+                Ran::Undo => undo(tx, &[UNDO, RELEASE]).await?,
                 Ran::Broken(error) => return Err(error),
             }
-            execute(tx, RELEASE).await?;
         }
-        execute(tx, COMMIT).await?;
+        tx.execute(COMMIT).await?;
         Ok(committed)
     }
 
     /// Leaves a transaction that failed. The connection goes with it: what state it is in is not known.
     async fn reset(&mut self) {
-        if let Some(mut connection) = self.connection.take() {
+        if let Some(mut tx) = self.tx.take() {
+            tx.forget();
             // SQLite has rolled back by itself after some errors; then there is nothing left to roll back.
-            let _ = execute(&mut connection, ROLLBACK).await;
-            let _ = connection.close().await;
+            let _ = tx.execute(ROLLBACK).await;
+            tx.close().await;
         }
     }
 }
@@ -316,7 +325,13 @@ async fn gather(queued: &mut mpsc::Receiver<Write>, taken: &mut Vec<Write>) {
     }
 }
 
-async fn execute(tx: &mut Tx, sql: &'static str) -> Result<()> {
-    sqlx::query(sql).execute(tx).await.map_err(unavailable)?;
+/// Undoes what came since the last begin, unless that has not been run itself.
+async fn undo(tx: &mut Tx, undo: &[&'static str]) -> Result<()> {
+    if tx.forget() {
+        return Ok(());
+    }
+    for sql in undo {
+        tx.execute(sql).await?;
+    }
     Ok(())
 }
