@@ -314,6 +314,9 @@ impl Facts<'_> {
     }
 
     fn fill(&self, leaf: &Leaf) -> Result<String, RenderError> {
+        if leaf.is_plain() {
+            return Ok(leaf.source.clone());
+        }
         let filled =
             self.env.get_template(&leaf.name).and_then(|template| template.render(self.facts.clone()));
         let mut text =

@@ -65,6 +65,11 @@ pub(super) struct Leaf {
 pub(super) const MACROS: &str = "macros";
 
 impl Leaf {
+    /// Whether it is text alone, which comes out as it is.
+    pub(super) fn is_plain(&self) -> bool {
+        !self.source.contains('{') && !self.source.ends_with('\n')
+    }
+
     /// `en/card.yaml:12`.
     pub(super) fn place(&self) -> String {
         format!("{}:{}", self.file, self.line)

@@ -1,5 +1,6 @@
 //! The writer: the one connection that writes. It takes everything that is queued and commits it as one group, so
-//! that the disk is synced once for many operations; nobody is answered before that sync.
+//! that the disk is synced once for many operations; nobody is answered before that sync. It waits for nobody: while one
+//! group is on its way to the disk, the next one queues.
 //!
 //! Deliveries of a group are committed set-based (`intake`); other operations run one after the other in the same
 //! transaction, each in a savepoint so that one that meets a corrupt row, or is refused, takes nobody down with it.
@@ -22,8 +23,6 @@ use crate::store::{Committed, Intake, Result, StoreError};
 
 /// Most operations in one transaction.
 pub(super) const GROUP_MAX: usize = 256;
-/// How often the writer looks for more before it commits: each look lets those who are about to write run.
-const LOOKS_MAX: u32 = 8;
 /// Most operations that wait for the writer; more wait in their callers.
 pub(super) const WRITES_QUEUED_MAX: usize = 4096;
 
@@ -201,7 +200,6 @@ impl Group {
         let mut taken = Vec::with_capacity(GROUP_MAX);
         let mut stop = false;
         while !stop && queued.recv_many(&mut taken, GROUP_MAX).await > 0 {
-            gather(&mut queued, &mut taken).await;
             let mut intakes = Vec::new();
             let mut operations = Vec::new();
             for write in taken.drain(..) {
@@ -306,23 +304,6 @@ pub(super) enum Ends {
     Commit,
     /// Open, for the operations of their group.
     Open,
-}
-
-/// Takes what is ready to be written in this moment: what those ask for who were just answered is in this group, not
-/// in the next one.
-async fn gather(queued: &mut mpsc::Receiver<Write>, taken: &mut Vec<Write>) {
-    for _ in 0..LOOKS_MAX {
-        let before = taken.len();
-        tokio::task::yield_now().await;
-        while taken.len() < GROUP_MAX
-            && let Ok(write) = queued.try_recv()
-        {
-            taken.push(write);
-        }
-        if taken.len() == before {
-            return;
-        }
-    }
 }
 
 /// Undoes what came since the last begin, unless that has not been run itself.
