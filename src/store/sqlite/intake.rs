@@ -72,7 +72,7 @@ pub(super) async fn commit(
     ends: Ends,
 ) -> Result<Vec<Result<Committed>>> {
     let (newest, known) = known(tx, intakes).await?;
-    let mut batch = Batch::new(ids, newest);
+    let mut rows = Rows::new(ids, newest);
     let mut first: HashMap<&str, usize> = HashMap::with_capacity(intakes.len());
     let mut committed: Vec<Result<Committed>> = Vec::with_capacity(intakes.len());
     for intake in intakes {
@@ -82,7 +82,7 @@ pub(super) async fn commit(
             (None, Some(answer)) => Reader::new(answer, "deliveries", "key")
                 .json("answer")
                 .map(|answer| Committed { fresh: false, answer }),
-            (None, None) => match batch.effect_apart(tx, intake).await {
+            (None, None) => match rows.effect_apart(tx, intake).await {
                 Ok(effect) => Ok(Committed { fresh: true, answer: effect.answer(intake) }),
                 Err(error @ StoreError::Corrupt { .. }) => Err(error),
                 Err(error) => return Err(error),
@@ -98,7 +98,7 @@ pub(super) async fn commit(
             .filter(|committed| committed.fresh)
             .map(|committed| (intake, &committed.answer))
     });
-    batch.flush(tx, fresh, ends).await?;
+    rows.flush(tx, fresh, ends).await?;
     Ok(committed)
 }
 
@@ -158,7 +158,7 @@ impl Applied {
 }
 
 /// Rows of a group on their way into the tables.
-struct Batch<'a> {
+struct Rows<'a> {
     ids: &'a Ids,
     /// The number given last.
     number: i64,
@@ -175,9 +175,9 @@ struct Batch<'a> {
     errands: Vec<ErrandRow<'a>>,
 }
 
-impl<'a> Batch<'a> {
+impl<'a> Rows<'a> {
     fn new(ids: &'a Ids, number: i64) -> Self {
-        Batch {
+        Rows {
             ids,
             number,
             runs: vec![],

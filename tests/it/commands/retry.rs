@@ -1,0 +1,156 @@
+//! Retries by button and by word: once per button, and elsewhere when asked.
+
+use crate::lab::{lab, steady, yaml};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_clicks_on_retry_are_one_run_and_nine_answers() {
+    lab(&yaml::small(2), async |lab| {
+        let run = lab.run("alice", "/run-test socA build-fail").await;
+        lab.until_card(run, "Failed").await;
+        lab.settle().await;
+        lab.thread(run);
+        let card = lab.card(run);
+        let clicks =
+            (0..10).map(|n| lab.slack.click(if n % 2 == 0 { "alice" } else { "bob" }, &card, "Retry"));
+        for reply in futures_util::future::join_all(clicks).await {
+            assert_eq!(reply.status, 200);
+        }
+        lab.settle().await;
+        assert_eq!(lab.rows("SELECT number, retry_of FROM runs ORDER BY number").await, ["1 | -", "2 | 1"]);
+        let answers = format!("{}\n{}", lab.slack.render_answers("alice"), lab.slack.render_answers("bob"));
+        assert_eq!(answers.matches("👍").count(), 1, "{answers}");
+        assert_eq!(answers.matches("Somebody was first: #1 is retried as *#2*").count(), 9, "{answers}");
+        // Who was first is a matter of luck.
+        let seen = lab.thread(run).replace("by @bob", "by @alice").replace("🔁 @bob", "🔁 @alice");
+        insta::assert_snapshot!(seen, @r#"
+            boardhand: #1 socA · build-fail · smoke
+              *❌ Failed* · `tests-failed`
+              Failed: `gemm.gemm_i4_packed`, `memory.memory_alloc_free`
+              *Board* `soc-a-001`
+              *By* @alice
+              *Tests* 17 passed, *2* failed
+              *Took* N s
+              ✓ power   ✓ boot   ✓ deploy   ✗ test   ✓ collect
+              ```
+              ok 1 abi
+                  KTAP version 1
+                  # Subtest: gemm
+                  1..5
+                  ok 1 gemm_f32_128x128
+                  ok 2 gemm_f16_256x256
+                  ok 3 gemm_i8_512x512
+                  ok 4 gemm_bf16_64x64
+                  # gemm_i4_packed: EXPECTATION FAILED at tests/gemm.c:118
+                  # Expected out[17] == 0x3c00, but
+                  #     out[17] == 0x3bff
+                  not ok 5 gemm_i4_packed
+              # gemm: pass:4 fail:1 skip:0 total:5
+              not ok 2 gemm
+                  KTAP version 1
+              ```
+              Retried as #2 by @alice · Finished <time> · Console log
+              [Retry] [Retry on another board] [Power Cycle]
+            boardhand: ▶️ `soc-a-001` is up, `build-fail` is being tested.
+            boardhand: *❌ Failed* · `tests-failed` on `soc-a-001` in N s: 17 passed, *2* failed · @alice
+              Failed: `gemm.gemm_i4_packed`, `memory.memory_alloc_free`
+              ```
+              ok 1 abi
+                  KTAP version 1
+                  # Subtest: gemm
+                  1..5
+                  ok 1 gemm_f32_128x128
+                  ok 2 gemm_f16_256x256
+                  ok 3 gemm_i8_512x512
+                  ok 4 gemm_bf16_64x64
+                  # gemm_i4_packed: EXPECTATION FAILED at tests/gemm.c:118
+                  # Expected out[17] == 0x3c00, but
+                  #     out[17] == 0x3bff
+                  not ok 5 gemm_i4_packed
+              # gemm: pass:4 fail:1 skip:0 total:5
+              not ok 2 gemm
+                  KTAP version 1
+              ```
+              Console log
+            boardhand: 🔁 @alice retries this as *#2*.
+        "#);
+        let again = lab.say("bob", "/lab retry 1 elsewhere").await;
+        insta::assert_snapshot!(steady(&again), @r#"
+            👍 *#3* socA · `build-fail` · smoke repeats #1
+            A board is free: it starts right away.
+            The card in this channel shows how it goes.
+        "#);
+        lab.until_card(3, "Failed").await;
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retry_elsewhere_avoids_the_board_that_failed() {
+    lab(&yaml::small(2), async |lab| {
+        let run = lab.run("alice", "/run-test socA build-fail").await;
+        lab.until_card(run, "Failed").await;
+        lab.settle().await;
+        insta::assert_snapshot!(lab.click("alice", run, "Retry on another board").await, @r#"
+            👍 *#2* socA · `build-fail` · smoke repeats #1
+            A board is free: it starts right away.
+            The card in this channel shows how it goes.
+        "#);
+        lab.until_card(2, "Failed").await;
+        lab.settle().await;
+        assert_eq!(lab.rows("SELECT run, board FROM attempts").await, ["1 | soc-a-001", "2 | soc-a-002"]);
+        insta::assert_snapshot!(lab.thread(2), @r#"
+            boardhand: #2 socA · build-fail · smoke
+              *❌ Failed* · `tests-failed`
+              Failed: `gemm.gemm_i4_packed`, `memory.memory_alloc_free`
+              *Board* `soc-a-002`
+              *By* @alice
+              *Tests* 17 passed, *2* failed
+              *Took* N s
+              ✓ power   ✓ boot   ✓ deploy   ✗ test   ✓ collect
+              ```
+              ok 1 abi
+                  KTAP version 1
+                  # Subtest: gemm
+                  1..5
+                  ok 1 gemm_f32_128x128
+                  ok 2 gemm_f16_256x256
+                  ok 3 gemm_i8_512x512
+                  ok 4 gemm_bf16_64x64
+                  # gemm_i4_packed: EXPECTATION FAILED at tests/gemm.c:118
+                  # Expected out[17] == 0x3c00, but
+                  #     out[17] == 0x3bff
+                  not ok 5 gemm_i4_packed
+              # gemm: pass:4 fail:1 skip:0 total:5
+              not ok 2 gemm
+                  KTAP version 1
+              ```
+              Repeats #1 · Finished <time> · Console log
+              [Retry] [Retry on another board] [Power Cycle]
+            boardhand: ▶️ `soc-a-002` is up, `build-fail` is being tested.
+            boardhand: *❌ Failed* · `tests-failed` on `soc-a-002` in N s: 17 passed, *2* failed · @alice
+              Failed: `gemm.gemm_i4_packed`, `memory.memory_alloc_free`
+              ```
+              ok 1 abi
+                  KTAP version 1
+                  # Subtest: gemm
+                  1..5
+                  ok 1 gemm_f32_128x128
+                  ok 2 gemm_f16_256x256
+                  ok 3 gemm_i8_512x512
+                  ok 4 gemm_bf16_64x64
+                  # gemm_i4_packed: EXPECTATION FAILED at tests/gemm.c:118
+                  # Expected out[17] == 0x3c00, but
+                  #     out[17] == 0x3bff
+                  not ok 5 gemm_i4_packed
+              # gemm: pass:4 fail:1 skip:0 total:5
+              not ok 2 gemm
+                  KTAP version 1
+              ```
+              Console log
+        "#);
+        lab.read_all();
+    })
+    .await;
+}
