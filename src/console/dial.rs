@@ -43,18 +43,28 @@ pub async fn dial(
     if !in_hand.trusted() {
         return Err(ConsoleError::LeaseOver { label: in_hand.label() });
     }
-    let settings = target.settings.clone();
-    let wire = match settings.kind {
-        ConsoleKind::Ssh => None,
-        _ => Some(connect(clock, target).await?),
-    };
-    let is_there = wire.is_some();
-    let line = Line::new(clock.clone(), in_hand, target.clone(), wire, watches, transcript);
-    let mut session = Session::new(ids.clone(), line, settings)?;
-    if is_there {
-        session.listen(LISTEN).await?;
+    if target.settings.kind == ConsoleKind::Ssh {
+        return dial_later(clock, ids, in_hand, target, watches, transcript);
     }
+    let wire = connect(clock, target).await?;
+    let line = Line::new(clock.clone(), in_hand, target.clone(), Some(wire), watches, transcript);
+    let mut session = Session::new(ids.clone(), line, target.settings.clone())?;
+    session.listen(LISTEN).await?;
     Ok(session)
+}
+
+/// A session with a console that may not be there before its board has power: it is dialled once something is awaited
+/// of it, and until that wait is over.
+pub fn dial_later(
+    clock: &Clock,
+    ids: &Ids,
+    in_hand: Arc<dyn InHand>,
+    target: &ConsoleTarget,
+    watches: Arc<WatchList>,
+    transcript: Transcript,
+) -> Result<Session, ConsoleError> {
+    let line = Line::new(clock.clone(), in_hand, target.clone(), None, watches, transcript);
+    Session::new(ids.clone(), line, target.settings.clone())
 }
 
 /// Opens the wire to a console.

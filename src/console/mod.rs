@@ -29,7 +29,7 @@ mod wire;
 
 use std::time::Duration;
 
-pub use dial::dial;
+pub use dial::{dial, dial_later};
 pub use error::{ConsoleError, Retry};
 pub use expect::{Match, Pattern};
 pub use line::{Hits, Limits};

@@ -238,7 +238,6 @@ impl Attempt {
         let board = self.on_board()?.clone();
         self.advance(Stage::Powering).await?;
         if board.power.has_switch() {
-            self.open().await?;
             self.switch(PowerAction::Cycle).await?;
         } else {
             self.open().await?;
@@ -422,27 +421,35 @@ impl Attempt {
         logged_in.map_err(|error| self.console_halt(error))
     }
 
-    /// Opens the console, once; before power is switched, or the first output is lost.
+    /// Opens the console, once.
     async fn open(&mut self) -> Result<(), Halt> {
+        self.open_with(false).await
+    }
+
+    /// Opens the console, once. One that is not there although it is dialled may come with the power where that is
+    /// about to be switched.
+    async fn open_with(&mut self, power: bool) -> Result<(), Halt> {
         if self.session.is_some() {
             return Ok(());
         }
-        let board = self.on_board()?;
-        let target = ConsoleTarget::from(&board.console);
+        let target = ConsoleTarget::from(&self.on_board()?.console);
+        let (clock, ids) = (&self.lab.clock, &self.lab.ids);
+        let hand = || -> Arc<dyn InHand> { self.grip.clone() };
+        let watches = WatchList::new(&self.plan.watch);
         let mut dials = 0;
         let mut session = loop {
             dials += 1;
-            let path =
-                transcript_dir(&self.lab.transcripts, self.view.run.number, self.number).join("console");
-            let transcript = create_transcript(&path, self.lab.clock.now())
-                .map_err(|error| self.halt(Happened::HostStepFailed, format!("no transcript: {error}")))?;
-            let hand: Arc<dyn InHand> = self.grip.clone();
-            let watches = WatchList::new(&self.plan.watch);
-            match console::dial(&self.lab.clock, &self.lab.ids, hand, &target, watches, transcript).await {
+            let dialled =
+                console::dial(clock, ids, hand(), &target, watches.clone(), self.transcript()?).await;
+            match dialled {
                 Ok(session) => break session,
+                Err(ConsoleError::Refused { .. } | ConsoleError::Unreachable { .. }) if power => {
+                    break console::dial_later(clock, ids, hand(), &target, watches, self.transcript()?)
+                        .map_err(|error| self.console_halt(error))?;
+                }
                 // What a console server lets go of a moment later is not worth an attempt.
                 Err(error) if error.retry() == console::Retry::Later && dials < DIALS_MAX => {
-                    self.lab.clock.sleep(DIAL_PAUSE).await;
+                    clock.sleep(DIAL_PAUSE).await;
                 }
                 Err(error) => return Err(self.console_halt(error)),
             }
@@ -453,10 +460,18 @@ impl Attempt {
         Ok(())
     }
 
-    /// Switches the board's outlet, reading the console along, so that the first boot message is not lost.
+    /// The attempt's transcript, from its beginning.
+    fn transcript(&self) -> Result<Transcript, Halt> {
+        let dir = transcript_dir(&self.lab.transcripts, self.view.run.number, self.number);
+        create_transcript(&dir.join("console"), self.lab.clock.now())
+            .map_err(|error| self.halt(Happened::HostStepFailed, format!("no transcript: {error}")))
+    }
+
+    /// Switches the board's outlet, with the console open before and read along, so that the first boot message is not
+    /// lost.
     async fn switch(&mut self, action: PowerAction) -> Result<(), Halt> {
         if action != PowerAction::Off {
-            self.open().await?;
+            self.open_with(true).await?;
         }
         let board = self.on_board()?.clone();
         let power = self.lab.power.clone();

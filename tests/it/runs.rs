@@ -136,7 +136,7 @@ const VERDICTS: &[Case] = &[
         name: "refused",
         plan: "once",
         faults: |f| f.refuse = true,
-        expect: "infra console-unreachable in powering",
+        expect: "infra console-unreachable in booting",
         ..FINE
     },
     Case {

@@ -179,7 +179,7 @@ fn signal(id: u32, name: &str) {
 }
 
 /// A kernel and an initramfs, made once and kept beside what the compiler makes.
-fn guest() -> PathBuf {
+pub(super) fn guest() -> PathBuf {
     need("busybox", "busybox-static");
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let (script, guest) = (root.join("tests/rigs/guest.sh"), root.join("target/rigs/arm64"));

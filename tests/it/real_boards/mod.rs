@@ -5,6 +5,7 @@
 mod bench;
 mod consoles;
 mod linux;
+mod powered_console;
 mod redfish;
 mod uboot;
 
