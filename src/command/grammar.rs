@@ -50,6 +50,8 @@ pub enum Form {
     Retry,
     /// [`Command::Power`](super::Command::Power).
     Power,
+    /// [`Command::Quarantine`](super::Command::Quarantine).
+    Quarantine,
     /// [`Command::Return`](super::Command::Return).
     Return,
     /// [`Command::Help`](super::Command::Help).
@@ -112,6 +114,10 @@ const fn word(name: &'static str) -> Argument {
 
 const fn maybe(name: &'static str) -> Argument {
     Argument { name, optional: true, rest: false }
+}
+
+const fn rest(name: &'static str) -> Argument {
+    Argument { rest: true, ..word(name) }
 }
 
 const fn maybe_rest(name: &'static str) -> Argument {
@@ -255,6 +261,17 @@ pub const TABLE: &[Row] = &[
         ..LATER
     },
     Row {
+        form: Form::Quarantine,
+        words: &["quarantine"],
+        zh: &["隔离"],
+        arguments: &[word("board"), rest("reason")],
+        help: "Take a board out of service; what runs on it goes on",
+        example: "/lab quarantine soc-a-001 the fan is dead",
+        needs: Role::Operator,
+        available: true,
+        ..LATER
+    },
+    Row {
         form: Form::Return,
         words: &["return"],
         zh: &["恢复"],
@@ -284,7 +301,6 @@ pub const TABLE: &[Row] = &[
     later(&["handover"], &["移交"]),
     later(&["watch"], &["关注"]),
     later(&["unwatch"], &["取消关注"]),
-    later(&["quarantine"], &["隔离"]),
     later(&["compare"], &["对比"]),
     later(&["builds"], &["构建"]),
     later(&["log"], &["日志"]),
@@ -443,7 +459,7 @@ mod tests {
     #[test]
     fn every_form_has_exactly_one_row_but_later() {
         use Form::*;
-        for form in [RunTest, Boards, Board, Runs, Run, Why, Cancel, Retry, Power, Return, Help] {
+        for form in [RunTest, Boards, Board, Runs, Run, Why, Cancel, Retry, Power, Quarantine, Return, Help] {
             assert_eq!(TABLE.iter().filter(|row| row.form == form).count(), 1, "{form:?}");
             assert!(row(form).available);
         }

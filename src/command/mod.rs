@@ -58,6 +58,13 @@ pub enum Command {
         /// What to do.
         action: PowerAction,
     },
+    /// `/lab quarantine <board> <reason>`.
+    Quarantine {
+        /// The board's name as typed.
+        board: String,
+        /// Why, as typed.
+        reason: String,
+    },
     /// `/lab return <board>`.
     Return {
         /// The board's name as typed.

@@ -110,7 +110,9 @@ impl<'a> Typed<'a> {
             Typed { row, arguments: vec![], options: vec![], params: BTreeMap::new(), repeat: None };
         let mut words = words.iter();
         while let Some(word) = words.next() {
-            if let Some((name, value)) = word.pair().filter(|(name, _)| is_option_name(name)) {
+            if typed.is_in_a_sentence() {
+                typed.bare(&word.text)?;
+            } else if let Some((name, value)) = word.pair().filter(|(name, _)| is_option_name(name)) {
                 typed.option(name.trim_start_matches('-'), value)?;
             } else if let Some(name) = word.long_option() {
                 match row.option(name) {
@@ -123,6 +125,12 @@ impl<'a> Typed<'a> {
             }
         }
         Ok(typed)
+    }
+
+    /// Whether the words that come are somebody's sentence, in which `baud=9600` is no option.
+    fn is_in_a_sentence(&self) -> bool {
+        let last = self.row.arguments.last().filter(|argument| argument.rest && !argument.optional);
+        last.is_some() && self.arguments.len() + 1 >= self.row.arguments.len()
     }
 
     fn option(&mut self, name: &str, value: &'a str) -> Result<(), ParseProblem> {
@@ -263,6 +271,7 @@ fn build(typed: &Typed<'_>, in_thread: bool) -> Result<Command, ParseProblem> {
             Command::Retry { run: typed.run(in_thread)?, other_board: typed.value("elsewhere").is_some() }
         }
         Form::Power => build_power(typed)?,
+        Form::Quarantine => Command::Quarantine { board: typed.word(0)?, reason: typed.word(1)? },
         Form::Return => Command::Return { board: typed.word(0)? },
         Form::Help => Command::Help { topic: optional(0) },
         Form::Later => {
@@ -408,6 +417,7 @@ impl Command {
             Command::Cancel(_) => Form::Cancel,
             Command::Retry { .. } => Form::Retry,
             Command::Power { .. } => Form::Power,
+            Command::Quarantine { .. } => Form::Quarantine,
             Command::Return { .. } => Form::Return,
             Command::Help { .. } => Form::Help,
         }

@@ -11,7 +11,7 @@
 //! | look, start a run, `power … status` | user |
 //! | cancel, retry, power-cycle one's own run | user |
 //! | the same for other people's runs | operator |
-//! | `/lab power … on, off, cycle` | operator |
+//! | `/lab power … on, off, cycle`, quarantine, return | operator |
 
 use super::grammar::Role;
 use super::{Command, Verb};
@@ -104,6 +104,7 @@ fn rule(asked: Asked<'_>, about: About) -> Rule {
             Command::RunTest(_) => look("start runs"),
             Command::Cancel(_) => cancel(),
             Command::Retry { .. } => retry(),
+            Command::Quarantine { .. } => Rule { needs: Some(Operator), what: "take boards out of service" },
             Command::Return { .. } => Rule { needs: Some(Operator), what: "put boards back into service" },
             Command::Power { action, .. } => match action {
                 PowerAction::Status => look("read a board's power"),

@@ -95,7 +95,9 @@ async fn accept(door: &Door, delivery: Delivery) -> Result<Response, Refusal> {
 fn bells(effect: &Effect) -> &'static [Bell] {
     match effect {
         Effect::None => &[],
-        Effect::Start(_) | Effect::Retry { .. } | Effect::Return { .. } => &[Bell::Scheduler],
+        Effect::Start(_) | Effect::Retry { .. } | Effect::Quarantine { .. } | Effect::Return { .. } => {
+            &[Bell::Scheduler]
+        }
         // A run that waits leaves the queue, one on a board is told by its runner.
         Effect::Cancel { .. } | Effect::CancelBatch { .. } => &[Bell::Scheduler, Bell::Pool],
         Effect::PowerCycle { .. } => &[Bell::Pool],

@@ -289,6 +289,13 @@ pub enum Effect {
         /// The board.
         board: BoardId,
     },
+    /// Takes a board out of service: nothing new is granted on it; what is on it goes on.
+    Quarantine {
+        /// The board.
+        board: BoardId,
+        /// Why, for people.
+        reason: String,
+    },
     /// Switches a board that no run needs; somebody is told how it ended.
     Errand {
         /// Its id.
@@ -319,6 +326,8 @@ pub enum Effected {
     NoSuchRun,
     /// The board that should come back into service is in service.
     NotQuarantined,
+    /// The board that should leave service has left it before, for the reason that it was given then.
+    AlreadyQuarantined,
 }
 
 impl Effected {
@@ -332,6 +341,7 @@ impl Effected {
             Effected::Asked => "asked",
             Effected::NoSuchRun => "no-such-run",
             Effected::NotQuarantined => "not-quarantined",
+            Effected::AlreadyQuarantined => "already-quarantined",
         }
     }
 }
@@ -612,6 +622,23 @@ pub struct BoardRow {
     pub failures: u32,
     /// Why it is not healthy.
     pub reason: String,
+    /// Who took it out of service and when, while it is quarantined.
+    pub quarantine: Option<Quarantine>,
+    /// Its last outcomes, newest first: `o` for each that it served, `x` for each that it failed as a board.
+    pub recent: String,
+    /// When its last health run ended.
+    pub checked_at: Option<Timestamp>,
+    /// Whether trouble on it, or its return to service, asks for a health run.
+    pub check_wanted: bool,
+}
+
+/// How a board left service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Quarantine {
+    /// Who did it; `None` for boardhand itself.
+    pub by: Option<Actor>,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// A board's health.

@@ -7,6 +7,7 @@ mod console_real;
 mod console_replay;
 mod damage;
 mod deliveries;
+mod health;
 mod kill;
 mod lab;
 mod many;

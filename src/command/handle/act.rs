@@ -120,6 +120,27 @@ impl Handler {
         })
     }
 
+    /// A board is taken out of service; the store says whether it was in service.
+    pub(super) async fn quarantine(&self, delivery: &Delivery, name: &str, reason: &str) -> Result<Reaction> {
+        let board = match self.board_named(name) {
+            Ok(board) => board.id,
+            Err(refusal) => return Ok(*refusal),
+        };
+        let rows = self.store.board_list().await?;
+        let row = rows.into_iter().find(|row| row.id == board);
+        let lease = row.as_ref().and_then(|row| row.lease.as_ref());
+        let facts = json!({
+            "board": board, "reason": reason, "by": delivery.actor, "holder": lease.map(|lease| &lease.holder),
+        });
+        let before = json!({ "board": board, "row": row.as_ref().map(super::read::health_facts) });
+        Ok(Reaction {
+            audit: audit("quarantine", format!("{board} {reason}")),
+            effect: Effect::Quarantine { board, reason: reason.to_owned() },
+            answer: Note::new("board-quarantined", facts),
+            instead: vec![("already-quarantined", Note::new("board-already-quarantined", before))],
+        })
+    }
+
     /// A quarantined board may be granted again; the store says whether it was one.
     pub(super) fn return_to_service(&self, name: &str) -> Reaction {
         let board = match self.board_named(name) {

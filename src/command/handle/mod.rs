@@ -143,6 +143,7 @@ impl Handler {
             (Command::Board { board }, _) => self.board(&board).await?,
             (Command::Runs { mine }, _) => self.runs(delivery, mine).await?,
             (Command::Power { board, action }, _) => self.power(delivery, &board, action).await?,
+            (Command::Quarantine { board, reason }, _) => self.quarantine(delivery, &board, &reason).await?,
             (Command::Return { board }, _) => self.return_to_service(&board),
             (Command::Help { topic }, _) => help(topic.as_deref()),
             (Command::Run(_), Some(view)) => self.run(&view),
@@ -232,7 +233,9 @@ fn target(command: &Command, run: Option<&RunView>) -> String {
         (_, Some(view)) => format!("#{}", view.run.number),
         (Command::RunTest(request), None) => format!("{} {}", request.target, request.build),
         (Command::Power { board, action }, None) => format!("{board} {}", action.as_str()),
-        (Command::Board { board } | Command::Return { board }, None) => board.clone(),
+        (Command::Board { board } | Command::Return { board } | Command::Quarantine { board, .. }, None) => {
+            board.clone()
+        }
         _ => String::new(),
     }
 }

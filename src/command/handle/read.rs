@@ -106,17 +106,30 @@ fn board_facts(board: &Board, row: Option<&BoardRow>) -> Value {
         (None, Health::Quarantined) => "quarantined",
         (None, Health::Good | Health::Suspect) => "free",
     };
-    json!({
+    let mut facts = json!({
         "id": board.id,
         "family": board.family,
         "revision": board.revision,
         "site": board.site,
         "state": state,
-        "health": health.as_str(),
-        "reason": row.map(|row| row.reason.as_str()),
         "holder": lease.map(|lease| &lease.holder),
         "since": lease.map(|lease| lease.granted_at),
         "last_used_at": row.and_then(|row| row.last_used_at),
+    });
+    let known = row.map_or_else(|| json!({ "health": health.as_str() }), health_facts);
+    if let (Some(facts), Value::Object(known)) = (facts.as_object_mut(), known) {
+        facts.extend(known);
+    }
+    facts
+}
+
+/// How healthy a board is, why it is not, and who said so when.
+pub(super) fn health_facts(row: &BoardRow) -> Value {
+    json!({
+        "health": row.health.as_str(),
+        "reason": row.reason,
+        "quarantined_by": row.quarantine.as_ref().and_then(|quarantine| quarantine.by.as_ref()),
+        "quarantined_at": row.quarantine.as_ref().map(|quarantine| quarantine.at),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Boards' rows, and errands: power requests of people, each answered once.
 
+use serde_json::json;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::lease::{self, health_from_word, lease_columns};
@@ -9,10 +10,23 @@ use super::script::Tx;
 use super::unreadable::Unreadable;
 use crate::board::BoardId;
 use crate::board::plan::PowerAction;
+use crate::chat::Actor;
 use crate::clock::Timestamp;
 use crate::id::{Ids, MessageId};
 use crate::message::Note;
-use crate::store::{BoardRow, Errand, Result};
+use crate::store::{BoardRow, Errand, Quarantine, Result};
+
+/// The columns that [`read`] reads, of `boards` as `b`, with the live lease as `l`.
+macro_rules! board_columns {
+    () => {
+        concat!(
+            "b.id, b.last_used_at, b.health, b.failures, b.reason, b.quarantined_at, b.quarantined_by, b.recent,
+             b.checked_at, b.check_wanted, ",
+            lease_columns!()
+        )
+    };
+}
+pub(super) use board_columns;
 
 statements! {
     BOARDS_REGISTER = "INSERT INTO boards (id)
@@ -20,14 +34,18 @@ statements! {
         WHERE true
         ON CONFLICT DO NOTHING
         RETURNING id";
-    BOARDS_LIST = concat!("SELECT b.id, b.last_used_at, b.health, b.failures, b.reason, ", lease_columns!(), "
+    BOARDS_LIST = concat!("SELECT ", board_columns!(), "
         FROM boards AS b
         LEFT JOIN leases AS l ON l.board = b.id AND l.state IN ('active', 'finalizing', 'held')
         ORDER BY b.id");
     // Whoever looked at it may have left it in any state.
     BOARD_RETURN = "UPDATE boards
-        SET health = 'good', failures = 0, reason = '', needs_fence = 1
+        SET health = 'good', failures = 0, reason = '', needs_fence = 1, quarantined_at = NULL, quarantined_by = NULL,
+            recent = '', check_wanted = 1
         WHERE id = ?1 AND health = 'quarantined'";
+    BOARD_QUARANTINE = "UPDATE boards
+        SET health = 'quarantined', reason = ?2, quarantined_at = ?3, quarantined_by = ?4
+        WHERE id = ?1 AND health <> 'quarantined'";
     ERRANDS_DUE = "SELECT id, board, action, by, via, asked_at
         FROM errands
         WHERE done_at IS NULL
@@ -49,6 +67,13 @@ pub(super) fn read(found: &SqliteRow) -> Result<BoardRow> {
         health: row.word("health", health_from_word)?,
         failures: row.count("failures")?,
         reason: row.text("reason")?.to_owned(),
+        quarantine: match row.opt_at("quarantined_at")? {
+            Some(at) => Some(Quarantine { by: row.opt_json("quarantined_by")?, at }),
+            None => None,
+        },
+        recent: row.text("recent")?.to_owned(),
+        checked_at: row.opt_at("checked_at")?,
+        check_wanted: row.flag("check_wanted")?,
     })
 }
 
@@ -76,6 +101,23 @@ pub(super) async fn return_to_service(tx: &mut Tx, board: &BoardId, now: Timesta
         return Ok(false);
     }
     ledger::events(tx, &[Event::board(now, "registered", board)]);
+    Ok(true)
+}
+
+/// Takes a board out of service; gives whether it was in service.
+pub(super) async fn quarantine(
+    tx: &mut Tx,
+    board: &BoardId,
+    reason: &str,
+    by: &Actor,
+    now: Timestamp,
+) -> Result<bool> {
+    let query = sqlx::query(BOARD_QUARANTINE).bind(board.as_str()).bind(reason).bind(now.as_micros());
+    let query = query.bind(row::json(by));
+    if query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() == 0 {
+        return Ok(false);
+    }
+    ledger::events(tx, &[Event::board(now, "registered", board).with(json!({ "quarantined": reason }))]);
     Ok(true)
 }
 

@@ -252,6 +252,11 @@ impl<'a> Rows<'a> {
                 let effected = if returned { Effected::Done } else { Effected::NotQuarantined };
                 Ok(Applied { effected, numbers: vec![], number: None })
             }
+            Effect::Quarantine { board, reason } => {
+                let left = board::quarantine(tx, board, reason, &intake.actor, intake.received_at).await?;
+                let effected = if left { Effected::Done } else { Effected::AlreadyQuarantined };
+                Ok(Applied { effected, numbers: vec![], number: None })
+            }
             Effect::Errand { id, board, action, via } => {
                 let at = intake.received_at;
                 self.errands.push(ErrandRow { id: *id, board, action: *action, by: &intake.actor, via, at });

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
-use super::board;
+use super::board::{self, board_columns};
 use super::lease::lease_columns;
 use super::row::{Reader, statements, unavailable};
 use super::run::{self, run_columns};
@@ -36,7 +36,7 @@ statements! {
         FROM runs AS r INDEXED BY runs_unfinished
         WHERE r.state <> 'finished'
         ORDER BY r.number");
-    BOARDS_ALL = concat!("SELECT b.id, b.last_used_at, b.health, b.failures, b.reason, ", lease_columns!(), "
+    BOARDS_ALL = concat!("SELECT ", board_columns!(), "
         FROM boards AS b
         LEFT JOIN leases AS l ON l.board = b.id AND l.state IN ('active', 'finalizing', 'held')
         ORDER BY b.id");
@@ -57,7 +57,7 @@ statements! {
         FROM runs AS r
         WHERE r.number IN (SELECT run FROM (", page!("run"), ") WHERE run IS NOT NULL)
         ORDER BY r.number");
-    BOARDS_CHANGED = concat!("SELECT b.id, b.last_used_at, b.health, b.failures, b.reason, ", lease_columns!(), "
+    BOARDS_CHANGED = concat!("SELECT ", board_columns!(), "
         FROM boards AS b
         LEFT JOIN leases AS l ON l.board = b.id AND l.state IN ('active', 'finalizing', 'held')
         WHERE b.id IN (SELECT board FROM (", page!("board"), ") WHERE board IS NOT NULL)

@@ -51,6 +51,9 @@ async fn somebody_new_asks_around() {
                 `/lab power <board> <on|off|cycle|status>`
                 Switch or read a board's power.
                 
+                `/lab quarantine <board> <reason>`
+                Take a board out of service; what runs on it goes on.
+                
                 `/lab return <board>`
                 Put a quarantined board back into service.
                 
@@ -92,6 +95,9 @@ async fn somebody_new_asks_around() {
                 
                 `/lab power <board> <on|off|cycle|status>`
                 Switch or read a board's power.
+                
+                `/lab quarantine <board> <reason>`
+                Take a board out of service; what runs on it goes on.
                 
                 `/lab return <board>`
                 Put a quarantined board back into service.

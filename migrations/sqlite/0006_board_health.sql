@@ -1,0 +1,16 @@
+-- A board's health: who took it out of service and when, how its last outcomes were, when it was checked, and whether it
+-- should be. A health run is a run of its own kind.
+
+ALTER TABLE boards ADD COLUMN quarantined_at INTEGER;
+-- A person; NULL where boardhand did it.
+ALTER TABLE boards ADD COLUMN quarantined_by TEXT;
+-- Its last outcomes, newest first: `o` served, `x` failed as a board.
+ALTER TABLE boards ADD COLUMN recent TEXT NOT NULL DEFAULT '';
+-- The end of its last health run.
+ALTER TABLE boards ADD COLUMN checked_at INTEGER;
+-- Set by trouble on it, and by its return to service; cleared by the next run that it serves.
+ALTER TABLE boards ADD COLUMN check_wanted INTEGER NOT NULL DEFAULT 0 CHECK (check_wanted IN (0, 1));
+
+ALTER TABLE runs ADD COLUMN kind TEXT NOT NULL DEFAULT 'test' CHECK (kind IN ('test', 'health'));
+
+CREATE INDEX runs_checking ON runs (number) WHERE kind = 'health' AND state <> 'finished';
