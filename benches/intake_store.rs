@@ -13,7 +13,7 @@ use boardhand::chat::{Actor, Place, Platform};
 use boardhand::clock::{Clock, Monotonic};
 use boardhand::id::{Ids, RunId};
 use boardhand::message::Note;
-use boardhand::run::{Priority, RunSpec, Selector};
+use boardhand::run::{Priority, RunKind, RunSpec, Selector};
 use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
 use boardhand::store::{Audit, Effect, Intake, NewRun, Store};
 use serde_json::json;
@@ -95,6 +95,7 @@ fn intake(ids: &Ids, n: u64) -> Intake {
     let run = NewRun {
         id: RunId::new(ids, now),
         spec: RunSpec {
+            kind: RunKind::Test,
             family: Family::new("socA"),
             build: format!("build-{n}"),
             suite: "smoke".into(),

@@ -39,6 +39,7 @@ use crate::worker::pool::Pool;
 use crate::worker::runner::Lab;
 use crate::worker::steps::{Agent, drive};
 use crate::worker::stranded;
+use crate::worker::timekeeper::Timekeeper;
 
 /// How long attempts may go on after the server was told to stop, before they are handed back.
 pub const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -93,6 +94,7 @@ pub struct App {
     reaper: Reaper,
     relay: Relay,
     housekeeper: Housekeeper,
+    timekeeper: Timekeeper,
 }
 
 impl App {
@@ -173,7 +175,8 @@ impl App {
                 instance,
             ),
             pool: Pool::new(lab.clone(), instance, closed),
-            errands: Errands::new(lab, instance),
+            errands: Errands::new(lab.clone(), instance),
+            timekeeper: Timekeeper::new(lab),
             reaper: Reaper::new(store.clone(), clock.clone(), doorbell.clone(), instance),
             relay,
             housekeeper,
@@ -198,7 +201,18 @@ impl App {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> anyhow::Result<()> {
         let App {
-            door, doorbell, clock, closing, scheduler, pool, errands, reaper, relay, housekeeper, ..
+            door,
+            doorbell,
+            clock,
+            closing,
+            scheduler,
+            pool,
+            errands,
+            reaper,
+            relay,
+            housekeeper,
+            timekeeper,
+            ..
         } = self;
         let store = door.store.clone();
         let (stopped, stopping) = watch::channel(false);
@@ -211,6 +225,7 @@ impl App {
         let pool = loops.start(pool, closing.subscribe());
         let errands = loops.start(errands, closing.subscribe());
         let housekeeper = loops.start(housekeeper, closing.subscribe());
+        let timekeeper = loops.start(timekeeper, closing.subscribe());
         let reaper = loops.start(reaper, stopping.clone());
         let relay = loops.start(relay, stopping);
 
@@ -229,6 +244,7 @@ impl App {
         closing.send_replace(true);
         scheduler.await?;
         housekeeper.await?;
+        timekeeper.await?;
         let (pool, errands) = (pool.await?, errands.await?);
         tokio::join!(
             async {

@@ -7,7 +7,8 @@
 //!  Slack ──▶ door ──▶ command ──▶ run ──▶ lease ──▶ console ──▶ outcome ──▶ message ──▶ card + thread in Slack
 //!          (verify)  (intent)   (queue)  (board)   (telnet)    (verdict)   (outbox)
 //!    ════════════════ store (SQLite): the only truth ════════════════
-//!      loops: Scheduler (grant) · Pool (drive) · Errands (switch) · Reaper (expire) · Relay (send) · Housekeeper
+//!      loops: Scheduler (grant) · Pool (drive) · Errands (switch) · Reaper (expire) · Relay (send) · Timekeeper (check) ·
+//!             Housekeeper
 //!      doorbell: wake-ups only
 //! ```
 //!

@@ -123,7 +123,7 @@ pub(crate) fn burst() {
         println!("50 runs on 50 boards: every outcome committed after {} ms", median(whole));
         let took = all_at_once(&lab.server, done, 1000).await;
         println!("1,000 runs on 50 boards: {:.1} s, {:.0} runs/s", took.as_secs_f64(), 1000.0 / took.as_secs_f64());
-        let filter = RunFilter { requested_by: None, unfinished: false, limit: 5000 };
+        let filter = RunFilter { limit: 5000, ..RunFilter::default() };
         let runs = lab.server.store.run_list(&filter).await.expect("runs");
         let passed = runs.iter().filter(|run| {
             matches!(&run.state, RunState::Finished { outcome, attempt: 1, .. } if outcome.verdict.as_str() == "passed")
@@ -178,7 +178,7 @@ async fn at_rest(server: &Server) {
 async fn finished(server: &Server, runs: usize, look_every: Duration) {
     loop {
         let census = server.store.census().await.expect("census");
-        let filter = RunFilter { requested_by: None, unfinished: false, limit: 1 };
+        let filter = RunFilter { limit: 1, ..RunFilter::default() };
         let newest = server.store.run_list(&filter).await.expect("runs").first().map_or(0, |run| run.number);
         if census.queued + census.active == 0 && newest as usize >= runs {
             return;

@@ -13,7 +13,7 @@ use boardhand::lease::scheduler::{Scheduler, SharedQueue};
 use boardhand::lease::{Holder, Lease, LeaseState};
 use boardhand::message::Note;
 use boardhand::outcome::{Counts, Outcome, Verdict};
-use boardhand::run::{Decision, LeaseRef, Priority, RunSpec, Selector, Stage};
+use boardhand::run::{Decision, LeaseRef, Priority, RunKind, RunSpec, Selector, Stage};
 use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
 use boardhand::store::{AtRest, Audit, Effect, Fenced, Intake, NewRun, Settle, Store};
 use boardhand::worker::steps::drive;
@@ -128,6 +128,7 @@ impl Bench {
             notes: vec![],
             board_fault: false,
             quarantine_after: 0,
+            told: None,
             outcome: Outcome {
                 verdict: Verdict::Passed,
                 cause: "passed".into(),
@@ -157,6 +158,7 @@ impl Bench {
         let run = NewRun {
             id: RunId::new(&self.ids, now),
             spec: RunSpec {
+                kind: RunKind::Test,
                 family: Family::new(format!("soc{family}")),
                 build: format!("build-{n}"),
                 suite: "trivial".into(),

@@ -6,8 +6,10 @@ ALTER TABLE boards ADD COLUMN quarantined_at INTEGER;
 ALTER TABLE boards ADD COLUMN quarantined_by TEXT;
 -- Its last outcomes, newest first: `o` served, `x` failed as a board.
 ALTER TABLE boards ADD COLUMN recent TEXT NOT NULL DEFAULT '';
--- The end of its last health run.
+-- The end of its last health run, which that was, and how it ended.
 ALTER TABLE boards ADD COLUMN checked_at INTEGER;
+ALTER TABLE boards ADD COLUMN checked_by INTEGER REFERENCES runs (number);
+ALTER TABLE boards ADD COLUMN checked_verdict TEXT;
 -- Set by trouble on it, and by its return to service; cleared by the next run that it serves.
 ALTER TABLE boards ADD COLUMN check_wanted INTEGER NOT NULL DEFAULT 0 CHECK (check_wanted IN (0, 1));
 

@@ -9,7 +9,7 @@ use super::near::nearest;
 use super::plan::{ParamKind, ParamSpec, ParamValue, Plan};
 use super::quoting::{ArtifactUrl, RenderError, Values};
 use super::{Board, Family, Inventory, shown};
-use crate::run::RunSpec;
+use crate::run::{RunKind, RunSpec};
 
 /// Longest value of a parameter, in bytes.
 pub const PARAM_BYTES_MAX: usize = 500;
@@ -156,6 +156,17 @@ pub fn artifacts(
     artifacts
 }
 
+/// What a run performs: its suite's plan, or its family's health plan.
+pub fn plan_of<'a>(inventory: &'a Inventory, spec: &RunSpec) -> Option<&'a Plan> {
+    match spec.kind {
+        RunKind::Test => inventory.plan_of(&spec.family, &spec.suite),
+        RunKind::Health => {
+            let health = inventory.families.get(&spec.family)?.health.as_ref()?;
+            inventory.plans.get(&health.plan)
+        }
+    }
+}
+
 /// Everything that the commands of a run's plan can name, on one board.
 pub fn values(
     inventory: &Inventory,
@@ -165,7 +176,7 @@ pub fn values(
     attempt: u32,
     registered: &BTreeMap<String, String>,
 ) -> Values {
-    let plan = inventory.plan_of(&spec.family, &spec.suite);
+    let plan = plan_of(inventory, spec);
     Values {
         build: spec.build.clone(),
         artifacts: artifacts(inventory, &spec.family, &spec.build, registered),
@@ -193,7 +204,7 @@ pub fn fits(
     spec: &RunSpec,
     registered: &BTreeMap<String, String>,
 ) -> Result<(), Unfit> {
-    let Some(plan) = inventory.plan_of(&spec.family, &spec.suite) else { return Ok(()) };
+    let Some(plan) = plan_of(inventory, spec) else { return Ok(()) };
     let only = spec.selector.board.as_ref();
     let Some(board) =
         inventory.boards_of(&spec.family).find(|board| only.is_none_or(|only| board.id == *only))

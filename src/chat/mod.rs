@@ -118,10 +118,22 @@ pub struct AnswerVia {
     /// Slack's `response_url`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// The person who sees it, where there is no URL.
+    /// The person who sees it, where there is no URL; nobody in particular ([`AnswerVia::everybody`]).
     pub user: String,
     /// Where they see it.
     pub place: Place,
+}
+
+impl AnswerVia {
+    /// A message that nobody asked for, to everybody in a place: an open post there.
+    pub fn everybody(place: Place) -> AnswerVia {
+        AnswerVia { url: None, user: String::new(), place }
+    }
+
+    /// Whether it is an open post.
+    pub fn is_open(&self) -> bool {
+        self.url.is_none() && self.user.is_empty()
+    }
 }
 
 /// How sending ended. Whether to try again is part of the answer.

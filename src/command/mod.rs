@@ -142,11 +142,13 @@ pub enum Verb {
     CancelAll,
     /// Why the runs of the batch are waiting.
     WhyAll,
+    /// Put the board of the run's attempt back into service; the generation is the attempt's number.
+    Return,
 }
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Verb; 7] = [
+    pub const ALL: [Verb; 8] = [
         Verb::Retry,
         Verb::RetryElsewhere,
         Verb::Cancel,
@@ -154,6 +156,7 @@ impl Verb {
         Verb::Why,
         Verb::CancelAll,
         Verb::WhyAll,
+        Verb::Return,
     ];
 
     /// The word in a button's id, and in templates.
@@ -166,6 +169,7 @@ impl Verb {
             Verb::Why => "why",
             Verb::CancelAll => "cancel-all",
             Verb::WhyAll => "why-all",
+            Verb::Return => "return",
         }
     }
 

@@ -116,6 +116,7 @@ fn rule(asked: Asked<'_>, about: About) -> Rule {
         Asked::Click(verb) => match verb {
             Verb::Why | Verb::WhyAll => look("look at runs"),
             Verb::Cancel | Verb::CancelAll => cancel(),
+            Verb::Return => Rule { needs: Some(Operator), what: "put boards back into service" },
             Verb::Retry | Verb::RetryElsewhere => retry(),
             Verb::PowerCycle => on_a_run("power-cycle their own run", "power-cycle other people's runs"),
         },
@@ -268,8 +269,9 @@ mod tests {
             let may = |who, own_run| {
                 allowed(Asked::Click(verb), &actor(who), &closed(), About { own_run }).is_allowed()
             };
-            assert!(may("U1", true) && may("U0OPER", false));
-            let own_only = [Verb::Cancel, Verb::CancelAll, Verb::PowerCycle];
+            assert!(may("U0OPER", false));
+            assert_eq!(may("U1", true), verb != Verb::Return);
+            let own_only = [Verb::Cancel, Verb::CancelAll, Verb::PowerCycle, Verb::Return];
             assert_eq!(may("U1", false), !own_only.contains(&verb), "{verb:?}");
         }
     }

@@ -302,10 +302,20 @@ impl Shared {
             });
         }
         match &owed.kind {
+            OwedKind::Answer { via, note } if via.is_open() => self.news(owed, via, note).await,
             OwedKind::Answer { via, note } => Ok(Went::Ended(self.answer(owed, via, note).await)),
             OwedKind::Card { .. } => self.card(owed).await,
             OwedKind::Reply { .. } => self.reply(owed).await,
         }
+    }
+
+    /// A message that nobody asked for, to everybody in a place.
+    async fn news(&self, owed: &Owed, via: &AnswerVia, note: &Note) -> Result<Went, StoreError> {
+        let Some(api) = self.apis.get(&via.place.platform) else {
+            return Ok(Went::Ended(no_platform(via.place.platform)));
+        };
+        let card = self.composer.note(note, &via.place);
+        self.post(owed, api.as_ref(), &via.place, &card, 0, true).await
     }
 
     async fn answer(&self, owed: &Owed, via: &AnswerVia, note: &Note) -> End {

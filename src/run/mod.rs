@@ -46,6 +46,9 @@ pub struct Run {
 /// What was asked for. Fixed when the run is accepted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunSpec {
+    /// Whether it tests a build or its board.
+    #[serde(default, skip_serializing_if = "RunKind::is_test")]
+    pub kind: RunKind,
     /// The kind of board.
     pub family: Family,
     /// The build's id, such as `build-123`.
@@ -66,6 +69,35 @@ pub struct RunSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, ParamValue>,
 }
+
+/// What a run is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunKind {
+    /// Somebody wants to know about a build.
+    #[default]
+    Test,
+    /// boardhand wants to know about a board: the family's health plan, on that board.
+    Health,
+}
+
+impl RunKind {
+    /// The word in tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RunKind::Test => "test",
+            RunKind::Health => "health",
+        }
+    }
+
+    /// Whether it is somebody's.
+    pub fn is_test(&self) -> bool {
+        *self == RunKind::Test
+    }
+}
+
+/// The suite and the build of a health run, which has neither.
+pub const HEALTH: &str = "health";
 
 /// Most boards that one run may hold.
 pub const BOARDS_MAX: u32 = 8;
@@ -95,21 +127,24 @@ pub enum Priority {
     /// What people get.
     #[default]
     Normal,
-    /// After everything else.
+    /// After everything else that people want.
     Low,
+    /// After everything else: what boardhand does of its own accord. Nobody can ask for it.
+    Background,
 }
 
 impl Priority {
-    /// 1 high, 2 normal, 3 low, as the API and the tables have it.
+    /// 1 high, 2 normal, 3 low (4 background), as the API and the tables have it.
     pub fn rank(self) -> i64 {
         match self {
             Priority::High => 1,
             Priority::Normal => 2,
             Priority::Low => 3,
+            Priority::Background => 4,
         }
     }
 
-    /// The priority of a rank.
+    /// The priority of a rank that people may ask for.
     pub fn from_rank(rank: i64) -> Option<Priority> {
         [Priority::High, Priority::Normal, Priority::Low].into_iter().find(|p| p.rank() == rank)
     }
@@ -120,6 +155,7 @@ impl Priority {
             Priority::High => "high",
             Priority::Normal => "normal",
             Priority::Low => "low",
+            Priority::Background => "background",
         }
     }
 }

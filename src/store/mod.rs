@@ -22,7 +22,7 @@ use crate::id::{InstanceId, LeaseId, MessageId, RunId};
 use crate::lease::{Holder, Lease};
 use crate::message::Note;
 use crate::outcome::{Counts, Outcome};
-use crate::run::{Attempt, Decision, LeaseRef, Priority, Request, Run, RunSpec, Selector, Stage};
+use crate::run::{Attempt, Decision, LeaseRef, Priority, Request, Run, RunKind, RunSpec, Selector, Stage};
 
 /// What a store operation gives.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -429,6 +429,8 @@ pub enum Told {
 /// Which runs to list.
 #[derive(Debug, Clone, Default)]
 pub struct RunFilter {
+    /// Tests, or boardhand's own health runs (of those, the unfinished ones only).
+    pub kind: RunKind,
     /// Only of this person ([`Actor::key`]).
     pub requested_by: Option<String>,
     /// Only waiting or on a board.
@@ -599,8 +601,10 @@ pub struct Settle {
     pub notes: Vec<Note>,
     /// Whether the board is to blame: feeds its health.
     pub board_fault: bool,
-    /// Infra outcomes in a row that quarantine the board; 0 never.
+    /// Faults in a row that quarantine the board; 0 never, however it behaves.
     pub quarantine_after: u32,
+    /// Who is told, and what, if this quarantines the board; the store adds the `reason`.
+    pub told: Option<(AnswerVia, Note)>,
     /// When.
     pub now: Timestamp,
 }
@@ -628,6 +632,8 @@ pub struct BoardRow {
     pub recent: String,
     /// When its last health run ended.
     pub checked_at: Option<Timestamp>,
+    /// The last health run that ended on it: which, and how.
+    pub checked: Option<(i64, String)>,
     /// Whether trouble on it, or its return to service, asks for a health run.
     pub check_wanted: bool,
 }

@@ -90,11 +90,11 @@ impl Attempt {
         let spec = &view.run.spec;
         let board = &grip.lease().board;
         // The board may have left the lab file, or lost its plan, since it was granted.
-        let can = |inventory: &Inventory| inventory.plan_of(&spec.family, &spec.suite).is_some();
+        let can = |inventory: &Inventory| selector::plan_of(inventory, spec).is_some();
         let inventory = lab.inventory.newest_with(board, can);
         let board = inventory.board(board.as_str()).cloned();
         let plan = Arc::new(
-            inventory.plan_of(&spec.family, &spec.suite).cloned().unwrap_or_else(|| Plan::empty(&spec.suite)),
+            selector::plan_of(&inventory, spec).cloned().unwrap_or_else(|| Plan::empty(&spec.suite)),
         );
         let now = lab.clock.monotonic();
         let deadline = now + spec.timeout.unwrap_or(plan.limits.total);

@@ -1,8 +1,7 @@
 //! Workers: the loops that drive boards. `pool` puts a `runner` on every granted lease; a runner performs an
 //! `attempt`, tells `news` of it, settles its outcome and `finalize`s; `errands` switches power for people; the
-//! `housekeeper` removes what is older than it is kept; `stranded` ends runs whose boards
-//! left the lab. Nothing
-//! here decides who may hold a board.
+//! `timekeeper` starts health runs; the `housekeeper` removes what is older than it is kept; `stranded` ends runs whose
+//! boards left the lab. Nothing here decides who may hold a board.
 
 mod attempt;
 pub mod errands;
@@ -15,3 +14,4 @@ mod results;
 pub mod runner;
 pub mod steps;
 pub mod stranded;
+pub mod timekeeper;

@@ -8,13 +8,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::sync::watch;
 use tracing::Instrument;
 use tracing::field::Empty;
 
 use super::attempt::{Attempt, Ended};
 use super::finalize;
-use crate::board::{BoardId, LiveInventory};
+use crate::board::plan::RetryPolicy;
+use crate::board::{Board, BoardId, Inventory, LiveInventory};
+use crate::chat::{AnswerVia, Place, Platform};
 use crate::clock::Clock;
 use crate::doorbell::{Bell, Doorbell};
 use crate::id::{Ids, LeaseId};
@@ -25,7 +28,7 @@ use crate::outcome::redact::Redactor;
 use crate::outcome::{Counts, Outcome, Verdict};
 use crate::power::Power;
 use crate::run::transition::{POWER_CYCLED, WORKER_LOST, decide};
-use crate::run::{Decision, LeaseRef, Request, RunState};
+use crate::run::{Decision, LeaseRef, Request, RunKind, RunState};
 use crate::store::{Fenced, RunView, Settle, Store, StoreError};
 
 /// What every runner of a worker shares.
@@ -209,17 +212,23 @@ fn settlement(lab: &Lab, attempt: &Attempt, lease: &LeaseRef, outcome: Outcome) 
     if is_infra(&outcome) {
         failed_on.push(lease.board.clone());
     }
-    let decision = decide(&outcome, plan.retry, &failed_on);
+    let kind = view.run.spec.kind;
+    // A health run is about its board: another board is no answer.
+    let retry = if kind.is_test() { plan.retry } else { RetryPolicy { infra: 0, other_board: false } };
+    let decision = decide(&outcome, retry, &failed_on);
+    let inventory = attempt.inventory();
+    let settings = inventory.families.get(&view.run.spec.family);
     Settle {
         lease: lease.clone(),
         run: view.run.id,
         notes: notes(lab, view, attempt.number(), &outcome, &decision),
-        board_fault: is_board_fault(&outcome),
-        quarantine_after: attempt
-            .inventory()
-            .families
-            .get(&view.run.spec.family)
-            .map_or(0, |f| f.quarantine_after),
+        board_fault: is_board_fault(kind, &outcome),
+        quarantine_after: settings.map_or(0, |settings| match kind {
+            RunKind::Test => settings.quarantine_after,
+            // A board that fails its check is out of service where nothing else is said.
+            RunKind::Health => settings.quarantine_after.max(1),
+        }),
+        told: attempt.board().and_then(|board| told(lab, &inventory, board, attempt, &outcome)),
         outcome,
         decision,
         now: lab.clock.now(),
@@ -237,6 +246,32 @@ fn notes(lab: &Lab, view: &RunView, attempt: u32, outcome: &Outcome, decision: &
     vec![lab.composer.outcome_note(template, view, attempt, outcome)]
 }
 
+/// Who is told, and what, if this outcome takes the board out of service: its owner, in the default channel where there
+/// is one.
+fn told(
+    lab: &Lab,
+    inventory: &Inventory,
+    board: &Board,
+    attempt: &Attempt,
+    outcome: &Outcome,
+) -> Option<(AnswerVia, Note)> {
+    let open = inventory.channels.default.as_deref().and_then(place);
+    let place = open.or_else(|| place(board.owner.as_deref()?))?;
+    let mut note = lab.composer.outcome_note("board-broken", attempt.view(), attempt.number(), outcome);
+    note.facts.insert("board".into(), json!(board.id));
+    note.facts.insert("owner".into(), json!(board.owner));
+    note.facts.insert("health".into(), json!(!attempt.view().run.spec.kind.is_test()));
+    // What its button brings back: the attempt says which board is meant.
+    note.facts.insert("generation".into(), json!(attempt.number()));
+    Some((AnswerVia::everybody(place), note))
+}
+
+/// A place as boards.yaml writes it: `slack:C0SOCCI`, or a person for a direct message.
+fn place(key: &str) -> Option<Place> {
+    let (platform, channel) = key.split_once(':')?;
+    Some(Place { platform: Platform::from_word(platform)?, channel: channel.to_owned(), thread: None })
+}
+
 /// Cause of a run whose outcome the store refused for good.
 const NOT_KEPT: &str = "not-kept";
 
@@ -252,9 +287,20 @@ const NOT_THE_BOARD: &[&str] = &[
     "transfer-failed",
 ];
 
-/// Whether an outcome speaks against its board.
-fn is_board_fault(outcome: &Outcome) -> bool {
-    outcome.verdict == Verdict::Infra && !NOT_THE_BOARD.contains(&outcome.cause.as_str())
+/// Of those, the ones that a plan of the lab's own can have, whose every step is to work on a healthy board.
+const NOT_A_BUILD: &[&str] = &["command-failed", "transfer-failed"];
+
+/// Whether an outcome speaks against its board. A health run has no build that could be to blame.
+fn is_board_fault(kind: RunKind, outcome: &Outcome) -> bool {
+    let cause = outcome.cause.as_str();
+    let elsewhere = NOT_THE_BOARD.contains(&cause);
+    match (kind, outcome.verdict) {
+        (RunKind::Test, verdict) => verdict == Verdict::Infra && !elsewhere,
+        (RunKind::Health, Verdict::Passed | Verdict::Cancelled) => false,
+        (RunKind::Health, Verdict::Failed | Verdict::Infra | Verdict::TimedOut) => {
+            !elsewhere || NOT_A_BUILD.contains(&cause)
+        }
+    }
 }
 
 /// A run that cannot be read, or cannot be written: its boards are brought to rest all the same, and its leases are
@@ -312,7 +358,7 @@ mod tests {
     use crate::run::Stage;
 
     #[track_caller]
-    fn check(verdict: Verdict, cause: &str, speaks_against_the_board: bool) {
+    fn check(kind: RunKind, verdict: Verdict, cause: &str, speaks_against_the_board: bool) {
         let outcome = Outcome {
             verdict,
             cause: cause.into(),
@@ -322,16 +368,24 @@ mod tests {
             cases: vec![],
             counts: Counts::default(),
         };
-        assert_eq!(is_board_fault(&outcome), speaks_against_the_board, "{cause}");
+        assert_eq!(is_board_fault(kind, &outcome), speaks_against_the_board, "{cause}");
     }
 
     #[test]
     fn only_trouble_with_the_board_itself_speaks_against_it() {
-        check(Verdict::Infra, "console-busy", true);
-        check(Verdict::Infra, "boot-silent", true);
-        check(Verdict::Infra, "command-failed", false);
-        check(Verdict::Infra, "host-step-failed", false);
-        check(Verdict::Infra, "power-cycled", false);
-        check(Verdict::Failed, "boot-panic", false);
+        use RunKind::{Health, Test};
+        check(Test, Verdict::Infra, "console-busy", true);
+        check(Test, Verdict::Infra, "boot-silent", true);
+        check(Test, Verdict::Infra, "command-failed", false);
+        check(Test, Verdict::Infra, "host-step-failed", false);
+        check(Test, Verdict::Infra, "power-cycled", false);
+        check(Test, Verdict::Failed, "boot-panic", false);
+        check(Health, Verdict::Failed, "tests-failed", true);
+        check(Health, Verdict::Infra, "command-failed", true);
+        check(Health, Verdict::TimedOut, "timed-out", true);
+        check(Health, Verdict::Infra, "worker-lost", false);
+        check(Health, Verdict::Infra, "host-step-failed", false);
+        check(Health, Verdict::Cancelled, "cancelled", false);
+        check(Health, Verdict::Passed, "", false);
     }
 }

@@ -23,7 +23,7 @@ pub async fn end(
     clock: &Clock,
 ) -> Result<Vec<i64>, StoreError> {
     let mut ended = Vec::new();
-    let filter = RunFilter { requested_by: None, unfinished: true, limit: u32::MAX };
+    let filter = RunFilter { unfinished: true, limit: u32::MAX, ..RunFilter::default() };
     for run in store.run_list(&filter).await? {
         let (RunState::Queued { .. }, CouldServe::No(misfit)) =
             (&run.state, could_serve(&run.spec, inventory))
@@ -85,11 +85,12 @@ fn reason(spec: &RunSpec, misfit: &Misfit) -> String {
 mod tests {
     use super::*;
     use crate::board::{BoardId, Family};
-    use crate::run::{Priority, Selector};
+    use crate::run::{Priority, RunKind, Selector};
 
     #[track_caller]
     fn check(board: Option<&str>, misfit: Misfit, expect: &str) {
         let spec = RunSpec {
+            kind: RunKind::Test,
             family: Family::new("socX"),
             build: "b".into(),
             suite: "smoke".into(),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::lab::{Lab, WITHIN, lab, yaml};
+use crate::lab::{CHANNEL, Lab, WITHIN, lab, steady, yaml};
 
 /// Waits until something holds in the lab.
 async fn until(lab: &Lab, what: &str, holds: impl AsyncFn(&Lab) -> bool) {
@@ -87,6 +87,87 @@ async fn a_quarantined_board_ends_its_run_and_gets_no_other() {
             slack:U0BOB | return | soc-a-001 | slack:U0BOB is a user of an open lab and may put boards back into service
         "#);
         lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+/// The message about a board that left service.
+fn news(lab: &Lab) -> Option<String> {
+    let is_news = |text: &str| text.contains("is out of service: it ");
+    lab.slack.with(|world| {
+        let mut all = world.channels.values().flat_map(|channel| &channel.messages);
+        all.find(|message| is_news(&message.text)).map(|message| message.ts.clone())
+    })
+}
+
+/// How the last health run of a board ended.
+async fn checked(lab: &Lab) -> String {
+    lab.rows("SELECT id, checked_by, checked_verdict FROM boards WHERE checked_by IS NOT NULL")
+        .await
+        .join("; ")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_that_fails_is_checked_leaves_service_and_its_owner_is_told_once() {
+    lab(&yaml::checked(2, "after_infra: true, quarantine_after: 2"), async |lab| {
+        let sim = lab.boards.board("soc-a-001").expect("board");
+        sim.set_faults(|faults| faults.refuse = true);
+        let run = lab.run("alice", "/run-test socA build-1").await;
+        assert_eq!(lab.verdict(run).await, "passed in testing after infra console-unreachable");
+        until(lab, "a quarantine", async |lab| news(lab).is_some()).await;
+        let news = news(lab).expect("just seen");
+        lab.settle().await;
+        insta::assert_snapshot!(steady(&lab.slack.render_thread(CHANNEL, &news)), @r#"
+            boardhand: 🟠 `soc-a-001` is out of service: it failed 2 times in a row, the last time in #2: console-unreachable. @lead
+              lab:port refused the connection.
+              Nothing new is granted on it; runs that wait go to other boards.
+              Look at it, then put it back: `/lab return soc-a-001` · Console log
+              [Return to service]
+        "#);
+        let seen = [("alice", "/lab runs"), ("alice", "/lab board soc-a-001"), ("alice", "/lab retry 2")];
+        insta::assert_snapshot!(lab.talk(&seen).await, @r#"
+            alice> /lab runs
+                *Runs*, newest first
+                *#1* ✅ Passed · socA · `build-1` · smoke by @alice · <time>
+
+            alice> /lab board soc-a-001
+                soc-a-001
+                *State* 🟠 quarantined
+                *Remark* it failed 2 times in a row, the last time in #2: console-unreachable (boardhand, <time>)
+                *Kind* socA rev2
+                *Site* Lab Site A
+                *Console* `lab:port`
+                *Power switch* yes
+                *Health check* #2 ⚠️ Lab trouble, <time>
+                *Owner* @lead
+                *Last used* <time>
+
+            alice> /lab retry 2
+                ✋ #2 is a health run; boardhand starts them.
+                Try: `/lab board soc-a-001`
+        "#);
+        sim.set_faults(|faults| faults.refuse = false);
+        for expect in ["is back in service", "is not quarantined"] {
+            lab.slack.click("lead", &news, "Return to service").await;
+            let answer = lab.answer("lead").await;
+            assert!(answer.contains(expect), "{answer}");
+        }
+        until(lab, "a passed check", async |lab| checked(lab).await.contains("passed")).await;
+        lab.settle().await;
+        assert_eq!(checked(lab).await, "soc-a-001 | 3 | passed");
+        insta::assert_snapshot!(lab.talk(&[("alice", "/lab board soc-a-001")]).await, @r#"
+            alice> /lab board soc-a-001
+                soc-a-001
+                *State* 🟢 free
+                *Kind* socA rev2
+                *Site* Lab Site A
+                *Console* `lab:port`
+                *Power switch* yes
+                *Health check* #3 ✅ Passed, <time>
+                *Owner* @lead
+                *Last used* <time>
+        "#);
         lab.read_all();
     })
     .await;

@@ -18,4 +18,5 @@ mod runs;
 mod slack_trouble;
 mod store;
 mod tidy;
+mod timekeeper;
 mod trouble;

@@ -50,6 +50,7 @@ fn typed(words: &str) -> BTreeMap<String, String> {
 fn spec(suite: &str, words: &str) -> RunSpec {
     let params = params(&inventory(), &family(), suite, &typed(words)).expect("good parameters");
     RunSpec {
+        kind: RunKind::Test,
         family: family(),
         build: "b-1".to_owned(),
         suite: suite.to_owned(),

@@ -47,6 +47,11 @@ impl Handler {
         once: Option<String>,
     ) -> Reaction {
         let old = &view.run;
+        if !old.spec.kind.is_test() {
+            let reason = format!("#{} is a health run; boardhand starts them", old.number);
+            let board = view.attempts.last().map(|attempt| attempt.board.to_string());
+            return Reaction::refused(reason, &[], format!("/lab board {}", board.unwrap_or_default()));
+        }
         if !matches!(old.state, RunState::Finished { .. }) {
             let reason = format!("#{} is not finished yet", old.number);
             return Reaction::refused(reason, &[], format!("/lab cancel {}", old.number));
@@ -154,6 +159,27 @@ impl Handler {
             answer: Note::new("board-returned", &facts),
             instead: vec![("not-quarantined", Note::new("board-not-quarantined", &facts))],
         }
+    }
+
+    /// Return on the message about a board that left service: that board, while it is out for that reason still.
+    pub(super) async fn click_return(&self, delivery: &Delivery, click: Click) -> Result<Reaction> {
+        let view = match self.find(delivery, RunRef::Number(click.run)).await? {
+            Ok(view) => view,
+            Err(refusal) => return Ok(*refusal),
+        };
+        let attempt = view.attempts.iter().find(|attempt| i64::from(attempt.number) == click.generation);
+        let Some(attempt) = attempt else {
+            let reason = format!("#{} never was on that board", click.run);
+            return Ok(Reaction::refused(reason, &[], "/lab boards"));
+        };
+        let rows = self.store.board_list().await?;
+        let quarantine =
+            rows.iter().find(|row| row.id == attempt.board).and_then(|row| row.quarantine.as_ref());
+        if quarantine.is_some_and(|quarantine| Some(quarantine.at) != attempt.ended_at) {
+            let reason = format!("{} was returned meanwhile, and left service again", attempt.board);
+            return Ok(Reaction::refused(reason, &[], format!("/lab board {}", attempt.board)));
+        }
+        self.command(delivery, Command::Return { board: attempt.board.to_string() }).await
     }
 
     /// Power Cycle on a card: through the run's own Runner while it is on its board, as an errand afterwards.

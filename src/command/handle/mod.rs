@@ -143,7 +143,9 @@ impl Handler {
             (Command::Board { board }, _) => self.board(&board).await?,
             (Command::Runs { mine }, _) => self.runs(delivery, mine).await?,
             (Command::Power { board, action }, _) => self.power(delivery, &board, action).await?,
-            (Command::Quarantine { board, reason }, _) => self.quarantine(delivery, &board, &reason).await?,
+            (Command::Quarantine { board, reason }, _) => {
+                Box::pin(self.quarantine(delivery, &board, &reason)).await?
+            }
             (Command::Return { board }, _) => self.return_to_service(&board),
             (Command::Help { topic }, _) => help(topic.as_deref()),
             (Command::Run(_), Some(view)) => self.run(&view),
@@ -172,6 +174,7 @@ impl Handler {
             Verb::Cancel => Command::Cancel(run),
             Verb::Why => Command::Why(run),
             Verb::PowerCycle => return self.click_power_cycle(delivery, click).await,
+            Verb::Return => return Box::pin(self.click_return(delivery, click)).await,
             Verb::CancelAll | Verb::WhyAll => return self.batch(delivery, click.verb, click.run).await,
         };
         if let (Verb::Retry | Verb::RetryElsewhere, Ok(view)) = (click.verb, self.find(delivery, run).await?)

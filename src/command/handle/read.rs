@@ -8,11 +8,13 @@ use crate::chat::Delivery;
 use crate::command::grammar;
 use crate::lease::Holder;
 use crate::message::Note;
-use crate::run::{Run, RunState};
+use crate::run::{Run, RunKind, RunState};
 use crate::store::{BoardRow, Health, Result, RunFilter, RunView};
 
 /// Most rows that one answer lists; the rest is counted.
 const ROWS_MAX: usize = 40;
+/// Every one of a list that is bounded where it is made.
+const ALL: u32 = u32::MAX;
 /// Most runs that one answer lists.
 const RUNS_MAX: u32 = 15;
 
@@ -57,13 +59,35 @@ impl Handler {
         facts["owner"] = json!(board.owner);
         facts["console"] = json!(format!("{}:{}", board.console.host, board.console.port));
         facts["has_switch"] = json!(board.power.has_switch());
+        facts["check"] = self.check_facts(&board, row_of(&rows, &board)).await?;
         Ok(Reaction::says(Note::new("board", json!({ "board": facts }))))
+    }
+
+    /// The board's health runs: what the last one said, the one that waits or runs, how often there is one. Null where
+    /// its family has none.
+    async fn check_facts(&self, board: &Board, row: Option<&BoardRow>) -> Result<Value> {
+        let lab = self.inventory.now();
+        let Some(settings) = lab.families.get(&board.family).and_then(|family| family.health.as_ref()) else {
+            return Ok(Value::Null);
+        };
+        let filter = RunFilter { kind: RunKind::Health, limit: ALL, ..RunFilter::default() };
+        let runs = self.store.run_list(&filter).await?;
+        let now = runs.iter().find(|run| run.spec.selector.board.as_ref() == Some(&board.id));
+        let last = row.and_then(|row| row.checked.as_ref()).map(|(run, verdict)| {
+            json!({ "number": run, "verdict": verdict, "at": row.and_then(|row| row.checked_at) })
+        });
+        Ok(json!({
+            "plan": settings.plan,
+            "every_s": settings.every.map(|every| every.as_secs_f64()),
+            "now": now.map(run_row),
+            "last": last,
+        }))
     }
 
     pub(super) async fn runs(&self, delivery: &Delivery, mine: bool) -> Result<Reaction> {
         let requested_by = mine.then(|| delivery.actor.key());
         let runs =
-            self.store.run_list(&RunFilter { requested_by, unfinished: false, limit: RUNS_MAX }).await?;
+            self.store.run_list(&RunFilter { requested_by, limit: RUNS_MAX, ..RunFilter::default() }).await?;
         let facts: Vec<Value> = runs.iter().map(run_row).collect();
         Ok(Reaction::says(Note::new("runs", json!({ "mine": mine, "runs": facts }))))
     }

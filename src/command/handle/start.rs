@@ -14,7 +14,7 @@ use crate::command::{RunTest, grammar};
 use crate::id::RunId;
 use crate::lease::queue::{CouldServe, Misfit, could_serve};
 use crate::message::Note;
-use crate::run::{RunSpec, Selector};
+use crate::run::{RunKind, RunSpec, Selector};
 use crate::store::{Effect, NewRun};
 
 /// A refusal, boxed: the usual way is the other one.
@@ -83,6 +83,7 @@ impl Handler {
             Box::new(Reaction::refused(problem.to_string(), &near, next))
         })?;
         Ok(RunSpec {
+            kind: RunKind::Test,
             family,
             build: request.build,
             suite,

@@ -68,6 +68,10 @@ impl QueuedRun {
         self.priority = Priority::Low;
         self
     }
+    fn background(mut self) -> Self {
+        self.priority = Priority::Background;
+        self
+    }
     fn on(mut self, board: &str) -> Self {
         self.selector.board = Some(BoardId::new(board));
         self
@@ -242,6 +246,12 @@ fn a_selector_takes_only_what_it_allows() {
 #[test]
 fn a_wide_run_that_is_first_takes_a_board_a_narrow_one_wants() {
     check(&["b1"], [run(1, "ann"), run(2, "bob").on("b1")], "1:b1");
+}
+
+#[test]
+fn what_boardhand_wants_of_its_own_accord_comes_after_everything_that_people_want() {
+    let runs = [run(1, "boardhand").background(), run(2, "ann"), run(3, "ann").low()];
+    check(&["b1", "b2", "b3"], runs, "2:b1 3:b2 1:b3");
 }
 
 #[test]

@@ -6,8 +6,10 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 use serde_json::json;
+use sqlx::sqlite::SqliteRow;
 
-use super::ledger::{self, Event, Reply};
+use super::judge::{self, standing_columns};
+use super::ledger::{self, Answer, Event, Reply};
 use super::row::{self, expect_changed, statements, unavailable};
 use super::run::{attempt_of, read, run_columns};
 use super::script::{Script, Tx};
@@ -22,9 +24,11 @@ use crate::run::{Decision, LeaseRef, Request, Run, RunEvent, RunState, Stage};
 use crate::store::{Fenced, Result, Settle, StoreError};
 
 statements! {
-    RUN_UNDER_LEASE = concat!("SELECT ", run_columns!(), "
+    // With what is known of its board, for the end of the attempt.
+    RUN_UNDER_LEASE = concat!("SELECT ", run_columns!(), ", ", standing_columns!(), "
         FROM leases AS l
         JOIN runs AS r ON r.lease = l.id
+        JOIN boards AS b ON b.id = l.board
         WHERE l.id = ?1 AND l.board = ?2 AND l.fence = ?3 AND l.state = 'active'");
     // The guard repeats what was read; the progress is that of an attempt, and goes with it. What it waited for stays,
     // for a grant that is taken back.
@@ -68,12 +72,6 @@ statements! {
     LEASES_FINALIZE = "UPDATE leases
         SET state = 'finalizing'
         WHERE run = ?1 AND attempt = ?2 AND state IN ('active', 'finalizing', 'held') AND state = 'active'";
-    // Infra outcomes in a row speak against the board; a build that ran, well or badly, speaks for it.
-    BOARD_JUDGE = "UPDATE boards
-        SET failures = CASE ?2 WHEN 'fault' THEN failures + 1 WHEN 'served' THEN 0 ELSE failures END,
-            health = CASE WHEN ?2 = 'fault' AND ?3 > 0 AND failures + 1 >= ?3 THEN 'quarantined' ELSE health END,
-            reason = CASE WHEN ?2 = 'fault' AND ?3 > 0 AND failures + 1 >= ?3 THEN ?4 ELSE reason END
-        WHERE id = ?1";
 }
 
 /// The run reached a stage. Being told so again changes nothing.
@@ -143,13 +141,14 @@ pub(super) async fn progress(
 
 /// The attempt ended.
 pub(super) async fn settle(tx: &mut Tx, ids: &Ids, settle: &Settle) -> Result<Fenced> {
-    let Some(run) = under_lease(tx, &settle.lease).await? else {
+    let Some(found) = found_under_lease(tx, &settle.lease).await? else {
         return Ok(Fenced::Stale);
     };
+    let (run, standing) = (read(&found)?, judge::Standing::read(&found));
     if run.id != settle.run {
         return Ok(Fenced::Stale);
     }
-    let (number, attempt) = (run.number, attempt_of(&run.state));
+    let (number, attempt, kind) = (run.number, attempt_of(&run.state), run.spec.kind);
     let notes = settle.notes.iter().map(Cow::Borrowed).collect();
     let end = AttemptEnd {
         run,
@@ -161,21 +160,12 @@ pub(super) async fn settle(tx: &mut Tx, ids: &Ids, settle: &Settle) -> Result<Fe
     let mut script = Script::default();
     // All of them where the run holds several boards.
     script.add(LEASES_FINALIZE, [number.into(), attempt.into()]);
-    board_judge(&mut script, settle);
+    let told = judge::settled(&mut script, settle, &standing, number, kind);
     attempt_end(tx, ids, end, script).await?;
+    if let Some((via, note)) = told {
+        ledger::owe(tx, ids, &[], &[Answer { via, note: &note, at: settle.now }]).await?;
+    }
     Ok(Fenced::Done)
-}
-
-fn board_judge(script: &mut Script, settle: &Settle) {
-    let word = match settle.outcome.verdict {
-        _ if settle.board_fault => "fault",
-        Verdict::Passed | Verdict::Failed => "served",
-        Verdict::Infra | Verdict::TimedOut | Verdict::Cancelled => return,
-    };
-    let (after, cause) = (settle.quarantine_after, &settle.outcome.cause);
-    let reason = format!("{after} infra outcomes in a row, the last: {cause}");
-    let board = settle.lease.board.as_str();
-    script.add(BOARD_JUDGE, [board.into(), word.into(), after.into(), reason.into()]);
 }
 
 /// The process that drove the run's attempt is gone. The attempt counts as infra and says nothing about board or
@@ -295,12 +285,16 @@ async fn attempt_end(tx: &mut Tx, ids: &Ids, end: AttemptEnd<'_>, mut script: Sc
     ledger::owe(tx, ids, &replies, &[]).await
 }
 
-async fn under_lease(tx: &mut Tx, lease: &LeaseRef) -> Result<Option<Run>> {
+async fn found_under_lease(tx: &mut Tx, lease: &LeaseRef) -> Result<Option<SqliteRow>> {
     let query = sqlx::query(RUN_UNDER_LEASE)
         .bind(lease.id.to_string())
         .bind(lease.board.as_str())
         .bind(lease.fence.0);
-    query.fetch_optional(tx.connection().await?).await.map_err(unavailable)?.as_ref().map(read).transpose()
+    query.fetch_optional(tx.connection().await?).await.map_err(unavailable)
+}
+
+async fn under_lease(tx: &mut Tx, lease: &LeaseRef) -> Result<Option<Run>> {
+    found_under_lease(tx, lease).await?.as_ref().map(read).transpose()
 }
 
 /// A transition that the row's own state must allow: the caller has looked.

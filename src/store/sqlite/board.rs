@@ -21,7 +21,7 @@ macro_rules! board_columns {
     () => {
         concat!(
             "b.id, b.last_used_at, b.health, b.failures, b.reason, b.quarantined_at, b.quarantined_by, b.recent,
-             b.checked_at, b.check_wanted, ",
+             b.checked_at, b.checked_by, b.checked_verdict, b.check_wanted, ",
             lease_columns!()
         )
     };
@@ -73,6 +73,10 @@ pub(super) fn read(found: &SqliteRow) -> Result<BoardRow> {
         },
         recent: row.text("recent")?.to_owned(),
         checked_at: row.opt_at("checked_at")?,
+        checked: match row.opt_int("checked_by")? {
+            Some(run) => Some((run, row.text("checked_verdict")?.to_owned())),
+            None => None,
+        },
         check_wanted: row.flag("check_wanted")?,
     })
 }

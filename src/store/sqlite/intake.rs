@@ -37,9 +37,9 @@ statements! {
         SELECT value->>'id', value->>'board', value->>'action', value->'by', value->'via', value->>'at'
         FROM jsonb_each(?1)";
     // In one piece, for one hop: each statement takes the next document.
-    INTAKES_INSERT = "INSERT INTO runs (number, id, state, attempt, spec, requester, requested_by, origin, created_at,
+    INTAKES_INSERT = "INSERT INTO runs (number, id, kind, state, attempt, spec, requester, requested_by, origin, created_at,
                                      retry_of, retry_once, since, avoid)
-        SELECT value->>'number', value->>'id', 'queued', 1, value->'spec', value->>'requester', value->'by',
+        SELECT value->>'number', value->>'id', value->>'kind', 'queued', 1, value->'spec', value->>'requester', value->'by',
                value->'origin', value->>'at', value->>'retry_of', value->>'once', value->>'at', value->'avoid'
         FROM jsonb_each(?);
         INSERT INTO cards (id, run, platform, channel, thread, via, rev_wanted, owed_at, due_at)
@@ -374,6 +374,7 @@ impl<'a> Rows<'a> {
         self.runs.push(RunRow {
             number,
             id: run.id,
+            kind: run.spec.kind.as_str(),
             spec: &run.spec,
             requester: run.requested_by.key(),
             by: &run.requested_by,
@@ -481,6 +482,7 @@ enum Of {
 struct RunRow<'a> {
     number: i64,
     id: RunId,
+    kind: &'static str,
     spec: &'a RunSpec,
     requester: String,
     by: &'a Actor,

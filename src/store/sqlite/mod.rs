@@ -6,6 +6,7 @@ mod attempt;
 mod batch;
 mod board;
 mod intake;
+mod judge;
 mod lease;
 mod lease_end;
 mod ledger;

@@ -11,7 +11,7 @@ use crate::chat::{Actor, Place};
 use crate::clock::Timestamp;
 use crate::id::InstanceId;
 use crate::lease::Fence;
-use crate::run::{Attempt, LeaseRef, Request, Run, RunState, Stage};
+use crate::run::{Attempt, LeaseRef, Request, Run, RunKind, RunState, Stage};
 use crate::store::{Result, RunFilter, RunView, Told};
 
 /// The columns that [`read`] reads, of `runs` as `r`.
@@ -29,11 +29,12 @@ statements! {
         WHERE r.number = ?1");
     RUNS_NEWEST = concat!("SELECT ", run_columns!(), "
         FROM runs AS r
+        WHERE r.kind = 'test'
         ORDER BY r.number DESC
         LIMIT ?1 + 0");
     RUNS_UNFINISHED = concat!("SELECT ", run_columns!(), "
         FROM runs AS r INDEXED BY runs_unfinished
-        WHERE r.state <> 'finished' AND (?1 IS NULL OR r.requester = ?1)
+        WHERE r.state <> 'finished' AND r.kind = 'test' AND (?1 IS NULL OR r.requester = ?1)
         ORDER BY r.number DESC
         LIMIT ?2 + 0");
     RUNS_OF_REQUESTER = concat!("SELECT ", run_columns!(), "
@@ -41,6 +42,11 @@ statements! {
         WHERE r.requester = ?1
         ORDER BY r.number DESC
         LIMIT ?2 + 0");
+    RUNS_CHECKING = concat!("SELECT ", run_columns!(), "
+        FROM runs AS r
+        WHERE r.kind = 'health' AND r.state <> 'finished'
+        ORDER BY r.number DESC
+        LIMIT ?1 + 0");
     // By the card itself, or by a thread that it was posted into; the newest where a thread has several.
     RUN_OF_THREAD = "SELECT number, batch
         FROM runs
@@ -113,6 +119,7 @@ pub(super) async fn list(
     filter: &RunFilter,
 ) -> Result<Vec<Run>> {
     let query = match (&filter.requested_by, filter.unfinished) {
+        _ if filter.kind == RunKind::Health => sqlx::query(RUNS_CHECKING).bind(filter.limit),
         (requester, true) => sqlx::query(RUNS_UNFINISHED).bind(requester).bind(filter.limit),
         (Some(requester), false) => sqlx::query(RUNS_OF_REQUESTER).bind(requester).bind(filter.limit),
         (None, false) => sqlx::query(RUNS_NEWEST).bind(filter.limit),

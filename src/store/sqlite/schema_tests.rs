@@ -5,7 +5,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row, SqlSafeStr};
 
 use super::{
-    attempt, batch, board, intake, lease, lease_end, ledger, message, open, queue, run, script, tidy,
+    attempt, batch, board, intake, judge, lease, lease_end, ledger, message, open, queue, run, script, tidy,
     unbegun, unreadable, writer,
 };
 
@@ -23,6 +23,7 @@ fn statements() -> Vec<(&'static str, &'static str)> {
         batch::STATEMENTS,
         board::STATEMENTS,
         intake::STATEMENTS,
+        judge::STATEMENTS,
         lease::STATEMENTS,
         lease_end::STATEMENTS,
         ledger::STATEMENTS,

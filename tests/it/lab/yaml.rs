@@ -85,3 +85,14 @@ pub(crate) fn families(of: &[(&str, usize, &str)]) -> String {
     }
     text
 }
+
+/// `n` boards of socA with an owner and a health plan on these terms, such as `every: 24h, quarantine_after: 2`.
+pub(crate) fn checked(n: usize, terms: &str) -> String {
+    let family = "  socA:\n";
+    let health = format!("{family}    health: {{plan: bootcheck, {terms}}}\n");
+    let plan = "plans:\n  bootcheck:\n    limits: {total: 30s, no_output: 2s}\n    boot: [{power: cycle}, {login: {within: 10s}}]\n    \
+                finally: [{power: off}]\n";
+    let owned = small(n).replace("pdu_host: pdu-a", "owner: 'slack:U0LEAD', pdu_host: pdu-a");
+    owned.replacen(family, &health, 1).replacen("plans:\n", plan, 1)
+        + "channels: {default: 'slack:C0SOCCI'}\n"
+}

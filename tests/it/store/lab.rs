@@ -11,7 +11,7 @@ use boardhand::id::{Ids, InstanceId, LeaseId, RunId};
 use boardhand::lease::Lease;
 use boardhand::message::Note;
 use boardhand::outcome::{Counts, Outcome, Verdict};
-use boardhand::run::{Decision, LeaseRef, Priority, RunSpec, Selector, Stage};
+use boardhand::run::{Decision, LeaseRef, Priority, RunKind, RunSpec, Selector, Stage};
 use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
 use boardhand::store::{
     Audit, Committed, Effect, Fenced, Grant, Granted, Intake, LeaseTerms, NewRun, RunView, Settle, Store,
@@ -142,6 +142,7 @@ impl Lab {
             decision,
             notes: vec![note("run-finished")],
             quarantine_after: 2,
+            told: None,
             now: at(60),
         }
     }
@@ -159,6 +160,7 @@ impl Lab {
 
 pub(crate) fn spec() -> RunSpec {
     RunSpec {
+        kind: RunKind::Test,
         family: Family::new("socA"),
         build: "build-123".into(),
         suite: "smoke".into(),

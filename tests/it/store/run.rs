@@ -259,7 +259,12 @@ async fn runs_are_listed_newest_first_by_filter(lab: &Lab) {
     theirs.requested_by = Actor { id: "U0ANA".into(), ..li() };
     lab.commit(Effect::Start(vec![theirs])).await;
     let check = async |requested_by: Option<&str>, unfinished, limit, expect: &[i64]| {
-        let filter = RunFilter { requested_by: requested_by.map(str::to_owned), unfinished, limit };
+        let filter = RunFilter {
+            requested_by: requested_by.map(str::to_owned),
+            unfinished,
+            limit,
+            ..RunFilter::default()
+        };
         let listed = lab.store.run_list(&filter).await.expect("list");
         assert_eq!(listed.iter().map(|run| run.number).collect::<Vec<_>>(), expect, "{filter:?}");
     };

@@ -7,7 +7,7 @@ use crate::board::{
     Board, BoardId, ConsoleConfig, ConsoleKind, Family, Inventory, PowerConfig, PowerDriver, Rest,
 };
 use crate::lease::queue::{CouldServe, Misfit, could_serve};
-use crate::run::{Priority, RunSpec, Selector};
+use crate::run::{Priority, RunKind, RunSpec, Selector};
 
 fn lab() -> Inventory {
     let boards =
@@ -52,6 +52,7 @@ fn check(words: &str, expect: CouldServe) {
         }
     }
     let spec = RunSpec {
+        kind: RunKind::Test,
         family: Family::new(family),
         build: "build-1".into(),
         suite: "smoke".into(),
