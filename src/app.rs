@@ -2,7 +2,7 @@
 //! part; no rule of the product lives here.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::chat::{ChatApi, Platform};
 use crate::clock::Clock;
 use crate::command::handle::Handler;
 use crate::config::Retention;
+use crate::door::control::{self, Control};
 use crate::door::server::{self, Limits};
 use crate::door::{self, Door};
 use crate::doorbell::{Bell, Doorbell};
@@ -36,6 +37,7 @@ use crate::store::Store;
 use crate::worker::errands::Errands;
 use crate::worker::housekeeper::Housekeeper;
 use crate::worker::pool::Pool;
+use crate::worker::reloader::{LabSource, Reloader};
 use crate::worker::runner::Lab;
 use crate::worker::steps::{Agent, drive};
 use crate::worker::stranded;
@@ -95,6 +97,10 @@ pub struct App {
     relay: Relay,
     housekeeper: Housekeeper,
     timekeeper: Timekeeper,
+    lab: Arc<Lab>,
+    reloader: Option<Reloader>,
+    /// Where the control socket is, if there is one.
+    data_dir: Option<PathBuf>,
 }
 
 impl App {
@@ -113,6 +119,8 @@ impl App {
         }
         let boards: Vec<BoardId> = inventory.boards.keys().cloned().collect();
         store.board_register(&boards, now).await?;
+        // Whoever holds the data directory is the only process on it.
+        store.lab_put(&inventory.hash).await?;
         let doorbell = Doorbell::default();
         let queue = SharedQueue::new(&inventory);
         let live = LiveInventory::new(inventory.clone());
@@ -128,7 +136,7 @@ impl App {
             inventory: live.clone(),
             power: Power::new(clock.clone()),
             composer: composer.clone(),
-            redactor: Redactor::new(&[])?.knowing(&console_passwords(&inventory))?,
+            redactor: Redactor::new(&[])?.knowing(&inventory.console_passwords())?,
             doorbell: doorbell.clone(),
             clock: clock.clone(),
             ids: ids.clone(),
@@ -176,7 +184,10 @@ impl App {
             ),
             pool: Pool::new(lab.clone(), instance, closed),
             errands: Errands::new(lab.clone(), instance),
-            timekeeper: Timekeeper::new(lab),
+            timekeeper: Timekeeper::new(lab.clone()),
+            lab,
+            reloader: None,
+            data_dir: None,
             reaper: Reaper::new(store.clone(), clock.clone(), doorbell.clone(), instance),
             relay,
             housekeeper,
@@ -190,6 +201,23 @@ impl App {
     pub fn keeping(mut self, retention: Retention) -> App {
         self.housekeeper.keep(retention);
         self
+    }
+
+    /// The same, reading its lab file again from there when somebody asks.
+    pub fn reading(mut self, source: Arc<dyn LabSource>) -> App {
+        self.reloader = Some(Reloader::new(self.lab.clone(), source));
+        self
+    }
+
+    /// The same, with a control socket in its data directory.
+    pub fn controlled(mut self, data_dir: &Path) -> App {
+        self.data_dir = Some(data_dir.to_owned());
+        self
+    }
+
+    /// Reads the lab file again; `None` without a file.
+    pub fn reloader(&self) -> Option<Reloader> {
+        self.reloader.clone()
     }
 
     /// Serves until `stop` resolves, then ends in order: take nothing more, finish or hand back, flush. A loop that
@@ -212,7 +240,10 @@ impl App {
             relay,
             housekeeper,
             timekeeper,
-            ..
+            reloader,
+            lab,
+            instance,
+            data_dir,
         } = self;
         let store = door.store.clone();
         let (stopped, stopping) = watch::channel(false);
@@ -226,6 +257,17 @@ impl App {
         let errands = loops.start(errands, closing.subscribe());
         let housekeeper = loops.start(housekeeper, closing.subscribe());
         let timekeeper = loops.start(timekeeper, closing.subscribe());
+        let control = data_dir.and_then(|data_dir| match control::listen(&data_dir) {
+            Ok(listener) => {
+                let control = Control { lab, instance, reloader: reloader.clone() };
+                Some(tokio::spawn(control::serve(listener, control, closing.subscribe())))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no control socket: `boardhand reload` and `check --connect` do not reach this server");
+                None
+            }
+        });
+        let reloader = reloader.map(|reloader| loops.start(reloader, closing.subscribe()));
         let reaper = loops.start(reaper, stopping.clone());
         let relay = loops.start(relay, stopping);
 
@@ -245,6 +287,12 @@ impl App {
         scheduler.await?;
         housekeeper.await?;
         timekeeper.await?;
+        if let Some(control) = control {
+            control.await?;
+        }
+        if let Some(reloader) = reloader {
+            reloader.await?;
+        }
         let (pool, errands) = (pool.await?, errands.await?);
         tokio::join!(
             async {
@@ -302,11 +350,6 @@ impl Loops {
         // The sender lives in `self`, so waiting ends only with a name.
         died.wait_for(Option::is_some).await.ok().and_then(|name| *name).unwrap_or("loop")
     }
-}
-
-/// The passwords of the lab's consoles: a board that echoes its own must not tell them to a channel.
-fn console_passwords(inventory: &Inventory) -> Vec<SecretString> {
-    inventory.boards.values().filter_map(|board| board.console.password.clone()).collect()
 }
 
 /// Sends what is due now.

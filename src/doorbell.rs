@@ -15,6 +15,8 @@ pub enum Bell {
     Pool,
     /// A power request is owed.
     Errands,
+    /// The lab file is to be read again.
+    Reloader,
     /// A message is owed.
     Relay,
 }
@@ -28,6 +30,7 @@ struct Bells {
     scheduler: Rings,
     pool: Rings,
     errands: Rings,
+    reloader: Rings,
     relay: Rings,
 }
 
@@ -61,6 +64,7 @@ impl Doorbell {
             Bell::Scheduler => &self.0.scheduler,
             Bell::Pool => &self.0.pool,
             Bell::Errands => &self.0.errands,
+            Bell::Reloader => &self.0.reloader,
             Bell::Relay => &self.0.relay,
         }
     }

@@ -16,3 +16,13 @@ ALTER TABLE boards ADD COLUMN check_wanted INTEGER NOT NULL DEFAULT 0 CHECK (che
 ALTER TABLE runs ADD COLUMN kind TEXT NOT NULL DEFAULT 'test' CHECK (kind IN ('test', 'health'));
 
 CREATE INDEX runs_checking ON runs (number) WHERE kind = 'health' AND state <> 'finished';
+
+-- People who asked for the lab file to be read again, and who are to be told how that went.
+CREATE TABLE reloads (
+    id       TEXT    NOT NULL PRIMARY KEY,
+    via      TEXT    NOT NULL,
+    asked_at INTEGER NOT NULL,
+    done_at  INTEGER
+) STRICT;
+
+CREATE INDEX reloads_owed ON reloads (asked_at) WHERE done_at IS NULL;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use super::plan::{ParamSpec, Plan};
 use super::quoting::UrlTemplate;
 use super::{Board, BoardId, Family, Site};
@@ -105,6 +107,11 @@ impl Inventory {
     /// The boards of a family.
     pub fn boards_of<'a>(&'a self, family: &'a Family) -> impl Iterator<Item = &'a Board> {
         self.boards.values().filter(move |board| board.family == *family)
+    }
+
+    /// The passwords of the lab's consoles: a board that echoes its own must not tell them to a channel.
+    pub fn console_passwords(&self) -> Vec<SecretString> {
+        self.boards.values().filter_map(|board| board.console.password.clone()).collect()
     }
 
     /// Whether a board is driven only by a worker of its site.

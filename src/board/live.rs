@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, RwLock};
 
 use super::{BoardId, Inventory};
+use crate::clock::Timestamp;
 
 /// How many inventories that were replaced are remembered: an attempt that was granted a moment before its board left
 /// the lab file is still performed as it was promised.
@@ -15,8 +16,18 @@ pub const EARLIER_MAX: usize = 8;
 #[derive(Debug, Clone)]
 pub struct LiveInventory(Arc<RwLock<Known>>);
 
+/// How the inventory in force stands to the file and to the database.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The file was read again and has mistakes: since when, and which.
+    pub refused: Option<(Timestamp, String)>,
+    /// The database names another lab file: a process whose file is another one must not give boards to runs.
+    pub differs: bool,
+}
+
 #[derive(Debug)]
 struct Known {
+    standing: Standing,
     now: Arc<Inventory>,
     /// Newest first.
     earlier: VecDeque<Arc<Inventory>>,
@@ -25,7 +36,11 @@ struct Known {
 impl LiveInventory {
     /// The first inventory of a process.
     pub fn new(inventory: impl Into<Arc<Inventory>>) -> Self {
-        LiveInventory(Arc::new(RwLock::new(Known { now: inventory.into(), earlier: VecDeque::new() })))
+        LiveInventory(Arc::new(RwLock::new(Known {
+            standing: Standing::default(),
+            now: inventory.into(),
+            earlier: VecDeque::new(),
+        })))
     }
 
     /// The inventory in force. For one decision: the next one asks again.
@@ -46,6 +61,23 @@ impl LiveInventory {
         let before = std::mem::replace(&mut known.now, Arc::new(inventory));
         known.earlier.push_front(before);
         known.earlier.truncate(EARLIER_MAX);
+        known.standing.refused = None;
+    }
+
+    /// How this inventory stands to the file and to the database.
+    pub fn standing(&self) -> Standing {
+        self.0.read().expect("nothing panics under this lock").standing.clone()
+    }
+
+    /// Notes that the file was read again and not taken.
+    pub fn refuse(&self, at: Timestamp, mistakes: &str) {
+        let mut known = self.0.write().expect("nothing panics under this lock");
+        known.standing.refused = Some((at, mistakes.to_owned()));
+    }
+
+    /// Notes whether the database names another lab file than this one's.
+    pub fn differ(&self, differs: bool) {
+        self.0.write().expect("nothing panics under this lock").standing.differs = differs;
     }
 }
 

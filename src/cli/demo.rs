@@ -10,6 +10,7 @@ use clap::Args;
 use secrecy::SecretString;
 
 use super::serve::{load_lab, load_templates, parse_lab, serve_until_told};
+use super::source::LabFile;
 use crate::app::{App, Parts, SlackParts};
 use crate::chat::slack::client::SlackClient;
 use crate::clock::Clock;
@@ -57,7 +58,12 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         None => parse_lab("boards.yaml", LAB)?,
     };
     let speed = if args.fast { Speed::Brisk } else { Speed::Real };
-    let (_lab, inventory) = SimLab::start(&inventory, speed, clock.clone(), ids.clone()).await?;
+    let (lab, inventory) = SimLab::start(&inventory, speed, clock.clone(), ids.clone()).await?;
+    // The built-in lab is never another one; its simulators live as long as the demo.
+    let (file, _lab) = match args.boards.clone() {
+        Some(path) => (Some(LabFile::simulated(path, lab, speed, clock.clone(), ids.clone())), None),
+        None => (None, Some(lab)),
+    };
     let data = DataDir::make(args.data_dir.clone(), &ids)?;
 
     let door = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -87,7 +93,12 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         public_url: door_url,
         transcripts: data.path.join("transcripts"),
     })
-    .await?;
+    .await?
+    .controlled(&data.path);
+    let app = match file {
+        Some(file) => app.reading(Arc::new(file)),
+        None => app,
+    };
     println!("boardhand demo: open {} and type /run-test socA build-123", slack.url());
     serve_until_told(app, door).await
 }

@@ -4,7 +4,9 @@
 mod check;
 mod demo;
 mod health;
+mod reload;
 mod serve;
+pub mod source;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -40,6 +42,12 @@ enum Command {
         /// Folder of message templates that override the built-in ones.
         #[arg(long, env = "BOARDHAND_TEMPLATES")]
         templates: Option<PathBuf>,
+    },
+    /// Let the running server read boards.yaml again.
+    Reload {
+        /// The server's data folder.
+        #[arg(long, env = "BOARDHAND_DATA_DIR", default_value = "./data")]
+        data_dir: PathBuf,
     },
     /// Connect Slack.
     Slack {
@@ -93,6 +101,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::serve(&args).await,
         Command::Demo(args) => demo::demo(&args).await,
         Command::Check { boards, templates } => check::check(&boards, templates.as_deref()),
+        Command::Reload { data_dir } => reload::reload(&data_dir).await,
         Command::Slack { command: SlackCommand::Manifest { url } } => {
             print!("{}", crate::chat::slack::manifest::manifest(Some(&url), false));
             Ok(ExitCode::SUCCESS)

@@ -8,6 +8,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::source::LabFile;
 use crate::app::{App, Parts, SlackParts};
 use crate::board::lab_file::{self, Severity};
 use crate::board::{Board, Inventory, PowerDriver};
@@ -20,7 +21,10 @@ use crate::message::template::Catalogue;
 use crate::net::Http;
 use crate::sim::{SimLab, Speed};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::worker::reloader::Reloader;
 
+/// What is said above the mistakes of a lab file.
+pub(super) const MISTAKES: &str = "the lab file has mistakes";
 /// Largest lab file in bytes.
 const LAB_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Longest secret that a variable's file may hold, in bytes.
@@ -32,12 +36,13 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let clock = Clock::system();
     let ids = Ids::system();
     let inventory = load_lab(&config.boards)?;
-    let (_lab, inventory) = if config.simulate {
+    let path = config.boards.clone();
+    let (source, inventory) = if config.simulate {
         let (lab, inventory) = SimLab::start(&inventory, Speed::Real, clock.clone(), ids.clone()).await?;
-        (Some(lab), inventory)
+        (LabFile::simulated(path, lab, Speed::Real, clock.clone(), ids.clone()), inventory)
     } else {
         warn_of_simulated_switches(&inventory);
-        (None, inventory)
+        (LabFile::real(path), inventory)
     };
     let slack = match &config.slack {
         None => {
@@ -70,7 +75,9 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         transcripts: config.data_dir.join("transcripts"),
     })
     .await?
-    .keeping(config.retention);
+    .keeping(config.retention)
+    .reading(Arc::new(source))
+    .controlled(&config.data_dir);
     let listener = listen(config.listen).await?;
     tracing::info!(listen = %config.listen, public_url = config.public_url, boards, simulate = config.simulate, "serving");
     serve_until_told(app, listener).await
@@ -155,7 +162,7 @@ fn variable_from(name: &str, env: &dyn Fn(&str) -> Option<String>) -> Option<Str
 pub(super) fn parse_lab(name: &str, text: &str) -> anyhow::Result<Inventory> {
     let read = lab_file::parse(name, text, &lab_variable);
     let Some(inventory) = read.inventory else {
-        anyhow::bail!("the lab file has mistakes\n{}", lab_file::render(&read.problems).trim_end());
+        anyhow::bail!("{MISTAKES}\n{}", lab_file::render(&read.problems).trim_end());
     };
     for problem in read.problems.iter().filter(|problem| problem.severity == Severity::Warning) {
         tracing::warn!("{problem}");
@@ -179,11 +186,25 @@ const STOPPED_AT_ONCE: u8 = 130;
 pub(super) async fn serve_until_told(app: App, listener: TcpListener) -> anyhow::Result<ExitCode> {
     let (told, times) = watch::channel(0_u32);
     tokio::spawn(count_signals(told));
+    if let Some(reloader) = app.reloader() {
+        tokio::spawn(reload_when_told(reloader));
+    }
     tokio::select! {
         served = app.serve(listener, stop_told(times.clone(), 1)) => served.map(|()| ExitCode::SUCCESS),
         () = stop_told(times, 2) => {
             tracing::warn!("told to stop again: ending at once; the next start fences boards that are not at rest");
             Ok(ExitCode::from(STOPPED_AT_ONCE))
+        }
+    }
+}
+
+/// Reads the lab file again at every SIGHUP. What comes of it stands in the log.
+async fn reload_when_told(reloader: Reloader) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        if let Err(error) = reloader.reload().await {
+            tracing::error!(%error, "boards.yaml could not be put in force");
         }
     }
 }

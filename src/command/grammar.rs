@@ -54,6 +54,8 @@ pub enum Form {
     Quarantine,
     /// [`Command::Return`](super::Command::Return).
     Return,
+    /// [`Command::Reload`](super::Command::Reload).
+    Reload,
     /// [`Command::Help`](super::Command::Help).
     Help,
     /// A command of the contract that this version does not have.
@@ -283,6 +285,16 @@ pub const TABLE: &[Row] = &[
         ..LATER
     },
     Row {
+        form: Form::Reload,
+        words: &["reload"],
+        zh: &["重载"],
+        help: "Read boards.yaml again; one with mistakes changes nothing",
+        example: "/lab reload",
+        needs: Role::Admin,
+        available: true,
+        ..LATER
+    },
+    Row {
         form: Form::Help,
         words: &["help", "?"],
         zh: &["帮助"],
@@ -459,7 +471,9 @@ mod tests {
     #[test]
     fn every_form_has_exactly_one_row_but_later() {
         use Form::*;
-        for form in [RunTest, Boards, Board, Runs, Run, Why, Cancel, Retry, Power, Quarantine, Return, Help] {
+        for form in
+            [RunTest, Boards, Board, Runs, Run, Why, Cancel, Retry, Power, Quarantine, Return, Reload, Help]
+        {
             assert_eq!(TABLE.iter().filter(|row| row.form == form).count(), 1, "{form:?}");
             assert!(row(form).available);
         }

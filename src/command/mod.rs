@@ -70,6 +70,8 @@ pub enum Command {
         /// The board's name as typed.
         board: String,
     },
+    /// `/lab reload`.
+    Reload,
     /// `/lab help [verb]`.
     Help {
         /// Only this verb.

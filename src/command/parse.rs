@@ -273,6 +273,7 @@ fn build(typed: &Typed<'_>, in_thread: bool) -> Result<Command, ParseProblem> {
         Form::Power => build_power(typed)?,
         Form::Quarantine => Command::Quarantine { board: typed.word(0)?, reason: typed.word(1)? },
         Form::Return => Command::Return { board: typed.word(0)? },
+        Form::Reload => Command::Reload,
         Form::Help => Command::Help { topic: optional(0) },
         Form::Later => {
             return Err(ParseProblem::NotYet { command: typed.row.name() });
@@ -419,6 +420,7 @@ impl Command {
             Command::Power { .. } => Form::Power,
             Command::Quarantine { .. } => Form::Quarantine,
             Command::Return { .. } => Form::Return,
+            Command::Reload => Form::Reload,
             Command::Help { .. } => Form::Help,
         }
     }

@@ -11,6 +11,7 @@
 //! | look, start a run, `power … status` | user |
 //! | cancel, retry, power-cycle one's own run | user |
 //! | the same for other people's runs | operator |
+//! | reload | admin |
 //! | `/lab power … on, off, cycle`, quarantine, return | operator |
 
 use super::grammar::Role;
@@ -105,6 +106,7 @@ fn rule(asked: Asked<'_>, about: About) -> Rule {
             Command::Cancel(_) => cancel(),
             Command::Retry { .. } => retry(),
             Command::Quarantine { .. } => Rule { needs: Some(Operator), what: "take boards out of service" },
+            Command::Reload => Rule { needs: Some(Role::Admin), what: "read boards.yaml again" },
             Command::Return { .. } => Rule { needs: Some(Operator), what: "put boards back into service" },
             Command::Power { action, .. } => match action {
                 PowerAction::Status => look("read a board's power"),

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::Door;
+use crate::board::live::Standing;
 use crate::message::line::Trouble;
 use crate::store::Census;
 
@@ -24,13 +25,19 @@ pub(super) async fn alive() -> &'static str {
 /// The database answers and its migrations are done. A chat platform in trouble is shown and changes nothing: what it
 /// sends us is still taken, and what it is owed is kept.
 pub(super) async fn ready(State(door): State<Arc<Door>>) -> Response {
+    let standing = door.handler.inventory.standing();
+    if standing.differs {
+        return not_ready(
+            "another boards.yaml is in force than this process has read; `boardhand reload` reads it again",
+        );
+    }
     let asked = door.clock.timeout(READY_WITHIN, async {
         door.store.ready().await?;
         door.store.census().await
     });
     match asked.await {
         Ok(Ok(census)) => {
-            let (problems, trouble) = (problems(&census), troubles(&door));
+            let (problems, trouble) = (problems(&census, &standing), troubles(&door));
             Json(json!({ "ready": true, "census": census, "problems": problems, "trouble": trouble }))
                 .into_response()
         }
@@ -40,13 +47,17 @@ pub(super) async fn ready(State(door): State<Arc<Door>>) -> Response {
 }
 
 /// What somebody should look at although the server goes on.
-fn problems(census: &Census) -> Vec<String> {
+fn problems(census: &Census, standing: &Standing) -> Vec<String> {
     let rows = match census.unreadable {
         0 => None,
         1 => Some("1 row cannot be read and is left out; the log names it".to_owned()),
         n => Some(format!("{n} rows cannot be read and are left out; the log names each")),
     };
-    rows.into_iter().collect()
+    let refused = standing
+        .refused
+        .as_ref()
+        .map(|(at, mistakes)| format!("boards.yaml was read at {} and not taken: {mistakes}", at.rfc3339()));
+    rows.into_iter().chain(refused).collect()
 }
 
 /// Chat platforms that take nothing now, each with what to do.
@@ -69,7 +80,9 @@ mod tests {
 
     #[test]
     fn health_tells_how_many_rows_cannot_be_read() {
-        let told = |unreadable| problems(&Census { unreadable, ..Census::default() }).join("; ");
+        let told = |unreadable| {
+            problems(&Census { unreadable, ..Census::default() }, &Standing::default()).join("; ")
+        };
         assert_eq!(told(0), "");
         assert_eq!(told(1), "1 row cannot be read and is left out; the log names it");
         assert_eq!(told(7), "7 rows cannot be read and are left out; the log names each");

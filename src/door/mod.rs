@@ -2,6 +2,7 @@
 //! intent for the store, committed, and only then acknowledged; no work happens before the commit, no effect without
 //! it. Nothing is decided here.
 
+pub mod control;
 mod health;
 mod logs;
 pub mod server;

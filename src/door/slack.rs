@@ -102,5 +102,6 @@ fn bells(effect: &Effect) -> &'static [Bell] {
         Effect::Cancel { .. } | Effect::CancelBatch { .. } => &[Bell::Scheduler, Bell::Pool],
         Effect::PowerCycle { .. } => &[Bell::Pool],
         Effect::Errand { .. } => &[Bell::Errands],
+        Effect::Reload { .. } => &[Bell::Reloader],
     }
 }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use super::queue::{Availability, BoardFacts, Grant as Proposal, Queue, QueueEvent, QueuedRun, Unavailable};
 use super::reaper::LEASE_TTL;
 use crate::board::{Inventory, LiveInventory};
-use crate::clock::Clock;
+use crate::clock::{Clock, Monotonic};
 use crate::doorbell::{Bell, Doorbell};
 use crate::id::{Ids, InstanceId, LeaseId};
 use crate::store::{
@@ -61,6 +61,8 @@ pub struct Scheduler {
     doorbell: Doorbell,
     instance: InstanceId,
     cursor: Option<Cursor>,
+    /// When the database is asked again which lab file is in force.
+    look_at: Option<Monotonic>,
 }
 
 impl Scheduler {
@@ -75,7 +77,18 @@ impl Scheduler {
         instance: InstanceId,
     ) -> Self {
         let known = inventory.now();
-        Scheduler { store, queue, inventory, known, clock, ids, doorbell, instance, cursor: None }
+        Scheduler {
+            store,
+            queue,
+            inventory,
+            known,
+            clock,
+            ids,
+            doorbell,
+            instance,
+            cursor: None,
+            look_at: None,
+        }
     }
 
     fn take_in(&mut self, changes: QueueChanges) {
@@ -144,6 +157,29 @@ impl Scheduler {
         }
         self.known = inventory.clone();
         Ok(())
+    }
+
+    /// Whether this process' lab file is the one in force; another process may have put another one there.
+    async fn is_in_force(&mut self) -> Result<bool, StoreError> {
+        let now = self.clock.monotonic();
+        if self.look_at.is_some_and(|at| now < at) {
+            return Ok(true);
+        }
+        let in_force = self.store.lab_hash().await?;
+        let differs = in_force.as_ref().is_some_and(|hash| *hash != self.known.hash);
+        // While they differ it is asked at every look.
+        self.look_at = (!differs).then_some(now + IDLE);
+        if differs != self.inventory.standing().differs {
+            if differs {
+                tracing::error!(
+                    ours = self.known.hash,
+                    in_force,
+                    "another boards.yaml is in force: no run is given a board"
+                );
+            }
+            self.inventory.differ(differs);
+        }
+        Ok(!differs)
     }
 
     async fn commit(&mut self, proposals: Vec<Proposal>) -> Result<(), StoreError> {
@@ -231,6 +267,9 @@ impl Agent for Scheduler {
             if !more {
                 break;
             }
+        }
+        if !self.is_in_force().await? {
+            return Ok(Step::Idle { until: self.clock.monotonic() + IDLE });
         }
         let proposals = self.queue.lock().grants(self.clock.now(), GRANTS_MAX);
         if proposals.is_empty() {

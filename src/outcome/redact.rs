@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, RwLock};
 
 use regex::{Captures, Regex, RegexBuilder};
 use secrecy::{ExposeSecret, SecretString};
@@ -76,10 +76,18 @@ static BUILT_IN: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     SHAPES.iter().map(|shape| Regex::new(shape).expect("built-in shapes compile, as a test checks")).collect()
 });
 
-/// Takes secrets out of text. Cheap to share; made once per boards.yaml.
+/// Takes secrets out of text. Made once, and told of the secrets of every boards.yaml.
 #[derive(Default)]
 pub struct Redactor {
     extra: Vec<Regex>,
+    known: RwLock<Known>,
+}
+
+/// Secrets that are taken out wherever they stand, those of labs before among them: a board still knows its old one.
+#[derive(Default)]
+struct Known {
+    secrets: BTreeSet<String>,
+    pattern: Option<Regex>,
 }
 
 impl std::fmt::Debug for Redactor {
@@ -101,30 +109,41 @@ impl Redactor {
                 .map_err(|source| RedactError::Pattern { index, source })?;
             if regex.is_match("") { Err(RedactError::MatchesEmpty { index }) } else { Ok(regex) }
         };
-        Ok(Redactor { extra: patterns.iter().enumerate().map(compile).collect::<Result<_, _>>()? })
+        Ok(Redactor {
+            extra: patterns.iter().enumerate().map(compile).collect::<Result<_, _>>()?,
+            known: RwLock::default(),
+        })
     }
 
     /// The same, and these secrets wherever they stand, if they are at least [`REDACT_KNOWN_BYTES_MIN`] bytes long.
-    pub fn knowing(mut self, secrets: &[SecretString]) -> Result<Self, RedactError> {
-        let known: BTreeSet<&str> = secrets
-            .iter()
-            .map(ExposeSecret::expose_secret)
-            .filter(|secret| secret.len() >= REDACT_KNOWN_BYTES_MIN)
-            .collect();
-        if known.is_empty() {
-            return Ok(self);
+    pub fn knowing(self, secrets: &[SecretString]) -> Result<Self, RedactError> {
+        self.learn(secrets)?;
+        Ok(self)
+    }
+
+    /// Takes these secrets out too from now on, on the same terms. If they cannot be known together with those before,
+    /// they are not, and those before stay known.
+    pub fn learn(&self, secrets: &[SecretString]) -> Result<(), RedactError> {
+        let mut known = self.known.write().expect("nothing panics under this lock");
+        let mut all = known.secrets.clone();
+        let long = |secret: &&str| secret.len() >= REDACT_KNOWN_BYTES_MIN;
+        all.extend(secrets.iter().map(ExposeSecret::expose_secret).filter(long).map(str::to_owned));
+        if all.len() == known.secrets.len() {
+            return Ok(());
         }
         // The longest first: one that begins with another is taken out whole. The compiler's own words would tell them.
-        let mut known: Vec<String> = known.into_iter().map(regex::escape).collect();
-        known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        self.extra.push(Regex::new(&known.join("|")).map_err(|_| RedactError::Known)?);
-        Ok(self)
+        let mut words: Vec<String> = all.iter().map(|secret| regex::escape(secret)).collect();
+        words.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        known.pattern = Some(Regex::new(&words.join("|")).map_err(|_| RedactError::Known)?);
+        known.secrets = all;
+        Ok(())
     }
 
     /// `text` without secrets, at most its first [`REDACT_BYTES_MAX`] bytes (and what the replacements add).
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut clean = Cow::Borrowed(bounded(text));
-        for regex in BUILT_IN.iter().chain(&self.extra) {
+        let known = self.known.read().expect("nothing panics under this lock");
+        for regex in BUILT_IN.iter().chain(&self.extra).chain(&known.pattern) {
             let replaced = regex.replace_all(&clean, |hit: &Captures<'_>| {
                 format!("{}{REDACTED}", hit.name("keep").map_or("", |keep| keep.as_str()))
             });

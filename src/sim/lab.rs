@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use regex::Regex;
@@ -23,10 +24,22 @@ const BOOTLOADER_PROMPTS: [&str; 6] = ["=> ", "U-Boot> ", "u-boot=> ", "{}=> ", 
 const NAMELESS_PDU: &str = "";
 
 /// A running simulated lab; its end stops every simulator.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct SimLab {
     boards: BTreeMap<BoardId, SimBoard>,
     pdus: BTreeMap<String, SimPdu>,
+    wires: BTreeMap<BoardId, Wire>,
+    /// Every PDU, also the second one of a name: they end with the lab.
+    more: Vec<SimPdu>,
+}
+
+/// Where a simulated board is reached.
+#[derive(Clone)]
+struct Wire {
+    console: SocketAddr,
+    kind: ConsoleKind,
+    /// Address of its PDU and its outlet there.
+    switch: Option<(SocketAddr, String)>,
 }
 
 impl SimLab {
@@ -39,39 +52,74 @@ impl SimLab {
         clock: Clock,
         ids: Ids,
     ) -> io::Result<(SimLab, Inventory)> {
-        let mut rewritten = inventory.clone();
-        let mut boards = BTreeMap::new();
+        let mut lab = SimLab::default();
+        let rewritten = lab.follow(inventory, speed, clock, ids).await?;
+        Ok((lab, rewritten))
+    }
+
+    /// The same for another inventory: boards that have a simulator keep it as it is, new ones get one, at PDUs of
+    /// their own. Those that left go on running for whoever still uses them.
+    pub async fn follow(
+        &mut self,
+        inventory: &Inventory,
+        speed: Speed,
+        clock: Clock,
+        ids: Ids,
+    ) -> io::Result<Inventory> {
         let mut outlets: BTreeMap<String, BTreeMap<String, Vec<SimBoard>>> = BTreeMap::new();
-        for (id, board) in &mut rewritten.boards {
+        let mut switched = Vec::new();
+        for (id, board) in &inventory.boards {
+            if self.wires.contains_key(id) {
+                continue;
+            }
             let sim = SimBoard::start(clock.clone(), ids.clone(), spec(board, speed)).await?;
             if is_switched(board) {
                 let pdu = board.power.host.clone().unwrap_or_else(|| NAMELESS_PDU.to_owned());
-                outlets.entry(pdu).or_default().entry(outlet(board)).or_default().push(sim.clone());
+                outlets.entry(pdu.clone()).or_default().entry(outlet(board)).or_default().push(sim.clone());
+                switched.push((id.clone(), pdu, outlet(board)));
             }
-            board.console.kind = if sim_is_raw(board) { ConsoleKind::Tcp } else { ConsoleKind::Telnet };
-            board.console.host = sim.addr().ip().to_string();
-            board.console.port = sim.addr().port();
-            board.console.settle = Duration::ZERO;
-            boards.insert(id.clone(), sim);
+            let kind = if sim_is_raw(board) { ConsoleKind::Tcp } else { ConsoleKind::Telnet };
+            self.wires.insert(id.clone(), Wire { console: sim.addr(), kind, switch: None });
+            self.boards.insert(id.clone(), sim);
         }
-        let mut pdus = BTreeMap::new();
+        let mut started = BTreeMap::new();
         for (name, outlets) in outlets {
-            pdus.insert(name, SimPdu::start(clock.clone(), outlets).await?);
+            started.insert(name, SimPdu::start(clock.clone(), outlets).await?);
         }
-        for board in rewritten.boards.values_mut() {
-            if !is_switched(board) {
+        for (id, pdu, outlet) in switched {
+            if let Some(wire) = self.wires.get_mut(&id) {
+                wire.switch = Some((started[&pdu].addr(), outlet));
+            }
+        }
+        for (name, pdu) in started {
+            // A second one of a name serves its boards as well; what tests break is the first.
+            self.pdus.entry(name.clone()).or_insert_with(|| pdu.clone());
+            self.more.push(pdu);
+        }
+        Ok(self.rewired(inventory, speed))
+    }
+
+    /// The inventory with every console and switch pointing at its simulator.
+    fn rewired(&self, inventory: &Inventory, speed: Speed) -> Inventory {
+        let mut rewritten = inventory.clone();
+        for (id, board) in &mut rewritten.boards {
+            let wire = &self.wires[id];
+            board.console.kind = wire.kind;
+            board.console.host = wire.console.ip().to_string();
+            board.console.port = wire.console.port();
+            board.console.settle = Duration::ZERO;
+            let Some((pdu, outlet)) = &wire.switch else {
                 board.power.driver = PowerDriver::None;
                 continue;
-            }
-            let pdu = &pdus[board.power.host.as_deref().unwrap_or(NAMELESS_PDU)];
-            board.power.outlet = Some(outlet(board));
-            board.power.host = Some(pdu.addr().to_string());
+            };
+            board.power.outlet = Some(outlet.clone());
+            board.power.host = Some(pdu.to_string());
             board.power.driver = PowerDriver::Simulated;
             if speed != Speed::Real {
                 board.power.off_for = speed.scaled(board.power.off_for);
             }
         }
-        Ok((SimLab { boards, pdus }, rewritten))
+        rewritten
     }
 
     /// The simulator of a board.

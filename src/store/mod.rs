@@ -161,6 +161,17 @@ pub trait Store: Send + Sync {
     /// A power request is done: its answer is owed to the person.
     async fn errand_done(&self, id: MessageId, answer: &Note, now: Timestamp) -> Result<()>;
 
+    // ---- the lab file -------------------------------------------------------------------------------------
+
+    /// The hash of the lab file in force, of whichever process put it there; `None` before the first.
+    async fn lab_hash(&self) -> Result<Option<String>>;
+    /// Puts another lab file in force.
+    async fn lab_put(&self, hash: &str) -> Result<()>;
+    /// Who waits for the lab file to be read again.
+    async fn reload_due(&self) -> Result<Vec<ReloadRequest>>;
+    /// It was read again: those who asked are owed this.
+    async fn reload_done(&self, ids: &[MessageId], note: &Note, now: Timestamp) -> Result<()>;
+
     // ---- messages -----------------------------------------------------------------------------------------
 
     /// Messages to send now: answers first, then cards whose newest revision was not sent (those of a batch's runs once
@@ -296,6 +307,13 @@ pub enum Effect {
         /// Why, for people.
         reason: String,
     },
+    /// Reads the lab file again; somebody is told how it went.
+    Reload {
+        /// Its id.
+        id: MessageId,
+        /// Who is told.
+        via: AnswerVia,
+    },
     /// Switches a board that no run needs; somebody is told how it ended.
     Errand {
         /// Its id.
@@ -307,6 +325,15 @@ pub enum Effect {
         /// Who is told how it ended.
         via: AnswerVia,
     },
+}
+
+/// Somebody who waits for the lab file to be read again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReloadRequest {
+    /// Its id.
+    pub id: MessageId,
+    /// Who is told.
+    pub via: AnswerVia,
 }
 
 /// How the effect of a delivery ended.

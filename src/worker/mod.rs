@@ -1,6 +1,7 @@
 //! Workers: the loops that drive boards. `pool` puts a `runner` on every granted lease; a runner performs an
 //! `attempt`, tells `news` of it, settles its outcome and `finalize`s; `errands` switches power for people; the
-//! `timekeeper` starts health runs; the `housekeeper` removes what is older than it is kept; `stranded` ends runs whose
+//! `timekeeper` starts health runs; the `reloader` reads
+//! boards.yaml again; the `housekeeper` removes what is older than it is kept; `stranded` ends runs whose
 //! boards left the lab. Nothing here decides who may hold a board.
 
 mod attempt;
@@ -8,9 +9,11 @@ pub mod errands;
 mod finalize;
 pub mod housekeeper;
 mod meaning;
+pub mod moment;
 mod news;
 pub mod pool;
 mod results;
+pub mod reloader;
 pub mod runner;
 pub mod steps;
 pub mod stranded;

@@ -1,14 +1,14 @@
-//! Stranded runs: those that wait for a board that left the lab file while the server was down. Looked for once at
-//! every start; each ends as lab trouble, told in its thread, since nothing that it waits for can come any more.
+//! Stranded runs: those that wait for a board or a suite that left the lab file. Looked for at every start, and when the
+//! file was read again; each ends as lab trouble, told in its thread, since nothing that it waits for can come any more.
 
 use std::sync::Arc;
 
-use crate::board::Inventory;
+use crate::board::{Inventory, selector};
 use crate::clock::Clock;
 use crate::lease::queue::{CouldServe, Misfit, could_serve};
 use crate::message::compose::Composer;
 use crate::outcome::{Counts, Outcome, Verdict};
-use crate::run::{RunSpec, RunState, Stage};
+use crate::run::{Run, RunSpec, RunState, Stage};
 use crate::store::{RunFilter, Store, StoreError};
 
 /// The cause of a run that nothing in the lab file can serve any more.
@@ -25,16 +25,12 @@ pub async fn end(
     let mut ended = Vec::new();
     let filter = RunFilter { unfinished: true, limit: u32::MAX, ..RunFilter::default() };
     for run in store.run_list(&filter).await? {
-        let (RunState::Queued { .. }, CouldServe::No(misfit)) =
-            (&run.state, could_serve(&run.spec, inventory))
-        else {
-            continue;
-        };
+        let Some(detail) = stranded(&run, inventory) else { continue };
         let outcome = Outcome {
             verdict: Verdict::Infra,
             cause: NOT_IN_LAB.to_owned(),
             stage: Stage::Queued,
-            detail: reason(&run.spec, &misfit),
+            detail,
             excerpt: vec![],
             cases: vec![],
             counts: Counts::default(),
@@ -49,6 +45,19 @@ pub async fn end(
         }
     }
     Ok(ended)
+}
+
+/// Why nothing can serve a run any more; `None` while something can, or it does not wait.
+fn stranded(run: &Run, inventory: &Inventory) -> Option<String> {
+    let RunState::Queued { .. } = run.state else { return None };
+    match could_serve(&run.spec, inventory) {
+        CouldServe::No(misfit) => Some(reason(&run.spec, &misfit)),
+        CouldServe::Yes if selector::plan_of(inventory, &run.spec).is_some() => None,
+        CouldServe::Yes => {
+            let RunSpec { family, suite, .. } = &run.spec;
+            Some(format!("the suite {suite} of {family} is not in boards.yaml any more"))
+        }
+    }
 }
 
 async fn end_one(

@@ -14,6 +14,7 @@ mod many;
 mod power_real;
 mod power_trouble;
 mod real_boards;
+mod reload;
 mod runs;
 mod slack_trouble;
 mod store;

@@ -125,6 +125,19 @@ impl Handler {
         })
     }
 
+    /// The lab file is read again by its own loop, which tells how that went.
+    pub(super) fn reload(&self, delivery: &Delivery) -> Reaction {
+        Reaction {
+            audit: audit("reload", String::new()),
+            effect: Effect::Reload {
+                id: MessageId::new(&self.ids, self.clock.now()),
+                via: delivery.answer_via.clone(),
+            },
+            answer: Note::new("reload-asked", json!({})),
+            instead: vec![],
+        }
+    }
+
     /// A board is taken out of service; the store says whether it was in service.
     pub(super) async fn quarantine(&self, delivery: &Delivery, name: &str, reason: &str) -> Result<Reaction> {
         let board = match self.board_named(name) {

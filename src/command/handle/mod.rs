@@ -147,6 +147,7 @@ impl Handler {
                 Box::pin(self.quarantine(delivery, &board, &reason)).await?
             }
             (Command::Return { board }, _) => self.return_to_service(&board),
+            (Command::Reload, _) => self.reload(delivery),
             (Command::Help { topic }, _) => help(topic.as_deref()),
             (Command::Run(_), Some(view)) => self.run(&view),
             (Command::Why(_), Some(view)) => self.why(&view),

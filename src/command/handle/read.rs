@@ -36,8 +36,18 @@ impl Handler {
             return Ok(Reaction::refused(reason, &near.into_iter().collect::<Vec<_>>(), "/lab boards"));
         }
         let rows = self.store.board_list().await?;
-        let facts: Vec<Value> =
+        let mut facts: Vec<Value> =
             chosen.iter().take(ROWS_MAX).map(|board| board_facts(board, row_of(&rows, board))).collect();
+        // Boards that left boards.yaml are there until what runs on them has ended.
+        let leaving = |row: &&BoardRow| row.lease.is_some() && !lab.boards.contains_key(&row.id);
+        for row in rows.iter().filter(leaving).take(ROWS_MAX) {
+            let before = self.inventory.newest_with(&row.id, |_| true);
+            if let Some(board) = before.board(row.id.as_str()).filter(|board| matches(board)) {
+                let mut left = board_facts(board, Some(row));
+                left["state"] = json!("leaving");
+                facts.push(left);
+            }
+        }
         let count = |state: &str| facts.iter().filter(|f| f["state"] == state).count();
         Ok(Reaction::says(Note::new(
             "boards",

@@ -36,6 +36,9 @@ statements! {
     ERRANDS_INSERT = "INSERT INTO errands (id, board, action, by, via, asked_at)
         SELECT value->>'id', value->>'board', value->>'action', value->'by', value->'via', value->>'at'
         FROM jsonb_each(?1)";
+    RELOADS_INSERT = "INSERT INTO reloads (id, via, asked_at)
+        SELECT value->>'id', value->'via', value->>'at'
+        FROM jsonb_each(?1)";
     // In one piece, for one hop: each statement takes the next document.
     INTAKES_INSERT = "INSERT INTO runs (number, id, kind, state, attempt, spec, requester, requested_by, origin, created_at,
                                      retry_of, retry_once, since, avoid)
@@ -173,6 +176,7 @@ struct Rows<'a> {
     /// Repeats started by this group, by the button.
     retries: HashMap<&'a str, i64>,
     errands: Vec<ErrandRow<'a>>,
+    reloads: Vec<ReloadRow<'a>>,
 }
 
 impl<'a> Rows<'a> {
@@ -188,6 +192,7 @@ impl<'a> Rows<'a> {
             retried: vec![],
             retries: HashMap::new(),
             errands: vec![],
+            reloads: vec![],
         }
     }
 
@@ -256,6 +261,10 @@ impl<'a> Rows<'a> {
                 let left = board::quarantine(tx, board, reason, &intake.actor, intake.received_at).await?;
                 let effected = if left { Effected::Done } else { Effected::AlreadyQuarantined };
                 Ok(Applied { effected, numbers: vec![], number: None })
+            }
+            Effect::Reload { id, via } => {
+                self.reloads.push(ReloadRow { id: *id, via, at: intake.received_at });
+                Ok(Applied { effected: Effected::Done, numbers: vec![], number: None })
             }
             Effect::Errand { id, board, action, via } => {
                 let at = intake.received_at;
@@ -446,6 +455,10 @@ impl<'a> Rows<'a> {
             let insert = sqlx::query(ERRANDS_INSERT).bind(row::json(&self.errands));
             insert.execute(tx.connection().await?).await.map_err(unavailable)?;
         }
+        if !self.reloads.is_empty() {
+            let insert = sqlx::query(RELOADS_INSERT).bind(row::json(&self.reloads));
+            insert.execute(tx.connection().await?).await.map_err(unavailable)?;
+        }
         ledger::owe(tx, self.ids, &self.replies, &answers).await?;
         ledger::cards_bump(tx, &self.retried, now);
         let whole = self.batches.runs.is_empty();
@@ -493,6 +506,13 @@ struct RunRow<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     once: Option<&'a str>,
     avoid: &'a [BoardId],
+}
+
+#[derive(Serialize)]
+struct ReloadRow<'a> {
+    id: MessageId,
+    via: &'a AnswerVia,
+    at: Timestamp,
 }
 
 #[derive(Serialize)]

@@ -7,6 +7,7 @@ mod batch;
 mod board;
 mod intake;
 mod judge;
+mod lab;
 mod lease;
 mod lease_end;
 mod ledger;
@@ -41,8 +42,8 @@ use crate::outcome::{Counts, Outcome};
 use crate::run::{LeaseRef, Request, Run, Stage};
 use crate::store::{
     AtRest, BatchView, BoardRow, Census, Committed, Cursor, Errand, Fenced, Grant, Granted, Intake, Lapsed,
-    LeaseTerms, MessageEnd, Outdated, Owed, QueueChanges, Result, RunFilter, RunView, Settle, Store,
-    StoreError, Tidied, TidyFrom, Told,
+    LeaseTerms, MessageEnd, Outdated, Owed, QueueChanges, ReloadRequest, Result, RunFilter, RunView, Settle,
+    Store, StoreError, Tidied, TidyFrom, Told,
 };
 
 pub use self::open::{OpenError, SqliteOptions};
@@ -253,6 +254,27 @@ impl Store for SqliteStore {
         let write = self
             .writer
             .write(move |tx| Box::pin(async move { board::errand_done(tx, &ids, id, &answer, now).await }));
+        write.await
+    }
+
+    async fn lab_hash(&self) -> Result<Option<String>> {
+        lab::hash(&self.readers).await
+    }
+
+    async fn lab_put(&self, hash: &str) -> Result<()> {
+        let hash = hash.to_owned();
+        self.writer.write(move |tx| Box::pin(async move { lab::put(tx, &hash).await })).await
+    }
+
+    async fn reload_due(&self) -> Result<Vec<ReloadRequest>> {
+        lab::reloads_due(&self.readers, &self.unreadable).await
+    }
+
+    async fn reload_done(&self, done: &[MessageId], note: &Note, now: Timestamp) -> Result<()> {
+        let (ids, done, note) = (self.ids.clone(), done.to_vec(), note.clone());
+        let write = self
+            .writer
+            .write(move |tx| Box::pin(async move { lab::reloads_done(tx, &ids, &done, &note, now).await }));
         write.await
     }
 

@@ -5,8 +5,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row, SqlSafeStr};
 
 use super::{
-    attempt, batch, board, intake, judge, lease, lease_end, ledger, message, open, queue, run, script, tidy,
-    unbegun, unreadable, writer,
+    attempt, batch, board, intake, judge, lab, lease, lease_end, ledger, message, open, queue, run, script,
+    tidy, unbegun, unreadable, writer,
 };
 
 async fn migrated() -> SqliteConnection {
@@ -24,6 +24,7 @@ fn statements() -> Vec<(&'static str, &'static str)> {
         board::STATEMENTS,
         intake::STATEMENTS,
         judge::STATEMENTS,
+        lab::STATEMENTS,
         lease::STATEMENTS,
         lease_end::STATEMENTS,
         ledger::STATEMENTS,

@@ -57,6 +57,9 @@ async fn somebody_new_asks_around() {
                 `/lab return <board>`
                 Put a quarantined board back into service.
                 
+                `/lab reload`
+                Read boards.yaml again; one with mistakes changes nothing.
+                
                 `/lab help [command]`
                 What can be typed here.
                 In a mention or a direct message the slash and `lab` may be left out; in the thread of a run, its number too: `@boardhand cancel`. More about one command: `/lab help run-test`
@@ -101,6 +104,9 @@ async fn somebody_new_asks_around() {
                 
                 `/lab return <board>`
                 Put a quarantined board back into service.
+                
+                `/lab reload`
+                Read boards.yaml again; one with mistakes changes nothing.
                 
                 `/lab help [command]`
                 What can be typed here.

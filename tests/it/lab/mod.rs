@@ -11,6 +11,7 @@ use std::time::Duration;
 use boardhand::app::{App, Parts, SlackParts};
 use boardhand::board::{Inventory, lab_file};
 use boardhand::chat::slack::client::SlackClient;
+use boardhand::cli::source::LabFile;
 use boardhand::clock::Clock;
 use boardhand::id::Ids;
 use boardhand::message::pace::Pacing;
@@ -70,7 +71,9 @@ impl Lab {
         let (boards, inventory) = SimLab::start(&inventory, Speed::Fast, Clock::system(), Ids::system())
             .await
             .expect("simulated lab");
-        Lab::start_with(boards, inventory, WITHIN).await
+        let lab = Lab::start_with(boards, inventory, WITHIN).await;
+        lab.write_lab(text);
+        lab
     }
 
     async fn start_real(text: &str) -> Lab {
@@ -93,6 +96,8 @@ impl Lab {
         };
         let slack = SimSlack::start(config, clock.clone(), ids.clone()).await.expect("simulated Slack");
         let data = tempfile::tempdir().expect("a data folder");
+        let file = data.path().join("boards.yaml");
+        let source = LabFile::simulated(file, boards.clone(), Speed::Fast, clock.clone(), ids.clone());
         let store: Arc<dyn Store> =
             Arc::new(SqliteStore::open(data.path(), SqliteOptions::new(ids.clone())).await.expect("store"));
         let api = slack.api_url();
@@ -111,7 +116,9 @@ impl Lab {
             transcripts: data.path().join("transcripts"),
         })
         .await
-        .expect("app");
+        .expect("app")
+        .reading(Arc::new(source))
+        .controlled(data.path());
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(app.serve(listener, async {
             let _ = stopped.await;
@@ -122,6 +129,11 @@ impl Lab {
     /// Somebody types in #soc-ci and sees this at once.
     pub(crate) async fn say(&self, user: &str, text: &str) -> String {
         self.slack.say(user, CHANNEL, text).await.text
+    }
+
+    /// Puts another boards.yaml in the place of the lab's; nobody reads it yet.
+    pub(crate) fn write_lab(&self, text: &str) {
+        std::fs::write(self.data.path().join("boards.yaml"), text).expect("a lab file");
     }
 
     /// Waits until nothing waits, runs or is owed.

@@ -1,0 +1,219 @@
+//! The reloader: reads the lab file again while the server runs. The file is taken whole or not at all: one with a
+//! mistake changes nothing, and whoever asked hears why. Runs that are on boards keep the lab that they began with; what
+//! waits for a board that nothing in the new file can be is ended and told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use super::runner::Lab;
+use super::steps::{Agent, Step};
+use super::stranded;
+use crate::board::{Board, BoardId, Inventory};
+use crate::clock::Monotonic;
+use crate::doorbell::Bell;
+use crate::id::MessageId;
+use crate::message::Note;
+use crate::store::StoreError;
+
+/// Most boards that an answer names per kind of change.
+pub const NAMED_MAX: usize = 10;
+/// Longest list of mistakes that is told, in bytes; what is cut is said.
+pub const MISTAKES_BYTES_MAX: usize = 2_000;
+/// How long after a reload runs are looked at once more that nothing can serve: one that was being accepted under the
+/// lab before is committed by then.
+const STRANDED_AGAIN: Duration = Duration::from_secs(5);
+/// How often the loop looks without being rung.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Where the lab file is.
+#[async_trait]
+pub trait LabSource: Send + Sync {
+    /// Reads it and checks it whole; every mistake at once, with line and column, where there is one.
+    async fn read(&self) -> Result<Inventory, String>;
+}
+
+/// What reading the lab file again came to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// The file's mistakes: nothing was changed.
+    pub refused: Option<String>,
+    /// Boards that the file has now.
+    pub boards: usize,
+    /// Boards that came.
+    pub added: Vec<String>,
+    /// Boards that left; runs on them end first.
+    pub removed: Vec<String>,
+    /// Boards whose settings are others now, from their next lease on.
+    pub changed: Vec<String>,
+    /// Whether the file is, byte for byte, the one that was in force.
+    pub same: bool,
+    /// Runs that were ended, since nothing can serve them any more.
+    pub ended: Vec<i64>,
+}
+
+impl Reloaded {
+    /// What an answer says of it.
+    pub fn note(&self) -> Note {
+        match &self.refused {
+            Some(mistakes) => Note::new("reload-refused", json!({ "mistakes": mistakes })),
+            None => Note::new("reload-done", self.facts()),
+        }
+    }
+
+    fn facts(&self) -> Value {
+        let named = |boards: &[String]| {
+            json!({ "boards": boards.iter().take(NAMED_MAX).collect::<Vec<_>>(),
+                    "more": boards.len().saturating_sub(NAMED_MAX) })
+        };
+        json!({
+            "boards": self.boards,
+            "same": self.same,
+            "added": named(&self.added),
+            "removed": named(&self.removed),
+            "changed": named(&self.changed),
+            "ended": self.ended,
+        })
+    }
+}
+
+/// Reads the lab file again, one reload at a time. Cheap to clone.
+#[derive(Clone)]
+pub struct Reloader {
+    lab: Arc<Lab>,
+    source: Arc<dyn LabSource>,
+    /// When stranded runs are looked for once more.
+    turn: Arc<Mutex<Option<Monotonic>>>,
+}
+
+impl Reloader {
+    /// A reloader of this lab from that file.
+    pub fn new(lab: Arc<Lab>, source: Arc<dyn LabSource>) -> Self {
+        Reloader { lab, source, turn: Arc::default() }
+    }
+
+    /// Reads the file and puts it in force.
+    pub async fn reload(&self) -> Result<Reloaded, StoreError> {
+        let mut turn = self.turn.lock().await;
+        let now = self.lab.clock.now();
+        let inventory = match self.source.read().await {
+            Ok(inventory) => inventory,
+            Err(mistakes) => {
+                let mistakes = cut(&mistakes);
+                tracing::error!(mistakes, "boards.yaml was not taken; the lab is as it was");
+                self.lab.inventory.refuse(now, &mistakes);
+                return Ok(Reloaded { refused: Some(mistakes), ..Reloaded::default() });
+            }
+        };
+        let mut reloaded = difference(&self.lab.inventory.now(), &inventory);
+        let boards: Vec<BoardId> = inventory.boards.keys().cloned().collect();
+        self.lab.store.board_register(&boards, now).await?;
+        if let Err(error) = self.lab.redactor.learn(&inventory.console_passwords()) {
+            tracing::error!(%error, "new passwords cannot be taken out of what boards print");
+        }
+        let hash = inventory.hash.clone();
+        self.lab.inventory.replace(inventory);
+        self.lab.store.lab_put(&hash).await?;
+        self.lab.doorbell.ring(Bell::Scheduler);
+        reloaded.ended = self.end_stranded().await?;
+        *turn = Some(self.lab.clock.monotonic() + STRANDED_AGAIN);
+        let Reloaded { added, removed, changed, ended, .. } = &reloaded;
+        tracing::info!(?added, ?removed, ?changed, ?ended, hash, "boards.yaml is in force");
+        Ok(reloaded)
+    }
+
+    async fn end_stranded(&self) -> Result<Vec<i64>, StoreError> {
+        let Lab { store, inventory, composer, clock, doorbell, .. } = &*self.lab;
+        let ended = stranded::end(store, &inventory.now(), composer, clock).await?;
+        if !ended.is_empty() {
+            doorbell.ring(Bell::Scheduler);
+            doorbell.ring(Bell::Relay);
+        }
+        Ok(ended)
+    }
+
+    /// Looks once more, when it is time.
+    async fn look_again(&self) -> Result<(), StoreError> {
+        let mut turn = self.turn.lock().await;
+        if turn.is_some_and(|at| at <= self.lab.clock.monotonic()) {
+            self.end_stranded().await?;
+            *turn = None;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Agent for Reloader {
+    fn name(&self) -> &'static str {
+        "reloader"
+    }
+
+    fn bell(&self) -> Option<Bell> {
+        Some(Bell::Reloader)
+    }
+
+    async fn step(&mut self) -> Result<Step, StoreError> {
+        let asked = self.lab.store.reload_due().await?;
+        if !asked.is_empty() {
+            let note = self.reload().await?.note();
+            let ids: Vec<MessageId> = asked.iter().map(|asked| asked.id).collect();
+            self.lab.store.reload_done(&ids, &note, self.lab.clock.now()).await?;
+            self.lab.doorbell.ring(Bell::Relay);
+        }
+        self.look_again().await?;
+        Ok(Step::Idle { until: self.lab.clock.monotonic() + IDLE })
+    }
+}
+
+/// What is different between two labs.
+fn difference(before: &Inventory, after: &Inventory) -> Reloaded {
+    let names = |from: &Inventory, other: &Inventory| {
+        from.boards.keys().filter(|id| !other.boards.contains_key(*id)).map(ToString::to_string).collect()
+    };
+    let is_changed = |board: &&Board| before.boards.get(&board.id).is_some_and(|was| !same(was, board));
+    Reloaded {
+        refused: None,
+        boards: after.boards.len(),
+        added: names(after, before),
+        removed: names(before, after),
+        changed: after.boards.values().filter(is_changed).map(|board| board.id.to_string()).collect(),
+        same: before.hash == after.hash,
+        ended: vec![],
+    }
+}
+
+/// Whether a board is as it was, all its settings but its passwords: those do not print.
+fn same(was: &Board, is: &Board) -> bool {
+    format!("{was:?}") == format!("{is:?}")
+}
+
+/// The first mistakes; a note of what is not shown.
+fn cut(mistakes: &str) -> String {
+    if mistakes.len() <= MISTAKES_BYTES_MAX {
+        return mistakes.trim_end().to_owned();
+    }
+    let shown = &mistakes[..mistakes.floor_char_boundary(MISTAKES_BYTES_MAX)];
+    let shown = shown.rsplit_once('\n').map_or(shown, |(lines, _)| lines);
+    let more = mistakes[shown.len()..].trim().lines().count();
+    format!("{shown}\n… {more} more lines; `boardhand check` shows all")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_list_of_mistakes_is_cut_between_lines_and_says_so() {
+        let line = "boards.yaml:1:1: error: it is wrong\n";
+        let fits = line.repeat(MISTAKES_BYTES_MAX / line.len());
+        assert_eq!(cut(&fits), fits.trim_end());
+        let long = cut(&line.repeat(200));
+        assert!(long.len() <= MISTAKES_BYTES_MAX + 60 && long.ends_with("shows all"), "{long}");
+        assert!(cut(&"x".repeat(MISTAKES_BYTES_MAX + 1)).contains("… 1 more lines"));
+    }
+}
