@@ -536,7 +536,8 @@ async fn a_menu_behind_telnet_is_driven_by_its_preset_and_by_steps_of_ones_own()
 }
 
 impl Rig {
-    fn mosquitto(&self, login: Option<(&str, &str)>) -> u16 {
+    /// A broker with a relay board of so many relays behind it.
+    fn mosquitto(&self, relays: u32, login: Option<(&str, &str)>) -> u16 {
         need("mosquitto", "mosquitto");
         need("mosquitto_sub", "mosquitto-clients");
         let port = free_port();
@@ -556,7 +557,7 @@ impl Rig {
         self.start(Command::new("mosquitto").arg("-c").arg(self.path("mosquitto.conf")));
         self.wait_for(port);
         let mut relay = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rigs/mqtt_relay.sh"));
-        relay.arg(port.to_string()).arg(self.path("state"));
+        relay.arg(port.to_string()).arg(self.path("state")).arg(relays.to_string());
         if let Some((username, password)) = login {
             relay.args([username, password]);
         }
@@ -566,34 +567,48 @@ impl Rig {
 }
 
 /// A relay listens a moment after its broker does; until then nobody tells a state.
-async fn listens(relay: &Board) {
-    for _ in 0..10 {
-        if act(relay, PowerAction::Status).await.is_ok() {
+async fn listens(broker: &str, power: &str) {
+    let relay = board(broker, "1", &format!("{power}, within: 500ms"));
+    for _ in 0..40 {
+        if act(&relay, PowerAction::Status).await.is_ok() {
             return;
         }
     }
-    panic!("the relay does not listen: {:?}", act(relay, PowerAction::Status).await);
+    panic!("the relay does not listen: {:?}", act(&relay, PowerAction::Status).await);
 }
 
 #[tokio::test]
 async fn a_relay_behind_a_broker_is_switched_and_read_back() {
     let (open, closed) = (Rig::new(), Rig::new());
-    let broker = format!("127.0.0.1:{}", open.mosquitto(None));
+    let broker = format!("127.0.0.1:{}", open.mosquitto(4, None));
     let power = "driver: mqtt, preset: tasmota, topic: plug";
     let relay = board(&broker, "1", power);
-    listens(&relay).await;
+    listens(&broker, power).await;
     obeys("preset", &relay).await;
     let own = "driver: mqtt, on: {topic: cmnd/plug/POWER1, payload: 'ON'}, off: {topic: cmnd/plug/POWER1, payload: 'OFF'}, \
                status: {topic: stat/plug/RESULT, ask: {topic: cmnd/plug/POWER1}, pattern: 'POWER1\":\"(\\w+)'}";
     obeys("own", &board(&broker, "1", own)).await;
+    let told = "status: {topic: stat/plug/POWER1, ask: {topic: cmnd/plug/POWER1}}";
+    let (on_off, _) = own.split_once("status").expect("a status");
+    obeys("its own topic", &board(&broker, "1", &format!("{on_off}{told}"))).await;
+    let there = "status: {topic: tele/plug/LWT, pattern: '(.*)', on: Online, off: Offline}";
+    let there = board(&broker, "1", &format!("{on_off}{there}"));
+    assert_eq!(
+        act(&there, PowerAction::Status).await,
+        Ok(Some(Outlet::On)),
+        "retained, told without a question"
+    );
+    let fifth = board(&broker, "5", &format!("{power}, within: 300ms"));
+    let told = act(&fifth, PowerAction::Off).await.expect_err("four relays");
+    assert!(told.contains("the switch told no state"), "{told}");
     let nobody = board(&broker, "1", "driver: mqtt, preset: tasmota, topic: plugg, within: 300ms");
     let told = act(&nobody, PowerAction::Off).await.expect_err("nobody there");
     assert!(told.ends_with("the switch told no state: no answer in 300ms; is `topic` right?"), "{told}");
 
-    let broker = format!("127.0.0.1:{}", closed.mosquitto(Some(("lab", "pass word"))));
-    let relay = board(&broker, "1", &format!("{power}, username: lab, password: pass word"));
-    listens(&relay).await;
-    obeys("with a password", &relay).await;
+    let broker = format!("127.0.0.1:{}", closed.mosquitto(1, Some(("lab", "pass word"))));
+    let power_with = format!("{power}, username: lab, password: pass word");
+    listens(&broker, &power_with).await;
+    obeys("with a password", &board(&broker, "1", &power_with)).await;
     let wrong = board(&broker, "1", &format!("{power}, username: lab, password: wr0ng"));
     let told = act(&wrong, PowerAction::Off).await.expect_err("refused");
     assert!(told.ends_with("its broker refused who asks: user name or password?"), "{told}");
