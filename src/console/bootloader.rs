@@ -22,6 +22,7 @@ const ERRORS: &[&str] = &[
     "ERROR: Did not find a cmdline Flattened Device Tree",
     "ERROR: RD image overlaps OS image",
     "zimage: Bad magic",
+    "kernel_comp_addr_r or kernel_comp_size is not provided",
 ];
 
 static ERROR: LazyLock<Regex> = LazyLock::new(|| Regex::new(&ERRORS.join("|")).expect("constant patterns"));

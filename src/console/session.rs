@@ -44,6 +44,9 @@ const TEXT_BYTES_MAX: usize = 8 * 1024;
 /// How long a console server may take to set its port.
 const SPEED_WITHIN: Duration = Duration::from_secs(5);
 
+/// How long a countdown that was answered may take to end in a prompt, before the prompt is looked at again.
+const KEY_TAKEN: Duration = Duration::from_secs(1);
+
 const CTRL_C: &[u8] = b"\x03";
 
 /// An open console.
@@ -279,8 +282,24 @@ impl Session {
         self.wait_until(announced, deadline, within, "the boot loader's countdown").await?;
         self.send_paced(send, send).await?;
         let prompt = [self.bootloader.clone()];
+        if self.look_until(&prompt, deadline.min(self.after(KEY_TAKEN))).await?.is_some() {
+            return Ok(());
+        }
+        if self.key_is_typed(send) {
+            self.send_text(b"\n").await?;
+        }
         self.wait_until(&prompt, deadline, within, "the boot loader's prompt").await?;
         Ok(())
+    }
+
+    /// Whether a key that was to stop the countdown stands behind the prompt: the board had stopped of itself (noise on
+    /// its line is a key too), and its prompt is none any more.
+    fn key_is_typed(&self, key: &[u8]) -> bool {
+        let (text, key) = (self.text(), String::from_utf8_lossy(key).into_owned());
+        let before = text.trim_end_matches(|c| key.contains(c));
+        let spaced = format!("{before} ");
+        before.len() < text.len()
+            && [before, &spaced].iter().any(|text| self.bootloader.ends(text.as_bytes()))
     }
 
     /// Runs one line at the boot loader's prompt and returns what it printed. A line that boots a kernel is done
@@ -431,14 +450,24 @@ impl Session {
         within: Duration,
         awaited: &'static str,
     ) -> Result<Match, ConsoleError> {
+        let found = self.look_until(patterns, deadline).await?;
+        found.ok_or_else(|| self.timeout(awaited, within))
+    }
+
+    /// The earliest of several patterns, if one comes before `deadline`.
+    async fn look_until(
+        &mut self,
+        patterns: &[Pattern],
+        deadline: Monotonic,
+    ) -> Result<Option<Match>, ConsoleError> {
         let mut search = Search::new(patterns);
         loop {
             let idle_for = self.line.idle_for();
             if let Some(found) = self.line.expect.poll(&mut search, idle_for) {
-                return Ok(found);
+                return Ok(Some(found));
             }
             if self.now() >= deadline {
-                return Err(self.timeout(awaited, within));
+                return Ok(None);
             }
             let silence = self.line.idle_at(PROMPT_SILENCE);
             let next = if idle_for < PROMPT_SILENCE { silence.min(deadline) } else { deadline };

@@ -511,6 +511,30 @@ async fn a_login_prompt_ends_a_command() {
 }
 
 #[tokio::test]
+async fn a_boot_loader_that_had_stopped_before_its_key_came_shows_a_new_prompt() {
+    for (key, shown) in [(" ", " "), ("x", "x"), ("\x03", "")] {
+        let (bench, board) = bench(1, move |mut board| async move {
+            board.says("Hit any key to stop autoboot:  0 \r\n=> ").await;
+            board.hears(key).await;
+            if shown.is_empty() {
+                board.says("<INTERRUPT>\r\n=> ").await;
+            } else {
+                board.says(shown).await;
+                assert_eq!(board.hears("\r").await, "\r");
+                board.says("\r\n=> ").await;
+            }
+            assert_eq!(board.hears_all().await, "");
+        })
+        .await;
+        let mut session = bench.dial().await.expect("a session");
+        let countdown = Pattern::anywhere("Hit any key").expect("a pattern");
+        session.interrupt(&countdown, key.as_bytes(), 30 * SECOND).await.expect("the prompt");
+        drop(session);
+        board.await.expect("the board's script");
+    }
+}
+
+#[tokio::test]
 async fn a_boot_loader_is_stopped_and_driven() {
     let (bench, board) = bench(1, async |mut board| {
         board.says("U-Boot 2023.01\r\nHit any key to stop autoboot:  2 ").await;
