@@ -5,6 +5,8 @@ use super::{CaseStatus, TestCase};
 
 /// Most lines of an excerpt.
 pub const EXCERPT_LINES_MAX: usize = 15;
+/// Most lines of one that shows a kernel's trace, which is worth little when it is cut.
+pub const EXCERPT_TRACE_LINES_MAX: usize = 40;
 /// Longest line of an excerpt, in bytes.
 pub const EXCERPT_LINE_BYTES_MAX: usize = 240;
 /// How much of the transcript's end is looked at, in bytes.
@@ -104,7 +106,8 @@ pub fn trouble(line: &str) -> Option<Trouble> {
 }
 
 /// At most [`EXCERPT_LINES_MAX`] lines of `tail` around what explains the failure, oldest first. In this order:
-/// the first sign that the kernel died, the first failing case, any other sign, the last output.
+/// the first sign that the kernel died, the first failing case, any other sign, the last output. A trace that has an
+/// end is shown to its end, in at most [`EXCERPT_TRACE_LINES_MAX`] lines.
 pub fn excerpt(tail: &str, cases: &[TestCase]) -> Vec<String> {
     let start = tail.ceil_char_boundary(tail.len().saturating_sub(EXCERPT_TAIL_BYTES_MAX));
     let lines: Vec<&str> = tail[start..].lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
@@ -117,11 +120,19 @@ pub fn excerpt(tail: &str, cases: &[TestCase]) -> Vec<String> {
         .or_else(|| first_of(Trouble::Serious).map(|at| (at, 4)))
         .or_else(|| first_of(Trouble::Mild).map(|at| (at, 7)));
     let (from, to) = match found {
-        Some((at, before)) => window(at, before, lines.len()),
+        Some((at, before)) => {
+            let (from, to) = window(at, before, lines.len());
+            let end = lines[at..].iter().position(|line| line.contains(TRACE_END)).map(|end| at + end + 1);
+            let end = end.filter(|_| signs[at] == Some(Trouble::Fatal)).unwrap_or(to);
+            (from, end.min(from + EXCERPT_TRACE_LINES_MAX))
+        }
         None => (lines.len().saturating_sub(EXCERPT_LINES_MAX), lines.len()),
     };
     lines[from..to].iter().map(|line| cut(line)).collect()
 }
+
+/// How the last line of a kernel's trace begins.
+const TRACE_END: &str = "---[ end ";
 
 /// [`EXCERPT_LINES_MAX`] lines with `before` of them ahead of `at`; more, where the output ends soon after it.
 fn window(at: usize, before: usize, total: usize) -> (usize, usize) {
@@ -176,7 +187,8 @@ mod tests {
         let lines = excerpt(tail, cases);
         let ends = (lines.first().map(String::as_str), lines.last().map(String::as_str));
         assert_eq!(ends, (Some(first), Some(last)), "{lines:#?}");
-        assert!(lines.len() <= EXCERPT_LINES_MAX);
+        assert!(lines.len() <= EXCERPT_LINES_MAX || tail.contains(TRACE_END));
+        assert!(lines.len() <= EXCERPT_TRACE_LINES_MAX);
     }
 
     #[test]
@@ -184,6 +196,23 @@ mod tests {
         let panic = "[ 2.4] Kernel panic - not syncing: dumptest\n[ 2.5] Call trace:\n";
         let tail = format!("{}not ok 1 a\n{panic}{}", noise(40), noise(40));
         check(&tail, &[failed("a")], "noise 39", "noise 10");
+    }
+
+    #[test]
+    fn a_trace_is_shown_to_its_end_up_to_a_bound() {
+        let end = "[ 2.6] ---[ end Kernel panic - not syncing: dumptest ]---";
+        let panic = |frames| format!("[ 2.4] Kernel panic - not syncing: dumptest\n{}{end}\n", noise(frames));
+        let tail = |frames| format!("x\na\nb\n{}{}", panic(frames), noise(40));
+        check(&tail(25), &[], "a", end);
+        check(&tail(3), &[], "a", end);
+        check(&tail(EXCERPT_TRACE_LINES_MAX - 4), &[], "a", end);
+        check(
+            &tail(EXCERPT_TRACE_LINES_MAX - 3),
+            &[],
+            "a",
+            &format!("noise {}", EXCERPT_TRACE_LINES_MAX - 4),
+        );
+        check(&format!("{}Segmentation fault\n{end}\n", noise(20)), &[], "noise 7", end);
     }
 
     #[test]

@@ -312,6 +312,10 @@ async fn a_panic_is_told_with_its_trace() {
               [kernel time]  worker_thread+0x338/0x450
               [kernel time]  kthread+0x120/0x130
               [kernel time]  ret_from_fork+0x10/0x20
+              [kernel time] SMP: stopping secondary CPUs
+              [kernel time] Kernel Offset: disabled
+              [kernel time] Memory Limit: none
+              [kernel time] ---[ end Kernel panic - not syncing: npu: fatal bus error ]---
               ```
               Finished <time> · Console log
               [Retry] [Retry on another board] [Power Cycle]
@@ -334,6 +338,10 @@ async fn a_panic_is_told_with_its_trace() {
               [kernel time]  worker_thread+0x338/0x450
               [kernel time]  kthread+0x120/0x130
               [kernel time]  ret_from_fork+0x10/0x20
+              [kernel time] SMP: stopping secondary CPUs
+              [kernel time] Kernel Offset: disabled
+              [kernel time] Memory Limit: none
+              [kernel time] ---[ end Kernel panic - not syncing: npu: fatal bus error ]---
               ```
               Console log
         "#);

@@ -81,6 +81,8 @@ async fn a_panic_of_a_real_kernel_is_told_with_its_trace_and_its_board_is_at_res
             " panic+0x",
             " write_sysrq_trigger+0x",
             " vfs_write+0x",
+            " el0t_64_sync+0x",
+            "[kernel time] ---[ end Kernel panic - not syncing: sysrq triggered crash ]---\n",
         ];
         let thread = lab.thread(run);
         let (card, replies) = thread.split_once("is being tested").expect("a card and its replies");

@@ -13,7 +13,7 @@ const BOOT: &str = "booti $kernel_addr_r $ramdisk_addr_r:$filesize $fdtcontrolad
 fn netboot(name: &str, kernel: &str, bootargs: &str, boot: &str, test: &str) -> String {
     format!(
         "  {name}:
-    limits: {{total: 4m, no_output: 30s}}
+    limits: {{total: 4m, no_output: 15s}}
     retry: {{infra: 1, other_board: true}}
     boot:
       - power: cycle
