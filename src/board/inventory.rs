@@ -57,7 +57,7 @@ pub struct HealthSettings {
 }
 
 /// Settings of one site.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct SiteSettings {
     /// Whether its boards are driven only by a worker of that site.
     pub remote: bool,

@@ -12,6 +12,7 @@ use super::people::{IdOf, id, is_site};
 use super::problem::Mark;
 use super::reader::{Env, Fields, Reader};
 use super::tree::Node;
+use super::twins::Twins;
 use crate::board::inventory::SiteSettings;
 use crate::board::{Board, BoardId, ConsoleConfig, Family, NAME_BYTES_MAX, Site, shown};
 
@@ -57,7 +58,10 @@ pub(super) fn boards(
 ) -> BTreeMap<BoardId, Board> {
     let mut boards: BTreeMap<BoardId, Board> = BTreeMap::new();
     let mut names: HashMap<String, u32> = HashMap::new();
-    let mut consoles: HashMap<(String, String), BoardId> = HashMap::new();
+    let mut twins = Twins::default();
+    if let Some(families) = lab.families {
+        twins.families(families, &mut reader.problems);
+    }
     for item in items.iter().take(BOARDS_MAX) {
         let Some(fields) = reader.fields(item, "a board", &BOARD_KEYS) else {
             continue;
@@ -74,23 +78,10 @@ pub(super) fn boards(
         let Some(board) = board(reader, &fields, lab, notes) else {
             continue;
         };
-        let (host, port) = (board.console.host.to_ascii_lowercase(), board.console.port.to_string());
-        let endpoint = (host, board.console.device.clone().unwrap_or(port));
-        if let Some(other) = consoles.get(&endpoint).filter(|other| **other != board.id) {
-            // No lease could keep two boards apart that share one console.
-            let at = fields.get("board_ip").map_or(fields.at, |node| node.at);
-            reader.problems.error(
-                at,
-                format!(
-                    "{} has the console of {other}: same board_ip and {}",
-                    board.id,
-                    if board.console.device.is_some() { "device" } else { "telnet_port" }
-                ),
-            );
-        }
-        consoles.entry(endpoint).or_insert_with(|| board.id.clone());
+        twins.meet(&board, &fields, lab.sites, &mut reader.problems);
         boards.entry(board.id.clone()).or_insert(board);
     }
+    twins.finish(&mut reader.problems);
     if let Some(first) = items.get(BOARDS_MAX) {
         reader
             .problems

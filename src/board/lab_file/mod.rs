@@ -16,6 +16,7 @@ mod reader;
 mod steps;
 mod switches;
 mod tree;
+mod twins;
 
 use std::collections::{BTreeMap, BTreeSet};
 

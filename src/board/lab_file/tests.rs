@@ -13,6 +13,7 @@ use crate::outcome::parse::Format;
 
 mod mistakes;
 mod switches;
+mod twins;
 
 fn env(name: &str) -> Option<String> {
     match name {

@@ -14,7 +14,8 @@ fn with_board_keys(keys: &str) -> String {
     format!("boards:\n- board_id: a\n  soc_family: f\n  board_ip: 10.0.0.1\n  lab_location: L\n{keys}")
 }
 
-fn check(text: &str, expect: &str) {
+#[track_caller]
+pub(super) fn check(text: &str, expect: &str) {
     assert_eq!(told(text), expect, "in:\n{text}");
 }
 

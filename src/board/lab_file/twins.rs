@@ -1,0 +1,147 @@
+//! What no two boards may have in common: a console, an outlet, a name that people cannot tell apart. No lease could
+//! keep two such boards apart. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+
+use secrecy::ExposeSecret;
+
+use super::families::FamilyEntry;
+use super::problem::{Mark, Problems};
+use super::reader::Fields;
+use crate::board::inventory::SiteSettings;
+use crate::board::power::{HttpCall, PowerDriver, TelnetStep};
+use crate::board::{Board, BoardId, Site, shown};
+
+/// What the boards so far have.
+#[derive(Default)]
+pub(super) struct Twins {
+    ids: Spellings,
+    families: Spellings,
+    sites: Spellings,
+    consoles: HashMap<[String; 3], BoardId>,
+    outlets: HashMap<(String, String), (BoardId, u32)>,
+    named: Vec<(BoardId, Mark)>,
+}
+
+impl Twins {
+    /// Takes note of the families that the file has settings for.
+    pub(super) fn families(&mut self, families: &BTreeMap<String, FamilyEntry<'_>>, problems: &mut Problems) {
+        let mut entries: Vec<_> = families.iter().map(|(name, entry)| (entry.at, name)).collect();
+        entries.sort();
+        for (at, name) in entries {
+            self.families.meet("families", name, at, problems);
+        }
+    }
+
+    /// Takes note of a board, and tells what another one has already.
+    pub(super) fn meet(
+        &mut self,
+        board: &Board,
+        fields: &Fields<'_>,
+        sites: &BTreeMap<Site, SiteSettings>,
+        problems: &mut Problems,
+    ) {
+        let at = |key: &str| fields.get(key).map_or(fields.at, |node| node.at);
+        self.ids.meet("boards", board.id.as_str(), at("board_id"), problems);
+        self.families.meet("families", board.family.as_str(), at("soc_family"), problems);
+        self.sites.meet("sites", board.site.as_str(), at("lab_location"), problems);
+        self.named.push((board.id.clone(), at("board_id")));
+        let site = sites.get(&board.site).copied().unwrap_or_default();
+        // Behind a remote worker stands another network: the same address there is another device.
+        let behind = |worker: bool| if worker { board.site.to_string() } else { String::new() };
+        self.console(board, behind(site.remote), at("board_ip"), problems);
+        let outlet = fields.get("pdu_outlet").or(fields.get("pdu_host")).or(fields.get("power"));
+        let outlet = outlet.map_or(fields.at, |node| node.at);
+        self.outlet(board, behind(site.remote && site.pdu_at_worker), outlet, problems);
+    }
+
+    fn console(&mut self, board: &Board, network: String, at: Mark, problems: &mut Problems) {
+        let (host, port) = (board.console.host.to_ascii_lowercase(), board.console.port.to_string());
+        let endpoint = [network, host, board.console.device.clone().unwrap_or(port)];
+        if let Some(other) = self.consoles.get(&endpoint).filter(|other| **other != board.id) {
+            let end = if board.console.device.is_some() { "device" } else { "telnet_port" };
+            let message = format!("{} has the console of {other}: same board_ip and {end}", board.id);
+            problems.error(at, message);
+        }
+        self.consoles.entry(endpoint).or_insert_with(|| board.id.clone());
+    }
+
+    fn outlet(&mut self, board: &Board, network: String, at: Mark, problems: &mut Problems) {
+        let Some(outlet) = outlet(board) else {
+            return;
+        };
+        let (first, line) =
+            self.outlets.entry((network, outlet)).or_insert_with(|| (board.id.clone(), at.line));
+        if *first != board.id {
+            let message = format!(
+                "{} has the outlet of {first} (line {line}): switching one would take the power of the other",
+                board.id
+            );
+            let way = "where one outlet feeds both, neither can be switched alone: give both `power: {driver: none}`";
+            problems.error_with(at, message, Some(way.to_owned()));
+        }
+    }
+
+    /// Tells boards that are called like a family: `/run-test` could not say which of the two is meant.
+    pub(super) fn finish(self, problems: &mut Problems) {
+        for (board, at) in &self.named {
+            if let Some((family, line)) = self.families.0.get(&board.as_str().to_ascii_lowercase()) {
+                let message = format!(
+                    "the board {} is called like the family {} of line {line}: nobody could say which is meant",
+                    shown(board.as_str()),
+                    shown(family)
+                );
+                problems.error(*at, message);
+            }
+        }
+    }
+}
+
+/// Names as they were first written, by their lower case: people type them in any.
+#[derive(Default)]
+struct Spellings(HashMap<String, (String, u32)>);
+
+impl Spellings {
+    fn meet(&mut self, what: &str, name: &str, at: Mark, problems: &mut Problems) {
+        let (first, line) =
+            self.0.entry(name.to_ascii_lowercase()).or_insert_with(|| (name.to_owned(), at.line));
+        if first != name {
+            let message = format!(
+                "the {what} {} and {} (line {line}) differ only by case: nobody could say which is meant",
+                shown(name),
+                shown(first)
+            );
+            problems.error(at, message);
+        }
+    }
+}
+
+/// What a board's switch is told when it goes on: two boards with the same have one outlet. `None` without a switch.
+fn outlet(board: &Board) -> Option<String> {
+    let power = &board.power;
+    let host = power.host.as_deref().unwrap_or_default().to_ascii_lowercase();
+    let outlet = power.outlet.as_deref().unwrap_or_default();
+    Some(match &power.driver {
+        PowerDriver::None => return None,
+        PowerDriver::Simulated | PowerDriver::Redfish(_) => format!("{host} {outlet}"),
+        PowerDriver::Ipmi(_) => host,
+        PowerDriver::Pdudaemon(switch) => format!("{} {host} {outlet}", switch.url),
+        PowerDriver::Snmp(switch) => format!("{host} {}", switch.on.oid.trim_start_matches('.')),
+        PowerDriver::Mqtt(switch) => format!("{host} {} {}", switch.on.topic, switch.on.payload),
+        PowerDriver::Http(switch) => http(&switch.on),
+        PowerDriver::Telnet(switch) => format!("{host} {}", switch.on.iter().map(sent).collect::<String>()),
+        PowerDriver::Command { on, .. } => {
+            let named = on.iter().any(|argument| argument.replace(' ', "").contains("{{board"));
+            format!("{on:?} {host} {outlet} {}", if named { board.id.as_str() } else { "" })
+        }
+    })
+}
+
+fn http(call: &HttpCall) -> String {
+    let body = call.body.as_ref().map_or("", |body| body.expose_secret());
+    format!("{} {} {body}", call.method, call.url.expose_secret())
+}
+
+fn sent(step: &TelnetStep) -> String {
+    step.send.as_ref().map_or_else(String::new, |send| format!("{}\n", send.expose_secret()))
+}
