@@ -16,6 +16,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::board::plan::PowerAction;
+use crate::clock::Timestamp;
 use crate::run::Priority;
 
 /// Everything the bot can do.
@@ -124,6 +125,8 @@ pub struct Click {
     pub run: i64,
     /// The card's revision when it was drawn.
     pub generation: i64,
+    /// When the attempt began that the button is about; only where it is about one.
+    pub attempt_at: Option<Timestamp>,
 }
 
 /// What a button does.
@@ -182,17 +185,22 @@ impl Verb {
 }
 
 impl Click {
-    /// The button's value: `power-cycle:42:7`.
+    /// The button's value: `retry:42:7`, or `power-cycle:42:7:1767323045678000` where it is about an attempt.
     pub fn value(self) -> String {
-        format!("{}:{}:{}", self.verb.as_str(), self.run, self.generation)
+        let value = format!("{}:{}:{}", self.verb.as_str(), self.run, self.generation);
+        self.attempt_at.map_or(value.clone(), |at| format!("{value}:{}", at.as_micros()))
     }
 
     /// Reads a button's value.
     pub fn parse(value: &str) -> Option<Click> {
-        let mut parts = value.splitn(3, ':');
+        let mut parts = value.splitn(4, ':');
         let verb = Verb::from_word(parts.next()?)?;
         let run = parts.next()?.parse().ok().filter(|n| *n > 0)?;
         let generation = parts.next()?.parse().ok().filter(|n| *n >= 0)?;
-        Some(Click { verb, run, generation })
+        let attempt_at = match parts.next() {
+            Some(at) => Some(Timestamp::from_micros(at.parse().ok()?)),
+            None => None,
+        };
+        Some(Click { verb, run, generation, attempt_at })
     }
 }

@@ -112,8 +112,8 @@ async fn any_sender(
         ["x-slack-signature", "x-lark-signature", "webhook-signature", "x-hub-signature-256"];
     let present: Vec<&str> = SENDERS.into_iter().filter(|name| headers.contains_key(*name)).collect();
     match present.as_slice() {
-        ["x-slack-signature"] => slack::receive(state, headers, body).await,
-        [] if slack::is_unsigned_probe(&body) => slack::receive(state, headers, body).await,
+        ["x-slack-signature"] => Box::pin(slack::receive(state, headers, body)).await,
+        [] if slack::is_unsigned_probe(&body) => Box::pin(slack::receive(state, headers, body)).await,
         [] => Err(Refusal::Unsigned("no signature header".into())),
         [_] => Err(Refusal::NotConnected("this sender")),
         _ => Err(Refusal::Unsigned("several signature headers".into())),

@@ -38,7 +38,8 @@ use serde_json::{Map, Value as Json};
 
 use self::structure::{BlockKind, BlockTemplate, ButtonTemplate, File, Leaf, Message};
 use super::{Block, Button, Card, Confirm, Note, Span, Text, Tone};
-use crate::command::Click;
+use crate::clock::Timestamp;
+use crate::command::{Click, Verb};
 
 /// The language that every message exists in.
 pub const DEFAULT_LOCALE: &str = "en";
@@ -223,13 +224,26 @@ fn syntax() -> SyntaxConfig {
 struct Facts<'a> {
     env: &'a Environment<'static>,
     facts: minijinja::Value,
-    /// Run and card revision, for buttons.
-    click: Option<(i64, i64)>,
+    /// What buttons carry.
+    click: Option<Drawn>,
+}
+
+/// The card that buttons stand on.
+#[derive(Clone, Copy)]
+struct Drawn {
+    run: i64,
+    generation: i64,
+    /// When the attempt began that it shows.
+    attempt_at: Option<Timestamp>,
 }
 
 impl Facts<'_> {
-    fn click(facts: &Map<String, Json>) -> Option<(i64, i64)> {
-        Some((facts.get("run")?.get("number")?.as_i64()?, facts.get("generation")?.as_i64()?))
+    fn click(facts: &Map<String, Json>) -> Option<Drawn> {
+        Some(Drawn {
+            run: facts.get("run")?.get("number")?.as_i64()?,
+            generation: facts.get("generation")?.as_i64()?,
+            attempt_at: facts.get("started_at").and_then(Json::as_i64).map(Timestamp::from_micros),
+        })
     }
 
     fn card(&self, message: &Message) -> Result<Card, RenderError> {
@@ -277,7 +291,7 @@ impl Facts<'_> {
 
     /// A button; none where the facts do not say on whose card it stands.
     fn button(&self, button: &ButtonTemplate) -> Result<Option<Button>, RenderError> {
-        let Some((run, generation)) = self.click else {
+        let Some(Drawn { run, generation, attempt_at }) = self.click else {
             return Ok(None);
         };
         let confirm = match &button.confirm {
@@ -289,7 +303,8 @@ impl Facts<'_> {
                 no: self.line(no)?,
             }),
         };
-        let click = Click { verb: button.verb, run, generation };
+        let attempt_at = attempt_at.filter(|_| button.verb == Verb::PowerCycle);
+        let click = Click { verb: button.verb, run, generation, attempt_at };
         Ok(Some(Button { label: self.line(&button.label)?, click, style: button.style, confirm }))
     }
 

@@ -292,6 +292,8 @@ pub enum Effect {
     PowerCycle {
         /// The run.
         run: i64,
+        /// When the attempt began that is meant: a later one is on another board, or began anew.
+        attempt_at: Timestamp,
         /// Who asks.
         by: Actor,
     },
@@ -347,6 +349,8 @@ pub enum Effected {
     AlreadyRetried,
     /// The run is waiting: there is no board to cycle.
     NotOnBoard,
+    /// The run is in another attempt than the one whose board was to be cycled.
+    OtherAttempt,
     /// The run on the board was asked to end.
     Asked,
     /// There is no such run.
@@ -365,6 +369,7 @@ impl Effected {
             Effected::AlreadyFinished => "already-finished",
             Effected::AlreadyRetried => "already-retried",
             Effected::NotOnBoard => "not-on-board",
+            Effected::OtherAttempt => "other-attempt",
             Effected::Asked => "asked",
             Effected::NoSuchRun => "no-such-run",
             Effected::NotQuarantined => "not-quarantined",

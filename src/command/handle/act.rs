@@ -5,7 +5,9 @@ use serde_json::json;
 
 use super::{Handler, Reaction, denied};
 use crate::board::plan::PowerAction;
+use crate::board::{Board, BoardId};
 use crate::chat::Delivery;
+use crate::clock::Timestamp;
 use crate::command::policy::{Asked, Permission};
 use crate::command::{Click, Command, RunRef, grammar};
 use crate::id::{MessageId, RunId};
@@ -94,10 +96,14 @@ impl Handler {
         name: &str,
         action: PowerAction,
     ) -> Result<Reaction> {
-        let board = match self.board_named(name) {
-            Ok(board) => board,
-            Err(refusal) => return Ok(*refusal),
-        };
+        match self.board_named(name) {
+            Ok(board) => self.switch(delivery, &board, action).await,
+            Err(refusal) => Ok(*refusal),
+        }
+    }
+
+    /// Switches a board as an errand: it is nobody's, or only read.
+    async fn switch(&self, delivery: &Delivery, board: &Board, action: PowerAction) -> Result<Reaction> {
         if !board.power.has_switch() {
             let reason = format!("the board {} has no power switch that boardhand can drive", board.id);
             return Ok(Reaction::refused(reason, &[], format!("/lab board {}", board.id)));
@@ -202,25 +208,30 @@ impl Handler {
             Err(refusal) => return Ok(*refusal),
         };
         let own_run = view.run.requested_by.key() == delivery.actor.key();
-        let board = match (&view.run.state, view.attempts.last()) {
-            (RunState::Active { lease, .. }, _) => lease.board.clone(),
-            (_, Some(attempt)) => attempt.board.clone(),
-            (_, None) => {
-                let reason = format!("#{} was never on a board", view.run.number);
-                return Ok(Reaction::refused(reason, &[], format!("/lab why {}", view.run.number)));
+        let number = view.run.number;
+        let stale = |facts| Ok(Reaction::says(Note::new("stale-click", facts)));
+        let (board, live) = match (&view.run.state, view.attempts.last()) {
+            // The board that the person read in the question is the board that is cycled.
+            (RunState::Active { lease, started_at, .. }, _) if click.attempt_at == Some(*started_at) => {
+                (lease.board.clone(), click.attempt_at)
+            }
+            (RunState::Active { .. }, _) => return stale(json!({ "number": number })),
+            (RunState::Queued { .. }, _) => {
+                return stale(json!({ "number": number, "waiting": true }));
+            }
+            // It was meant for a run that was still on its board.
+            (RunState::Finished { .. }, _) if click.generation < view.generation => {
+                return stale(json!({ "number": number, "finished": true }));
+            }
+            (RunState::Finished { .. }, Some(attempt)) => (attempt.board.clone(), None),
+            (RunState::Finished { .. }, None) => {
+                let reason = format!("#{number} was never on a board");
+                return Ok(Reaction::refused(reason, &[], format!("/lab why {number}")));
             }
         };
-        if matches!(view.run.state, RunState::Finished { .. }) && click.generation < view.generation {
-            // It was meant for a run that was still on its board.
-            let facts = json!({ "number": view.run.number, "finished": true });
-            return Ok(Reaction::says(Note::new("stale-click", facts)));
-        }
         // While the run is on it, the board is the requester's; afterwards it is the lab's.
         let command = Command::Power { board: board.to_string(), action: PowerAction::Cycle };
-        let asked = match &view.run.state {
-            RunState::Active { .. } => Asked::Click(click.verb),
-            RunState::Queued { .. } | RunState::Finished { .. } => Asked::Command(&command),
-        };
+        let asked = if live.is_some() { Asked::Click(click.verb) } else { Asked::Command(&command) };
         let because = match self.permission(asked, delivery, own_run) {
             Permission::Allowed { because } => because,
             Permission::Denied { reason, needs } => {
@@ -228,23 +239,15 @@ impl Handler {
                 return Ok(denied(delivery, click.verb.as_str(), target, &reason, needs.as_str()));
             }
         };
-        let mut reaction = match &view.run.state {
-            RunState::Active { .. } => {
-                let facts = json!({ "number": view.run.number, "board": board, "by": delivery.actor });
-                Reaction {
-                    effect: Effect::PowerCycle { run: view.run.number, by: delivery.actor.clone() },
-                    answer: Note::new("power-cycle-asked", &facts),
-                    instead: vec![
-                        ("asked", Note::new("power-cycle-asked", &facts)),
-                        ("already-finished", Note::new("stale-click", &facts)),
-                        ("not-on-board", Note::new("stale-click", &facts)),
-                    ],
-                    audit: audit("power", format!("{board} cycle")),
+        let mut reaction = match live {
+            Some(attempt_at) => cycle_under_run(delivery, number, &board, attempt_at),
+            None => match self.inventory.now().board(board.as_str()) {
+                Some(board) => self.switch(delivery, board, PowerAction::Cycle).await?,
+                None => {
+                    let reason = format!("the board {board} is not in boards.yaml any more");
+                    return Ok(Reaction::refused(reason, &[], "/lab boards"));
                 }
-            }
-            RunState::Queued { .. } | RunState::Finished { .. } => {
-                self.power(delivery, board.as_str(), PowerAction::Cycle).await?
-            }
+            },
         };
         if !matches!(reaction.effect, Effect::None) {
             reaction.audit.allowed = true;
@@ -255,6 +258,23 @@ impl Handler {
 
     pub(super) fn already_finished(&self, view: &RunView) -> Note {
         Note::new("already-finished", self.composer.run_facts(view))
+    }
+}
+
+/// Asks the Runner of a run to cycle the board it is on, as long as it is in that attempt.
+fn cycle_under_run(delivery: &Delivery, number: i64, board: &BoardId, attempt_at: Timestamp) -> Reaction {
+    let facts = json!({ "number": number, "board": board, "by": delivery.actor });
+    let stale = Note::new("stale-click", &facts);
+    Reaction {
+        effect: Effect::PowerCycle { run: number, attempt_at, by: delivery.actor.clone() },
+        answer: Note::new("power-cycle-asked", &facts),
+        instead: vec![
+            ("asked", Note::new("power-cycle-asked", &facts)),
+            ("already-finished", stale.clone()),
+            ("not-on-board", stale.clone()),
+            ("other-attempt", stale),
+        ],
+        audit: audit("power", format!("{board} cycle")),
     }
 }
 

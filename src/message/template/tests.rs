@@ -171,7 +171,12 @@ fn buttons_know_their_run_and_revision_and_are_left_out_without() {
     let card = rendered("run-card", variants(facts)[0]);
     let Some(Block::Buttons(buttons)) = card.blocks.last() else { panic!("{card:?}") };
     let cycle = buttons.iter().find(|b| b.click.verb == Verb::PowerCycle).expect("power cycle");
-    assert_eq!((cycle.click.value().as_str(), cycle.style), ("power-cycle:42:7", ButtonStyle::Danger));
+    // What ends an attempt knows which one; the others are about the run.
+    let value = format!("power-cycle:42:7:{}", variants(facts)[0]["started_at"]);
+    assert_eq!((cycle.click.value(), cycle.style), (value.clone(), ButtonStyle::Danger));
+    assert_eq!(Click::parse(&value), Some(cycle.click));
+    let others = buttons.iter().filter(|b| b.click.verb != Verb::PowerCycle);
+    assert!(others.map(|b| b.click.value()).all(|value| value.split(':').count() == 3));
     assert!(cycle.confirm.as_ref().is_some_and(|c| c.title.contains("soc-a-001") && c.text.contains("#42")));
     let mut no_generation = variants(facts)[0].clone();
     no_generation.as_object_mut().expect("facts").remove("generation");

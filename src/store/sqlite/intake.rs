@@ -237,13 +237,14 @@ impl<'a> Rows<'a> {
             Effect::CancelBatch { batch, by, outcome, runs } => {
                 self.cancel_batch(tx, *batch, by, outcome, runs, intake.received_at).await
             }
-            Effect::PowerCycle { run, by } => {
+            Effect::PowerCycle { run, attempt_at, by } => {
                 let Some(found) = run::by_number(tx, *run).await? else {
                     return Ok(Applied::of(Effected::NoSuchRun, *run));
                 };
                 let effected = match &found.state {
                     RunState::Queued { .. } => Effected::NotOnBoard,
                     RunState::Finished { .. } => Effected::AlreadyFinished,
+                    RunState::Active { started_at, .. } if started_at != attempt_at => Effected::OtherAttempt,
                     RunState::Active { .. } => {
                         attempt::ask(tx, &found, &Request::PowerCycle { by: by.clone() }, intake.received_at)
                             .await?;

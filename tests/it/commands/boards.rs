@@ -59,6 +59,36 @@ async fn a_power_cycle_ends_the_attempt_and_is_not_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_power_cycle_meant_for_one_attempt_never_reaches_another_board() {
+    lab(&yaml::small(2), async |lab| {
+        let other = lab.run("alice", "/run-test soc-a-002 build-crawl").await;
+        lab.until_state(other, "testing").await;
+        let run = lab.run("alice", "/run-test socA build-hang").await;
+        lab.until_card(run, "Testing").await;
+        // Bob is asked "Power-cycle soc-a-001?" and thinks about it.
+        let button = lab.button(run, "Power Cycle");
+        lab.until(run, "waiting for another board", |v| v.attempts.len() == 1 && v.run.state.word() == "queued")
+            .await;
+        let switches = || {
+            let of = |board| lab.boards.board(board).expect("a board").counters().switches;
+            (of("soc-a-001"), of("soc-a-002"))
+        };
+        lab.slack.press_stale("bob", &lab.card(run), &button).await;
+        insta::assert_snapshot!(lab.answer("bob").await, @"That button is out of date: #2 has no board now. Nothing was done; the card shows what is possible now.");
+        lab.say("alice", &format!("/lab cancel {other}")).await;
+        lab.until(run, "on the other board", |v| v.run.state.word() == "testing").await;
+        let before = switches();
+        lab.slack.press_stale("bob", &lab.card(run), &button).await;
+        insta::assert_snapshot!(lab.answer("bob").await, @"That button is out of date: #2 has moved on. Nothing was done; the card shows what is possible now.");
+        assert_eq!((switches(), lab.view(run).await.run.request), (before, None));
+        lab.say("alice", &format!("/lab cancel {run}")).await;
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn power_is_switched_on_a_free_board_and_refused_on_a_held_one() {
     lab(&yaml::small(2), async |lab| {
         insta::assert_snapshot!(steady(&lab.say("bob", "/lab power soc-a-002 status").await), @"🔌 Asking `soc-a-002`… I'll tell you how it went.");

@@ -171,6 +171,20 @@ impl Lab {
             .expect("the run has a card")
     }
 
+    /// A button of a run's card as it is drawn now, to be pressed when it is not any more.
+    pub(crate) fn button(&self, run: i64, label: &str) -> serde_json::Value {
+        let blocks = self.slack.with(|world| card_of(world, run).map(|message| message.blocks.clone()));
+        let blocks = blocks.expect("the run has a card");
+        let mut buttons = blocks
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|block| block["elements"].as_array())
+            .flatten();
+        let button = buttons.find(|button| button["text"]["text"] == label).cloned();
+        button.unwrap_or_else(|| panic!("the card of #{run} has no {label:?}"))
+    }
+
     /// A run's thread as a person reads it, with what differs from time to time made equal.
     pub(crate) fn thread(&self, run: i64) -> String {
         steady(&self.slack.render_thread(CHANNEL, &self.card(run)))

@@ -83,7 +83,7 @@ async fn an_answer_that_is_not_in_the_acknowledgement_is_owed(lab: &Lab) {
 }
 
 async fn another_end_of_the_effect_has_another_answer(lab: &Lab) {
-    let effect = Effect::PowerCycle { run: 99, by: li() };
+    let effect = Effect::PowerCycle { run: 99, attempt_at: T0, by: li() };
     let intake = Intake { instead: vec![("no-such-run", note("refused"))], ..lab.intake(effect) };
     let committed = lab.store.commit(intake).await.expect("commit");
     assert_eq!(committed.answer.template, "refused");
@@ -138,15 +138,18 @@ async fn a_run_on_a_board_is_asked_to_end(lab: &Lab) {
     assert_eq!(effected(&lab.commit(cancel(number)).await), "asked");
     let asked = lab.store.run_requests(lab.instance).await.expect("requests");
     assert_eq!(asked, [(lease, Request::Cancel { by: li() })]);
-    assert_eq!(effected(&lab.commit(Effect::PowerCycle { run: 77, by: li() }).await), "no-such-run");
+    let cycle = |run, attempt_at| Effect::PowerCycle { run, attempt_at, by: li() };
+    assert_eq!(effected(&lab.commit(cycle(77, T0)).await), "no-such-run");
+    let earlier = lab.began(number).await - std::time::Duration::from_micros(1);
+    assert_eq!(effected(&lab.commit(cycle(number, earlier)).await), "other-attempt");
     let (waiting, _) = lab.waiting().await;
-    assert_eq!(effected(&lab.commit(Effect::PowerCycle { run: waiting, by: li() }).await), "not-on-board");
+    assert_eq!(effected(&lab.commit(cycle(waiting, T0)).await), "not-on-board");
 }
 
 async fn to_cancel_outweighs_to_power_cycle(lab: &Lab) {
     let [board] = lab.boards().await;
     let (number, _, _) = lab.running(&board).await;
-    let cycle = Effect::PowerCycle { run: number, by: li() };
+    let cycle = Effect::PowerCycle { run: number, attempt_at: lab.began(number).await, by: li() };
     lab.commit(cycle.clone()).await;
     assert_eq!(lab.view(number).await.run.request, Some(Request::PowerCycle { by: li() }));
     lab.commit(cancel(number)).await;

@@ -11,7 +11,7 @@ use boardhand::id::{Ids, InstanceId, LeaseId, RunId};
 use boardhand::lease::Lease;
 use boardhand::message::Note;
 use boardhand::outcome::{Counts, Outcome, Verdict};
-use boardhand::run::{Decision, LeaseRef, Priority, RunKind, RunSpec, Selector, Stage};
+use boardhand::run::{Decision, LeaseRef, Priority, RunKind, RunSpec, RunState, Selector, Stage};
 use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
 use boardhand::store::{
     Audit, Committed, Effect, Fenced, Grant, Granted, Intake, LeaseTerms, NewRun, RunView, Settle, Store,
@@ -125,6 +125,14 @@ impl Lab {
         let (number, id) = self.waiting().await;
         let lease = self.on_board(id, 1, board).await;
         (number, id, lease)
+    }
+
+    /// When the attempt began that a run is in.
+    pub(crate) async fn began(&self, number: i64) -> Timestamp {
+        match self.view(number).await.run.state {
+            RunState::Active { started_at, .. } => started_at,
+            state => panic!("#{number} is {}", state.word()),
+        }
     }
 
     pub(crate) fn settle(

@@ -203,7 +203,7 @@ async fn a_run_asked_to_end_is_not_tried_on_another_board(lab: &Lab) {
 async fn a_request_to_power_cycle_ends_with_its_attempt(lab: &Lab) {
     let [board] = lab.boards().await;
     let (number, id, _) = lab.running(&board).await;
-    lab.commit(Effect::PowerCycle { run: number, by: li() }).await;
+    lab.commit(Effect::PowerCycle { run: number, attempt_at: lab.began(number).await, by: li() }).await;
     assert!(matches!(lab.view(number).await.run.request, Some(Request::PowerCycle { .. })));
     restart(lab).await;
     lab.on_board(id, 2, &board).await;

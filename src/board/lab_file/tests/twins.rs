@@ -34,7 +34,7 @@ fn boards_on_one_outlet() {
     let tool = "driver: command, on: [tool, '{{ board }}'], off: [tool, '{{ board }}']";
     check(&lab(tool, fed, fed), "");
     let tool = "driver: command, on: [tool, '{{ host }}', '{{ outlet }}'], off: [tool]";
-    check(&lab(tool, fed, fed), &same(84));
+    check(&lab(tool, fed, fed), &same(87));
 }
 
 #[test]

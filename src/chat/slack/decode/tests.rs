@@ -136,7 +136,10 @@ fn a_key_that_is_too_long_is_hashed() {
 #[test]
 fn a_click_on_our_button_is_a_click_in_its_thread() {
     let delivery = delivered(FORM, &clicked(&click_payload()));
-    assert_eq!(delivery.intent, Intent::Click(Click { verb: Verb::Cancel, run: 42, generation: 7 }));
+    assert_eq!(
+        delivery.intent,
+        Intent::Click(Click { verb: Verb::Cancel, run: 42, generation: 7, attempt_at: None })
+    );
     assert_eq!(delivery.key, "slack:99.1");
     assert_eq!(delivery.actor.key(), "slack:U2");
     assert_eq!(delivery.place.thread.as_deref(), Some("16.5"));
