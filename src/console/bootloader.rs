@@ -32,6 +32,11 @@ pub fn failure(text: &str) -> Option<&str> {
     text.lines().find(|line| ERROR.is_match(line))
 }
 
+/// Whether a failure says that what was asked for is not there: the boot loader and its board did what they could.
+pub fn is_missing(failure: &str) -> bool {
+    failure.contains("File not found")
+}
+
 /// Pattern of what follows once a boot loader has handed over to a kernel.
 pub const HANDED_OVER: &str = r"Starting kernel \.\.\.|Booting Linux on physical CPU|Linux version [0-9]";
 
@@ -54,6 +59,12 @@ mod tests {
             Some("TFTP error: 'File not found' (1)")
         );
         assert_eq!(failure("Starting kernel ...\n"), None);
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_known_from_one_that_did_not_come() {
+        assert!(is_missing("TFTP error: 'File not found' (1)"));
+        assert!(!is_missing("Retry count exceeded; starting again"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a console error means, by where it happened. Pure; the verdict it leads to is `outcome::verdict`'s.
 
-use crate::console::{ConsoleError, LoginFailure};
+use crate::console::{ConsoleError, LoginFailure, bootloader};
 use crate::outcome::verdict::Happened;
 use crate::run::Stage;
 
@@ -39,6 +39,8 @@ pub(super) fn happened(error: &ConsoleError, stage: Stage, kernel_spoke: bool) -
         E::LoginFailed { reason: LoginFailure::AtBootloader | LoginFailure::NoShell, .. } => {
             Happened::LoginNeverOffered
         }
+        // A build that nobody put there says nothing about the board that asked for it.
+        E::Bootloader { text, .. } if bootloader::is_missing(text) => Happened::TransferFailed,
         E::Bootloader { .. } => Happened::BootloaderError,
         E::Garbled { .. } => Happened::ConsoleLost,
         E::Command(_) | E::BootloaderLine => Happened::HostStepFailed,

@@ -129,7 +129,7 @@ const VERDICTS: &[Case] = &[
         name: "no-tftp",
         plan: "netboot",
         faults: |f| f.netboot_fails = true,
-        expect: "infra bootloader-error in booting",
+        expect: "infra transfer-failed in booting",
         ..FINE
     },
     Case {

@@ -4,6 +4,7 @@
 
 mod bench;
 mod consoles;
+mod docs;
 mod linux;
 mod powered_console;
 mod redfish;

@@ -68,7 +68,7 @@ async fn a_kernel_that_u_boot_cannot_fetch_is_the_labs_trouble_in_its_own_words(
     let bench = Bench::new(2, Boots::Uboot);
     real_lab(&bench.yaml("smoke: netboot", &good()), async |lab| {
         let run = lab.run("alice", "/run-test virt build-8").await;
-        let expect = "infra bootloader-error in booting after infra bootloader-error";
+        let expect = "infra transfer-failed in booting after infra transfer-failed";
         assert_eq!(lab.verdict(run).await, expect);
         lab.settle().await;
         assert_eq!(bench.running(), [0; 0], "boards that are still on");
@@ -79,10 +79,10 @@ async fn a_kernel_that_u_boot_cannot_fetch_is_the_labs_trouble_in_its_own_words(
             "TFTP error: 'File not found' (1)\n",
         ];
         let thread = lab.thread(run);
-        shows(&thread, &["*⚠️ Lab trouble* · `bootloader-error`\n", said[0], "*Attempt* 2, after board-1 "]);
-        shows(&thread, &["`board-1` in attempt 1: `bootloader-error`. This says nothing about the build"]);
+        shows(&thread, &["*⚠️ Lab trouble* · `transfer-failed`\n", said[0], "*Attempt* 2, after board-1 "]);
+        shows(&thread, &["`board-1` in attempt 1: `transfer-failed`. This says nothing about the build"]);
         let (_, last) =
-            thread.split_once("*⚠️ Lab trouble* · `bootloader-error` on `board-2`").expect("a last word");
+            thread.split_once("*⚠️ Lab trouble* · `transfer-failed` on `board-2`").expect("a last word");
         shows(last, &said);
     })
     .await;
