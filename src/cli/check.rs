@@ -1,5 +1,5 @@
-//! `boardhand check`: every mistake of the lab file and the templates at once. Opens nothing but these files; consoles,
-//! PDUs and chat platforms are not asked.
+//! `boardhand check`: every mistake of the lab file and the templates at once. Opens nothing but these files, unless
+//! `--connect` asks for the lab itself (`connect`).
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -16,17 +16,25 @@ struct CheckReport {
     text: String,
     /// Whether the server would start: warnings do not prevent it.
     ok: bool,
+    /// The lab, where the file is without mistakes.
+    inventory: Option<Inventory>,
 }
 
 impl CheckReport {
     fn broken(text: String) -> Self {
-        CheckReport { text, ok: false }
+        CheckReport { text, ok: false, inventory: None }
     }
 }
 
 /// Checks the lab file at `boards` and, where there is one, the folder of templates; prints what was found. Gives 0
 /// when the server would start with them, else 1.
-pub(super) fn check(boards: &Path, templates: Option<&Path>) -> anyhow::Result<ExitCode> {
+///
+/// With a data folder to lease boards from, it also looks at every board that the file names, if that is without mistakes.
+pub(super) async fn check(
+    boards: &Path,
+    templates: Option<&Path>,
+    connect: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
     let lab = check_file(boards, &super::serve::lab_variable);
     print!("{}", lab.text);
     let mut ok = lab.ok;
@@ -38,6 +46,9 @@ pub(super) fn check(boards: &Path, templates: Option<&Path>) -> anyhow::Result<E
                 ok = false;
             }
         }
+    }
+    if let (Some(data_dir), Some(inventory)) = (connect, &lab.inventory) {
+        ok &= super::connect::connect(inventory, data_dir).await?;
     }
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -76,7 +87,7 @@ fn check_bytes(name: &str, bytes: &[u8], env: &dyn Fn(&str) -> Option<String>) -
         // Writing to a String cannot fail.
         let _ = writeln!(report, "{name}: {}: ok", summary(inventory));
     }
-    CheckReport { text: report, ok: inventory.is_some() }
+    CheckReport { text: report, ok: inventory.is_some(), inventory }
 }
 
 /// `20 boards, 2 families, 3 plans`.

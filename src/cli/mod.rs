@@ -1,7 +1,9 @@
 //! The command line: one subcommand a file. What each says to people is text on standard output; logs go to standard
 //! error.
 
+mod borrow;
 mod check;
+mod connect;
 mod demo;
 mod health;
 mod reload;
@@ -42,6 +44,12 @@ enum Command {
         /// Folder of message templates that override the built-in ones.
         #[arg(long, env = "BOARDHAND_TEMPLATES")]
         templates: Option<PathBuf>,
+        /// Dial every console and read every power outlet too. Boards that somebody has are not touched.
+        #[arg(long)]
+        connect: bool,
+        /// The server's data folder: boards are leased there for as long as they are looked at.
+        #[arg(long, env = "BOARDHAND_DATA_DIR", default_value = "./data")]
+        data_dir: PathBuf,
     },
     /// Let the running server read boards.yaml again.
     Reload {
@@ -100,7 +108,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(args) => serve::serve(&args).await,
         Command::Demo(args) => demo::demo(&args).await,
-        Command::Check { boards, templates } => check::check(&boards, templates.as_deref()),
+        Command::Check { boards, templates, connect, data_dir } => {
+            check::check(&boards, templates.as_deref(), connect.then_some(data_dir.as_path())).await
+        }
         Command::Reload { data_dir } => reload::reload(&data_dir).await,
         Command::Slack { command: SlackCommand::Manifest { url } } => {
             print!("{}", crate::chat::slack::manifest::manifest(Some(&url), false));

@@ -75,6 +75,13 @@ impl Server {
         anyhow::ensure!(!line.is_empty(), "the server hung up");
         Ok(serde_json::from_str(&line)?)
     }
+
+    /// Resolves when the server has closed the connection.
+    pub(super) async fn hung_up(&mut self) {
+        let mut nothing = [0];
+        // It says nothing after its answer: whatever comes is the end.
+        let _ = self.0.read(&mut nothing).await;
+    }
 }
 
 /// Whether an error means that nobody listens.

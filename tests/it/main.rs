@@ -2,6 +2,7 @@
 
 mod batches;
 mod browser;
+mod check_connect;
 mod commands;
 mod console_real;
 mod console_replay;

@@ -123,6 +123,12 @@ impl Lab {
         let server = tokio::spawn(app.serve(listener, async {
             let _ = stopped.await;
         }));
+        let listens = async {
+            while !data.path().join("control.sock").exists() {
+                clock.sleep(Duration::from_millis(1)).await;
+            }
+        };
+        clock.timeout(within, listens).await.expect("the server listens");
         Lab { slack, boards, door, store, clock, data, within, stop: Some(stop), server: Some(server) }
     }
 
