@@ -21,7 +21,8 @@
 //! - [`run`]: one request to test a build, and its whole life as one transition table.
 //! - [`lease`]: who may touch a board. `lease::queue` decides (pure), `lease::scheduler` commits, `lease::reaper` frees.
 //! - [`worker`]: drives boards. `worker::pool` puts a `worker::runner` on every granted lease; it performs the plan
-//!   ([`board`]) over [`console`] and [`power`], and brings the board to rest on every path.
+//!   ([`board`]) over [`console`] and [`power`], and brings the board to rest on every path. `worker::timekeeper` starts
+//!   health runs, `worker::reloader` reads boards.yaml again.
 //! - [`outcome`]: what happened, weighed to a verdict; test cases out of console lines.
 //! - [`message`]: facts → template → [`Card`](message::Card) → a platform's JSON; `message::relay` sends what is owed.
 //! - [`store`]: one coarse operation is one transaction.

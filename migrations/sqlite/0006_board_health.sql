@@ -17,12 +17,9 @@ ALTER TABLE runs ADD COLUMN kind TEXT NOT NULL DEFAULT 'test' CHECK (kind IN ('t
 
 CREATE INDEX runs_checking ON runs (number) WHERE kind = 'health' AND state <> 'finished';
 
--- People who asked for the lab file to be read again, and who are to be told how that went.
+-- People who asked for the lab file to be read again, and who are to be told how that went; gone once they are.
 CREATE TABLE reloads (
     id       TEXT    NOT NULL PRIMARY KEY,
     via      TEXT    NOT NULL,
-    asked_at INTEGER NOT NULL,
-    done_at  INTEGER
+    asked_at INTEGER NOT NULL
 ) STRICT;
-
-CREATE INDEX reloads_owed ON reloads (asked_at) WHERE done_at IS NULL;

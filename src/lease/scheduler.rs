@@ -63,6 +63,8 @@ pub struct Scheduler {
     cursor: Option<Cursor>,
     /// When the database is asked again which lab file is in force.
     look_at: Option<Monotonic>,
+    /// Whether it named another one when it was asked last.
+    differed: bool,
 }
 
 impl Scheduler {
@@ -88,6 +90,7 @@ impl Scheduler {
             instance,
             cursor: None,
             look_at: None,
+            differed: false,
         }
     }
 
@@ -167,8 +170,13 @@ impl Scheduler {
         }
         let in_force = self.store.lab_hash().await?;
         let differs = in_force.as_ref().is_some_and(|hash| *hash != self.known.hash);
-        // While they differ it is asked at every look.
+        // While they differ it is asked at every look. One that is being put in force differs for a moment, and only
+        // what differs twice is told.
         self.look_at = (!differs).then_some(now + IDLE);
+        let again = std::mem::replace(&mut self.differed, differs);
+        if differs && !again {
+            return Ok(false);
+        }
         if differs != self.inventory.standing().differs {
             if differs {
                 tracing::error!(

@@ -117,7 +117,8 @@ impl Reloader {
         }
         let hash = inventory.hash.clone();
         self.lab.inventory.replace(inventory);
-        self.lab.store.lab_put(&hash).await?;
+        // This process gives no board away before the database says the same.
+        self.lab.persist(|| self.lab.store.lab_put(&hash)).await?;
         self.lab.doorbell.ring(Bell::Scheduler);
         reloaded.ended = self.end_stranded().await?;
         *turn = Some(self.lab.clock.monotonic() + STRANDED_AGAIN);

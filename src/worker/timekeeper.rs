@@ -62,7 +62,8 @@ impl Timekeeper {
             .iter()
             .filter(|row| row.lease.is_none() && row.health != Health::Quarantined && !is_checked(&row.id))
             .filter_map(|row| {
-                let board = inventory.boards.get(&row.id)?;
+                // Nobody drives the boards of a remote site from here.
+                let board = inventory.boards.get(&row.id).filter(|board| !inventory.is_remote(board))?;
                 Some((self.due(inventory, board, row)?, board))
             })
             .filter(|(at, _)| *at <= now)

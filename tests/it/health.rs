@@ -172,3 +172,26 @@ async fn a_board_that_fails_is_checked_leaves_service_and_its_owner_is_told_once
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_default_channel_the_owner_hears_of_it_in_a_direct_message() {
+    let text = yaml::checked(1, "quarantine_after: 1").replace("channels: {default: 'slack:C0SOCCI'}\n", "");
+    lab(&text, async |lab| {
+        lab.boards.board("soc-a-001").expect("board").set_faults(|faults| faults.refuse = true);
+        let run = lab.run("alice", "/run-test socA build-1").await;
+        until(lab, "a quarantine", async |lab| news(lab).is_some()).await;
+        let direct = lab.slack.with(|world| {
+            let lead = world.user("lead").map(|user| user.id.clone());
+            let mut direct =
+                world.channels.values().filter(|channel| channel.dm_of.is_some() && channel.dm_of == lead);
+            direct.any(|channel| {
+                channel.messages.iter().any(|m| m.text.contains("soc-a-001 is out of service"))
+            })
+        });
+        assert!(direct, "{}", lab.slack.render_channel(CHANNEL));
+        lab.say("alice", &format!("/lab cancel {run}")).await;
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}

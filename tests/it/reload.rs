@@ -43,6 +43,8 @@ async fn a_lab_file_is_read_again_by_chat_and_taken_whole_or_not_at_all() {
             lead> /lab 重载
                 🔄 Reading boards.yaml again… I'll tell you what is different.
         "#);
+        let audit = lab.rows("SELECT actor, verb, allowed FROM audit ORDER BY position").await;
+        assert_eq!(audit, ["slack:U0ALICE | reload | 0", "slack:U0LEAD | reload | 1"]);
         insta::assert_snapshot!(lab.answer("lead").await, @r#"
             ✅ boards.yaml is the one that was in force; nothing is different.
         "#);

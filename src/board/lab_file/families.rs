@@ -11,7 +11,7 @@ use super::reader::{Env, Fields, Reader};
 use super::tree::Node;
 use crate::board::inventory::{FamilySettings, HealthSettings};
 use crate::board::plan::Plan;
-use crate::board::quoting::UrlTemplate;
+use crate::board::quoting::{Placeholder, UrlTemplate};
 use crate::board::shown;
 
 /// The suite of a family that names none.
@@ -158,6 +158,18 @@ fn suites(
     }
 }
 
+/// What a plan names that only a build has; artifacts may be the family's own.
+fn of_a_build(plan: &Plan, settings: &FamilySettings) -> Option<String> {
+    let templates = plan.steps().filter_map(|step| step.action.template());
+    let mut names = templates.flat_map(|template| template.placeholders()).map(|(name, _)| name);
+    let is_of_a_build = |name: &&Placeholder| match name {
+        Placeholder::BuildId => true,
+        Placeholder::ArtifactUrl(artifact) => !settings.artifacts.contains_key(artifact),
+        _ => false,
+    };
+    names.find(is_of_a_build).map(Placeholder::to_string)
+}
+
 fn health(
     reader: &mut Reader<'_>,
     node: &Node,
@@ -184,8 +196,14 @@ fn health(
     let Some(plan) = reader.text(node, "plan") else {
         return;
     };
-    if !plans.contains_key(plan) {
-        reader.unknown(node.at, "plan", plan, &plans.keys().map(String::as_str).collect::<Vec<_>>());
+    match plans.get(plan) {
+        None => reader.unknown(node.at, "plan", plan, &plans.keys().map(String::as_str).collect::<Vec<_>>()),
+        Some(known) => {
+            if let Some(name) = of_a_build(known, settings) {
+                let message = format!("a health run has no build, and plan {} names {name}", shown(plan));
+                reader.problems.error(node.at, message);
+            }
+        }
     }
     settings.health = Some(HealthSettings { plan: plan.to_owned(), every, after_infra });
 }

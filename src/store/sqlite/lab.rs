@@ -23,12 +23,10 @@ statements! {
         ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     RELOADS_DUE = "SELECT id, via
         FROM reloads
-        WHERE done_at IS NULL
         ORDER BY asked_at
         LIMIT ?1 + 0";
-    RELOADS_DONE = "UPDATE reloads
-        SET done_at = ?2
-        WHERE id IN (SELECT value FROM jsonb_each(?1)) AND done_at IS NULL
+    RELOADS_DONE = "DELETE FROM reloads
+        WHERE id IN (SELECT value FROM jsonb_each(?1))
         RETURNING id, via";
 }
 
@@ -62,7 +60,7 @@ pub(super) async fn reloads_done(
     note: &Note,
     now: Timestamp,
 ) -> Result<()> {
-    let query = sqlx::query(RELOADS_DONE).bind(json(done)).bind(now.as_micros());
+    let query = sqlx::query(RELOADS_DONE).bind(json(done));
     let rows = query.fetch_all(tx.connection().await?).await.map_err(unavailable)?;
     let via = |row: &SqliteRow| Reader::new(row, "reloads", "id").json("via");
     let told = rows.iter().map(via).collect::<Result<Vec<_>>>()?;

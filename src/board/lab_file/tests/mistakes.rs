@@ -240,6 +240,11 @@ fn families_suites_and_sites() {
     check(&families("{f: {health: {plan: boot}}}"), "2:31: error: unknown plan \"boot\"; known are smoke");
     check(&families("{f: {health: {every: 1h}}}"), "2:24: error: missing key \"plan\" in health");
     check(
+        &(families("{f: {health: {plan: p}}}")
+            + "plans: {p: {test: [{name: t, run: 'test {{ build.id }}'}]}}\n"),
+        "2:31: error: a health run has no build, and plan \"p\" names build.id",
+    );
+    check(
         &families("{f: {artifacts: {x: 'http://h/{{ params.n }}'}}}"),
         "2:41: error: an artifact's address may name build.id, not params.n",
     );
