@@ -2,7 +2,8 @@
 //! that is a real SNMP agent. What hangs on an outlet that is off stands before its first instruction.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
@@ -140,6 +141,31 @@ impl Bench {
     pub(super) fn running(&self) -> Vec<usize> {
         let runs = |n: &usize| self.qmp(*n, "query-status")["running"] == true;
         (1..=self.consoles.len()).filter(runs).collect()
+    }
+
+    /// Somebody at the desk switches a board on, types this line after line once it asks for a login, and leaves.
+    pub(super) fn left_by_somebody(&self, n: usize, lines: &[&str]) {
+        self.qmp(n, "cont");
+        fs::write(self.path(n, "outlet"), "on").expect("a file");
+        let mut terminal = TcpStream::connect(("127.0.0.1", self.consoles[n - 1])).expect("the console");
+        terminal.set_read_timeout(Some(QMP_WITHIN)).expect("a socket");
+        let mut seen = Vec::new();
+        for line in ["root", "lab"].iter().chain(lines) {
+            let prompt: &[u8] = match *line {
+                "root" => b"login: ",
+                "lab" => b"Password: ",
+                _ => b"# ",
+            };
+            while !seen.windows(prompt.len()).any(|window| window == prompt) {
+                let mut bytes = [0; 4096];
+                let count = terminal.read(&mut bytes).expect("the board goes on");
+                seen.extend_from_slice(&bytes[..count]);
+            }
+            seen.clear();
+            terminal.write_all(format!("{line}\r").as_bytes()).expect("the board listens");
+        }
+        // What was typed last is taken before its terminal goes away.
+        std::thread::sleep(Duration::from_millis(500));
     }
 
     /// A board's processor stands still from now on, as after a bus that hangs.

@@ -5,7 +5,7 @@ use crate::lab::{Lab, real_lab};
 use super::bench::{Bench, Boots};
 use super::shows;
 
-const SUITES: &str = "smoke: linux, panic: panic, ticks: ticks, once: once";
+const SUITES: &str = "smoke: linux, panic: panic, ticks: ticks, once: once, found: found";
 const PLANS: &str = r"
   linux:
     limits: {total: 4m, no_output: 40s}
@@ -27,6 +27,11 @@ const PLANS: &str = r"
     retry: {infra: 0}
     boot: [{power: cycle}, {login: {within: 100s}}]
     test: [{name: uname, run: 'uname -a', within: 30s}]
+  found:
+    retry: {infra: 0}
+    boot: [{login: {within: 60s}}]
+    test:
+      - {name: unit, run: 'selftest {{ build.id }}', parse: ktap, within: 60s}
 ";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -180,6 +185,31 @@ async fn a_pdu_that_does_not_answer_is_the_labs_trouble_and_never_a_dead_board()
         let next = lab.run("alice", "/run-test virt build-1 suite=once").await;
         assert_eq!(lab.verdict(next).await, "passed in testing");
         lab.settle().await;
+        assert_eq!(bench.running(), [0; 0], "boards that are still on");
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_that_somebody_left_is_taken_as_it_is_or_named_the_labs_trouble() {
+    let bench = Bench::new(2, Boots::Linux);
+    // Logged in, and its kernel talks over the prompt.
+    let noise = "while :; do echo '<1>npu: link is up' >/dev/kmsg; sleep 0.3; done &";
+    bench.left_by_somebody(1, &["cd /proc", noise]);
+    // In the middle of a command that waits for somebody who is gone.
+    bench.left_by_somebody(2, &["cat"]);
+    real_lab(&bench.yaml(SUITES, PLANS), async |lab| {
+        let talking = lab.run("alice", "/run-test board-1 build-1 suite=found").await;
+        let waiting = lab.run("bob", "/run-test board-2 build-1 suite=found").await;
+        assert_eq!(lab.verdict(talking).await, "passed in testing");
+        // An echo of empty lines is all that comes of it.
+        assert_eq!(lab.verdict(waiting).await, "infra boot-silent in booting");
+        lab.settle().await;
+        shows(
+            &lab.thread(waiting),
+            &["*⚠️ Lab trouble* · `boot-silent`\n", "The console stayed silent for "],
+        );
         assert_eq!(bench.running(), [0; 0], "boards that are still on");
         lab.read_all();
     })
