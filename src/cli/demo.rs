@@ -100,7 +100,8 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         None => app,
     };
     println!("boardhand demo: open {} and type /run-test socA build-123", slack.url());
-    serve_until_told(app, door).await
+    // A terminal that is closed ends its demo.
+    serve_until_told(app, door, None).await
 }
 
 /// The wanted port, or any free one when it is taken: the demo needs nothing, also not a free 8080.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind};
 use tokio::sync::watch;
 
 use super::source::LabFile;
@@ -33,6 +34,7 @@ const VARIABLE_BYTES_MAX: u64 = 64 * 1024;
 /// Serves until SIGTERM or SIGINT.
 pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let config = Config::from_args(args, &|name| std::env::var(name).ok())?;
+    let hangups = hangups()?;
     let clock = Clock::system();
     let ids = Ids::system();
     let inventory = load_lab(&config.boards)?;
@@ -80,7 +82,7 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     .controlled(&config.data_dir);
     let listener = listen(config.listen).await?;
     tracing::info!(listen = %config.listen, public_url = config.public_url, boards, simulate = config.simulate, "serving");
-    serve_until_told(app, listener).await
+    serve_until_told(app, listener, Some(hangups)).await
 }
 
 fn slack_client(settings: &SlackSettings) -> SlackClient {
@@ -183,11 +185,15 @@ pub(super) fn load_templates(folder: Option<&Path>) -> anyhow::Result<Catalogue>
 const STOPPED_AT_ONCE: u8 = 130;
 
 /// Serves until the process is told to stop, and then in order; told again, it ends at once.
-pub(super) async fn serve_until_told(app: App, listener: TcpListener) -> anyhow::Result<ExitCode> {
+pub(super) async fn serve_until_told(
+    app: App,
+    listener: TcpListener,
+    hangups: Option<Signal>,
+) -> anyhow::Result<ExitCode> {
     let (told, times) = watch::channel(0_u32);
     tokio::spawn(count_signals(told));
-    if let Some(reloader) = app.reloader() {
-        tokio::spawn(reload_when_told(reloader));
+    if let (Some(reloader), Some(hangups)) = (app.reloader(), hangups) {
+        tokio::spawn(reload_when_told(reloader, hangups));
     }
     tokio::select! {
         served = app.serve(listener, stop_told(times.clone(), 1)) => served.map(|()| ExitCode::SUCCESS),
@@ -198,11 +204,14 @@ pub(super) async fn serve_until_told(app: App, listener: TcpListener) -> anyhow:
     }
 }
 
+/// SIGHUPs from now on: one that comes while the server starts must not end it, and is heeded once it runs.
+fn hangups() -> std::io::Result<Signal> {
+    tokio::signal::unix::signal(SignalKind::hangup())
+}
+
 /// Reads the lab file again at every SIGHUP. What comes of it stands in the log.
-async fn reload_when_told(reloader: Reloader) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
-    while hangup.recv().await.is_some() {
+async fn reload_when_told(reloader: Reloader, mut hangups: Signal) {
+    while hangups.recv().await.is_some() {
         if let Err(error) = reloader.reload().await {
             tracing::error!(%error, "boards.yaml could not be put in force");
         }
@@ -211,7 +220,7 @@ async fn reload_when_told(reloader: Reloader) {
 
 /// Counts how often the process is told to stop.
 async fn count_signals(told: watch::Sender<u32>) {
-    use tokio::signal::unix::{SignalKind, signal};
+    use tokio::signal::unix::signal;
     // Without signals the process can only be killed, which it survives.
     if let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))

@@ -27,6 +27,8 @@ pub const MISTAKES_BYTES_MAX: usize = 2_000;
 /// How long after a reload runs are looked at once more that nothing can serve: one that was being accepted under the
 /// lab before is committed by then.
 const STRANDED_AGAIN: Duration = Duration::from_secs(5);
+/// How often after that: a run that was on a board may come back to the queue for another attempt.
+const STRANDED_EVERY: Duration = Duration::from_secs(60);
 /// How often the loop looks without being rung.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -86,7 +88,7 @@ impl Reloaded {
 pub struct Reloader {
     lab: Arc<Lab>,
     source: Arc<dyn LabSource>,
-    /// When stranded runs are looked for once more.
+    /// When stranded runs are looked for again; never before the first reload, since the start has looked.
     turn: Arc<Mutex<Option<Monotonic>>>,
 }
 
@@ -142,7 +144,7 @@ impl Reloader {
         let mut turn = self.turn.lock().await;
         if turn.is_some_and(|at| at <= self.lab.clock.monotonic()) {
             self.end_stranded().await?;
-            *turn = None;
+            *turn = Some(self.lab.clock.monotonic() + STRANDED_EVERY);
         }
         Ok(())
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use boardhand::board::LiveInventory;
 use boardhand::board::health::{RECENT_MAX, checks_max};
+use boardhand::board::{BoardId, Inventory, LiveInventory};
 use boardhand::chat::AnswerVia;
 use boardhand::clock::{Clock, ManualClock};
 use boardhand::doorbell::Doorbell;
@@ -19,6 +19,7 @@ use boardhand::outcome::redact::Redactor;
 use boardhand::power::Power;
 use boardhand::run::{Decision, Priority, Run, RunKind};
 use boardhand::store::{AtRest, Effect, Health, OwedKind, RunFilter};
+use boardhand::worker::reloader::{LabSource, Reloader};
 use boardhand::worker::runner;
 use boardhand::worker::steps::Agent;
 use boardhand::worker::timekeeper::Timekeeper;
@@ -38,6 +39,7 @@ impl WhyWaiting for Nobody {
 }
 
 struct Bench {
+    lab: Arc<runner::Lab>,
     store: StoreLab,
     live: LiveInventory,
     keeper: Timekeeper,
@@ -54,7 +56,7 @@ impl Bench {
         let links = Links::new("http://lab", [7; 32]);
         let composer =
             Composer::new(Catalogue::builtin(), links, clock.clone(), live.clone(), Arc::new(Nobody));
-        let keeper = Timekeeper::new(Arc::new(runner::Lab {
+        let lab = Arc::new(runner::Lab {
             store: store.store.clone(),
             inventory: live.clone(),
             power: Power::new(clock.clone()),
@@ -64,8 +66,8 @@ impl Bench {
             clock,
             ids: Ids::system(),
             transcripts: std::env::temp_dir().join("boardhand-no-transcripts"),
-        }));
-        Bench { store, live, keeper, hand }
+        });
+        Bench { keeper: Timekeeper::new(lab.clone()), lab, store, live, hand }
     }
 
     /// Health runs that are unfinished after a step.
@@ -157,4 +159,34 @@ async fn a_board_that_flaps_leaves_service_and_one_message_says_so() {
         })
         .collect();
     assert_eq!(news, [reason]);
+}
+
+/// A lab file that has this text, whenever it is read.
+struct Text(String);
+
+#[async_trait::async_trait]
+impl LabSource for Text {
+    async fn read(&self) -> Result<Inventory, String> {
+        Ok(lab::inventory(&self.0))
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_comes_back_from_a_board_which_left_is_ended_within_a_minute() {
+    let bench = Bench::new(&yaml::small(1)).await;
+    let board = BoardId::new("soc-a-001");
+    let (number, id, lease) = bench.store.running(&board).await;
+    let without = yaml::families(&[("socX", 1, "once")]);
+    let mut reloader = Reloader::new(bench.lab.clone(), Arc::new(Text(without)));
+    let reloaded = reloader.reload().await.expect("reloaded");
+    assert_eq!((reloaded.removed.len(), reloaded.ended.len()), (2, 0), "its run is on a board");
+    bench.hand.advance(Duration::from_secs(5));
+    reloader.step().await.expect("a step");
+    let again = Decision::TryAgain { avoid: vec![] };
+    bench.store.settled(&lease, id, outcome(Verdict::Infra, "console-lost"), again).await;
+    reloader.step().await.expect("a step");
+    assert_eq!(bench.store.view(number).await.run.state.word(), "queued");
+    bench.hand.advance(Duration::from_secs(60));
+    reloader.step().await.expect("a step");
+    assert_eq!(bench.store.view(number).await.run.state.verdict(), Some(Verdict::Infra));
 }
