@@ -43,6 +43,12 @@ impl Timestamp {
             .unwrap_or_default()
             .to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
     }
+
+    /// `2027-01-15 08:00 UTC`, for people on platforms that know no other time zone of theirs.
+    pub fn to_minute(self) -> String {
+        let at = chrono::DateTime::<chrono::Utc>::from_timestamp_micros(self.0).unwrap_or_default();
+        at.format("%Y-%m-%d %H:%M UTC").to_string()
+    }
 }
 
 impl std::ops::Add<Duration> for Timestamp {

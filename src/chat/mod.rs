@@ -1,6 +1,8 @@
 //! Chat: what every platform has in common. One folder per platform turns bytes into these types and back; nothing
 //! is decided here.
 
+pub mod feishu;
+pub mod plain;
 pub mod slack;
 
 use async_trait::async_trait;
@@ -89,6 +91,8 @@ pub struct Delivery {
     pub key: String,
     /// When it reached us.
     pub received_at: Timestamp,
+    /// When it was said, where the platform tells: it repeats what we did not take, for hours.
+    pub sent_at: Option<Timestamp>,
     /// Who acts.
     pub actor: Actor,
     /// Where.

@@ -6,7 +6,8 @@
 
 use serde_json::{Value, json};
 
-use super::mrkdwn::{bold, chunks, clean, cut, escape, line, one_line, units};
+use super::mrkdwn::{bold, chunks, escape, line};
+use crate::chat::plain::{clean, cut, one_line, units};
 use crate::message::{Block, Button, ButtonStyle, Card, Confirm, Text};
 
 /// Blocks of a message.

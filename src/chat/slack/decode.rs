@@ -367,6 +367,7 @@ fn delivery(parts: Parts<'_>) -> Inbound {
     Inbound::Delivery(Box::new(Delivery {
         key: bounded_key(parts.key),
         received_at: parts.now,
+        sent_at: None,
         actor: parts.actor,
         place,
         intent: parts.intent,

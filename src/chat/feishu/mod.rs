@@ -1,0 +1,9 @@
+//! Feishu and Lark: bytes in, bytes out, nothing decided here.
+//!
+//! In: `signature` proves a request and takes its cover off, `decode` reads a delivery out of it. Out: `card` draws a
+//! [`Card`](crate::message::Card) as Card JSON 2.0, `client` sends it.
+
+pub mod card;
+pub mod decode;
+pub mod markdown;
+pub mod signature;
