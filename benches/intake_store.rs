@@ -125,6 +125,7 @@ fn intake(ids: &Ids, n: u64) -> Intake {
         ),
         instead: vec![],
         answer_via: None,
+        shows: None,
         audit: Audit { verb: "run".into(), target: "socA".into(), allowed: true, reason: "user: *".into() },
     }
 }

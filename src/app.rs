@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::board::{BoardId, Inventory, LiveInventory};
+use crate::chat::feishu::{self, client::FeishuClient};
 use crate::chat::slack::client::SlackClient;
 use crate::chat::slack::signature::Verifier;
 use crate::chat::{ChatApi, Platform};
@@ -19,6 +20,7 @@ use crate::clock::Clock;
 use crate::command::handle::Handler;
 use crate::config::Retention;
 use crate::door::control::{self, Control};
+use crate::door::feishu::FeishuDoor;
 use crate::door::server::{self, Limits};
 use crate::door::{self, Door};
 use crate::doorbell::{Bell, Doorbell};
@@ -60,6 +62,8 @@ pub struct Parts {
     pub catalogue: Catalogue,
     /// Slack, when it is connected.
     pub slack: Option<SlackParts>,
+    /// Feishu, when it is connected.
+    pub feishu: Option<FeishuParts>,
     /// Time.
     pub clock: Clock,
     /// Randomness.
@@ -78,6 +82,18 @@ pub struct SlackParts {
     pub client: SlackClient,
     /// How fast it is spoken to.
     pub pacing: Pacing,
+}
+
+/// Feishu's part.
+pub struct FeishuParts {
+    /// Proves what reaches the webhook.
+    pub verifier: feishu::signature::Verifier,
+    /// Its API.
+    pub client: Arc<FeishuClient>,
+    /// How fast it is spoken to.
+    pub pacing: Pacing,
+    /// The bot's `open_id`, once Feishu has told it.
+    pub bot: Arc<OnceLock<String>>,
 }
 
 /// The server's parts, ready to run.
@@ -107,7 +123,7 @@ impl App {
     /// Puts the parts together and takes over what a previous process left: its leases lapse in the first
     /// transaction, before anything else is done.
     pub async fn new(parts: Parts) -> anyhow::Result<App> {
-        let Parts { store, inventory, catalogue, slack, clock, ids, public_url, transcripts } = parts;
+        let Parts { store, inventory, catalogue, slack, feishu, clock, ids, public_url, transcripts } = parts;
         let now = clock.now();
         let instance = InstanceId::new(&ids, now);
         let lapsed = store.lease_takeover(instance, now).await?;
@@ -149,6 +165,10 @@ impl App {
             apis.insert(Platform::Slack, (Arc::new(slack.client), slack.pacing));
             Verifier::new(&slack.signing_secrets)
         });
+        let feishu = feishu.map(|feishu| {
+            apis.insert(Platform::Feishu, (feishu.client, feishu.pacing));
+            FeishuDoor { verifier: feishu.verifier, bot: feishu.bot }
+        });
         let relay = Relay::new(store.clone(), apis, composer.clone(), clock.clone(), doorbell.clone());
         let handler = Handler {
             store: store.clone(),
@@ -161,6 +181,7 @@ impl App {
         };
         let door = Arc::new(Door {
             slack: verifier,
+            feishu,
             handler,
             store: store.clone(),
             composer: composer.clone(),

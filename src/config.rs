@@ -1,6 +1,10 @@
 //! Configuration: flags and environment, validated at start. Every problem names its variable; a secret is never
 //! printed and can come from a file (`NAME_FILE`).
 
+mod feishu;
+
+pub use feishu::FeishuSettings;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -76,6 +80,8 @@ pub struct Config {
     pub retention: Retention,
     /// Slack, when it is connected.
     pub slack: Option<SlackSettings>,
+    /// Feishu, when it is connected.
+    pub feishu: Option<FeishuSettings>,
 }
 
 /// Everything that is wrong with the configuration, each naming its variable and the fix.
@@ -137,20 +143,14 @@ pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Variables of the contract that this version does not act on yet. Set, they are refused: a platform that stays
 /// silent although it was configured is worse than an error at start.
-const NOT_YET: &[&str] = &[
-    "REDIS_URL",
-    "SLACK_APP_TOKEN",
-    "FEISHU_APP_ID",
-    "FEISHU_APP_SECRET",
-    "JENKINS_WEBHOOK_SECRET",
-    "JENKINS_WEBHOOK_TOKEN",
-];
+const NOT_YET: &[&str] = &["REDIS_URL", "SLACK_APP_TOKEN", "JENKINS_WEBHOOK_SECRET", "JENKINS_WEBHOOK_TOKEN"];
 
 impl Config {
     /// Validates flags and environment; tells every problem at once.
     pub fn from_args(args: &ServeArgs, env: Env<'_>) -> Result<Config, ConfigError> {
         let mut problems = Vec::new();
         let slack = slack_settings(env, &mut problems);
+        let feishu = feishu::settings(env, &mut problems);
         // Empty, as a line of a .env file leaves it, is absent.
         let public_url = match args.public_url.as_deref().filter(|url| !url.is_empty()) {
             None => format!("http://{}", args.listen),
@@ -184,6 +184,7 @@ impl Config {
                 audit: args.keep_audit,
             },
             slack,
+            feishu,
         })
     }
 }

@@ -8,8 +8,9 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+pub use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, ClientBuilder, Method, Response, Url, redirect};
+use reqwest::{Client, ClientBuilder, Response, Url, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
@@ -116,7 +117,20 @@ impl Http {
         body: &Value,
         within: Duration,
     ) -> Result<HttpReply, NetError> {
-        self.post(url, bearer, "application/json; charset=utf-8", body.to_string(), within).await
+        self.send_json(Method::POST, url, bearer, Some(body), within).await
+    }
+
+    /// Sends a request with JSON where it has a body, otherwise like [`Http::post_json`].
+    pub async fn send_json(
+        &self,
+        method: Method,
+        url: &str,
+        bearer: Option<&SecretString>,
+        body: Option<&Value>,
+        within: Duration,
+    ) -> Result<HttpReply, NetError> {
+        let body = body.map(|body| ("application/json; charset=utf-8", body.to_string()));
+        self.send(method, url, bearer, body, within).await
     }
 
     /// Posts a form, otherwise like [`Http::post_json`].
@@ -128,24 +142,22 @@ impl Http {
         within: Duration,
     ) -> Result<HttpReply, NetError> {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        self.post(url, bearer, "application/x-www-form-urlencoded", body, within).await
+        self.send(Method::POST, url, bearer, Some(("application/x-www-form-urlencoded", body)), within).await
     }
 
-    async fn post(
+    async fn send(
         &self,
+        method: Method,
         url: &str,
         bearer: Option<&SecretString>,
-        content_type: &'static str,
-        body: String,
+        body: Option<(&'static str, String)>,
         within: Duration,
     ) -> Result<HttpReply, NetError> {
         let url = Url::parse(url).map_err(|_| NetError::Address("not a URL"))?;
-        let mut request = self
-            .client_for(&url)?
-            .post(url)
-            .timeout(within.min(TOTAL_TIMEOUT))
-            .header(CONTENT_TYPE, content_type)
-            .body(body);
+        let mut request = self.client_for(&url)?.request(method, url).timeout(within.min(TOTAL_TIMEOUT));
+        if let Some((content_type, body)) = body {
+            request = request.header(CONTENT_TYPE, content_type).body(body);
+        }
         if let Some(token) = bearer {
             request = request.header(AUTHORIZATION, authorization(token)?);
         }

@@ -90,6 +90,7 @@ impl Server {
             store: sqlite.clone(),
             inventory: Arc::new(inventory),
             catalogue: Catalogue::builtin(),
+            feishu: None,
             slack: Some(SlackParts {
                 signing_secrets: vec![SecretString::from(http::SECRET)],
                 client: SlackClient::new(Http::new(&[&api]), &api, SecretString::from("xoxb-bench")),

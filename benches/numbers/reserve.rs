@@ -185,6 +185,7 @@ impl Bench {
             answer: Note::new("run-accepted", json!({})),
             instead: vec![],
             answer_via: None,
+            shows: None,
             audit: Audit::default(),
         }
     }

@@ -191,8 +191,10 @@ pub struct Post<'a> {
     pub place: &'a Place,
     /// What.
     pub card: &'a Card,
-    /// Identifies this post in the platform's metadata, so that it can be found again: `run/seq`. Never a secret.
+    /// Identifies this post to the platform, so that it can be found again or is not taken twice. Never a secret.
     pub key: &'a str,
+    /// The message that it stands in for, which is gone.
+    pub instead_of: Option<&'a str>,
 }
 
 /// A chat platform's API as the relay needs it.

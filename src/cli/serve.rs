@@ -2,7 +2,8 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
@@ -10,12 +11,16 @@ use tokio::signal::unix::{Signal, SignalKind};
 use tokio::sync::watch;
 
 use super::source::LabFile;
-use crate::app::{App, Parts, SlackParts};
+use crate::app::{App, FeishuParts, Parts, SlackParts};
 use crate::board::lab_file::{self, Severity};
 use crate::board::{Board, Inventory, PowerDriver};
-use crate::chat::slack::client::{SlackClient, SlackError};
+use crate::chat::feishu::client::{FeishuClient, FeishuError};
+use crate::chat::{
+    feishu,
+    slack::client::{SlackClient, SlackError},
+};
 use crate::clock::Clock;
-use crate::config::{Config, ServeArgs, SlackSettings};
+use crate::config::{Config, FeishuSettings, ServeArgs, SlackSettings};
 use crate::id::Ids;
 use crate::message::pace::Pacing;
 use crate::message::template::Catalogue;
@@ -30,6 +35,9 @@ pub(super) const MISTAKES: &str = "the lab file has mistakes";
 const LAB_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Longest secret that a variable's file may hold, in bytes.
 const VARIABLE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Pause before Feishu is asked again who the bot is.
+const WHO_WE_ARE_AGAIN: Duration = Duration::from_secs(60);
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
@@ -48,9 +56,12 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     };
     let slack = match &config.slack {
         None => {
-            tracing::warn!(
-                "Slack is not connected, so nobody can type a command: set SLACK_SIGNING_SECRET and SLACK_BOT_TOKEN"
-            );
+            if config.feishu.is_none() {
+                tracing::warn!(
+                    "neither Slack nor Feishu is connected, so nobody can type a command: set SLACK_SIGNING_SECRET and \
+                     SLACK_BOT_TOKEN"
+                );
+            }
             None
         }
         Some(settings) => {
@@ -63,6 +74,7 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
             })
         }
     };
+    let feishu = config.feishu.as_ref().map(|settings| feishu_parts(settings, &clock));
     let boards = inventory.boards.len();
     // The store's lock comes first: who holds it is the only process on this data.
     let store = SqliteStore::open(&config.data_dir, SqliteOptions::new(ids.clone())).await?;
@@ -71,6 +83,7 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         inventory: Arc::new(inventory),
         catalogue: load_templates(config.templates.as_deref())?,
         slack,
+        feishu,
         clock,
         ids,
         public_url: config.public_url.clone(),
@@ -83,6 +96,37 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let listener = listen(config.listen).await?;
     tracing::info!(listen = %config.listen, public_url = config.public_url, boards, simulate = config.simulate, "serving");
     serve_until_told(app, listener, Some(hangups)).await
+}
+
+fn feishu_parts(settings: &FeishuSettings, clock: &Clock) -> FeishuParts {
+    let http = Http::new(&[&settings.base_url]);
+    let (app_id, secret) = (settings.app_id.clone(), settings.app_secret.clone());
+    let client = Arc::new(FeishuClient::new(http, &settings.base_url, app_id, secret, clock.clone()));
+    let bot = Arc::new(OnceLock::new());
+    tokio::spawn(learn_who_we_are(client.clone(), bot.clone(), clock.clone()));
+    let verifier =
+        feishu::signature::Verifier::new(settings.encrypt_key.clone(), settings.verification_token.clone());
+    FeishuParts { verifier, client, pacing: Pacing::FEISHU, bot }
+}
+
+/// Asks Feishu who the bot is until it says so: its mention in a message is told apart by that.
+async fn learn_who_we_are(client: Arc<FeishuClient>, bot: Arc<OnceLock<String>>, clock: Clock) {
+    loop {
+        match client.whoami().await {
+            Ok(me) => {
+                tracing::info!(bot.name = me.name, bot.id = me.open_id, "Feishu knows the bot");
+                let _ = bot.set(me.open_id);
+                return;
+            }
+            Err(FeishuError::NotAccepted { code, remedy }) => {
+                tracing::error!(code, remedy, "Feishu does not accept the app: no card can be posted");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "Feishu was not reached; what is owed to it is tried again")
+            }
+        }
+        clock.sleep(WHO_WE_ARE_AGAIN).await;
+    }
 }
 
 fn slack_client(settings: &SlackSettings) -> SlackClient {

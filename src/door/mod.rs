@@ -3,6 +3,7 @@
 //! it. Nothing is decided here.
 
 pub mod control;
+pub mod feishu;
 mod health;
 mod logs;
 pub mod server;
@@ -20,15 +21,17 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
+use tracing::Instrument;
 
+use crate::chat::Delivery;
 use crate::chat::slack::signature::Verifier;
 use crate::clock::Clock;
 use crate::command::handle::Handler;
-use crate::doorbell::Doorbell;
+use crate::doorbell::{Bell, Doorbell};
 use crate::message::compose::Composer;
 use crate::message::links::Links;
 use crate::message::relay::Lines;
-use crate::store::Store;
+use crate::store::{Committed, Effect, Store};
 
 /// Largest body of a delivery. Slack's are a few KiB; a card that comes back with a click is the largest.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -40,6 +43,8 @@ pub const ACK_WITHIN: Duration = Duration::from_millis(2_500);
 pub struct Door {
     /// Verifies Slack's requests; `None` while Slack is not connected.
     pub slack: Option<Verifier>,
+    /// Proves Feishu's requests; `None` while Feishu is not connected.
+    pub feishu: Option<feishu::FeishuDoor>,
     /// Turns deliveries into effects.
     pub handler: Handler,
     /// Where they are committed.
@@ -90,11 +95,61 @@ impl IntoResponse for Refusal {
     }
 }
 
+/// Commits a delivery: whoever sent it is answered with what this gives, and only then.
+async fn take(door: &Door, delivery: Delivery) -> Result<Committed, Refusal> {
+    let span = tracing::info_span!("delivery", delivery.key = delivery.key, actor = delivery.actor.id);
+    let work = async {
+        let intake = door.handler.handle(delivery.clone()).await;
+        let committed = match intake {
+            Ok(intake) => {
+                let bells = bells(&intake.effect);
+                door.store.commit(intake).await.map(|committed| (committed, bells))
+            }
+            Err(error) => Err(error),
+        };
+        match committed {
+            // The platform would try again, in vain and unseen: whoever asked is told that it cannot be done.
+            Err(error) if error.is_lasting() => {
+                tracing::error!(%error, "a delivery cannot be handled");
+                Ok((door.store.commit(door.handler.broken(delivery)).await?, &[][..]))
+            }
+            committed => committed,
+        }
+    };
+    let committed = door.clock.timeout(ACK_WITHIN, Box::pin(work.instrument(span.clone()))).await;
+    let (committed, bells): (Committed, _) = committed
+        .map_err(|_| Refusal::Busy("the store is slow".into()))?
+        .map_err(|error| Refusal::Busy(error.to_string()))?;
+    span.in_scope(|| {
+        tracing::info!(fresh = committed.fresh, answer = committed.answer.template, "committed")
+    });
+    bells.iter().chain(&[Bell::Relay]).for_each(|bell| door.doorbell.ring(*bell));
+    // Who was rung runs next on this very thread: it asks the store before the answer here is rendered, not after.
+    tokio::task::yield_now().await;
+    Ok(committed)
+}
+
+/// Whose work an effect makes, beside a message: a loop woken for nothing delays what it is woken for next.
+fn bells(effect: &Effect) -> &'static [Bell] {
+    match effect {
+        Effect::None => &[],
+        Effect::Start(_) | Effect::Retry { .. } | Effect::Quarantine { .. } | Effect::Return { .. } => {
+            &[Bell::Scheduler]
+        }
+        // A run that waits leaves the queue, one on a board is told by its runner.
+        Effect::Cancel { .. } | Effect::CancelBatch { .. } => &[Bell::Scheduler, Bell::Pool],
+        Effect::PowerCycle { .. } => &[Bell::Pool],
+        Effect::Errand { .. } => &[Bell::Errands],
+        Effect::Reload { .. } => &[Bell::Reloader],
+    }
+}
+
 /// The server's routes.
 pub fn router(door: Arc<Door>) -> Router {
     Router::new()
         .route("/webhook", post(any_sender))
         .route("/webhooks/slack", post(slack::receive))
+        .route("/webhooks/feishu", post(feishu::receive))
         .route("/runs/{run}/log/{attempt}", get(logs::log))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
@@ -113,7 +168,12 @@ async fn any_sender(
     let present: Vec<&str> = SENDERS.into_iter().filter(|name| headers.contains_key(*name)).collect();
     match present.as_slice() {
         ["x-slack-signature"] => Box::pin(slack::receive(state, headers, body)).await,
+        ["x-lark-signature"] => Box::pin(feishu::receive(state, headers, body)).await,
         [] if slack::is_unsigned_probe(&body) => Box::pin(slack::receive(state, headers, body)).await,
+        // Feishu signs neither its challenge nor every click.
+        [] if state.feishu.is_some() && feishu::is_its_form(&body) => {
+            Box::pin(feishu::receive(state, headers, body)).await
+        }
         [] => Err(Refusal::Unsigned("no signature header".into())),
         [_] => Err(Refusal::NotConnected("this sender")),
         _ => Err(Refusal::Unsigned("several signature headers".into())),

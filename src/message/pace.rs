@@ -37,6 +37,16 @@ impl Pacing {
         card_every: Duration::from_secs(1),
     };
 
+    /// Feishu: five messages a second and chat, shared by every bot in it; 50 requests a second and app; five edits a
+    /// second and card.
+    pub const FEISHU: Pacing = Pacing {
+        post_every: Duration::from_millis(250),
+        post_burst: 4,
+        edit_every: Duration::from_millis(25),
+        edit_burst: 20,
+        card_every: Duration::from_millis(300),
+    };
+
     /// No limit of ours: for simulated platforms whose own limits are off, and for measurements.
     pub const NONE: Pacing = Pacing {
         post_every: Duration::ZERO,

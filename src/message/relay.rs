@@ -530,7 +530,7 @@ impl Shared {
             return Ok(Went::Paused { until: now + wait });
         }
         self.store.message_begin(&[owed.id], now).await?;
-        let posted = api.post(Post { place, card, key: &key }).await;
+        let posted = api.post(Post { place, card, key: &key, instead_of: None }).await;
         self.lines.heard(place.platform, &posted, self.clock.now());
         match &posted {
             SendResult::Sent(_) => self.lines.note_channel(place, true),
@@ -538,7 +538,15 @@ impl Shared {
             _ => {}
         }
         Ok(Went::Ended(match posted {
-            SendResult::Sent(message) => End::Sent { message, revision },
+            // Asked a second time, a platform may answer with the copy that was there: the newest is owed as an edit.
+            SendResult::Sent(message) => {
+                End::Sent { message, revision: if owed.begun_at.is_some() { 0 } else { revision } }
+            }
+            // It may be there from before: that must not be forgotten.
+            SendResult::RetryAfter(wait) if owed.begun_at.is_some() => End::Unsure { at: now + wait },
+            SendResult::Out(outage) if owed.begun_at.is_some() => {
+                End::Unsure { at: self.lines.fails(place.platform, &outage, now) }
+            }
             SendResult::RetryAfter(wait) => return Ok(Went::Paused { until: now + wait }),
             SendResult::Out(outage) => return Ok(self.out(place.platform, &outage)),
             SendResult::Refused(error) => End::Dead { error },
@@ -651,5 +659,6 @@ fn no_platform(platform: Platform) -> End {
 
 /// Whether a refusal says that the bot cannot see the channel.
 fn is_closed_channel(error: &str) -> bool {
-    matches!(error, "channel_not_found" | "not_in_channel" | "is_archived")
+    // Feishu: the bot is not in the chat.
+    matches!(error, "channel_not_found" | "not_in_channel" | "is_archived" | "230002")
 }

@@ -5,10 +5,12 @@
 //! code, so that a mistake there cannot cancel itself out here.
 //!
 //! [`SimBoard`] speaks telnet and plays a board from its boot loader to a shell. [`SimPdu`] switches boards.
-//! [`SimLab`] builds both from an inventory. [`slack::SimSlack`] is a workspace with people, channels and a page.
+//! [`SimLab`] builds both from an inventory. [`slack::SimSlack`] is a workspace with people, channels and a page,
+//! [`feishu::SimFeishu`] a tenant with a bot.
 
 pub mod board;
 pub mod faults;
+pub mod feishu;
 pub mod lab;
 pub mod pdu;
 pub mod slack;

@@ -208,6 +208,10 @@ pub trait Store: Send + Sync {
 
 // ---- the door ---------------------------------------------------------------------------------------------
 
+/// For how long nobody edits a card that an acknowledgement shows anew: the client shows that one last, whatever came
+/// before it.
+pub const CARD_HELD: Duration = Duration::from_secs(4);
+
 /// A delivery on its way into the store.
 #[derive(Debug, Clone)]
 pub struct Intake {
@@ -229,6 +233,8 @@ pub struct Intake {
     pub instead: Vec<(&'static str, Note)>,
     /// Set when the answer is not the body of the acknowledgement but an owed message.
     pub answer_via: Option<AnswerVia>,
+    /// The card that the acknowledgement shows anew, by its message: nobody edits it while that is on its way.
+    pub shows: Option<Place>,
     /// The audit row.
     pub audit: Audit,
 }

@@ -125,6 +125,7 @@ impl Timekeeper {
             answer: Note::new("run-accepted", json!({})),
             instead: vec![],
             answer_via: None,
+            shows: None,
             audit: Audit::default(),
         }
     }

@@ -8,6 +8,7 @@ mod console_real;
 mod console_replay;
 mod damage;
 mod deliveries;
+mod feishu;
 mod health;
 mod kill;
 mod lab;

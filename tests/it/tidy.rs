@@ -50,7 +50,17 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     (
         "edges",
-        &["store", "net", "doorbell", "power", "console", "config", "telemetry", "chat::slack::client"],
+        &[
+            "store",
+            "net",
+            "doorbell",
+            "power",
+            "console",
+            "config",
+            "telemetry",
+            "chat::slack::client",
+            "chat::feishu::client",
+        ],
     ),
     (
         "loops and door",

@@ -4,6 +4,7 @@
 //! [`Card`](crate::message::Card) as Card JSON 2.0, `client` sends it.
 
 pub mod card;
+pub mod client;
 pub mod decode;
 pub mod markdown;
 pub mod signature;

@@ -128,12 +128,14 @@ impl Verifier {
 }
 
 /// The `X-Lark-Signature` of `body`, as Feishu would make it.
-pub fn sign(encrypt_key: &str, timestamp: i64, nonce: &str, body: &[u8]) -> String {
+#[cfg(test)]
+fn sign(encrypt_key: &str, timestamp: i64, nonce: &str, body: &[u8]) -> String {
     hex::encode(digest(timestamp.to_string().as_bytes(), nonce.as_bytes(), encrypt_key, body))
 }
 
 /// `text` under a cover, as Feishu would hide it.
-pub fn cover(encrypt_key: &str, iv: [u8; BLOCK_BYTES], text: &[u8]) -> String {
+#[cfg(test)]
+fn cover(encrypt_key: &str, iv: [u8; BLOCK_BYTES], text: &[u8]) -> String {
     use cbc::cipher::BlockEncryptMut;
     let cipher = cbc::Encryptor::<Aes256>::new(&cover_key(encrypt_key).into(), &iv.into());
     let mut bytes = iv.to_vec();

@@ -9,6 +9,7 @@ mod read;
 mod start;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ use super::parse::{self, Surface};
 use super::policy::{self, About, Asked, Permission};
 use super::{Click, Command, RunRef, Verb};
 use crate::board::LiveInventory;
-use crate::chat::{Delivery, Intent};
+use crate::chat::{Delivery, Intent, Place, Platform};
 use crate::clock::Clock;
 use crate::id::Ids;
 use crate::lease::scheduler::SharedQueue;
@@ -24,6 +25,10 @@ use crate::message::Note;
 use crate::message::compose::Composer;
 use crate::message::relay::Lines;
 use crate::store::{Audit, Effect, Intake, Result, RunView, Store, Told};
+
+/// Older words than this are answered and not obeyed: platforms repeat for hours what was not taken, and a run that
+/// nobody waits for any more is worse than none.
+pub const STALE_AFTER: Duration = Duration::from_secs(30 * 60);
 
 /// Turns deliveries into intents for the store.
 pub struct Handler {
@@ -71,8 +76,9 @@ impl Handler {
             Intent::Text(text) => self.text(&delivery, text).await?,
             Intent::Click(click) => self.click(&delivery, *click).await?,
         };
-        let in_ack = delivery.is_answered_in_ack();
+        let (in_ack, shows) = (delivery.is_answered_in_ack(), delivery.shown_in_ack());
         Ok(Intake {
+            shows,
             key: delivery.key,
             platform: delivery.place.platform,
             actor: delivery.actor,
@@ -87,8 +93,9 @@ impl Handler {
 
     /// What is said of a delivery that can never be handled, because a row that it is about cannot be read or written.
     pub fn broken(&self, delivery: Delivery) -> Intake {
-        let in_ack = delivery.is_answered_in_ack();
+        let (in_ack, shows) = (delivery.is_answered_in_ack(), delivery.shown_in_ack());
         Intake {
+            shows,
             answer: Note::new("internal-error", json!({ "reference": delivery.key })),
             platform: delivery.place.platform,
             key: delivery.key,
@@ -102,6 +109,13 @@ impl Handler {
     }
 
     async fn text(&self, delivery: &Delivery, text: &str) -> Result<Reaction> {
+        let said_before = delivery.sent_at.map(|at| delivery.received_at.since(at));
+        if said_before.is_some_and(|ago| ago > STALE_AFTER) {
+            return Ok(Reaction::says(Note::new(
+                "said-long-ago",
+                json!({ "said_at": delivery.sent_at, "text": text }),
+            )));
+        }
         let surface = if text.trim_start().starts_with('/') { Surface::Slash } else { Surface::Mention };
         match parse::parse(text, delivery.place.thread.is_some(), surface) {
             Ok(command) => self.command(delivery, command).await,
@@ -265,9 +279,20 @@ fn help(topic: Option<&str>) -> Reaction {
 }
 
 impl Delivery {
-    /// Whether the acknowledgement's body is the answer. A slash command comes with a URL of its own and is words;
-    /// a click and an event are acknowledged with nothing, their answers are owed messages.
+    /// Whether the acknowledgement's body is the answer. A slash command of Slack comes with a URL of its own and is
+    /// words; a click in Feishu is answered by a few words over the card. Everything else is acknowledged with nothing,
+    /// its answer is an owed message.
     pub fn is_answered_in_ack(&self) -> bool {
-        matches!(self.intent, Intent::Text(_)) && self.answer_via.url.is_some()
+        match (&self.intent, self.place.platform) {
+            (Intent::Click(_), Platform::Feishu) => true,
+            (Intent::Click(_), _) => false,
+            (Intent::Text(_), _) => self.answer_via.url.is_some(),
+        }
+    }
+
+    /// The card that the acknowledgement shows anew: in Feishu, the one that was clicked.
+    fn shown_in_ack(&self) -> Option<Place> {
+        let click = matches!(self.intent, Intent::Click(_)) && self.place.platform == Platform::Feishu;
+        click.then(|| self.answer_via.place.clone())
     }
 }

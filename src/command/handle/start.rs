@@ -168,8 +168,8 @@ impl Handler {
                 .split_once(':')
                 .and_then(|(platform, channel)| Some((Platform::from_word(platform)?, channel)))
             {
-                // A platform that is not connected yet has no card to keep in step.
-                Some((platform @ Platform::Slack, channel)) => {
+                // A platform that no card can stand on has none to keep in step.
+                Some((platform @ (Platform::Slack | Platform::Feishu), channel)) => {
                     places.push(Place { platform, channel: channel.to_owned(), thread: None });
                 }
                 Some(_) | None => tracing::debug!(from, to, "a mirror is not connected"),

@@ -13,6 +13,8 @@ pub(super) fn is_message_gone(error: &str) -> bool {
     matches!(
         error,
         "message_not_found" | "thread_not_found" | "cannot_reply_to_message" | "parent_message_not_found"
+        // Feishu: recalled, deleted.
+        | "230011" | "231003"
     )
 }
 
@@ -42,7 +44,7 @@ impl Shared {
         {
             return Went::Paused { until: now + wait };
         }
-        let sent = api.post(Post { place, card, key: &key }).await;
+        let sent = api.post(Post { place, card, key: &key, instead_of: Some(gone) }).await;
         self.lines.heard(place.platform, &sent, now);
         match sent {
             SendResult::Sent(message) => Went::Ended(End::Sent { message, revision }),
@@ -80,7 +82,7 @@ impl Shared {
         );
         let direct = Place { platform: place.platform, channel: person.id, thread: None };
         let key = owed.id.to_string();
-        let sent = api.post(Post { place: &direct, card, key: &key }).await;
+        let sent = api.post(Post { place: &direct, card, key: &key, instead_of: None }).await;
         self.lines.heard(place.platform, &sent, self.clock.now());
         Ok(match sent {
             // No card lives there: it keeps the id that it has.

@@ -14,7 +14,7 @@ mod rates;
 mod render;
 mod respond;
 mod validate;
-mod wire;
+pub(in crate::sim) mod wire;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -28,13 +28,13 @@ pub fn sign(secret: &str, timestamp: i64, body: &[u8]) -> String {
 
 /// An HTTP answer.
 #[derive(Debug, Clone)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) body: Vec<u8>,
+pub(in crate::sim) struct Answer {
+    pub(in crate::sim) status: u16,
+    pub(in crate::sim) body: Vec<u8>,
 }
 
 /// Posts to `http://127.0.0.1:port/path`. Any other host is refused: a simulator stays on this machine.
-pub(super) async fn post(url: &str, headers: &[(String, String)], body: &[u8]) -> io::Result<Answer> {
+pub(in crate::sim) async fn post(url: &str, headers: &[(String, String)], body: &[u8]) -> io::Result<Answer> {
     let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{why}: {url}"));
     let rest = url.strip_prefix("http://").ok_or_else(|| invalid("not an http address"))?;
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));

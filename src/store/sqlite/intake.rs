@@ -12,7 +12,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::ledger::{self, Answer, Event, Reply};
 use super::row::{self, Reader, statements, unavailable};
-use super::script::Tx;
+use super::script::{Script, Tx};
 use super::writer::{COMMIT, Ends};
 use super::{attempt, batch, board, run};
 use crate::board::BoardId;
@@ -23,7 +23,7 @@ use crate::id::{Ids, MessageId, RunId};
 use crate::message::Note;
 use crate::outcome::Outcome;
 use crate::run::{Request, Run, RunSpec, RunState};
-use crate::store::{Committed, Effect, Effected, Intake, NewRun, Result, StoreError};
+use crate::store::{CARD_HELD, Committed, Effect, Effected, Intake, NewRun, Result, StoreError};
 
 statements! {
     // One row at least: the newest number stands on each. Runs are never deleted, so the next is one more. A group
@@ -61,6 +61,9 @@ statements! {
     SAVEPOINT = "SAVEPOINT intake";
     UNDO = "ROLLBACK TO intake";
     RELEASE = "RELEASE intake";
+    CARD_HOLD = "UPDATE cards
+        SET hold_until = MAX(hold_until, ?4)
+        WHERE platform = ?1 AND channel = ?2 AND message = ?3";
     DELIVERIES_FORGET = "DELETE FROM deliveries WHERE received_at < ?1";
 }
 
@@ -435,11 +438,13 @@ impl<'a> Rows<'a> {
         let mut audit = Vec::new();
         let mut deliveries = Vec::new();
         let mut answers = Vec::new();
+        let mut held = Vec::new();
         let mut now = Timestamp::default();
         for (intake, answer) in fresh {
             let at = intake.received_at;
             now = now.max(at);
             deliveries.push(DeliveryRow { key: &intake.key, platform: intake.platform.as_str(), at, answer });
+            held.extend(intake.shows.as_ref().map(|card| (card, at + CARD_HELD)));
             answers.extend(intake.answer_via.as_ref().map(|via| Answer { via, note: answer, at }));
             if !intake.audit.verb.is_empty() {
                 audit.push(AuditRow {
@@ -451,6 +456,15 @@ impl<'a> Rows<'a> {
                     reason: &intake.audit.reason,
                 });
             }
+        }
+        for (card, until) in &held {
+            let (platform, message) = (card.platform.as_str(), card.thread.as_deref());
+            let mut script = Script::default();
+            script.add(
+                CARD_HOLD,
+                [platform.into(), card.channel.as_str().into(), message.into(), (*until).into()],
+            );
+            tx.leave(script);
         }
         if !self.errands.is_empty() {
             let insert = sqlx::query(ERRANDS_INSERT).bind(row::json(&self.errands));

@@ -105,6 +105,7 @@ impl Lab {
             store: store.clone(),
             inventory: Arc::new(inventory),
             catalogue: Catalogue::builtin(),
+            feishu: None,
             slack: Some(SlackParts {
                 signing_secrets: ["test-signing-secret", OLD_SECRET].map(SecretString::from).to_vec(),
                 client: SlackClient::new(Http::new(&[&api]), &api, SecretString::from("xoxb-test")),

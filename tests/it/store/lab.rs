@@ -62,6 +62,7 @@ impl Lab {
             answer: Note::new("answer", json!({ "said": "by the caller" })),
             instead: vec![],
             answer_via: None,
+            shows: None,
             audit: Audit {
                 verb: "run".into(),
                 target: "socA".into(),

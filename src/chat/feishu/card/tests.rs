@@ -1,3 +1,5 @@
+//! Cards as Feishu gets them: their shape, their limits, what hostile words become.
+
 use super::*;
 use crate::command::{Click, Verb};
 use crate::message::Span;
@@ -11,7 +13,7 @@ fn elements(drawn: &Value) -> &Vec<Value> {
 }
 
 fn button(label: &str, confirm: Option<Confirm>) -> Button {
-    let click = Click { verb: Verb::PowerCycle, run: 42, generation: 7 };
+    let click = Click { verb: Verb::PowerCycle, run: 42, generation: 7, attempt_at: None };
     Button { label: label.into(), click, style: ButtonStyle::Danger, confirm }
 }
 

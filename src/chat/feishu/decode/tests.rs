@@ -1,3 +1,5 @@
+//! Requests as Feishu sends them, and some that it never would.
+
 use super::*;
 use serde_json::json;
 

@@ -85,7 +85,7 @@ fn refused(code: &str) -> SendResult {
 async fn a_post_carries_its_key_and_gives_its_ts() {
     let (fake, client, _) = Fake::start().await;
     let place = place(Some("9.1"));
-    let ended = client.post(Post { place: &place, card: &card(), key: "run/7" }).await;
+    let ended = client.post(Post { place: &place, card: &card(), key: "run/7", instead_of: None }).await;
     assert_eq!(ended, SendResult::Sent("1.5".into()));
     let asked = fake.asked();
     assert_eq!((asked[0].0.as_str(), asked[0].1.as_str()), ("/api/chat.postMessage", "Bearer xoxb-secret"));
@@ -128,7 +128,7 @@ async fn posts_and_edits_end_as_slack_says() {
     for (status, retry_after, body, ended) in cases {
         fake.will(status, retry_after, body).will(status, retry_after, body);
         let place = place(None);
-        let posted = client.post(Post { place: &place, card: &card(), key: "k" }).await;
+        let posted = client.post(Post { place: &place, card: &card(), key: "k", instead_of: None }).await;
         assert_eq!(posted, ended, "{status} {body}");
         assert_eq!(client.edit(&place, "1.5", &card()).await, ended, "{status} {body}");
     }
@@ -175,7 +175,7 @@ async fn every_code_of_slack_is_about_the_message_or_about_us() {
 async fn a_post_without_ts_may_be_there() {
     let (fake, client, _) = Fake::start().await;
     fake.will(200, "", r#"{"ok":true}"#);
-    let ended = client.post(Post { place: &place(None), card: &card(), key: "k" }).await;
+    let ended = client.post(Post { place: &place(None), card: &card(), key: "k", instead_of: None }).await;
     assert!(matches!(ended, SendResult::Unknown(_)), "{ended:?}");
 }
 
@@ -185,7 +185,7 @@ async fn a_slack_that_cannot_be_reached_was_not_told() {
     let base = format!("http://{}/api/", listener.local_addr().expect("address"));
     drop(listener);
     let client = SlackClient::new(Http::new(&[]), &base, SecretString::from("x"));
-    let ended = client.post(Post { place: &place(None), card: &card(), key: "k" }).await;
+    let ended = client.post(Post { place: &place(None), card: &card(), key: "k", instead_of: None }).await;
     assert!(matches!(ended, SendResult::Out(Outage::Away(_))), "{ended:?}");
 }
 

@@ -1,0 +1,149 @@
+//! Feishu's settings, all or none. A webhook without an Encrypt Key is refused unless that is asked for by name: its
+//! requests are neither signed nor covered, so whoever learns the token may type at boards.
+
+use secrecy::SecretString;
+
+use super::{Env, secret};
+use crate::chat::feishu::client::FEISHU_BASE_URL;
+
+/// Feishu's settings.
+#[derive(Debug, Clone)]
+pub struct FeishuSettings {
+    /// `cli_…`.
+    pub app_id: String,
+    /// The app's secret.
+    pub app_secret: SecretString,
+    /// Signs and covers requests.
+    pub encrypt_key: Option<SecretString>,
+    /// Stands in every request.
+    pub verification_token: SecretString,
+    /// `https://open.feishu.cn`, or `https://open.larksuite.com`: tenants and apps of one are unknown to the other.
+    pub base_url: String,
+}
+
+const CONSOLE: &str = "the developer console of the app";
+
+/// Reads Feishu's variables; tells every problem.
+pub(super) fn settings(env: Env<'_>, problems: &mut Vec<String>) -> Option<FeishuSettings> {
+    let told = problems.len();
+    let names = [
+        "FEISHU_APP_ID",
+        "FEISHU_APP_SECRET",
+        "FEISHU_VERIFICATION_TOKEN",
+        "FEISHU_ENCRYPT_KEY",
+        "FEISHU_CONNECTION",
+    ];
+    let [app_id, app_secret, token, encrypt_key, connection] = names.map(|name| secret(env, name, problems));
+    if problems.len() > told {
+        return None;
+    }
+    if app_id.is_none() && app_secret.is_none() && token.is_none() && encrypt_key.is_none() {
+        return None;
+    }
+    match connection.as_deref() {
+        None | Some("webhook") => {}
+        Some("socket") => problems.push(
+            "FEISHU_CONNECTION: this version takes events by webhook only; set it to webhook or unset it"
+                .into(),
+        ),
+        Some(other) => problems.push(format!("FEISHU_CONNECTION: {other:?} is neither webhook nor socket")),
+    }
+    let unencrypted = truth(env, "FEISHU_ALLOW_UNENCRYPTED", problems);
+    if encrypt_key.is_none() && !unencrypted {
+        problems.push(format!(
+            "FEISHU_ENCRYPT_KEY: missing; without it nobody signs what reaches the webhook ({CONSOLE}, Encryption \
+             Strategy). FEISHU_ALLOW_UNENCRYPTED=true does without"
+        ));
+    }
+    for (name, value, where_) in [
+        ("FEISHU_APP_ID", &app_id, "Credentials"),
+        ("FEISHU_APP_SECRET", &app_secret, "Credentials"),
+        ("FEISHU_VERIFICATION_TOKEN", &token, "Encryption Strategy"),
+    ] {
+        if value.is_none() {
+            problems
+                .push(format!("{name}: missing; Feishu needs it beside the others ({CONSOLE}, {where_})"));
+        }
+    }
+    let base_url = env("FEISHU_BASE_URL").filter(|url| !url.is_empty());
+    let base_url = match base_url.as_deref().map(super::public_url) {
+        None => FEISHU_BASE_URL.to_owned(),
+        Some(Ok(url)) => url,
+        Some(Err(problem)) => {
+            problems.push(format!("FEISHU_BASE_URL: {problem}"));
+            String::new()
+        }
+    };
+    Some(FeishuSettings {
+        app_id: app_id?,
+        app_secret: SecretString::from(app_secret?),
+        encrypt_key: encrypt_key.map(SecretString::from),
+        verification_token: SecretString::from(token?),
+        base_url,
+    })
+}
+
+fn truth(env: Env<'_>, name: &str, problems: &mut Vec<String>) -> bool {
+    match env(name).as_deref() {
+        None | Some("" | "false" | "0" | "no") => false,
+        Some("true" | "1" | "yes") => true,
+        Some(other) => {
+            problems.push(format!("{name}: {other:?} is neither true nor false"));
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: [(&str, &str); 4] = [
+        ("FEISHU_APP_ID", "cli_a"),
+        ("FEISHU_APP_SECRET", "s3cret"),
+        ("FEISHU_VERIFICATION_TOKEN", "tok"),
+        ("FEISHU_ENCRYPT_KEY", "key"),
+    ];
+
+    fn read(change: &[(&str, Option<&str>)]) -> (Option<FeishuSettings>, Vec<String>) {
+        let env = |name: &str| {
+            let changed = change.iter().find(|(n, _)| *n == name);
+            let value =
+                changed.map_or_else(|| WHOLE.iter().find(|(n, _)| *n == name).map(|(_, v)| *v), |c| c.1);
+            value.map(str::to_owned)
+        };
+        let mut problems = Vec::new();
+        (settings(&env, &mut problems), problems)
+    }
+
+    #[test]
+    fn it_is_on_with_all_of_them_and_off_with_none() {
+        let (on, problems) = read(&[]);
+        assert_eq!((on.expect("on").base_url.as_str(), problems.len()), (FEISHU_BASE_URL, 0));
+        let none: Vec<_> = WHOLE.iter().map(|(name, _)| (*name, None)).collect();
+        let (off, problems) = read(&none);
+        assert!(off.is_none() && problems.is_empty());
+    }
+
+    #[test]
+    fn every_missing_one_is_named_and_an_unencrypted_webhook_must_be_asked_for() {
+        let (_, problems) = read(&[("FEISHU_APP_SECRET", None), ("FEISHU_VERIFICATION_TOKEN", Some(" "))]);
+        let named: Vec<&str> = problems.iter().map(|p| p.split(':').next().unwrap_or_default()).collect();
+        assert_eq!(named, ["FEISHU_APP_SECRET", "FEISHU_VERIFICATION_TOKEN"]);
+        let (_, problems) = read(&[("FEISHU_ENCRYPT_KEY", None)]);
+        assert!(problems[0].starts_with("FEISHU_ENCRYPT_KEY: missing"), "{problems:?}");
+        let (on, problems) =
+            read(&[("FEISHU_ENCRYPT_KEY", None), ("FEISHU_ALLOW_UNENCRYPTED", Some("true"))]);
+        assert!(on.is_some_and(|on| on.encrypt_key.is_none()) && problems.is_empty());
+    }
+
+    #[test]
+    fn words_that_are_none_are_told() {
+        let (_, problems) = read(&[
+            ("FEISHU_CONNECTION", Some("pigeon")),
+            ("FEISHU_BASE_URL", Some("open.feishu.cn")),
+            ("FEISHU_ALLOW_UNENCRYPTED", Some("perhaps")),
+        ]);
+        assert_eq!(problems.len(), 3, "{problems:?}");
+    }
+}

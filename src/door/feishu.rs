@@ -1,0 +1,159 @@
+//! Feishu's door: prove, decode, handle, commit, acknowledge. A message's acknowledgement is empty, and its answer an owed
+//! reply; a click's is the answer in a few words and the card as it is now, which the client shows whatever else comes.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::{Door, Refusal};
+use crate::chat::feishu::signature::{Signed, Verifier};
+use crate::chat::feishu::{card, decode};
+use crate::chat::plain::{cut, one_line};
+use crate::chat::{Delivery, Intent, Place};
+use crate::message::{Block, Card, Span, Text, Tone};
+use crate::store::{Committed, Told};
+
+/// Longest answer that is shown over a card, in characters.
+const TOAST_MAX: usize = 200;
+
+/// What Feishu's door needs beside the others.
+pub struct FeishuDoor {
+    /// Proves requests.
+    pub verifier: Verifier,
+    /// Our own `open_id`, once Feishu has told it.
+    pub bot: Arc<OnceLock<String>>,
+}
+
+/// Whether a body has the form that Feishu's unsigned requests have.
+pub(super) fn is_its_form(body: &[u8]) -> bool {
+    memchr::memmem::find(body, b"\"encrypt\"").is_some()
+        || memchr::memmem::find(body, b"\"url_verification\"").is_some()
+        || memchr::memmem::find(body, b"\"schema\"").is_some()
+}
+
+/// One request of Feishu.
+pub(super) async fn receive(
+    State(door): State<Arc<Door>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let feishu = door.feishu.as_ref().ok_or(Refusal::NotConnected("feishu"))?;
+    let decoded = believe(&door, feishu, &headers, &body)?;
+    match decoded.inbound {
+        decode::Inbound::UrlVerification { challenge } => {
+            Ok(Json(json!({ "challenge": challenge })).into_response())
+        }
+        decode::Inbound::Ignored { reason } => {
+            tracing::info!(reason, "a delivery of Feishu is ignored");
+            Ok(Json(json!({})).into_response())
+        }
+        decode::Inbound::Delivery(delivery) => accept(&door, *delivery).await,
+    }
+}
+
+/// The request behind its signature, its cover and its token; all three are looked at before anything is believed.
+fn believe(
+    door: &Door,
+    feishu: &FeishuDoor,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<decode::Decoded, Refusal> {
+    let unsigned = |problem: &dyn std::fmt::Display| Refusal::Unsigned(problem.to_string());
+    let malformed = |problem: decode::DecodeProblem| Refusal::Malformed(problem.to_string());
+    let (now, verifier) = (door.clock.now(), &feishu.verifier);
+    let header = |name: &str| headers.get(name).map(|value| value.as_bytes());
+    let signed = Signed {
+        timestamp: header("x-lark-request-timestamp"),
+        nonce: header("x-lark-request-nonce"),
+        signature: header("x-lark-signature"),
+    };
+    let is_signed = verifier.encrypts() && signed.is_there();
+    if is_signed {
+        verifier.verify(now, signed, body).map_err(|problem| unsigned(&problem))?;
+    }
+    let bot = feishu.bot.get().map(String::as_str);
+    let decoded = match (decode::outside(body).map_err(malformed)?, verifier.encrypts()) {
+        (decode::Outside::Covered(cover), true) => {
+            let plain = verifier.uncover(&cover).map_err(|problem| unsigned(&problem))?;
+            decode::decode(&plain, now, bot).map_err(malformed)?
+        }
+        (decode::Outside::Plain, false) => decode::decode(body, now, bot).map_err(malformed)?,
+        (decode::Outside::Covered(_), false) => {
+            return Err(unsigned(&"the body is encrypted, and FEISHU_ENCRYPT_KEY is not set"));
+        }
+        (decode::Outside::Plain, true) => return Err(unsigned(&"the body is not encrypted")),
+    };
+    verifier.knows(&decoded.token).map_err(|problem| unsigned(&problem))?;
+    if verifier.encrypts() && !is_signed && !decoded.may_be_unsigned {
+        return Err(unsigned(&"a signature header is missing"));
+    }
+    Ok(decoded)
+}
+
+async fn accept(door: &Door, delivery: Delivery) -> Result<Response, Refusal> {
+    let clicked = matches!(delivery.intent, Intent::Click(_)).then(|| delivery.answer_via.place.clone());
+    let committed = super::take(door, delivery).await?;
+    let Some(shown) = clicked else {
+        return Ok(Json(json!({})).into_response());
+    };
+    let mut answer = json!({ "toast": toast(door, &committed, &shown) });
+    if let Some(card) = card_there(door, &shown).await {
+        answer["card"] = json!({ "type": "raw", "data": card::render(&card) });
+    }
+    Ok(Json(answer).into_response())
+}
+
+fn toast(door: &Door, committed: &Committed, place: &Place) -> Value {
+    let card = door.composer.note(&committed.answer, place);
+    let kind = match card.tone {
+        Tone::Good => "success",
+        Tone::Bad => "error",
+        Tone::Warning => "warning",
+        Tone::Neutral | Tone::Running => "info",
+    };
+    json!({ "type": kind, "content": cut(&words(&card), TOAST_MAX) })
+}
+
+/// An answer in plain words: its first paragraph, which says more than its summary.
+fn words(card: &Card) -> String {
+    let paragraph = card.blocks.iter().find_map(|block| match block {
+        Block::Text(text) => Some(plain(text)).filter(|words| !words.is_empty()),
+        _ => None,
+    });
+    paragraph.unwrap_or_else(|| one_line(&card.summary))
+}
+
+fn plain(text: &Text) -> String {
+    let words: String = text
+        .0
+        .iter()
+        .map(|span| match span {
+            Span::Plain(words) | Span::Bold(words) | Span::Code(words) => words.clone(),
+            Span::Link { label, .. } => label.clone(),
+            Span::Mention(actor) => actor.shown().to_owned(),
+            Span::Time(at) => at.to_minute(),
+        })
+        .collect();
+    one_line(&words)
+}
+
+/// The card of that message as it is now; none where it is no card of a run, or cannot be read: the client keeps what it
+/// shows then, and the relay brings the newest.
+async fn card_there(door: &Door, shown: &Place) -> Option<Card> {
+    let told = door.store.run_of_thread(shown).await.ok()??;
+    match told {
+        Told::Run(number) => {
+            let view = door.store.run_view(number).await.ok()??;
+            Some(door.composer.run_card(&view, shown))
+        }
+        Told::Batch(first) => {
+            let view = door.store.batch_view(first).await.ok()??;
+            Some(door.composer.batch_card(&view, shown))
+        }
+    }
+}

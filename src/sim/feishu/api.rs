@@ -1,0 +1,198 @@
+//! The simulated Feishu's HTTP API: tokens, who the bot is, messages, replies, edits.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, patch, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use super::{BOT, Call, Fault, Message, SimFeishu, World, rules};
+use crate::clock::Timestamp;
+
+/// Edits that one message takes in a second.
+const EDITS_PER_SECOND: usize = 5;
+const TOKEN_OVER: i64 = 99_991_663;
+const TOO_FAST: i64 = 99_991_400;
+const NOT_IN_CHAT: i64 = 230_002;
+const RECALLED: i64 = 230_011;
+
+pub(super) fn routes(feishu: SimFeishu) -> Router {
+    Router::new()
+        .route("/open-apis/auth/v3/tenant_access_token/internal", post(token))
+        .route("/open-apis/bot/v3/info", get(info))
+        .route("/open-apis/im/v1/messages", post(send))
+        .route("/open-apis/im/v1/messages/{id}/reply", post(reply))
+        .route("/open-apis/im/v1/messages/{id}", patch(edit))
+        .with_state(feishu)
+}
+
+fn code(code: i64, msg: &str) -> Response {
+    (StatusCode::BAD_REQUEST, Json(json!({ "code": code, "msg": msg }))).into_response()
+}
+
+async fn token(State(feishu): State<SimFeishu>, Json(asked): Json<Value>) -> Response {
+    let config = &feishu.config;
+    if asked["app_id"] != config.app_id || asked["app_secret"] != config.app_secret {
+        return code(10_014, "app secret invalid");
+    }
+    let mut world = feishu.lock();
+    world.tokens_made += 1;
+    let token = format!("t-{}", world.tokens_made);
+    world.tokens.push(token.clone());
+    Json(json!({ "code": 0, "msg": "ok", "tenant_access_token": token, "expire": 7200 })).into_response()
+}
+
+async fn info(State(feishu): State<SimFeishu>, headers: HeaderMap) -> Response {
+    if !knows(&feishu.lock(), &headers) {
+        return code(TOKEN_OVER, "token expired");
+    }
+    Json(json!({ "code": 0, "msg": "ok", "bot": { "open_id": BOT, "app_name": "boardhand" } }))
+        .into_response()
+}
+
+fn knows(world: &World, headers: &HeaderMap) -> bool {
+    let bearer = headers.get("authorization").and_then(|value| value.to_str().ok());
+    bearer
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .is_some_and(|token| world.tokens.iter().any(|t| t == token))
+}
+
+/// What goes wrong before anything is done; whether it is done although the answer is a failure.
+fn stumble(world: &mut World, call: Call, headers: &HeaderMap) -> Result<bool, Box<Response>> {
+    let fault = world.faults.get_mut(&call).and_then(VecDeque::pop_front);
+    if fault == Some(Fault::TokensOver) {
+        world.tokens.clear();
+    }
+    if !knows(world, headers) {
+        return Err(Box::new(code(TOKEN_OVER, "token expired")));
+    }
+    match fault {
+        Some(Fault::Code(n)) => Err(Box::new(code(n, "as it was told"))),
+        Some(Fault::TooFast(secs)) => {
+            let headers = [("x-ogw-ratelimit-reset", secs.to_string())];
+            let body = Json(json!({ "code": TOO_FAST, "msg": "request trigger frequency limit" }));
+            Err(Box::new((StatusCode::TOO_MANY_REQUESTS, headers, body).into_response()))
+        }
+        Some(Fault::DoneThen500) => Ok(true),
+        Some(Fault::TokensOver) | None => Ok(false),
+    }
+}
+
+async fn send(State(feishu): State<SimFeishu>, headers: HeaderMap, Json(body): Json<Value>) -> Response {
+    let chat = body["receive_id"].as_str().unwrap_or_default().to_owned();
+    write(&feishu, Call::Send, &headers, &body, (chat, None, false))
+}
+
+async fn reply(
+    State(feishu): State<SimFeishu>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Response {
+    let found = feishu.lock().messages.iter().find(|m| m.id == id).cloned();
+    match found {
+        Some(root) if !root.recalled => {
+            let in_thread = body["reply_in_thread"] == true;
+            write(&feishu, Call::Reply, &headers, &body, (root.chat, Some(id), in_thread))
+        }
+        _ => code(RECALLED, "the message was recalled"),
+    }
+}
+
+fn write(
+    feishu: &SimFeishu,
+    call: Call,
+    headers: &HeaderMap,
+    body: &Value,
+    (chat, root, in_thread): (String, Option<String>, bool),
+) -> Response {
+    let mut world = feishu.lock();
+    let fails = match stumble(&mut world, call, headers) {
+        Ok(fails) => fails,
+        Err(response) => return *response,
+    };
+    if world.closed.contains(&chat) {
+        return code(NOT_IN_CHAT, "the bot is not in the chat");
+    }
+    let uuid = body["uuid"].as_str().unwrap_or_default().to_owned();
+    if uuid.len() > 50 {
+        world.violations.push("a uuid of more than 50 characters".to_owned());
+        return code(230_001, "uuid too long");
+    }
+    if let Some(id) = world.uuids.get(&uuid).filter(|_| !uuid.is_empty()) {
+        return Json(json!({ "code": 0, "msg": "ok", "data": { "message_id": id } })).into_response();
+    }
+    let card: Value =
+        body["content"].as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    if let Err((n, problem)) = rules::check(&card) {
+        world.violations.push(format!("{call:?}: {n} {problem}"));
+        return code(n, &problem);
+    }
+    world.ids += 1;
+    let id = format!("om_{}", world.ids);
+    if !uuid.is_empty() {
+        world.uuids.insert(uuid, id.clone());
+    }
+    world.messages.push(Message {
+        id: id.clone(),
+        chat,
+        root,
+        in_thread,
+        author: None,
+        text: String::new(),
+        card,
+        edits: 0,
+        edited_at: VecDeque::new(),
+        recalled: false,
+    });
+    feishu.changed.notify_waiters();
+    if fails {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
+    Json(json!({ "code": 0, "msg": "ok", "data": { "message_id": id } })).into_response()
+}
+
+async fn edit(
+    State(feishu): State<SimFeishu>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Response {
+    let now = feishu.clock.now();
+    let mut world = feishu.lock();
+    let fails = match stumble(&mut world, Call::Edit, &headers) {
+        Ok(fails) => fails,
+        Err(response) => return *response,
+    };
+    let card: Value =
+        body["content"].as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    if let Err((n, problem)) = rules::check(&card) {
+        world.violations.push(format!("Edit: {n} {problem}"));
+        return code(n, &problem);
+    }
+    let Some(message) = world.messages.iter_mut().find(|m| m.id == id).filter(|m| !m.recalled) else {
+        return code(RECALLED, "the message was recalled");
+    };
+    if too_often(message, now) {
+        world.violations.push(format!("more than {EDITS_PER_SECOND} edits of {id} in a second"));
+        return code(230_020, "frequency limit of the message");
+    }
+    message.card = card;
+    message.edits += 1;
+    drop(world);
+    feishu.changed.notify_waiters();
+    if fails {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
+    Json(json!({ "code": 0, "msg": "ok" })).into_response()
+}
+
+fn too_often(message: &mut Message, now: Timestamp) -> bool {
+    message.edited_at.retain(|at| now.since(*at) < Duration::from_secs(1));
+    message.edited_at.push_back(now);
+    message.edited_at.len() > EDITS_PER_SECOND
+}

@@ -1,0 +1,353 @@
+//! A simulated Feishu tenant: a bot's API with the rules that the real one enforces, and people who type and click
+//! through the real webhook, signed and covered. It uses none of our Feishu code, so that a mistake there cannot cancel
+//! itself out here.
+//!
+//! What it does as the real one does: a `uuid` that it knows is answered with the message that is there; a card with a
+//! property that it does not know, or over 30 KB, is refused; a message takes five edits a second; and the card in the
+//! answer to a click is what the client shows last, whatever was edited while it was on its way.
+
+mod api;
+mod rules;
+mod wire;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+use crate::clock::{Clock, Timestamp};
+use crate::id::Ids;
+
+/// The bot's `open_id`.
+pub const BOT: &str = "ou_boardhand";
+/// The tenant.
+pub const TENANT: &str = "tenant_lab";
+
+/// What the app is set up with on both sides.
+#[derive(Debug, Clone)]
+pub struct SimFeishuConfig {
+    /// The app's id.
+    pub app_id: String,
+    /// The app's secret.
+    pub app_secret: String,
+    /// Signs and covers what is posted to the webhook.
+    pub encrypt_key: String,
+    /// Stands in everything that is posted to the webhook.
+    pub verification_token: String,
+    /// Where events are posted.
+    pub webhook_url: String,
+}
+
+/// A message in a chat.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// `om_…`.
+    pub id: String,
+    /// The chat, or the person whose own chat with the bot it is.
+    pub chat: String,
+    /// The message under which it stands, in a thread or as a plain reply.
+    pub root: Option<String>,
+    /// Whether it stands in a thread.
+    pub in_thread: bool,
+    /// Who wrote it; `None` for the bot.
+    pub author: Option<String>,
+    /// What a person wrote.
+    pub text: String,
+    /// What the bot's card shows.
+    pub card: Value,
+    /// How often it was edited.
+    pub edits: u32,
+    edited_at: VecDeque<Timestamp>,
+    recalled: bool,
+}
+
+impl Message {
+    /// The bot's card in plain lines, as a person reads it.
+    pub fn shown(&self) -> String {
+        rules::shown(&self.card)
+    }
+}
+
+/// How the next request of a kind goes wrong.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fault {
+    /// Answered with this code, not carried out.
+    Code(i64),
+    /// Carried out, and answered 500.
+    DoneThen500,
+    /// 429 with so many seconds to wait.
+    TooFast(u64),
+    /// Every token is over.
+    TokensOver,
+}
+
+/// What the app asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Call {
+    /// A new message.
+    Send,
+    /// A reply.
+    Reply,
+    /// An edit.
+    Edit,
+}
+
+#[derive(Default)]
+struct World {
+    messages: Vec<Message>,
+    uuids: HashMap<String, String>,
+    tokens: Vec<String>,
+    tokens_made: u32,
+    faults: HashMap<Call, VecDeque<Fault>>,
+    /// What was refused because it is against the rules.
+    violations: Vec<String>,
+    /// Chats that the bot is not in.
+    closed: Vec<String>,
+    events: u64,
+    ids: u64,
+}
+
+/// What somebody gets for a click.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Clicked {
+    /// The status of the answer.
+    pub status: u16,
+    /// The kind of the words over the card, and the words.
+    pub toast: (String, String),
+    /// Whether the answer brought the card along.
+    pub with_card: bool,
+}
+
+/// A simulated tenant.
+#[derive(Clone)]
+pub struct SimFeishu {
+    config: Arc<SimFeishuConfig>,
+    world: Arc<Mutex<World>>,
+    changed: Arc<Notify>,
+    clock: Clock,
+    ids: Ids,
+    url: String,
+}
+
+impl SimFeishu {
+    /// Starts one on a free port of loopback.
+    pub async fn start(config: SimFeishuConfig, clock: Clock, ids: Ids) -> std::io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let feishu = SimFeishu {
+            config: Arc::new(config),
+            world: Arc::default(),
+            changed: Arc::default(),
+            clock,
+            ids,
+            url,
+        };
+        let routes = api::routes(feishu.clone());
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        Ok(feishu)
+    }
+
+    /// Its base address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The next request of this kind goes wrong so.
+    pub fn fault(&self, call: Call, fault: Fault) {
+        self.lock().faults.entry(call).or_default().push_back(fault);
+    }
+
+    /// The bot leaves a chat.
+    pub fn leave(&self, chat: &str) {
+        self.lock().closed.push(chat.to_owned());
+    }
+
+    /// What the app sent against the rules.
+    pub fn violations(&self) -> Vec<String> {
+        self.lock().violations.clone()
+    }
+
+    /// How many tokens were fetched.
+    pub fn tokens_made(&self) -> u32 {
+        self.lock().tokens_made
+    }
+
+    /// Every message of a chat, in order.
+    pub fn messages(&self, chat: &str) -> Vec<Message> {
+        self.lock().messages.iter().filter(|m| m.chat == chat && !m.recalled).cloned().collect()
+    }
+
+    /// Takes a message away, as its author may.
+    pub fn recall(&self, id: &str) {
+        if let Some(message) = self.lock().messages.iter_mut().find(|m| m.id == id) {
+            message.recalled = true;
+        }
+    }
+
+    /// Waits until the messages of a chat are so.
+    pub async fn until(
+        &self,
+        chat: &str,
+        within: Duration,
+        so: impl Fn(&[Message]) -> bool,
+    ) -> Result<(), Vec<Message>> {
+        let seen = async {
+            loop {
+                let changed = self.changed.notified();
+                if so(&self.messages(chat)) {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        self.clock.timeout(within, seen).await.map_err(|_| self.messages(chat))
+    }
+
+    /// Somebody writes to the bot in a chat; gives the status of the webhook's answer.
+    pub async fn say(&self, who: &str, chat: &str, text: &str) -> u16 {
+        self.say_in(who, chat, None, text, self.clock.now()).await
+    }
+
+    /// The same in the thread under `root`, said at `at`.
+    pub async fn say_in(&self, who: &str, chat: &str, root: Option<&str>, text: &str, at: Timestamp) -> u16 {
+        let id = self.next_id();
+        let words = format!("@_user_1 {text}");
+        let mut message = json!({
+            "message_id": id, "chat_id": chat, "chat_type": "group", "message_type": "text",
+            "create_time": (at.as_micros() / 1000).to_string(),
+            "content": json!({ "text": words }).to_string(),
+            "mentions": [{ "key": "@_user_1", "id": { "open_id": BOT }, "mentioned_type": "bot", "name": "boardhand" }],
+        });
+        if let Some(root) = root {
+            message["root_id"] = json!(root);
+            message["parent_id"] = json!(root);
+        }
+        self.lock().messages.push(Message {
+            id,
+            chat: chat.to_owned(),
+            root: root.map(str::to_owned),
+            in_thread: root.is_some(),
+            author: Some(who.to_owned()),
+            text: text.to_owned(),
+            card: Value::Null,
+            edits: 0,
+            edited_at: VecDeque::new(),
+            recalled: false,
+        });
+        let sender = json!({ "sender_id": { "open_id": who }, "sender_type": "user", "tenant_key": TENANT });
+        let body = self.event("im.message.receive_v1", json!({ "sender": sender, "message": message }));
+        self.deliver(&body, true).await.map_or(0, |answer| answer.status)
+    }
+
+    /// Somebody presses the button with this label on a message of the bot.
+    pub async fn click(&self, who: &str, message: &str, label: &str) -> Clicked {
+        let body = self.click_body(who, message, label);
+        self.click_with(message, &body).await
+    }
+
+    /// The event of that click, for one that is delivered more than once.
+    pub fn click_body(&self, who: &str, message: &str, label: &str) -> Vec<u8> {
+        let found = self.lock().messages.iter().find(|m| m.id == message).cloned();
+        let found = found.unwrap_or_else(|| panic!("there is no message {message}"));
+        let value = rules::button(&found.card, label)
+            .unwrap_or_else(|| panic!("no button {label:?} on\n{}", rules::shown(&found.card)));
+        let event = json!({
+            "operator": { "open_id": who, "tenant_key": TENANT }, "token": "c-1",
+            "action": { "value": value, "tag": "button" }, "host": "im_message",
+            "context": { "open_message_id": message, "open_chat_id": found.chat },
+        });
+        self.event("card.action.trigger", event)
+    }
+
+    /// Delivers the event of a click; what the answer shows is shown last.
+    pub async fn click_with(&self, message: &str, body: &[u8]) -> Clicked {
+        let Some(answer) = self.deliver(body, true).await else {
+            return Clicked { status: 0, toast: Default::default(), with_card: false };
+        };
+        let reply: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let text = |name: &str| reply["toast"][name].as_str().unwrap_or_default().to_owned();
+        let card = (reply["card"]["type"] == "raw").then(|| reply["card"]["data"].clone());
+        if let Some(card) = &card {
+            let mut world = self.lock();
+            if let Err((code, problem)) = rules::check(card) {
+                world.violations.push(format!("a click's card: {code} {problem}"));
+            }
+            if let Some(message) = world.messages.iter_mut().find(|m| m.id == message) {
+                message.card = card.clone();
+            }
+        }
+        self.changed.notify_waiters();
+        Clicked { status: answer.status, toast: (text("type"), text("content")), with_card: card.is_some() }
+    }
+
+    /// An event as Feishu makes it, before it is covered.
+    pub fn event(&self, kind: &str, event: Value) -> Vec<u8> {
+        let number = {
+            let mut world = self.lock();
+            world.events += 1;
+            world.events
+        };
+        let header = json!({
+            "event_id": format!("ev_{number}"), "event_type": kind, "app_id": self.config.app_id,
+            "create_time": (self.clock.now().as_micros() / 1000).to_string(),
+            "token": self.config.verification_token, "tenant_key": TENANT,
+        });
+        json!({ "schema": "2.0", "header": header, "event": event }).to_string().into_bytes()
+    }
+
+    /// Covers a body and posts it, signed or not.
+    pub async fn deliver(&self, body: &[u8], signed: bool) -> Option<Answer> {
+        let cover = wire::cover(&self.config.encrypt_key, self.ids.bytes(), body);
+        let covered = json!({ "encrypt": cover }).to_string().into_bytes();
+        let (at, nonce) = (self.clock.now().as_secs().to_string(), self.ids.letters(12));
+        let mut headers = vec![("Content-Type".to_owned(), "application/json; charset=utf-8".to_owned())];
+        if signed {
+            let signature = wire::sign(&self.config.encrypt_key, &at, &nonce, &covered);
+            headers.push(("X-Lark-Request-Timestamp".to_owned(), at));
+            headers.push(("X-Lark-Request-Nonce".to_owned(), nonce));
+            headers.push(("X-Lark-Signature".to_owned(), signature));
+        }
+        self.post(&headers, &covered).await
+    }
+
+    /// Posts to the webhook as it stands.
+    pub async fn post(&self, headers: &[(String, String)], body: &[u8]) -> Option<Answer> {
+        let answer = crate::sim::slack::wire::post(&self.config.webhook_url, headers, body).await.ok()?;
+        Some(Answer { status: answer.status, body: answer.body })
+    }
+
+    /// A chat as a person reads it: each message, with what stands under it.
+    pub fn render(&self, chat: &str) -> String {
+        let messages = self.messages(chat);
+        let mut out = String::new();
+        for message in messages.iter().filter(|m| m.root.is_none()) {
+            out.push_str(&rules::told(message, ""));
+            for reply in messages.iter().filter(|m| m.root.as_deref() == Some(&message.id)) {
+                out.push_str(&rules::told(reply, if reply.in_thread { "    " } else { "  ↩ " }));
+            }
+        }
+        out
+    }
+
+    fn next_id(&self) -> String {
+        let mut world = self.lock();
+        world.ids += 1;
+        format!("om_{}", world.ids)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, World> {
+        self.world.lock().expect("nothing panics under this lock")
+    }
+}
+
+/// An answer of the webhook.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its body.
+    pub body: Vec<u8>,
+}
