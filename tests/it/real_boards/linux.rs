@@ -29,7 +29,7 @@ const PLANS: &str = r"
     test: [{name: uname, run: 'uname -a', within: 30s}]
   found:
     retry: {infra: 0}
-    boot: [{login: {within: 60s}}]
+    boot: [{login: {within: 40s}}]
     test:
       - {name: unit, run: 'selftest {{ build.id }}', parse: ktap, within: 60s}
 ";
@@ -203,13 +203,12 @@ async fn a_board_that_somebody_left_is_taken_as_it_is_or_named_the_labs_trouble(
         let talking = lab.run("alice", "/run-test board-1 build-1 suite=found").await;
         let waiting = lab.run("bob", "/run-test board-2 build-1 suite=found").await;
         assert_eq!(lab.verdict(talking).await, "passed in testing");
-        // An echo of empty lines is all that comes of it.
-        assert_eq!(lab.verdict(waiting).await, "infra boot-silent in booting");
+        // An echo of empty lines is all that comes of it: silence, unless its kernel says a word meanwhile.
+        let verdict = lab.verdict(waiting).await;
+        let named = ["infra boot-silent in booting", "infra login-never-offered in booting"];
+        assert!(named.contains(&verdict.as_str()), "{verdict}");
         lab.settle().await;
-        shows(
-            &lab.thread(waiting),
-            &["*⚠️ Lab trouble* · `boot-silent`\n", "The console stayed silent for "],
-        );
+        shows(&lab.thread(waiting), &["*⚠️ Lab trouble* · `", "The lab failed, not the build.\n"]);
         assert_eq!(bench.running(), [0; 0], "boards that are still on");
         lab.read_all();
     })
