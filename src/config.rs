@@ -12,12 +12,13 @@ use std::time::Duration;
 use clap::Args;
 use secrecy::SecretString;
 
-/// What `serve` is told. Secrets are not flags: a command line is public on its machine.
+/// What `serve` is told, as it is told: [`Config::from_args`] reads it, and tells every mistake at once. Secrets are not
+/// flags: a command line is public on its machine.
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
     /// Address to listen on.
-    #[arg(long, env = "BOARDHAND_LISTEN", default_value = "127.0.0.1:8080", value_parser = socket_address)]
-    pub listen: SocketAddr,
+    #[arg(long, env = "BOARDHAND_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: String,
     /// Where people reach this server, for links in messages; http:// and the listening address when absent.
     #[arg(long, env = "BOARDHAND_PUBLIC_URL")]
     pub public_url: Option<String>,
@@ -31,17 +32,17 @@ pub struct ServeArgs {
     #[arg(long, env = "BOARDHAND_TEMPLATES")]
     pub templates: Option<PathBuf>,
     /// How long console transcripts of finished runs are kept: 30d, 12h or forever.
-    #[arg(long, env = "BOARDHAND_KEEP_TRANSCRIPTS", default_value = "30d", value_parser = kept)]
-    pub keep_transcripts: Duration,
+    #[arg(long, env = "BOARDHAND_KEEP_TRANSCRIPTS", default_value = "30d")]
+    pub keep_transcripts: String,
     /// Most that transcripts may take, in GB; beyond it the oldest of finished runs go first.
-    #[arg(long, env = "BOARDHAND_KEEP_TRANSCRIPTS_GB", default_value_t = 20)]
-    pub keep_transcripts_gb: u32,
+    #[arg(long, env = "BOARDHAND_KEEP_TRANSCRIPTS_GB", default_value = "20")]
+    pub keep_transcripts_gb: String,
     /// How long events, sent messages and power requests of finished runs are kept; runs themselves stay.
-    #[arg(long, env = "BOARDHAND_KEEP_HISTORY", default_value = "90d", value_parser = kept)]
-    pub keep_history: Duration,
+    #[arg(long, env = "BOARDHAND_KEEP_HISTORY", default_value = "90d")]
+    pub keep_history: String,
     /// How long it is kept who was allowed or refused what.
-    #[arg(long, env = "BOARDHAND_KEEP_AUDIT", default_value = "365d", value_parser = kept)]
-    pub keep_audit: Duration,
+    #[arg(long, env = "BOARDHAND_KEEP_AUDIT", default_value = "365d")]
+    pub keep_audit: String,
     /// Simulate every console and power switch of the lab file; nothing of the lab is touched.
     #[arg(long)]
     pub simulate: bool,
@@ -129,7 +130,7 @@ pub fn kept(text: &str) -> Result<Duration, &'static str> {
     Ok(unit * number)
 }
 
-/// The address under which people or Slack reach the server, without a slash at its end.
+/// An address of the web, without a slash at its end.
 pub fn public_url(text: &str) -> Result<String, String> {
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     match host {
@@ -141,52 +142,107 @@ pub fn public_url(text: &str) -> Result<String, String> {
 /// Reads a variable of the environment.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Variables of the contract that this version does not act on yet. Set, they are refused: a platform that stays
-/// silent although it was configured is worse than an error at start.
-const NOT_YET: &[&str] = &["REDIS_URL", "SLACK_APP_TOKEN", "JENKINS_WEBHOOK_SECRET", "JENKINS_WEBHOOK_TOKEN"];
+/// Variables of the contract that this version does not act on yet. Set, by themselves or as `NAME_FILE`, they are
+/// refused: a platform that stays silent although it was configured is worse than an error at start.
+pub const NOT_YET: &[&str] = &[
+    "REDIS_URL",
+    "SLACK_APP_TOKEN",
+    "SLACK_WEBHOOK_URL",
+    "FEISHU_WEBHOOK_URL",
+    "FEISHU_WEBHOOK_SECRET",
+    "JENKINS_WEBHOOK_SECRET",
+    "JENKINS_WEBHOOK_TOKEN",
+    "BOARDHAND_ADMIN_TOKEN",
+    "BOARDHAND_TLS_CERT",
+    "BOARDHAND_TLS_KEY",
+    "BOARDHAND_TLS_CLIENT_CA",
+    "BOARDHAND_TRUSTED_PROXIES",
+    "BOARDHAND_ARTIFACTS",
+    "ARTIFACT_RETENTION_DAYS",
+    "MAX_DISK_USAGE_GB",
+];
 
 impl Config {
     /// Validates flags and environment; tells every problem at once.
     pub fn from_args(args: &ServeArgs, env: Env<'_>) -> Result<Config, ConfigError> {
+        // Empty, as a line of a .env file leaves it, is absent.
+        let env: Env<'_> = &|name| env(name).filter(|value| !value.trim().is_empty());
         let mut problems = Vec::new();
         let slack = slack_settings(env, &mut problems);
         let feishu = feishu::settings(env, &mut problems);
-        // Empty, as a line of a .env file leaves it, is absent.
-        let public_url = match args.public_url.as_deref().filter(|url| !url.is_empty()) {
-            None => format!("http://{}", args.listen),
-            Some(url) => public_url(url).unwrap_or_else(|problem| {
-                problems.push(format!("BOARDHAND_PUBLIC_URL: {problem}"));
-                String::new()
-            }),
+        refuse_what_is_not_there(env, &mut problems);
+        let listen = setting("BOARDHAND_LISTEN (--listen)", socket_address(&args.listen), &mut problems);
+        let public_url = match (args.public_url.as_deref().filter(|url| !url.is_empty()), listen) {
+            (None, listen) => listen.map(|listen| format!("http://{listen}")),
+            (Some(url), _) => setting("BOARDHAND_PUBLIC_URL (--public-url)", public_url(url), &mut problems),
         };
-        for name in NOT_YET.iter().filter(|name| env(name).is_some()) {
-            problems.push(format!("{name}: this version does not act on it yet; unset it"));
-        }
-        if env("DATABASE_URL").is_some_and(|url| !url.starts_with("sqlite:")) {
-            problems.push(
-                "DATABASE_URL: this version keeps its data in SQLite, in BOARDHAND_DATA_DIR; unset it".into(),
-            );
-        }
-        if !problems.is_empty() {
+        let retention = retention(args, &mut problems);
+        let (Some(listen), Some(public_url), Some(retention), true) =
+            (listen, public_url, retention, problems.is_empty())
+        else {
             return Err(ConfigError(problems));
-        }
+        };
         Ok(Config {
-            listen: args.listen,
+            listen,
             public_url,
             data_dir: args.data_dir.clone(),
             boards: args.boards.clone(),
             templates: args.templates.clone(),
             simulate: args.simulate,
-            retention: Retention {
-                transcripts: args.keep_transcripts,
-                transcript_bytes: u64::from(args.keep_transcripts_gb) * GB,
-                history: args.keep_history,
-                audit: args.keep_audit,
-            },
+            retention,
             slack,
             feishu,
         })
     }
+
+    /// What is valid and surely not meant: links that lead everybody to their own machine.
+    pub fn warnings(&self) -> Vec<String> {
+        let host = self.public_url.split("://").nth(1).unwrap_or_default();
+        let here =
+            ["localhost", "127.", "0.0.0.0", "[::1]", "[::]"].iter().any(|name| host.starts_with(name));
+        if (self.slack.is_none() && self.feishu.is_none()) || !here {
+            return vec![];
+        }
+        vec![format!(
+            "BOARDHAND_PUBLIC_URL: cards link console logs to {}, which is the reader's own machine; set it to the \
+             address under which people reach this server",
+            self.public_url
+        )]
+    }
+}
+
+/// A setting that could be read, or what is wrong with it.
+fn setting<T, E: std::fmt::Display>(name: &str, read: Result<T, E>, problems: &mut Vec<String>) -> Option<T> {
+    read.map_err(|problem| problems.push(format!("{name}: {problem}"))).ok()
+}
+
+fn refuse_what_is_not_there(env: Env<'_>, problems: &mut Vec<String>) {
+    let set = |name: &str| env(name).is_some();
+    for name in NOT_YET.iter().flat_map(|name| [(*name).to_owned(), format!("{name}_FILE")]) {
+        if set(&name) {
+            problems.push(format!("{name}: this version does not act on it yet; unset it"));
+        }
+    }
+    for name in ["DATABASE_URL", "DATABASE_URL_FILE"].into_iter().filter(|name| set(name)) {
+        let where_it_is = "this version keeps its data in SQLite, in BOARDHAND_DATA_DIR; unset it";
+        problems.push(format!("{name}: {where_it_is}"));
+    }
+}
+
+fn retention(args: &ServeArgs, problems: &mut Vec<String>) -> Option<Retention> {
+    let mut time = |name: &str, text: &str| setting(name, kept(text), problems);
+    let transcripts = time("BOARDHAND_KEEP_TRANSCRIPTS (--keep-transcripts)", &args.keep_transcripts);
+    let history = time("BOARDHAND_KEEP_HISTORY (--keep-history)", &args.keep_history);
+    let audit = time("BOARDHAND_KEEP_AUDIT (--keep-audit)", &args.keep_audit);
+    let most =
+        args.keep_transcripts_gb.parse::<u32>().map_err(|_| "a whole number of GB is needed, such as 20");
+    let most = setting("BOARDHAND_KEEP_TRANSCRIPTS_GB (--keep-transcripts-gb)", most, problems);
+    Some(Retention {
+        transcripts: transcripts?,
+        transcript_bytes: u64::from(most?) * GB,
+        history: history?,
+        audit: audit?,
+    })
 }
 
 fn slack_settings(env: Env<'_>, problems: &mut Vec<String>) -> Option<SlackSettings> {
@@ -206,10 +262,8 @@ fn slack_settings(env: Env<'_>, problems: &mut Vec<String>) -> Option<SlackSetti
                         .into(),
                 );
             }
-            let mut api_url = env("SLACK_API_URL").unwrap_or_else(|| SLACK_API_URL.into());
-            if !api_url.ends_with('/') {
-                api_url.push('/');
-            }
+            let api_url = env("SLACK_API_URL").unwrap_or_else(|| SLACK_API_URL.into());
+            let api_url = format!("{}/", setting("SLACK_API_URL", public_url(&api_url), problems)?);
             Some(SlackSettings { signing_secrets, bot_token, api_url })
         }
         (None, None) => None,
@@ -263,145 +317,4 @@ fn secret(env: Env<'_>, name: &str, problems: &mut Vec<String>) -> Option<String
 }
 
 #[cfg(test)]
-mod tests {
-    use secrecy::ExposeSecret;
-
-    use super::*;
-
-    fn args() -> ServeArgs {
-        ServeArgs {
-            listen: "127.0.0.1:8080".parse().expect("address"),
-            public_url: None,
-            data_dir: "./data".into(),
-            boards: "./boards.yaml".into(),
-            templates: None,
-            keep_transcripts: Retention::default().transcripts,
-            keep_transcripts_gb: 20,
-            keep_history: Retention::default().history,
-            keep_audit: Retention::default().audit,
-            simulate: false,
-        }
-    }
-
-    #[test]
-    fn how_long_things_are_kept_is_told_in_days_or_hours_and_never_nothing() {
-        let check = |text: &str, hours: Option<u64>| {
-            assert_eq!(kept(text).ok(), hours.map(|h| Duration::from_secs(h * 3600)), "{text}");
-        };
-        check("30d", Some(720));
-        check("12h", Some(12));
-        for wrong in ["", "d", "0d", "0h", "-1d", "30", "30 d", "1y", "1.5d", "ever", "é", "9999999999d"] {
-            check(wrong, None);
-        }
-        assert_eq!(kept("forever"), Ok(Duration::MAX));
-    }
-
-    #[test]
-    fn the_flags_say_the_same_as_what_is_kept_by_default() {
-        #[derive(clap::Parser)]
-        struct Cli {
-            #[command(flatten)]
-            serve: ServeArgs,
-        }
-        let cli = <Cli as clap::Parser>::parse_from(["boardhand"]);
-        let config = Config::from_args(&cli.serve, &|_| None).expect("valid");
-        assert_eq!(config.retention, Retention::default());
-    }
-
-    fn read(pairs: &[(&str, &str)]) -> Result<Config, String> {
-        let env = |name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
-        Config::from_args(&args(), &env).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn a_platform_with_none_of_its_variables_is_off() {
-        let config = read(&[]).expect("valid");
-        assert!(config.slack.is_none());
-        assert_eq!(config.public_url, "http://127.0.0.1:8080");
-    }
-
-    #[test]
-    fn a_platform_with_some_of_its_variables_fails_naming_the_missing_one() {
-        let error = read(&[("SLACK_SIGNING_SECRET", "abc")]).expect_err("incomplete");
-        assert!(error.contains("SLACK_BOT_TOKEN: missing"), "{error}");
-    }
-
-    #[test]
-    fn a_secret_whose_file_cannot_be_read_is_told_once() {
-        let error =
-            read(&[("SLACK_SIGNING_SECRET", "abc"), ("SLACK_BOT_TOKEN_FILE", "/none")]).expect_err("invalid");
-        assert!(error.contains("SLACK_BOT_TOKEN_FILE: /none") && !error.contains("missing"), "{error}");
-    }
-
-    #[test]
-    fn a_missing_secret_is_told_beside_a_wrong_token() {
-        let error = read(&[("SLACK_BOT_TOKEN", "xoxp-1")]).expect_err("invalid");
-        assert!(
-            error.contains("begins with xoxb-") && error.contains("SLACK_SIGNING_SECRET: missing"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_public_url_has_a_scheme_and_a_host_and_loses_its_last_slash() {
-        let check =
-            |text: &str, expect: Option<&str>| assert_eq!(public_url(text).ok().as_deref(), expect, "{text}");
-        check("https://boardhand.example.com/", Some("https://boardhand.example.com"));
-        check("http://10.0.0.1:8080/lab/", Some("http://10.0.0.1:8080/lab"));
-        check("boardhand.example.com", None);
-        check("https://", None);
-        check("", None);
-    }
-
-    #[test]
-    fn an_empty_public_url_is_absent() {
-        let args = ServeArgs { public_url: Some(String::new()), ..args() };
-        let config = Config::from_args(&args, &|_| None).expect("valid");
-        assert_eq!(config.public_url, "http://127.0.0.1:8080");
-    }
-
-    #[test]
-    fn an_address_without_its_port_is_told_what_one_looks_like() {
-        assert!(socket_address("0.0.0.0:80").is_ok());
-        for text in ["", "8080", ":8080", "localhost:8080"] {
-            assert!(socket_address(text).is_err_and(|told| told.contains("0.0.0.0:8080")), "{text}");
-        }
-    }
-
-    #[test]
-    fn two_signing_secrets_are_read_while_rotating() {
-        let config =
-            read(&[("SLACK_SIGNING_SECRET", "old, new"), ("SLACK_BOT_TOKEN", "xoxb-1")]).expect("valid");
-        let slack = config.slack.expect("slack is on");
-        assert_eq!(
-            slack.signing_secrets.iter().map(|s| s.expose_secret()).collect::<Vec<_>>(),
-            ["old", "new"]
-        );
-        assert_eq!(slack.api_url, SLACK_API_URL);
-    }
-
-    #[test]
-    fn a_secret_comes_from_a_file_and_is_never_printed() {
-        let file = tempfile::NamedTempFile::new().expect("file");
-        std::fs::write(file.path(), "xoxb-hidden\n").expect("write");
-        let path = file.path().to_str().expect("path");
-        let config =
-            read(&[("SLACK_SIGNING_SECRET", "s3cret"), ("SLACK_BOT_TOKEN_FILE", path)]).expect("valid");
-        let printed = format!("{config:?}");
-        assert!(!printed.contains("hidden") && !printed.contains("s3cret"), "{printed}");
-    }
-
-    #[test]
-    fn every_problem_is_told_at_once_and_none_tells_a_secret() {
-        let error = read(&[
-            ("SLACK_BOT_TOKEN", "xoxp-1"),
-            ("REDIS_URL", "redis://x"),
-            ("SLACK_SIGNING_SECRET_FILE", "/none"),
-        ])
-        .expect_err("invalid");
-        for part in ["SLACK_SIGNING_SECRET_FILE: /none", "begins with xoxb-", "REDIS_URL: this version"] {
-            assert!(error.contains(part), "{error}");
-        }
-        assert!(!error.contains("xoxp-1"));
-    }
-}
+mod tests;

@@ -14,7 +14,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::builder::{OsStr, Resettable};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{ServeArgs, public_url, socket_address};
 use crate::telemetry::{self, LogFormat};
@@ -65,7 +66,7 @@ enum Command {
     /// Ask a running server whether it is ready; for containers.
     Health {
         /// The server's address.
-        #[arg(long, env = "BOARDHAND_LISTEN", default_value = "127.0.0.1:8080", value_parser = socket_address)]
+        #[arg(long, env = "BOARDHAND_LISTEN", default_value = "127.0.0.1:8080", value_parser = listen)]
         listen: SocketAddr,
     },
 }
@@ -74,15 +75,18 @@ enum Command {
 enum SlackCommand {
     /// Print the app manifest to paste at api.slack.com/apps.
     Manifest {
-        /// Where Slack reaches this server, such as https://boardhand.example.com.
+        /// Where Slack reaches this server, such as https://boardhand.example.com; a placeholder when absent.
         #[arg(long, env = "BOARDHAND_PUBLIC_URL", value_parser = public_url)]
-        url: String,
+        url: Option<String>,
     },
 }
 
 /// Runs the program: 0 when it went well, 1 when it did not, 2 when the command line is wrong.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::from_arg_matches(&without_empty(Cli::command()).get_matches()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
     let filter = if matches!(cli.command, Command::Serve(_)) { telemetry::SERVER } else { telemetry::QUIET };
     telemetry::start(cli.log, filter);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -104,6 +108,20 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The address of `BOARDHAND_LISTEN`; what is wrong with it names the variable.
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    socket_address(text).map_err(|problem| format!("BOARDHAND_LISTEN: {problem}"))
+}
+
+/// A command line that takes no notice of variables that are empty: a line `NAME=` of a .env file sets nothing.
+fn without_empty(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        if value.is_some_and(|value| value.is_empty()) { arg.env(Resettable::<OsStr>::Reset) } else { arg }
+    });
+    command.mut_subcommands(without_empty)
+}
+
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(args) => serve::serve(&args).await,
@@ -113,7 +131,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Reload { data_dir } => reload::reload(&data_dir).await,
         Command::Slack { command: SlackCommand::Manifest { url } } => {
-            print!("{}", crate::chat::slack::manifest::manifest(Some(&url), false));
+            print!("{}", crate::chat::slack::manifest::manifest(url.as_deref()));
             Ok(ExitCode::SUCCESS)
         }
         Command::Health { listen } => health::health(listen).await,

@@ -42,6 +42,9 @@ const WHO_WE_ARE_AGAIN: Duration = Duration::from_secs(60);
 /// Serves until SIGTERM or SIGINT.
 pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let config = Config::from_args(args, &|name| std::env::var(name).ok())?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     let hangups = hangups()?;
     let clock = Clock::system();
     let ids = Ids::system();

@@ -18,6 +18,7 @@ mod power_trouble;
 mod real_boards;
 mod reload;
 mod runs;
+mod settings;
 mod slack_trouble;
 mod store;
 mod tidy;

@@ -1,31 +1,24 @@
 //! The app's description for Slack: what an admin pastes at api.slack.com/apps, "From a manifest". Pure. It asks for
 //! exactly the scopes that boardhand uses, and says in comments what each is for.
 
-/// The manifest as YAML. `url` is the public base URL of this server; with `socket`, Slack is reached by Socket Mode
-/// and the app needs no URL at all.
-pub fn manifest(url: Option<&str>, socket: bool) -> String {
-    let webhook = match (socket, url) {
-        (true, _) => None,
-        (false, Some(url)) => Some(format!("{}/webhooks/slack", url.trim_end_matches('/'))),
-        (false, None) => Some(PLACEHOLDER_URL.to_owned()),
+/// The manifest as YAML. `url` is the public base URL of this server; without it the manifest says what to replace.
+pub fn manifest(url: Option<&str>) -> String {
+    let webhook = match url {
+        Some(url) => format!("{}/webhooks/slack", url.trim_end_matches('/')),
+        None => PLACEHOLDER_URL.to_owned(),
     };
     // JSON's strings are YAML's too, whatever the address holds.
-    let webhook = webhook.map(|url| serde_json::Value::from(url).to_string());
-    let line = |indent: usize, key: &str| match &webhook {
-        Some(url) => format!("{:indent$}{key}: {url}\n", ""),
-        None => String::new(),
-    };
-    let replace = match (socket, url) {
-        (false, None) => {
-            "# Put this server's public address in place of boardhand.example.com (four times).\n"
-        }
-        _ => "",
+    let webhook = serde_json::Value::from(webhook).to_string();
+    let line = |indent: usize, key: &str| format!("{:indent$}{key}: {webhook}\n", "");
+    let replace = match url {
+        None => "# Put this server's public address in place of boardhand.example.com (four times).\n",
+        Some(_) => "",
     };
     format!(
         "{replace}{HEAD}{commands}{SCOPES}settings:\n  event_subscriptions:\n{request_url}    bot_events:\n      \
          - app_mention # @boardhand run-test socA build-123\n      - message.im # the same in a direct message\n  \
          interactivity:\n    is_enabled: true # buttons\n{request_url}  org_deploy_enabled: false\n  \
-         socket_mode_enabled: {socket}\n  token_rotation_enabled: false\n",
+         socket_mode_enabled: false\n  token_rotation_enabled: false\n",
         commands = COMMANDS.map(|command| command.yaml(&line(6, "url"))).concat(),
         request_url = line(4, "request_url"),
     )
@@ -113,8 +106,8 @@ mod tests {
 
     #[test]
     fn the_manifest_is_within_slacks_limits() {
-        for (url, socket) in [(None, false), (Some("https://b.example"), false), (None, true)] {
-            let text = manifest(url, socket);
+        for url in [None, Some("https://b.example")] {
+            let text = manifest(url);
             let yaml = parse(&text);
             let length = |path: &[&str]| string(&yaml, path).expect("string").chars().count();
             assert!(length(&["display_information", "name"]) <= 35);
@@ -136,7 +129,7 @@ mod tests {
 
     #[test]
     fn the_manifest_asks_for_the_scopes_it_needs_and_no_others() {
-        let text = manifest(None, true);
+        let text = manifest(None);
         let yaml = parse(&text);
         let scopes =
             ["oauth_config", "scopes", "bot"].iter().try_fold(&yaml, |node, key| node.as_mapping_get(key));
@@ -148,7 +141,7 @@ mod tests {
 
     #[test]
     fn every_address_is_the_servers_own() {
-        let text = manifest(Some("https://b.example/lab/"), false);
+        let text = manifest(Some("https://b.example/lab/"));
         let yaml = parse(&text);
         let ours = Some("https://b.example/lab/webhooks/slack");
         assert_eq!(string(&yaml, &["settings", "interactivity", "request_url"]), ours);
@@ -156,25 +149,12 @@ mod tests {
         for command in commands(&yaml) {
             assert_eq!(string(command, &["url"]), ours);
         }
-        assert!(manifest(None, false).starts_with("# Put this server's public address"));
-    }
-
-    #[test]
-    fn socket_mode_needs_no_address() {
-        let text = manifest(Some("https://b.example"), true);
-        assert!(!text.contains("url:"), "{text}");
-        assert_eq!(
-            parse(&text)
-                .as_mapping_get("settings")
-                .and_then(|s| s.as_mapping_get("socket_mode_enabled"))
-                .and_then(|b| b.as_bool()),
-            Some(true)
-        );
+        assert!(manifest(None).starts_with("# Put this server's public address"));
     }
 
     #[test]
     fn an_address_with_odd_characters_stays_one_string() {
-        let text = manifest(Some("https://b.example/\"\n  x: y"), false);
+        let text = manifest(Some("https://b.example/\"\n  x: y"));
         assert_eq!(string(&parse(&text), &["settings", "x"]), None);
     }
 }

@@ -1,0 +1,208 @@
+//! Settings as an admin gives them: flags and variables, right and wrong.
+
+use secrecy::ExposeSecret;
+
+use super::*;
+
+fn args() -> ServeArgs {
+    ServeArgs {
+        listen: "127.0.0.1:8080".into(),
+        public_url: None,
+        data_dir: "./data".into(),
+        boards: "./boards.yaml".into(),
+        templates: None,
+        keep_transcripts: "30d".into(),
+        keep_transcripts_gb: "20".into(),
+        keep_history: "90d".into(),
+        keep_audit: "365d".into(),
+        simulate: false,
+    }
+}
+
+#[test]
+fn how_long_things_are_kept_is_told_in_days_or_hours_and_never_nothing() {
+    let check = |text: &str, hours: Option<u64>| {
+        assert_eq!(kept(text).ok(), hours.map(|h| Duration::from_secs(h * 3600)), "{text}");
+    };
+    check("30d", Some(720));
+    check("12h", Some(12));
+    for wrong in ["", "d", "0d", "0h", "-1d", "30", "30 d", "1y", "1.5d", "ever", "é", "9999999999d"] {
+        check(wrong, None);
+    }
+    assert_eq!(kept("forever"), Ok(Duration::MAX));
+}
+
+#[test]
+fn the_flags_say_the_same_as_what_is_kept_by_default() {
+    #[derive(clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+    let cli = <Cli as clap::Parser>::parse_from(["boardhand"]);
+    let config = Config::from_args(&cli.serve, &|_| None).expect("valid");
+    assert_eq!(config.retention, Retention::default());
+}
+
+fn read(pairs: &[(&str, &str)]) -> Result<Config, String> {
+    let env = |name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+    Config::from_args(&args(), &env).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_platform_with_none_of_its_variables_is_off() {
+    let config = read(&[]).expect("valid");
+    assert!(config.slack.is_none());
+    assert_eq!(config.public_url, "http://127.0.0.1:8080");
+}
+
+#[test]
+fn a_platform_with_some_of_its_variables_fails_naming_the_missing_one() {
+    let error = read(&[("SLACK_SIGNING_SECRET", "abc")]).expect_err("incomplete");
+    assert!(error.contains("SLACK_BOT_TOKEN: missing"), "{error}");
+}
+
+#[test]
+fn a_secret_whose_file_cannot_be_read_is_told_once() {
+    let error =
+        read(&[("SLACK_SIGNING_SECRET", "abc"), ("SLACK_BOT_TOKEN_FILE", "/none")]).expect_err("invalid");
+    assert!(error.contains("SLACK_BOT_TOKEN_FILE: /none") && !error.contains("missing"), "{error}");
+}
+
+#[test]
+fn a_missing_secret_is_told_beside_a_wrong_token() {
+    let error = read(&[("SLACK_BOT_TOKEN", "xoxp-1")]).expect_err("invalid");
+    assert!(
+        error.contains("begins with xoxb-") && error.contains("SLACK_SIGNING_SECRET: missing"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_public_url_has_a_scheme_and_a_host_and_loses_its_last_slash() {
+    let check =
+        |text: &str, expect: Option<&str>| assert_eq!(public_url(text).ok().as_deref(), expect, "{text}");
+    check("https://boardhand.example.com/", Some("https://boardhand.example.com"));
+    check("http://10.0.0.1:8080/lab/", Some("http://10.0.0.1:8080/lab"));
+    check("boardhand.example.com", None);
+    check("https://", None);
+    check("", None);
+}
+
+#[test]
+fn an_empty_public_url_is_absent() {
+    let args = ServeArgs { public_url: Some(String::new()), ..args() };
+    let config = Config::from_args(&args, &|_| None).expect("valid");
+    assert_eq!(config.public_url, "http://127.0.0.1:8080");
+}
+
+#[test]
+fn an_address_without_its_port_is_told_what_one_looks_like() {
+    assert!(socket_address("0.0.0.0:80").is_ok());
+    for text in ["", "8080", ":8080", "localhost:8080"] {
+        assert!(socket_address(text).is_err_and(|told| told.contains("0.0.0.0:8080")), "{text}");
+    }
+}
+
+#[test]
+fn two_signing_secrets_are_read_while_rotating() {
+    let config = read(&[("SLACK_SIGNING_SECRET", "old, new"), ("SLACK_BOT_TOKEN", "xoxb-1")]).expect("valid");
+    let slack = config.slack.expect("slack is on");
+    assert_eq!(slack.signing_secrets.iter().map(|s| s.expose_secret()).collect::<Vec<_>>(), ["old", "new"]);
+    assert_eq!(slack.api_url, SLACK_API_URL);
+}
+
+#[test]
+fn a_secret_comes_from_a_file_and_is_never_printed() {
+    let file = tempfile::NamedTempFile::new().expect("file");
+    std::fs::write(file.path(), "xoxb-hidden\n").expect("write");
+    let path = file.path().to_str().expect("path");
+    let config = read(&[("SLACK_SIGNING_SECRET", "s3cret"), ("SLACK_BOT_TOKEN_FILE", path)]).expect("valid");
+    let printed = format!("{config:?}");
+    assert!(!printed.contains("hidden") && !printed.contains("s3cret"), "{printed}");
+}
+
+#[test]
+fn every_problem_is_told_at_once_and_none_tells_a_secret() {
+    let error = read(&[
+        ("SLACK_BOT_TOKEN", "xoxp-1"),
+        ("REDIS_URL", "redis://x"),
+        ("SLACK_SIGNING_SECRET_FILE", "/none"),
+    ])
+    .expect_err("invalid");
+    for part in ["SLACK_SIGNING_SECRET_FILE: /none", "begins with xoxb-", "REDIS_URL: this version"] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert!(!error.contains("xoxp-1"));
+}
+
+#[test]
+fn what_this_version_does_not_act_on_is_refused_in_either_form() {
+    for name in NOT_YET.iter().flat_map(|name| [(*name).to_owned(), format!("{name}_FILE")]) {
+        let error = read(&[(&name, "/etc/x")]).expect_err("refused");
+        assert!(error.contains(&format!("{name}: this version does not act on it yet")), "{error}");
+        assert!(read(&[(&name, " ")]).is_ok(), "an empty {name} is absent");
+    }
+    for url in ["sqlite:/tmp/other.db", "postgres://db/boardhand"] {
+        let error = read(&[("DATABASE_URL", url)]).expect_err("refused");
+        assert!(error.contains("DATABASE_URL: this version keeps its data in SQLite"), "{error}");
+    }
+    assert!(read(&[("DATABASE_URL", "")]).is_ok());
+}
+
+#[test]
+fn every_wrong_setting_is_named_by_its_variable_and_told_at_once() {
+    let args = ServeArgs {
+        listen: "8080".into(),
+        public_url: Some("boardhand.example.com".into()),
+        keep_transcripts: "30".into(),
+        keep_transcripts_gb: "much".into(),
+        keep_history: "1y".into(),
+        keep_audit: "-1d".into(),
+        ..args()
+    };
+    let env = |name: &str| match name {
+        "SLACK_SIGNING_SECRET" => Some("abc".to_owned()),
+        "SLACK_BOT_TOKEN" => Some("xoxb-1".to_owned()),
+        "SLACK_API_URL" => Some("slack.example.com".to_owned()),
+        _ => None,
+    };
+    let error = Config::from_args(&args, &env).expect_err("invalid").to_string();
+    for name in [
+        "SLACK_API_URL: ",
+        "BOARDHAND_LISTEN (--listen): an address and a port",
+        "BOARDHAND_PUBLIC_URL (--public-url): ",
+        "BOARDHAND_KEEP_TRANSCRIPTS (--keep-transcripts): a time in days",
+        "BOARDHAND_KEEP_TRANSCRIPTS_GB (--keep-transcripts-gb): a whole number",
+        "BOARDHAND_KEEP_HISTORY (--keep-history): ",
+        "BOARDHAND_KEEP_AUDIT (--keep-audit): ",
+    ] {
+        assert!(error.contains(name), "no {name:?} in: {error}");
+    }
+}
+
+#[test]
+fn an_empty_address_of_slack_is_slacks_own() {
+    let slack = [("SLACK_SIGNING_SECRET", "abc"), ("SLACK_BOT_TOKEN", "xoxb-1"), ("SLACK_API_URL", "")];
+    assert_eq!(read(&slack).expect("valid").slack.expect("on").api_url, SLACK_API_URL);
+}
+
+#[test]
+fn links_to_the_readers_own_machine_are_warned_of_once_somebody_reads_them() {
+    let check = |url: Option<&str>, on: bool, expect: usize| {
+        let env = |name: &str| match name {
+            "SLACK_SIGNING_SECRET" => Some("abc".to_owned()),
+            "SLACK_BOT_TOKEN" => Some("xoxb-1".to_owned()),
+            _ => None,
+        };
+        let args = ServeArgs { public_url: url.map(str::to_owned), ..args() };
+        let config = if on { Config::from_args(&args, &env) } else { Config::from_args(&args, &|_| None) };
+        assert_eq!(config.expect("valid").warnings().len(), expect, "{url:?}");
+    };
+    check(None, true, 1);
+    check(None, false, 0);
+    check(Some("http://localhost:8080"), true, 1);
+    check(Some("http://[::1]:8080"), true, 1);
+    check(Some("https://boardhand.example.com"), true, 0);
+    check(Some("http://10.0.0.7:8080"), true, 0);
+}

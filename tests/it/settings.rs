@@ -1,0 +1,54 @@
+//! Settings of the program itself, as an admin gives them in the environment: every mistake is named by its variable,
+//! and an empty variable is none.
+
+use std::process::Command;
+
+/// What the program says and its exit code, with these arguments in this environment.
+fn boardhand(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_boardhand"));
+    command.args(args).env_clear().envs(env.iter().copied()).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let out = command.output().expect("boardhand runs");
+    let said = String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr);
+    (out.status.code(), said.into_owned())
+}
+
+#[test]
+fn a_server_with_wrong_settings_names_every_variable_at_once() {
+    let (code, said) = boardhand(
+        &["serve", "--simulate"],
+        &[
+            ("BOARDHAND_LISTEN", "8080"),
+            ("BOARDHAND_KEEP_TRANSCRIPTS", "30"),
+            ("BOARDHAND_TLS_CERT", "/nonexistent.pem"),
+            ("DATABASE_URL", "sqlite:/tmp/other.db"),
+            ("FEISHU_WEBHOOK_SECRET_FILE", "/run/secrets/feishu"),
+        ],
+    );
+    assert_eq!(code, Some(1), "{said}");
+    for name in [
+        "BOARDHAND_LISTEN (--listen): an address",
+        "BOARDHAND_KEEP_TRANSCRIPTS (--keep-transcripts): a time",
+        "BOARDHAND_TLS_CERT: this version does not act on it yet",
+        "DATABASE_URL: this version keeps its data in SQLite",
+        "FEISHU_WEBHOOK_SECRET_FILE: this version does not act on it yet",
+    ] {
+        assert!(said.contains(name), "no {name:?} in:\n{said}");
+    }
+}
+
+#[test]
+fn an_empty_variable_is_no_setting() {
+    let empty = ["BOARDHAND_LOG", "BOARDHAND_TEMPLATES", "BOARDHAND_BOARDS", "BOARDHAND_LISTEN"];
+    let (code, said) = boardhand(&["check"], &empty.map(|name| (name, "")));
+    assert_eq!((code, said.as_str()), (Some(0), "./boards.yaml: 20 boards, 2 families, 3 plans: ok\n"));
+}
+
+#[test]
+fn a_manifest_needs_no_address_and_says_what_to_replace() {
+    let (code, said) = boardhand(&["slack", "manifest"], &[]);
+    assert!(code == Some(0) && said.starts_with("# Put this server's public address in place of"), "{said}");
+    let (code, said) = boardhand(&["slack", "manifest"], &[("BOARDHAND_PUBLIC_URL", "https://b.example/")]);
+    assert!(code == Some(0) && said.contains("\"https://b.example/webhooks/slack\""), "{said}");
+    let (code, said) = boardhand(&["health"], &[("BOARDHAND_LISTEN", "8080")]);
+    assert!(code == Some(2) && said.contains("BOARDHAND_LISTEN: an address and a port"), "{said}");
+}
