@@ -147,12 +147,13 @@ impl App {
         if !stranded.is_empty() {
             tracing::warn!(runs = ?stranded, "ended runs that nothing in boards.yaml can serve any more");
         }
+        let redactor = Arc::new(Redactor::new(&[])?.knowing(&inventory.console_passwords())?);
         let lab = Arc::new(Lab {
             store: store.clone(),
             inventory: live.clone(),
             power: Power::new(clock.clone()),
             composer: composer.clone(),
-            redactor: Redactor::new(&[])?.knowing(&inventory.console_passwords())?,
+            redactor: redactor.clone(),
             doorbell: doorbell.clone(),
             clock: clock.clone(),
             ids: ids.clone(),
@@ -189,6 +190,7 @@ impl App {
             lines: relay.lines(),
             doorbell: doorbell.clone(),
             clock: clock.clone(),
+            redactor,
             transcripts,
         });
         Ok(App {

@@ -191,8 +191,12 @@ pub fn render_tail(path: &Path, max: usize) -> io::Result<String> {
     let length = std::fs::metadata(with(path, "raw"))?.len();
     let from = length.saturating_sub(max as u64);
     let rendered = render(path, from, max)?;
-    let cut = if from > 0 { format!("[the first {from} bytes are not shown]\n") } else { String::new() };
-    Ok(cut + &rendered.text)
+    if from == 0 {
+        return Ok(rendered.text);
+    }
+    // A line without its beginning could be half of a secret that nothing recognises.
+    let whole = rendered.text.split_once('\n').map_or("", |(_, whole)| whole);
+    Ok(format!("[the first {from} bytes are not shown, nor the rest of their last line]\n{whole}"))
 }
 
 /// One line of the index.
@@ -334,6 +338,15 @@ mod tests {
         let raw = std::fs::read_to_string(with(&path, "raw")).expect("raw");
         assert_eq!(raw, "1234567890\n[transcript full: 102 more bytes were received and not kept]\n");
         assert!(!std::fs::read_to_string(with(&path, "idx")).expect("idx").contains("not kept"));
+    }
+
+    #[test]
+    fn the_end_of_a_long_record_begins_with_a_whole_line() {
+        let (_dir, path) = record(None, |t| t.received(b"TOKEN=abcdef\nnext\nlast\n", at(0)));
+        let tail = |max| render_tail(&path, max).expect("a tail");
+        assert!(tail(100).starts_with("[0.000] TOKEN"), "{}", tail(100));
+        let cut = "[the first 7 bytes are not shown, nor the rest of their last line]\n";
+        assert_eq!(tail(16), format!("{cut}[0.000] next\n[0.000] last\n"));
     }
 
     #[test]

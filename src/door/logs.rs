@@ -32,7 +32,11 @@ pub(super) async fn log(
         return missing.into_response();
     }
     let path = transcript_dir(&door.transcripts, run, attempt).join("console");
-    let read = tokio::task::spawn_blocking(move || transcript::render_tail(&path, LOG_BYTES_MAX)).await;
+    let redactor = door.redactor.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        transcript::render_tail(&path, LOG_BYTES_MAX).map(|text| redactor.redact_whole(&text))
+    })
+    .await;
     match read {
         // Bytes of a board are never a page: plain text, and no guessing.
         Ok(Ok(text)) => (

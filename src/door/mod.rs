@@ -31,12 +31,14 @@ use crate::doorbell::{Bell, Doorbell};
 use crate::message::compose::Composer;
 use crate::message::links::Links;
 use crate::message::relay::Lines;
+use crate::outcome::redact::Redactor;
 use crate::store::{Committed, Effect, Store};
 
 /// Largest body of a delivery. Slack's are a few KiB; a card that comes back with a click is the largest.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
-/// Longest time from a delivery's arrival to its answer. Platforms give 3 s; what takes longer is answered 503, so
-/// that the platform tries again, and its repeat finds the commit if there was one.
+/// Longest time from a delivery's arrival to its answer. Platforms give 3 s. An event that takes longer is answered 503:
+/// the platform tries again, and its repeat finds the commit if there was one. A command is never tried again: whoever
+/// typed it is told that it may have been taken.
 pub const ACK_WITHIN: Duration = Duration::from_millis(2_500);
 
 /// What the door needs.
@@ -59,6 +61,8 @@ pub struct Door {
     pub doorbell: Doorbell,
     /// Time.
     pub clock: Clock,
+    /// Takes secrets out of console logs.
+    pub redactor: Arc<Redactor>,
     /// Folder of the transcripts.
     pub transcripts: PathBuf,
 }

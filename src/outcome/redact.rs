@@ -154,9 +154,35 @@ impl Redactor {
         clean
     }
 
+    /// The whole of a long text without secrets, piece by piece.
+    pub fn redact_whole(&self, text: &str) -> String {
+        let (mut clean, mut rest) = (String::with_capacity(text.len()), text);
+        while !rest.is_empty() {
+            let (piece, behind) = rest.split_at(piece_end(rest));
+            clean.push_str(&self.redact(piece));
+            rest = behind;
+        }
+        clean
+    }
+
     /// The same for lines that belong together: a key that spans several is found.
     pub fn redact_lines(&self, lines: &[String]) -> Vec<String> {
         self.redact(&lines.join("\n")).lines().map(str::to_owned).collect()
+    }
+}
+
+/// Where the first piece of a long text ends: behind a line, or a word where no line ends, and never within a key.
+fn piece_end(text: &str) -> usize {
+    if text.len() <= REDACT_BYTES_MAX {
+        return text.len();
+    }
+    let most = text.floor_char_boundary(REDACT_BYTES_MAX);
+    let head = &text[..most];
+    let end = head.rfind('\n').or_else(|| head.rfind(char::is_whitespace)).map_or(most, |at| at + 1);
+    let end = text.floor_char_boundary(end);
+    match (text[..end].rfind("-----BEGIN "), text[..end].rfind("-----END ")) {
+        (Some(begins), ends) if begins > 0 && ends.is_none_or(|ends| ends < begins) => begins,
+        _ => end,
     }
 }
 
@@ -187,6 +213,22 @@ mod tests {
         let said = redactor.redact("root@soc-a-001:~# echo hunter2+hunter2! hunter2+hunter2");
         assert_eq!(said, "root@soc-a-001:~# echo [redacted] [redacted]");
         assert!(!format!("{redactor:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_long_text_is_redacted_to_its_end_and_a_key_is_never_halved() {
+        let line = "all is well, and has been for a long while now\n";
+        let lines = line.repeat(REDACT_BYTES_MAX / line.len() - 2);
+        let key = format!(
+            "-----BEGIN RSA PRIVATE KEY-----\n{}-----END RSA PRIVATE KEY-----\n",
+            "abcd\n".repeat(60)
+        );
+        let clean = Redactor::default().redact_whole(&format!("{lines}{key}{lines}token=abc{lines}"));
+        assert!(!clean.contains("abc") && clean.contains("token=[redacted]"));
+        assert_eq!(clean.matches(line).count(), 3 * lines.matches(line).count() - 1);
+        // What has no line and no word to end at is looked at all the same.
+        let flood = "x".repeat(3 * REDACT_BYTES_MAX + 1);
+        assert_eq!(Redactor::default().redact_whole(&flood), flood);
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub struct Lab {
     /// Makes messages.
     pub composer: Arc<Composer>,
     /// Takes secrets out of what a board printed.
-    pub redactor: Redactor,
+    pub redactor: Arc<Redactor>,
     /// Wakes the loops behind.
     pub doorbell: Doorbell,
     /// Time.

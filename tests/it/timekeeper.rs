@@ -61,7 +61,7 @@ impl Bench {
             inventory: live.clone(),
             power: Power::new(clock.clone()),
             composer: Arc::new(composer),
-            redactor: Redactor::default(),
+            redactor: Arc::new(Redactor::default()),
             doorbell: Doorbell::default(),
             clock,
             ids: Ids::system(),

@@ -84,6 +84,20 @@ fn relay(store: &StoreLab, posts: &Arc<Posts>, pacing: Pacing) -> Relay {
     Relay::new(store.store.clone(), apis, buggy_composer(), Clock::system(), Doorbell::default())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_a_board_prints_is_not_in_the_log_that_the_card_links() {
+    let print = "run: 'echo TOKEN=hunter2-hunter2 and more && /tmp/t";
+    lab(&yaml::small(1).replace("run: '/tmp/t", print), async |lab| {
+        let run = lab.run("alice", "/run-test socA build-1").await;
+        lab.verdict(run).await;
+        lab.settle().await;
+        let log = lab.get(&lab.link(run, "/runs/1/log/1")).await;
+        assert!(log.contains("TOKEN=[redacted] and more") && !log.contains("hunter2"), "{log}");
+        lab.read_all();
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_card_that_cannot_be_made_does_not_hold_up_its_channel() {
     let store = StoreLab::sqlite().await;
@@ -147,7 +161,7 @@ fn buggy(store: &StoreLab, text: &str) -> Arc<runner::Lab> {
         inventory: LiveInventory::new(lab::inventory(text)),
         power: Power::new(broken_clock()),
         composer: buggy_composer(),
-        redactor: Redactor::default(),
+        redactor: Arc::new(Redactor::default()),
         doorbell: Doorbell::default(),
         clock,
         ids: Ids::system(),
@@ -345,7 +359,7 @@ async fn a_board_that_does_not_come_to_rest_does_not_keep_the_server_from_stoppi
         inventory,
         power: Power::new(clock.clone()),
         composer: Arc::new(composer),
-        redactor: Redactor::default(),
+        redactor: Arc::new(Redactor::default()),
         doorbell: Doorbell::default(),
         clock: clock.clone(),
         ids: ids.clone(),

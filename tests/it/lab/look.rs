@@ -133,6 +133,23 @@ impl Lab {
         self.boards.boards().filter(|(_, sim)| sim.is_on()).map(|(id, _)| id.to_string()).collect()
     }
 
+    /// Takes the database's pen away from the server until the answer is dropped.
+    pub(crate) async fn stall(&self) -> sqlx::SqliteConnection {
+        let file = SqliteConnectOptions::new().filename(self.data.path().join("boardhand.db"));
+        let mut connection = file.connect().await.expect("the database opens");
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut connection).await.expect("the pen");
+        connection
+    }
+
+    /// The address behind a link of a run's card, without the server's own.
+    pub(crate) fn link(&self, run: i64, path: &str) -> String {
+        let blocks = self.slack.with(|world| super::card_of(world, run).map(|card| card.blocks.to_string()));
+        let blocks = blocks.expect("the run has a card");
+        let found = blocks.split(&self.door).skip(1).find(|link| link.starts_with(path));
+        let link = found.unwrap_or_else(|| panic!("no link to {path} in {blocks}"));
+        link.split(['|', '>', '"']).next().unwrap_or_default().to_owned()
+    }
+
     /// Changes the database behind the server's back, as a bad disk or a curious admin would.
     pub(crate) async fn tamper(&self, sql: &'static str) {
         tamper(self.data.path(), sql).await;
