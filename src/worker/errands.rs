@@ -166,6 +166,9 @@ async fn perform(lab: &Lab, instance: InstanceId, errand: &Errand) -> Note {
     let Some(board) = inventory.board(errand.board.as_str()) else {
         return refused("the board is not in boards.yaml any more".into());
     };
+    if inventory.is_remote(board) {
+        return refused(format!("it is driven by the worker of {}, and this version has none", board.site));
+    }
     if errand.action == PowerAction::Status {
         return match lab.power.status(board).await {
             Ok(state) => Note::new("power-done", facts(json!({ "state": state.as_str() }))),

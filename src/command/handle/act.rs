@@ -104,6 +104,11 @@ impl Handler {
 
     /// Switches a board as an errand: it is nobody's, or only read.
     async fn switch(&self, delivery: &Delivery, board: &Board, action: PowerAction) -> Result<Reaction> {
+        if self.inventory.now().is_remote(board) {
+            let reason =
+                format!("{} is driven by the worker of {}, and this version has none", board.id, board.site);
+            return Ok(Reaction::refused(reason, &[], format!("/lab board {}", board.id)));
+        }
         if !board.power.has_switch() {
             let reason = format!("the board {} has no power switch that boardhand can drive", board.id);
             return Ok(Reaction::refused(reason, &[], format!("/lab board {}", board.id)));
