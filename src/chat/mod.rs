@@ -113,6 +113,8 @@ pub enum Intent {
     Text(String),
     /// A pressed button.
     Click(Click),
+    /// A pressed button of ours that this version does not know: drawn by an older or a newer one.
+    OtherClick,
 }
 
 /// How a person gets an answer that is not the body of the acknowledgement. Platform-neutral: a URL that the

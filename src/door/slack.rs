@@ -11,7 +11,8 @@ use bytes::Bytes;
 
 use super::{Door, Refusal};
 use crate::chat::slack::{blocks, decode};
-use crate::chat::{Delivery, Platform};
+use crate::chat::{Delivery, Place, Platform};
+use crate::message::Note;
 
 /// Whether this is Slack's certificate probe, which old apps send unsigned.
 pub(super) fn is_unsigned_probe(body: &[u8]) -> bool {
@@ -49,12 +50,24 @@ pub(super) async fn receive(
 
 async fn accept(door: &Door, delivery: Delivery) -> Result<Response, Refusal> {
     let (in_ack, place) = (delivery.is_answered_in_ack(), delivery.place.clone());
-    let committed = super::take(door, delivery).await?;
+    let committed = match super::take(door, delivery).await {
+        // Slack sends events again, and commands never: whoever typed is told, for it may still be carried out.
+        Err(refusal @ Refusal::Busy(_)) if in_ack => {
+            tracing::warn!(reason = %refusal, "a command may or may not be carried out");
+            return Ok(ephemeral(door, &Note::new("not-sure", serde_json::json!({})), &place));
+        }
+        taken => taken?,
+    };
     if !in_ack {
         return Ok(StatusCode::OK.into_response());
     }
+    Ok(ephemeral(door, &committed.answer, &place))
+}
+
+/// An acknowledgement that only the one who typed sees.
+fn ephemeral(door: &Door, note: &Note, place: &Place) -> Response {
     debug_assert_eq!(place.platform, Platform::Slack);
-    let mut message = blocks::render(&door.composer.note(&committed.answer, &place));
+    let mut message = blocks::render(&door.composer.note(note, place));
     message["response_type"] = "ephemeral".into();
-    Ok(Json(message).into_response())
+    Json(message).into_response()
 }

@@ -41,6 +41,38 @@ async fn runs(lab: &Lab) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_is_slow_to_commit_is_answered_with_what_is_known() {
+    lab(&yaml::small(1), async |lab| {
+        let run = lab.run("alice", "/run-test socA build-crawl").await;
+        lab.until_state(run, "testing").await;
+        let stall = lab.stall().await;
+        let seen = lab.say("alice", &format!("/lab cancel {run}")).await;
+        insta::assert_snapshot!(steady(&seen), @"⏳ I am slow just now: this may or may not have been taken. Please look before you type it again: `/lab runs mine`");
+        drop(stall);
+        // It was taken.
+        assert_eq!(lab.verdict(run).await, "cancelled cancelled in testing");
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_button_of_another_version_is_answered() {
+    lab(&yaml::small(1), async |lab| {
+        let run = lab.run("alice", "/run-test socA build-1").await;
+        lab.verdict(run).await;
+        lab.settle().await;
+        let button = serde_json::json!({"type": "button", "text": {"text": "Nudge"}, "value": "nudge:1:3"});
+        lab.slack.press_stale("bob", &lab.card(run), &button).await;
+        insta::assert_snapshot!(lab.answer("bob").await, @"That button is out of date. Nothing was done; the card shows what is possible now.");
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_repeat_of_any_kind_gets_the_same_acknowledgement_and_has_no_second_effect() {
     lab(&yaml::small(1), async |lab| {
         // A slash command.

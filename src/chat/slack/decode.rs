@@ -182,9 +182,11 @@ fn click(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProblem>
     let Some(action) = payload.actions.first() else {
         return Err(DecodeProblem::Missing("actions"));
     };
-    let Some(click) = action.value.as_deref().and_then(Click::parse) else {
-        return Ok(Inbound::Ignored { reason: "a button that is not ours" });
+    let Some(value) = action.value.as_deref() else {
+        return Ok(Inbound::Ignored { reason: "a link that was opened" });
     };
+    // Slack tells only whose message it is: a value that is not understood is another version's.
+    let intent = Click::parse(value).map_or(Intent::OtherClick, Intent::Click);
     let user = payload.user.unwrap_or_default();
     let id = need(user.id, "user.id")?;
     let container = payload.container.unwrap_or_default();
@@ -211,7 +213,7 @@ fn click(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProblem>
         channel: &need(channel, "channel.id")?,
         thread: filled(container.thread_ts).or(filled(message.thread_ts)),
         response_url: filled(payload.response_url).as_deref(),
-        intent: Intent::Click(click),
+        intent,
     }))
 }
 
@@ -296,7 +298,9 @@ fn message(wrapper: Wrapper, now: Timestamp) -> Result<Inbound, DecodeProblem> {
     if event.bot_id.is_some() || (bot.is_some() && event.user == bot) {
         return Ok(Inbound::Ignored { reason: "a message of a bot" });
     }
-    if event.subtype.is_some() {
+    // What people write comes with a subtype too: beside a file, or from a thread to the conversation.
+    let written = ["file_share", "thread_broadcast", "me_message"];
+    if event.subtype.as_deref().is_some_and(|subtype| !written.contains(&subtype)) {
         return Ok(Inbound::Ignored { reason: "a message that was edited, deleted or made by Slack" });
     }
     let words = without_mention(event.text.as_deref().unwrap_or_default(), bot.as_deref());

@@ -75,6 +75,7 @@ impl Handler {
         let reaction = match &delivery.intent {
             Intent::Text(text) => self.text(&delivery, text).await?,
             Intent::Click(click) => self.click(&delivery, *click).await?,
+            Intent::OtherClick => Reaction::says(Note::new("stale-click", json!({}))),
         };
         let (in_ack, shows) = (delivery.is_answered_in_ack(), delivery.shown_in_ack());
         Ok(Intake {

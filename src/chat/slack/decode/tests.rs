@@ -169,12 +169,19 @@ fn a_click_needs_only_what_it_uses() {
 }
 
 #[test]
-fn other_buttons_and_interactions_are_ignored() {
-    for value in [json!("approve"), json!("cancel:x:1"), json!(""), Value::Null] {
+fn a_button_of_another_version_is_a_click_that_is_answered() {
+    for value in ["approve", "cancel:x:1", "power-cycle:42:7:then", ""] {
         let mut payload = click_payload();
-        payload["actions"][0]["value"] = value;
-        check_ignored(FORM, &clicked(&payload), "not ours");
+        payload["actions"][0]["value"] = json!(value);
+        assert_eq!(delivered(FORM, &clicked(&payload)).intent, Intent::OtherClick, "{value:?}");
     }
+}
+
+#[test]
+fn links_and_other_interactions_are_ignored() {
+    let mut payload = click_payload();
+    payload["actions"][0]["value"] = Value::Null;
+    check_ignored(FORM, &clicked(&payload), "a link");
     for kind in ["view_submission", "view_closed", "message_action", "shortcut", "block_suggestion"] {
         check_ignored(FORM, &clicked(&json!({"type": kind})), "");
     }
@@ -206,6 +213,16 @@ fn a_direct_message_is_its_words() {
     let event =
         json!({"type": "message", "channel_type": "im", "user": "U1", "channel": "D1", "text": "boards"});
     assert_eq!(delivered(JSON, &event_body(event)).intent, Intent::Text("boards".into()));
+}
+
+#[test]
+fn what_people_write_beside_a_file_or_from_a_thread_is_a_command() {
+    for subtype in ["file_share", "thread_broadcast", "me_message"] {
+        let event = json!({
+            "type": "message", "channel_type": "im", "user": "U1", "channel": "D1", "text": "boards", "subtype": subtype,
+        });
+        assert_eq!(delivered(JSON, &event_body(event)).intent, Intent::Text("boards".into()), "{subtype}");
+    }
 }
 
 #[test]
