@@ -148,9 +148,23 @@ pub(super) fn channels(reader: &mut Reader<'_>, node: Option<&Node>) -> Channels
             let node = reader.required(&fields, "a mirror", key)?;
             id(reader, node, key, IdOf::Channel)
         };
-        if let (Some(from), Some(to)) = (end("from"), end("to")) {
-            channels.mirrors.push((from, to));
+        let (Some(from), Some(to)) = (end("from"), end("to")) else {
+            continue;
+        };
+        let pair = (from, to);
+        if pair.0 == pair.1 || channels.mirrors.contains(&pair) {
+            let message = format!("a mirror from {} to {} tells every run there twice", pair.0, pair.1);
+            reader.problems.error(fields.at, message);
         }
+        if !pair.1.starts_with("slack:") {
+            let message = format!("this version is not connected to {}: nothing is told there", pair.1);
+            reader.problems.warning(fields.at, message, None);
+        }
+        channels.mirrors.push(pair);
+    }
+    if let Some(node) = fields.get("locale") {
+        let message = "this version speaks English everywhere: locale changes nothing";
+        reader.problems.warning(node.at, message, None);
     }
     if let Some(fields) = fields.get("locale").and_then(|node| reader.mapping(node, "locale")) {
         for (key, node) in fields.entries().take(ENTRIES_MAX) {

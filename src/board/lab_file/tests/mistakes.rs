@@ -425,6 +425,19 @@ fn people_and_channels() {
         "2:21: error: channels.default must be slack:C… or feishu:oc_…, not \"#general\"",
     );
     top("channels: {mirrors: [{from: slack:C1}]}", "2:22: error: missing key \"to\" in a mirror");
-    top("channels: {locale: {slack:C1: de}}", "2:31: error: unknown language \"de\"; known are en, zh");
+    let twice = "error: a mirror from slack:C1 to slack:C1 tells every run there twice";
+    top("channels: {mirrors: [{from: slack:C1, to: slack:C1}]}", &format!("2:22: {twice}"));
+    top(
+        "channels: {mirrors: [{from: slack:C1, to: slack:C2}, {from: slack:C1, to: slack:C2}]}",
+        "2:54: error: a mirror from slack:C1 to slack:C2 tells every run there twice",
+    );
+    top(
+        "channels: {locale: {slack:C1: zh}}",
+        "2:20: warning: this version speaks English everywhere: locale changes nothing",
+    );
+    top(
+        "channels: {locale: {slack:C1: de}}",
+        "2:20: warning: this version speaks English everywhere: locale changes nothing\n2:31: error: unknown language \"de\"; known are en, zh",
+    );
     top("host_programs: [flash]", "2:17: error: a host program must be an absolute path, not \"flash\"");
 }
