@@ -657,8 +657,9 @@ fn no_platform(platform: Platform) -> End {
     End::Dead { error: format!("{} is not connected", platform.as_str()) }
 }
 
-/// Whether a refusal says that the bot cannot see the channel.
+/// Whether a refusal says that the bot cannot see the channel, or may not post in it.
 fn is_closed_channel(error: &str) -> bool {
     // Feishu: the bot is not in the chat.
     matches!(error, "channel_not_found" | "not_in_channel" | "is_archived" | "230002")
+        || error.starts_with("restricted_action")
 }

@@ -205,8 +205,14 @@ impl SlackClient {
         }
         let mut body = message(&via.place, card);
         body["user"] = json!(via.user);
-        self.call("chat.postEphemeral", &body).await?;
-        Ok(String::new())
+        match self.call("chat.postEphemeral", &body).await {
+            // Nobody sees it there: who left the channel, or may not be spoken to in it, is told directly.
+            Err(SlackError::Refused(_)) => {
+                let direct = Place { channel: via.user.clone(), thread: None, ..via.place.clone() };
+                self.post_message(&direct, card, None).await
+            }
+            told => told.map(|_| String::new()),
+        }
     }
 
     async fn respond(&self, url: &str, body: &Value) -> Result<String, SlackError> {

@@ -304,3 +304,20 @@ async fn the_token_says_who_we_are_and_what_we_may() {
         matches!(client.whoami().await, Err(SlackError::NotAccepted { code, .. }) if code == "invalid_auth")
     );
 }
+
+#[tokio::test]
+async fn who_cannot_be_spoken_to_in_a_channel_is_told_directly() {
+    let (fake, client, _) = Fake::start().await;
+    fake.will(200, "", r#"{"ok":false,"error":"user_not_in_channel"}"#);
+    assert!(matches!(client.answer(&via(None), &card()).await, SendResult::Sent(_)));
+    let asked = fake.asked();
+    let [(first, ..), (second, _, body)] = asked.as_slice() else { panic!("{asked:?}") };
+    assert_eq!((first.as_str(), second.as_str()), ("/api/chat.postEphemeral", "/api/chat.postMessage"));
+    let body: Value = serde_json::from_str(body).expect("JSON");
+    assert_eq!((&body["channel"], &body["thread_ts"]), (&json!("U1"), &Value::Null));
+    // Once: who cannot be told directly either is not told.
+    fake.will(200, "", r#"{"ok":false,"error":"user_not_in_channel"}"#);
+    fake.will(200, "", r#"{"ok":false,"error":"channel_not_found"}"#);
+    assert_eq!(client.answer(&via(None), &card()).await, SendResult::Refused("channel_not_found".into()));
+    assert_eq!(fake.asked().len(), 2);
+}
