@@ -195,7 +195,7 @@ pub const TABLE: &[Row] = &[
         words: &["board"],
         zh: &["板子", "单板"],
         arguments: &[word("board")],
-        help: "One board: state, holder, last runs",
+        help: "One board: state, holder, health",
         example: "/lab board soc-a-001",
         available: true,
         ..LATER

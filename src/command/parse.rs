@@ -83,6 +83,21 @@ fn run_or_run_test(row: &'static Row, verb: &str, rest: &[Word], surface: Surfac
     }
 }
 
+/// What was typed, with one word of it put right: the line to type next. `None` where none of the words stands in it, or
+/// where quotes matter.
+pub(super) fn put_right(text: &str, words: &[(String, String)]) -> Option<String> {
+    let mut typed: Vec<String> = super::words::split(text).ok()?.into_iter().map(|word| word.text).collect();
+    let (at, right) = words
+        .iter()
+        .find_map(|(wrong, right)| Some((typed.iter().position(|word| word == wrong)?, right)))?;
+    typed[at] = right.clone();
+    if typed.iter().any(|word| word.contains(char::is_whitespace)) {
+        return None;
+    }
+    let line = typed.join(" ");
+    Some(shown(&if line.starts_with('/') { line } else { format!("@boardhand {line}") }))
+}
+
 fn unknown_command(all: &[Word], words_left: usize, verb: &str) -> ParseProblem {
     let near = grammar::near_command(verb);
     let at = all.len() - words_left;

@@ -471,7 +471,7 @@ pub struct RunFilter {
     pub kind: RunKind,
     /// Only of this person ([`Actor::key`]).
     pub requested_by: Option<String>,
-    /// Only waiting or on a board.
+    /// Only on a board or waiting: in this order, the oldest of each first. Otherwise the newest come first.
     pub unfinished: bool,
     /// At most so many.
     pub limit: u32,

@@ -41,7 +41,7 @@ async fn a_quarantined_board_ends_its_run_and_gets_no_other() {
 
             bob> /lab quarantine soc-a-01 the fan is dead
                 ✋ There is no board "soc-a-01". Did you mean `soc-a-001`?
-                Try: `/lab board soc-a-001`
+                Try: `/lab quarantine soc-a-001 the fan is dead`
 
             bob> /lab quarantine soc-a-001 the fan is dead, baud=9600 helps <!channel>
                 🟠 `soc-a-001` is out of service: The fan is dead, baud=9600 helps !channel.
@@ -128,7 +128,7 @@ async fn a_board_that_fails_is_checked_leaves_service_and_its_owner_is_told_once
         let seen = [("alice", "/lab runs"), ("alice", "/lab board soc-a-001"), ("alice", "/lab retry 2")];
         insta::assert_snapshot!(lab.talk(&seen).await, @r#"
             alice> /lab runs
-                *Runs*, newest first
+                *Runs*: on boards, waiting, ended last
                 *#1* ✅ Passed · socA · `build-1` · smoke by @alice · <time>
 
             alice> /lab board soc-a-001

@@ -156,10 +156,6 @@ pub(super) fn channels(reader: &mut Reader<'_>, node: Option<&Node>) -> Channels
             let message = format!("a mirror from {} to {} tells every run there twice", pair.0, pair.1);
             reader.problems.error(fields.at, message);
         }
-        if !pair.1.starts_with("slack:") {
-            let message = format!("this version is not connected to {}: nothing is told there", pair.1);
-            reader.problems.warning(fields.at, message, None);
-        }
         channels.mirrors.push(pair);
     }
     if let Some(node) = fields.get("locale") {

@@ -101,7 +101,6 @@ fn the_example_of_the_format_loads_with_what_this_version_does_not_do_as_warning
     assert_eq!(
         told(EXAMPLE),
         "47:43: warning: groups are not resolved by this version: slack:S0GROUP matches nobody; list the people\n\
-         48:46: warning: this version is not connected to feishu:oc_abc: nothing is told there\n\
          48:97: warning: this version speaks English everywhere: locale changes nothing"
     );
     let lab = lab(EXAMPLE);

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{Handler, Reaction, denied};
 use crate::board::plan::PowerAction;
 use crate::board::{Board, BoardId};
-use crate::chat::Delivery;
+use crate::chat::{Delivery, Place};
 use crate::clock::Timestamp;
 use crate::command::policy::{Asked, Permission};
 use crate::command::{Click, Command, RunRef, grammar};
@@ -64,12 +64,16 @@ impl Handler {
         let last_board = view.attempts.last().map(|attempt| attempt.board.clone());
         let avoid = if other_board { last_board.into_iter().collect() } else { vec![] };
         let now = self.clock.now();
+        // A button stands on the old card; who types is told where they type.
+        let at = |place: &Place| (place.platform, place.channel.clone());
+        let typed_elsewhere = once.is_none() && at(&delivery.place) != at(&old.origin);
+        let origin = if typed_elsewhere { &delivery.place } else { &old.origin };
         let run = NewRun {
             id: RunId::new(&self.ids, now),
             spec: old.spec.clone(),
             requested_by: delivery.actor.clone(),
-            origin: old.origin.clone(),
-            cards: self.card_places(&old.origin),
+            origin: origin.clone(),
+            cards: self.card_places(origin),
             via: Some(delivery.answer_via.clone()),
             created_at: now,
             retry_of: Some(old.number),
@@ -84,7 +88,7 @@ impl Handler {
                 run: Box::new(run),
                 note: Note::new("run-retried", &facts),
             },
-            answer: self.accepted(&old.spec, 1, Some(old.number), &old.origin),
+            answer: self.accepted(&old.spec, 1, Some(old.number), origin),
             instead: vec![("already-retried", Note::new("already-retried", &facts))],
             audit: audit("retry", format!("#{}", old.number)),
         }
@@ -96,7 +100,7 @@ impl Handler {
         name: &str,
         action: PowerAction,
     ) -> Result<Reaction> {
-        match self.board_named(name) {
+        match self.board_named(delivery, name) {
             Ok(board) => self.switch(delivery, &board, action).await,
             Err(refusal) => Ok(*refusal),
         }
@@ -151,7 +155,7 @@ impl Handler {
 
     /// A board is taken out of service; the store says whether it was in service.
     pub(super) async fn quarantine(&self, delivery: &Delivery, name: &str, reason: &str) -> Result<Reaction> {
-        let board = match self.board_named(name) {
+        let board = match self.board_named(delivery, name) {
             Ok(board) => board.id,
             Err(refusal) => return Ok(*refusal),
         };
@@ -171,8 +175,8 @@ impl Handler {
     }
 
     /// A quarantined board may be granted again; the store says whether it was one.
-    pub(super) fn return_to_service(&self, name: &str) -> Reaction {
-        let board = match self.board_named(name) {
+    pub(super) fn return_to_service(&self, delivery: &Delivery, name: &str) -> Reaction {
+        let board = match self.board_named(delivery, name) {
             Ok(board) => board.id,
             Err(refusal) => return *refusal,
         };

@@ -11,7 +11,7 @@ mod start;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::parse::{self, Surface};
 use super::policy::{self, About, Asked, Permission};
@@ -155,13 +155,13 @@ impl Handler {
         let mut reaction = match (command, run) {
             (Command::RunTest(request), _) => self.run_test(delivery, request),
             (Command::Boards { filter }, _) => self.boards(filter.as_deref()).await?,
-            (Command::Board { board }, _) => self.board(&board).await?,
+            (Command::Board { board }, _) => self.board(delivery, &board).await?,
             (Command::Runs { mine }, _) => self.runs(delivery, mine).await?,
             (Command::Power { board, action }, _) => self.power(delivery, &board, action).await?,
             (Command::Quarantine { board, reason }, _) => {
                 Box::pin(self.quarantine(delivery, &board, &reason)).await?
             }
-            (Command::Return { board }, _) => self.return_to_service(&board),
+            (Command::Return { board }, _) => self.return_to_service(delivery, &board),
             (Command::Reload, _) => self.reload(delivery),
             (Command::Help { topic }, _) => help(topic.as_deref()),
             (Command::Run(_), Some(view)) => self.run(&view),
@@ -239,6 +239,14 @@ impl Handler {
     }
 }
 
+/// What was typed with one of these words put right, where that can be said.
+fn put_right(delivery: &Delivery, words: &[(String, String)]) -> Option<String> {
+    match &delivery.intent {
+        Intent::Text(text) => parse::put_right(text, words),
+        Intent::Click(_) | Intent::OtherClick => None,
+    }
+}
+
 fn no_such_run(number: Option<i64>) -> Reaction {
     match number {
         Some(number) => Reaction::refused(format!("there is no run #{number}"), &[], "/lab runs"),
@@ -274,9 +282,7 @@ fn denied(delivery: &Delivery, verb: &str, target: String, reason: &str, needs: 
 }
 
 fn help(topic: Option<&str>) -> Reaction {
-    let facts: Value = super::grammar::help_facts(topic);
-    let template = if topic.is_some() && facts.get("verb").is_some() { "help-verb" } else { "help" };
-    Reaction::says(Note::new(template, facts))
+    Reaction::says(Note::new("help", super::grammar::help_facts(topic)))
 }
 
 impl Delivery {
@@ -285,8 +291,8 @@ impl Delivery {
     /// its answer is an owed message.
     pub fn is_answered_in_ack(&self) -> bool {
         match (&self.intent, self.place.platform) {
-            (Intent::Click(_), Platform::Feishu) => true,
-            (Intent::Click(_), _) => false,
+            (Intent::Click(_) | Intent::OtherClick, Platform::Feishu) => true,
+            (Intent::Click(_) | Intent::OtherClick, _) => false,
             (Intent::Text(_), _) => self.answer_via.url.is_some(),
         }
     }

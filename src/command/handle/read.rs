@@ -1,9 +1,11 @@
 //! Commands that ask: boards, board, runs, run, why. Their answers are facts; how they read is the templates'.
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 
-use super::{Handler, Reaction};
-use crate::board::Board;
+use super::{Handler, Reaction, put_right};
+use crate::board::{Board, BoardId};
 use crate::chat::Delivery;
 use crate::command::grammar;
 use crate::lease::Holder;
@@ -17,6 +19,8 @@ const ROWS_MAX: usize = 40;
 const ALL: u32 = u32::MAX;
 /// Most runs that one answer lists.
 const RUNS_MAX: u32 = 15;
+/// Most unfinished runs that are looked at for it, and counted.
+const UNFINISHED_MAX: u32 = 1_000;
 
 impl Handler {
     pub(super) async fn boards(&self, filter: Option<&str>) -> Result<Reaction> {
@@ -36,8 +40,12 @@ impl Handler {
             return Ok(Reaction::refused(reason, &near.into_iter().collect::<Vec<_>>(), "/lab boards"));
         }
         let rows = self.store.board_list().await?;
+        let by_id: HashMap<&BoardId, &BoardRow> = rows.iter().map(|row| (&row.id, row)).collect();
         let mut facts: Vec<Value> =
-            chosen.iter().take(ROWS_MAX).map(|board| board_facts(board, row_of(&rows, board))).collect();
+            chosen.iter().map(|board| board_facts(board, by_id.get(&board.id).copied())).collect();
+        let count = |state: &str| facts.iter().filter(|f| f["state"] == state).count();
+        let (free, busy, out) = (count("free"), count("run") + count("held"), count("quarantined"));
+        facts.truncate(ROWS_MAX);
         // Boards that left boards.yaml are there until what runs on them has ended.
         let leaving = |row: &&BoardRow| row.lease.is_some() && !lab.boards.contains_key(&row.id);
         for row in rows.iter().filter(leaving).take(ROWS_MAX) {
@@ -48,18 +56,17 @@ impl Handler {
                 facts.push(left);
             }
         }
-        let count = |state: &str| facts.iter().filter(|f| f["state"] == state).count();
         Ok(Reaction::says(Note::new(
             "boards",
             json!({
-                "free": count("free"), "busy": count("run") + count("held"), "out": count("quarantined"),
+                "free": free, "busy": busy, "out": out,
                 "total": chosen.len(), "more": chosen.len().saturating_sub(ROWS_MAX), "filter": filter, "boards": facts,
             }),
         )))
     }
 
-    pub(super) async fn board(&self, name: &str) -> Result<Reaction> {
-        let board = match self.board_named(name) {
+    pub(super) async fn board(&self, delivery: &Delivery, name: &str) -> Result<Reaction> {
+        let board = match self.board_named(delivery, name) {
             Ok(board) => board,
             Err(refusal) => return Ok(*refusal),
         };
@@ -96,10 +103,24 @@ impl Handler {
 
     pub(super) async fn runs(&self, delivery: &Delivery, mine: bool) -> Result<Reaction> {
         let requested_by = mine.then(|| delivery.actor.key());
-        let runs =
-            self.store.run_list(&RunFilter { requested_by, limit: RUNS_MAX, ..RunFilter::default() }).await?;
-        let facts: Vec<Value> = runs.iter().map(run_row).collect();
-        Ok(Reaction::says(Note::new("runs", json!({ "mine": mine, "runs": facts }))))
+        let listed = |unfinished, limit| {
+            let filter =
+                RunFilter { requested_by: requested_by.clone(), unfinished, limit, ..RunFilter::default() };
+            async move { self.store.run_list(&filter).await }
+        };
+        let mut live = listed(true, UNFINISHED_MAX).await?;
+        // Those on boards come first, then who is sooner in line.
+        live.sort_by_key(|run| match run.state {
+            RunState::Queued { .. } => Some(run.spec.priority),
+            RunState::Active { .. } | RunState::Finished { .. } => None,
+        });
+        let more = live.len().saturating_sub(RUNS_MAX as usize);
+        let mut facts: Vec<Value> = live.iter().take(RUNS_MAX as usize).map(run_row).collect();
+        // Where room is left: how the last ones ended.
+        let newest = listed(false, RUNS_MAX).await?;
+        let ended = newest.iter().filter(|run| run.state.verdict().is_some());
+        facts.extend(ended.take(RUNS_MAX as usize - facts.len()).map(run_row));
+        Ok(Reaction::says(Note::new("runs", json!({ "mine": mine, "runs": facts, "more": more }))))
     }
 
     pub(super) fn run(&self, view: &RunView) -> Reaction {
@@ -110,14 +131,21 @@ impl Handler {
         Reaction::says(Note::new("why", self.composer.run_facts(view)))
     }
 
-    /// The board of that name, or a refusal with the nearest one.
-    pub(super) fn board_named(&self, name: &str) -> std::result::Result<Board, Box<Reaction>> {
+    /// The board of that name, or a refusal with the nearest one and what was typed with that in its place.
+    pub(super) fn board_named(
+        &self,
+        delivery: &Delivery,
+        name: &str,
+    ) -> std::result::Result<Board, Box<Reaction>> {
         let lab = self.inventory.now();
         if let Some(board) = lab.boards.values().find(|b| b.id.as_str().eq_ignore_ascii_case(name)) {
             return Ok(board.clone());
         }
         let near = grammar::near(name, lab.boards.keys().map(|id| id.as_str())).map(str::to_owned);
-        let next = near.as_ref().map_or("/lab boards".to_owned(), |near| format!("/lab board {near}"));
+        let next = near.as_ref().map_or("/lab boards".to_owned(), |near| {
+            put_right(delivery, &[(name.to_owned(), near.clone())])
+                .unwrap_or_else(|| format!("/lab board {near}"))
+        });
         Err(Box::new(Reaction::refused(
             format!("there is no board {name:?}"),
             &near.into_iter().collect::<Vec<_>>(),

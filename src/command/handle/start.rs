@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::act::audit;
-use super::{Handler, Reaction};
+use super::{Handler, Reaction, put_right};
 use crate::board::Family;
 use crate::board::selector;
 use crate::chat::{Delivery, Place, Platform};
@@ -23,7 +23,7 @@ type Refused = Box<Reaction>;
 impl Handler {
     pub(super) fn run_test(&self, delivery: &Delivery, request: RunTest) -> Reaction {
         let count = request.repeat.unwrap_or(1);
-        let spec = match self.spec(request) {
+        let spec = match self.spec(delivery, request) {
             Ok(spec) => spec,
             Err(refused) => return *refused,
         };
@@ -52,22 +52,25 @@ impl Handler {
     }
 
     /// What was asked for, with every name looked up.
-    fn spec(&self, request: RunTest) -> Result<RunSpec, Refused> {
-        let (family, named) = self.target(&request.target, &request.build)?;
+    fn spec(&self, delivery: &Delivery, request: RunTest) -> Result<RunSpec, Refused> {
+        let (family, named) = self.target(delivery, &request.target, &request.build)?;
         let on = match &request.on {
-            Some(name) => Some(self.board_for(name, &family, &request.build)?),
+            Some(name) => Some(self.board_for(delivery, name, &family, &request.build)?),
             None => named,
         };
         let lab = self.inventory.now();
-        let settings =
-            lab.families.get(&family).ok_or_else(|| self.unknown_target(family.as_str(), &request.build))?;
+        let settings = lab
+            .families
+            .get(&family)
+            .ok_or_else(|| self.unknown_target(delivery, family.as_str(), &request.build))?;
         let suite = request.suite.unwrap_or_else(|| settings.default_suite.clone());
         if !settings.suites.contains_key(&suite) {
             let near = near(&suite, settings.suites.keys().map(String::as_str));
             let known: Vec<&str> = settings.suites.keys().map(String::as_str).collect();
             let reason = format!("the family {family} has no suite {suite:?}; it has {}", known.join(", "));
             let best = near.first().cloned().unwrap_or_else(|| settings.default_suite.clone());
-            let next = format!("/run-test {family} {} suite={best}", request.build);
+            let next = option_put_right(delivery, "suite", &suite, &best)
+                .unwrap_or_else(|| format!("/run-test {family} {} suite={best}", request.build));
             return Err(Box::new(Reaction::refused(reason, &near, next)));
         }
         let params = selector::params(&lab, &family, &suite, &request.params).map_err(|problem| {
@@ -76,7 +79,9 @@ impl Handler {
                 near(&problem.name, known.into_iter().chain(option_names().map(|name| -> &str { name })));
             let next = match (near.first(), request.params.get(&problem.name)) {
                 (Some(near), Some(value)) => {
-                    format!("/run-test {family} {} {near}={value}", request.build)
+                    let words = (format!("{}={value}", problem.name), format!("{near}={value}"));
+                    put_right(delivery, &[words])
+                        .unwrap_or_else(|| format!("/run-test {family} {} {near}={value}", request.build))
                 }
                 _ => format!("/lab help {}", grammar::row(grammar::Form::RunTest).name()),
             };
@@ -96,19 +101,31 @@ impl Handler {
     }
 
     /// The board that `on=` names.
-    fn board_for(&self, name: &str, family: &Family, build: &str) -> Result<crate::board::BoardId, Refused> {
+    fn board_for(
+        &self,
+        delivery: &Delivery,
+        name: &str,
+        family: &Family,
+        build: &str,
+    ) -> Result<crate::board::BoardId, Refused> {
         let lab = self.inventory.now();
         let boards = || lab.boards_of(family).map(|board| board.id.as_str());
-        self.board_named(name).map(|board| board.id).map_err(|_| {
+        self.board_named(delivery, name).map(|board| board.id).map_err(|_| {
             let near = near(name, boards());
             let best = near.first().map(String::as_str).or_else(|| boards().next()).unwrap_or_default();
-            let next = format!("/run-test {family} {build} on={best}");
+            let next = option_put_right(delivery, "on", name, best)
+                .unwrap_or_else(|| format!("/run-test {family} {build} on={best}"));
             Box::new(Reaction::refused(format!("there is no board {name:?}"), &near, next))
         })
     }
 
     /// A family, or a board and its family.
-    fn target(&self, name: &str, build: &str) -> Result<(Family, Option<crate::board::BoardId>), Refused> {
+    fn target(
+        &self,
+        delivery: &Delivery,
+        name: &str,
+        build: &str,
+    ) -> Result<(Family, Option<crate::board::BoardId>), Refused> {
         let lab = self.inventory.now();
         if let Some(family) = lab.families.keys().find(|f| f.as_str().eq_ignore_ascii_case(name)) {
             return Ok((family.clone(), None));
@@ -116,14 +133,17 @@ impl Handler {
         let board = lab.boards.values().find(|b| b.id.as_str().eq_ignore_ascii_case(name));
         board
             .map(|board| (board.family.clone(), Some(board.id.clone())))
-            .ok_or_else(|| self.unknown_target(name, build))
+            .ok_or_else(|| self.unknown_target(delivery, name, build))
     }
 
-    fn unknown_target(&self, name: &str, build: &str) -> Refused {
+    fn unknown_target(&self, delivery: &Delivery, name: &str, build: &str) -> Refused {
         let lab = self.inventory.now();
         let families = lab.families.keys().map(|f| f.as_str());
         let near = near(name, families.chain(lab.boards.keys().map(|b| b.as_str())));
-        let next = near.first().map_or("/lab boards".to_owned(), |near| format!("/run-test {near} {build}"));
+        let next = near.first().map_or("/lab boards".to_owned(), |near| {
+            put_right(delivery, &[(name.to_owned(), near.clone())])
+                .unwrap_or_else(|| format!("/run-test {near} {build}"))
+        });
         Box::new(Reaction::refused(format!("there is no family and no board {name:?}"), &near, next))
     }
 
@@ -158,8 +178,7 @@ impl Handler {
         )
     }
 
-    /// Where a run's cards stand: where it was asked for, and the channels that tell the same story. A run from
-    /// nowhere is told in the default channel.
+    /// Where a run's cards stand: where it was asked for, and the channels that tell the same story.
     pub(super) fn card_places(&self, origin: &Place) -> Vec<Place> {
         let mut places = vec![origin.clone()];
         let here = format!("{}:{}", origin.platform.as_str(), origin.channel);
@@ -177,6 +196,12 @@ impl Handler {
         }
         places
     }
+}
+
+/// What was typed with the value of an option put right.
+fn option_put_right(delivery: &Delivery, name: &str, wrong: &str, right: &str) -> Option<String> {
+    let pair = (format!("{name}={wrong}"), format!("{name}={right}"));
+    put_right(delivery, &[pair, (wrong.to_owned(), right.to_owned())])
 }
 
 fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {

@@ -282,3 +282,23 @@ fn problems_are_told_as_a_person_would() {
     check_says("/lab runs all", "`all` is a word too many for `runs`");
     check_says("/lab board 'soc", "a quotation mark is never closed");
 }
+
+#[test]
+fn a_line_to_type_next_keeps_everything_but_the_wrong_word() {
+    let check = |text: &str, words: &[(&str, &str)], expect: Option<&str>| {
+        let words: Vec<_> = words.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        assert_eq!(put_right(text, &words).as_deref(), expect, "{text}");
+    };
+    let soc = [("socC", "socA")];
+    check(
+        "/run-test socC b1 suite=full priority=high x3",
+        &soc,
+        Some("/run-test socA b1 suite=full priority=high x3"),
+    );
+    let suite = [("suite=ful", "suite=full"), ("ful", "full")];
+    check("/run-test socA b1 suite=ful x3", &suite, Some("/run-test socA b1 suite=full x3"));
+    check("/run-test socA b1 --suite ful x3", &suite, Some("/run-test socA b1 --suite full x3"));
+    check("run-test socC b1", &soc, Some("@boardhand run-test socA b1"));
+    check("/run-test socB b1", &soc, None);
+    check("/run-test socC b1 note=\"a b\"", &soc, None);
+}

@@ -35,7 +35,7 @@ statements! {
     RUNS_UNFINISHED = concat!("SELECT ", run_columns!(), "
         FROM runs AS r INDEXED BY runs_unfinished
         WHERE r.state <> 'finished' AND r.kind = 'test' AND (?1 IS NULL OR r.requester = ?1)
-        ORDER BY r.number DESC
+        ORDER BY r.state = 'queued', r.number
         LIMIT ?2 + 0");
     RUNS_OF_REQUESTER = concat!("SELECT ", run_columns!(), "
         FROM runs AS r
@@ -112,7 +112,7 @@ pub(super) async fn of_thread(readers: &SqlitePool, place: &Place) -> Result<Opt
     }))
 }
 
-/// Runs, newest first.
+/// Runs, newest first; of the unfinished ones those on a board first, the oldest first of each kind.
 pub(super) async fn list(
     readers: &SqlitePool,
     unreadable: &Unreadable,

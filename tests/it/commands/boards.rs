@@ -153,7 +153,7 @@ async fn a_quarantined_board_is_put_back_into_service_and_takes_runs_again() {
         insta::assert_snapshot!(seen, @r#"
             bob> /lab return soc-a-01
                 ✋ There is no board "soc-a-01". Did you mean `soc-a-001`?
-                Try: `/lab board soc-a-001`
+                Try: `/lab return soc-a-001`
 
             bob> /lab return soc-a-001
                 🟢 `soc-a-001` is back in service. Its next run starts by taking it over.

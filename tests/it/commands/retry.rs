@@ -1,6 +1,6 @@
 //! Retries by button and by word: once per button, and elsewhere when asked.
 
-use crate::lab::{lab, steady, yaml};
+use crate::lab::{CHANNEL, lab, steady, yaml};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_clicks_on_retry_are_one_run_and_nine_answers() {
@@ -150,6 +150,23 @@ async fn a_retry_elsewhere_avoids_the_board_that_failed() {
               ```
               Console log
         "#);
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retry_that_is_typed_in_another_channel_is_told_there() {
+    lab(&yaml::small(1), async |lab| {
+        let run = lab.run("alice", "/run-test socA build-1").await;
+        lab.verdict(run).await;
+        lab.settle().await;
+        lab.slack.say("alice", "D0ALICE", &format!("/lab retry {run}")).await;
+        assert!(lab.verdict(2).await.starts_with("passed"));
+        lab.settle().await;
+        assert!(lab.slack.render_channel("D0ALICE").contains("#2 socA · build-1"));
+        let here = lab.slack.render_channel(CHANNEL);
+        assert!(!here.contains("#2 socA") && here.contains("Retried as #2 by @alice"), "{here}");
         lab.read_all();
     })
     .await;

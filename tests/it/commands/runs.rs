@@ -3,6 +3,34 @@
 use crate::lab::{CHANNEL, lab, yaml};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_boards_and_runs_than_are_listed_are_counted() {
+    lab(&yaml::small(41), async |lab| {
+        let seen = lab.say("alice", "/lab boards").await;
+        assert!(seen.starts_with("*Boards*: 42 free, 0 busy"), "{seen}");
+        assert!(seen.contains("and 2 more"), "{seen}");
+        lab.say("alice", "/run-test soc-a-001 build-crawl").await;
+        lab.until_state(1, "testing").await;
+        for _ in 0..16 {
+            lab.say("bob", "/run-test soc-a-001 build-2").await;
+        }
+        lab.say("bob", "/run-test soc-a-001 build-2 priority=high").await;
+        let seen = lab.say("alice", "/lab runs").await;
+        let numbers: Vec<&str> = seen.lines().filter(|line| line.starts_with("*#")).collect();
+        assert!(numbers[0].starts_with("*#1*") && numbers[1].starts_with("*#18*"), "{seen}");
+        assert!(numbers[2].starts_with("*#2*") && numbers.len() == 15, "{seen}");
+        assert!(seen.contains("and 3 more that wait"), "{seen}");
+        for run in 1..=18 {
+            lab.say("bob", &format!("/lab cancel {run}")).await;
+        }
+        lab.settle().await;
+        let seen = lab.say("alice", "/lab runs").await;
+        assert!(seen.contains("*#18*") && !seen.contains("more that wait"), "{seen}");
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_waits_is_told_for_whom_and_where_in_line() {
     lab(&yaml::small(1), async |lab| {
         let first = lab.run("alice", "/run-test socA build-crawl").await;
@@ -63,16 +91,16 @@ async fn whoever_waits_is_told_for_whom_and_where_in_line() {
                 🔵 `soc-a-001` socA · Lab Site A · run #1 since <time>
 
             bob> /lab runs
-                *Runs*, newest first
-                *#4* ⏳ Waiting for a board · socA · `build-4` · smoke by @alice · <time>
-                *#3* ⏳ Waiting for a board · socA · `build-3` · smoke by @bob · <time>
-                *#2* ⏳ Waiting for a board · socA · `build-2` · smoke by @bob · <time>
+                *Runs*: on boards, waiting, ended last
                 *#1* 🔄 Testing · socA · `build-crawl` · smoke on `soc-a-001` by @alice · <time>
+                *#4* ⏳ Waiting for a board · socA · `build-4` · smoke by @alice · <time>
+                *#2* ⏳ Waiting for a board · socA · `build-2` · smoke by @bob · <time>
+                *#3* ⏳ Waiting for a board · socA · `build-3` · smoke by @bob · <time>
 
             bob> /lab runs mine
-                *Your runs*, newest first
-                *#3* ⏳ Waiting for a board · socA · `build-3` · smoke · <time>
+                *Your runs*: on boards, waiting, ended last
                 *#2* ⏳ Waiting for a board · socA · `build-2` · smoke · <time>
+                *#3* ⏳ Waiting for a board · socA · `build-3` · smoke · <time>
 
             bob> /lab run 1
                 #1 socA · build-crawl · smoke

@@ -31,7 +31,7 @@ async fn somebody_new_asks_around() {
                 Which boards there are, and who has them.
                 
                 `/lab board <board>`
-                One board: state, holder, last runs.
+                One board: state, holder, health.
                 
                 `/lab runs [mine]`
                 What runs and what waits.
@@ -79,7 +79,7 @@ async fn somebody_new_asks_around() {
                 Which boards there are, and who has them.
                 
                 `/lab board <board>`
-                One board: state, holder, last runs.
+                One board: state, holder, health.
                 
                 `/lab runs [mine]`
                 What runs and what waits.
@@ -149,7 +149,7 @@ async fn somebody_new_asks_around() {
                 *Power switch* no
 
             alice> /lab runs
-                *Runs*, newest first
+                *Runs*: on boards, waiting, ended last
                 No runs yet. Start one: `/run-test <soc> <build>`
 
             alice> /lab run 7
