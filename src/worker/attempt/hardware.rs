@@ -1,0 +1,180 @@
+//! The board in an attempt's hands: its console, opened once and read along, and its outlet. Nothing here knows what
+//! a plan is after.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Attempt, Halt};
+use crate::board::plan::PowerAction;
+use crate::clock::{Monotonic, Timestamp};
+use crate::console::{self, ConsoleError, ConsoleTarget, Limits, Session, Transcript, WatchList};
+use crate::door::transcript_dir;
+use crate::lease::InHand;
+use crate::outcome::verdict::Happened;
+use crate::power::PowerError;
+use crate::run::Stage;
+use crate::store::Fenced;
+
+/// Most received bytes that a transcript keeps.
+const TRANSCRIPT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// How long the console is read along at a time while an outlet is switched.
+const READ_ALONG: Duration = Duration::from_secs(1);
+/// How often a busy console is dialled before it counts as somebody else's, and the pause between.
+const DIALS_MAX: u32 = 5;
+const DIAL_PAUSE: Duration = Duration::from_secs(2);
+/// How long giving a shell back may take.
+const CLOSE_WITHIN: Duration = Duration::from_secs(3);
+
+impl Attempt {
+    /// The last holder of the board did not release it: it is made ours physically before anything else.
+    pub(super) async fn fence(&mut self) -> Result<(), Halt> {
+        if !self.needs_fence {
+            return Ok(());
+        }
+        let board = self.on_board()?.clone();
+        self.advance(Stage::Powering).await?;
+        if board.power.has_switch() {
+            self.switch(PowerAction::Cycle).await?;
+        } else {
+            self.open().await?;
+            let within = self.left();
+            let console = &board.console;
+            let taken = match self.session.as_mut() {
+                Some(session) => {
+                    session.take_over(console.username.as_deref(), console.password.as_ref(), within).await
+                }
+                None => return Ok(()),
+            };
+            taken.map_err(|error| self.console_halt(error))?;
+        }
+        match self.lab.persist(|| self.lab.store.lease_fenced(self.grip.lease(), self.lab.clock.now())).await
+        {
+            Ok(Fenced::Done) => Ok(()),
+            Ok(Fenced::Stale) => Err(Halt::Stale),
+            Err(error) => Err(self.not_kept(&error)),
+        }
+    }
+
+    /// Opens the console, once.
+    pub(super) async fn open(&mut self) -> Result<(), Halt> {
+        self.open_with(false).await
+    }
+
+    /// Opens the console, once. One that is not there although it is dialled may come with the power where that is
+    /// about to be switched.
+    async fn open_with(&mut self, power: bool) -> Result<(), Halt> {
+        if self.session.is_some() {
+            return Ok(());
+        }
+        let target = ConsoleTarget::from(&self.on_board()?.console);
+        let (clock, ids) = (&self.lab.clock, &self.lab.ids);
+        let hand = || -> Arc<dyn InHand> { self.grip.clone() };
+        let watches = WatchList::new(&self.plan.watch);
+        let mut dials = 0;
+        let mut session = loop {
+            dials += 1;
+            let dialled =
+                console::dial(clock, ids, hand(), &target, watches.clone(), self.transcript()?).await;
+            match dialled {
+                Ok(session) => break session,
+                Err(ConsoleError::Refused { .. } | ConsoleError::Unreachable { .. }) if power => {
+                    break console::dial_later(clock, ids, hand(), &target, watches, self.transcript()?)
+                        .map_err(|error| self.console_halt(error))?;
+                }
+                // What a console server lets go of a moment later is not worth an attempt.
+                Err(error) if error.retry() == console::Retry::Later && dials < DIALS_MAX => {
+                    clock.sleep(DIAL_PAUSE).await;
+                }
+                Err(error) => return Err(self.console_halt(error)),
+            }
+        };
+        session
+            .set_limits(Limits { no_output: Some(self.plan.limits.no_output), total: Some(self.deadline) });
+        self.session = Some(session);
+        Ok(())
+    }
+
+    /// The attempt's transcript, from its beginning.
+    fn transcript(&self) -> Result<Transcript, Halt> {
+        let dir = transcript_dir(&self.lab.transcripts, self.view.run.number, self.number);
+        create_transcript(&dir.join("console"), self.lab.clock.now())
+            .map_err(|error| self.halt(Happened::HostStepFailed, format!("no transcript: {error}")))
+    }
+
+    /// Switches the board's outlet, with the console open before and read along, so that the first boot message is not
+    /// lost.
+    pub(super) async fn switch(&mut self, action: PowerAction) -> Result<(), Halt> {
+        if action != PowerAction::Off {
+            self.open_with(true).await?;
+        }
+        let board = self.on_board()?.clone();
+        let power = self.lab.power.clone();
+        let grip = self.grip.clone();
+        let switching = async move { power.act(grip.as_ref(), &board, action).await };
+        tokio::pin!(switching);
+        let switched = match self.session.as_mut() {
+            None => switching.await,
+            Some(session) => {
+                session.booting();
+                loop {
+                    tokio::select! {
+                        biased;
+                        switched = &mut switching => break switched,
+                        read = session.idle(READ_ALONG) => {
+                            // A console that goes away with the power is looked at again when it is needed.
+                            if read.is_err() {
+                                break switching.await;
+                            }
+                        }
+                    }
+                }
+            }
+        };
+        if let Some(session) = self.session.as_mut() {
+            session.switched();
+        }
+        match switched {
+            Ok(_) => Ok(()),
+            Err(PowerError::LeaseOver(_)) => Err(Halt::Stale),
+            Err(error) => Err(self.halt(Happened::PowerUnreachable, error.to_string())),
+        }
+    }
+
+    pub(super) fn tail(&self) -> Vec<String> {
+        self.session.as_ref().map(Session::tail).unwrap_or_default()
+    }
+
+    /// Ends a command that was cut off and may still run; gives what went wrong.
+    pub(in crate::worker) async fn end_command(&mut self) -> Option<String> {
+        let ended = self.session.as_mut()?.end_command().await;
+        (!ended).then(|| "what ran on it may still run: it did not answer".to_owned())
+    }
+
+    /// Whether a shell is known to listen.
+    pub(in crate::worker) fn has_shell(&self) -> bool {
+        self.session.as_ref().is_some_and(Session::at_shell)
+    }
+
+    /// For finalize: no watchdog of the attempt ends what must be done on every path.
+    pub(in crate::worker) fn finalizing(&mut self, until: Monotonic) {
+        self.deadline = until;
+        if let Some(session) = self.session.as_mut() {
+            session.set_limits(Limits { no_output: None, total: Some(until) });
+        }
+    }
+
+    /// Closes the console.
+    pub(in crate::worker) async fn close(&mut self) {
+        if let Some(session) = self.session.take() {
+            let closing = Box::pin(session.close());
+            let _ = self.lab.clock.timeout(CLOSE_WITHIN, closing).await;
+        }
+    }
+}
+
+fn create_transcript(path: &std::path::Path, now: Timestamp) -> std::io::Result<Transcript> {
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    Transcript::create(path, now, Some(TRANSCRIPT_BYTES_MAX))
+}

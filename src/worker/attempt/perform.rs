@@ -1,0 +1,156 @@
+//! Performing a plan's steps: what each kind of step does on the console, and what it means when it does not
+//! succeed there. The order of the steps is the plan's ([`super`]), the console and the outlet are `hardware`'s.
+
+use std::time::Duration;
+
+use super::{Attempt, Halt, What};
+use crate::board::plan::{Action, Step};
+use crate::board::quoting::CommandTemplate;
+use crate::board::selector;
+use crate::console::{ConsoleError, Pattern, Session, ShellResult};
+use crate::door::transcript_dir;
+use crate::outcome::verdict::{Event, Happened};
+use crate::worker::results::Tail;
+
+impl Attempt {
+    /// One step of boot, deploy or collect: anything but success halts the attempt.
+    pub(in crate::worker) async fn step(&mut self, step: &Step) -> Result<(), Halt> {
+        match &step.action {
+            Action::Power(action) => self.switch(*action).await,
+            Action::Run(_) => {
+                // What it said explains a failure better than what the console showed around it.
+                let mut said = Tail::default();
+                let ran = self.run(step, &mut said).await?;
+                if ran == 0 {
+                    return Ok(());
+                }
+                let detail = format!("{} ended with status {ran}", step.name);
+                let event =
+                    Event { stage: self.stage, happened: Happened::CommandFailed { status: ran }, detail };
+                Err(Halt::Happened(Box::new(What {
+                    event,
+                    tail: said.text().lines().map(str::to_owned).collect(),
+                })))
+            }
+            Action::Login
+            | Action::Interrupt { .. }
+            | Action::Command(_)
+            | Action::Wait(_)
+            | Action::Send(_) => self.converse(step).await,
+        }
+    }
+
+    /// One test step; gives whether the tests go on.
+    pub(super) async fn test(&mut self, step: &Step) -> Result<bool, Halt> {
+        let Action::Run(_) = step.action else {
+            self.step(step).await?;
+            return Ok(true);
+        };
+        let command = self.at_shell(step).await?;
+        let before = self.results.counts().failed;
+        self.results.begin(step);
+        // The results stay where they are while the step runs: whatever ends it, what was seen is kept.
+        let Attempt { session, results, news, .. } = self;
+        let Some(session) = session.as_mut() else { return Ok(false) };
+        let line = &mut |line: &str| {
+            results.line(line);
+            news.tell(results);
+        };
+        let ran = match &step.save {
+            Some(_) => session.run_streaming(&command, step.within, line).await,
+            None => session
+                .follow(&command, step.within, line)
+                .await
+                .map(|status| ShellResult { status, ..ShellResult::default() }),
+        };
+        self.results.end(ran.as_ref().ok().map(|result| result.status));
+        self.news.tell(&self.results);
+        self.ran(step, ran)?;
+        let failed = self.results.counts().failed > before;
+        Ok(!(failed && step.stop))
+    }
+
+    /// Runs a shell command, and keeps the last lines that it said; gives its status.
+    async fn run(&mut self, step: &Step, said: &mut Tail) -> Result<i32, Halt> {
+        let command = self.at_shell(step).await?;
+        let Some(session) = self.session.as_mut() else { return Ok(0) };
+        let ran = session.run_streaming(&command, step.within, &mut |line| said.push(line)).await;
+        self.ran(step, ran)
+    }
+
+    /// The step's command, filled in, and a shell to run it.
+    async fn at_shell(&mut self, step: &Step) -> Result<String, Halt> {
+        let Action::Run(template) = &step.action else { return Ok(String::new()) };
+        let command = self.fill(template)?;
+        self.open().await?;
+        if !self.session.as_ref().is_some_and(Session::at_shell) {
+            self.login(step.within).await?;
+        }
+        Ok(command)
+    }
+
+    /// What a command came to; its output is kept where the step says so.
+    fn ran(&self, step: &Step, ran: Result<ShellResult, ConsoleError>) -> Result<i32, Halt> {
+        let result = ran.map_err(|error| self.console_halt(error))?;
+        if let Some(name) = &step.save {
+            self.save(name, result.full());
+        }
+        Ok(result.status)
+    }
+
+    /// Steps that talk with the console without a shell command.
+    async fn converse(&mut self, step: &Step) -> Result<(), Halt> {
+        self.open().await?;
+        if let Action::Login = step.action {
+            return self.login(step.within).await;
+        }
+        let line = match &step.action {
+            Action::Command(template) | Action::Send(template) => Some(self.fill(template)?),
+            _ => None,
+        };
+        let Some(session) = self.session.as_mut() else { return Ok(()) };
+        let said = match (&step.action, line) {
+            (Action::Interrupt { expect, send }, _) => match Pattern::anywhere(expect.as_str()) {
+                Ok(expect) => session.interrupt(&expect, send.as_bytes(), step.within).await,
+                Err(error) => Err(ConsoleError::from(error)),
+            },
+            (Action::Command(_), Some(line)) => {
+                session.command_at_bootloader(&line, step.within).await.map(|_| ())
+            }
+            (Action::Send(_), Some(line)) => session.send_line(&line).await,
+            (Action::Wait(pattern), _) => match Pattern::anywhere(pattern.as_str()) {
+                Ok(pattern) => session.wait(&[pattern], step.within).await.map(|_| ()),
+                Err(error) => Err(ConsoleError::from(error)),
+            },
+            (Action::Power(_) | Action::Login | Action::Run(_) | Action::Command(_) | Action::Send(_), _) => {
+                Ok(())
+            }
+        };
+        said.map_err(|error| self.console_halt(error))
+    }
+
+    async fn login(&mut self, within: Duration) -> Result<(), Halt> {
+        let console = self.on_board()?.console.clone();
+        let Some(session) = self.session.as_mut() else { return Ok(()) };
+        let logged_in = session.login(console.username.as_deref(), console.password.as_ref(), within).await;
+        logged_in.map_err(|error| self.console_halt(error))
+    }
+
+    /// A plan's command with every value in its place.
+    fn fill(&self, template: &CommandTemplate) -> Result<String, Halt> {
+        let (spec, number) = (&self.view.run.spec, self.view.run.number);
+        let registered = std::collections::BTreeMap::new();
+        let values =
+            selector::values(&self.inventory, spec, self.on_board()?, number, self.number, &registered);
+        template.render(&values).map_err(|error| self.halt(Happened::HostStepFailed, error.to_string()))
+    }
+
+    /// Keeps a step's output beside the transcript.
+    fn save(&self, name: &str, output: &[u8]) {
+        let dir = transcript_dir(&self.lab.transcripts, self.view.run.number, self.number);
+        let kept = std::fs::create_dir_all(&dir).and_then(|()| std::fs::write(dir.join(name), output));
+        if let Err(error) = kept {
+            tracing::warn!(%error, file = name, "a step's output could not be kept");
+        }
+    }
+}

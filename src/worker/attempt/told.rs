@@ -1,0 +1,127 @@
+//! What an attempt comes to: what stopped it, what the watch found on the way, and the outcome of all of it. What each
+//! console error means is `meaning`'s, the verdict `outcome::verdict`'s.
+
+use super::{Attempt, Ended, Halt, What};
+use crate::console::{ConsoleError, Session, printk};
+use crate::outcome::excerpt::excerpt;
+use crate::outcome::verdict::{Event, Evidence, Happened, weigh};
+use crate::outcome::{Outcome, Verdict};
+use crate::run::transition::WORKER_LOST;
+use crate::run::{Request, Stage};
+use crate::store::StoreError;
+use crate::worker::meaning;
+use crate::worker::runner::Order;
+
+/// Most findings of the watch that an attempt keeps; the first say the most.
+const WATCHED_MAX: usize = 16;
+
+impl Attempt {
+    /// What an order that came meanwhile makes of it. The cases seen so far are kept.
+    pub(in crate::worker) fn interrupted(&mut self, order: &Order) -> Ended {
+        if let Order::Asked(request) = order {
+            // Whoever tells the outcome says who asked.
+            self.view.run.request = Some(request.clone());
+        }
+        let (happened, detail) = match order {
+            Order::Asked(Request::Cancel { by }) => {
+                (Happened::CancelledBy { actor: by.key() }, format!("ended by {}", by.shown()))
+            }
+            Order::Asked(Request::PowerCycle { by }) => {
+                (Happened::PowerCycledBy { actor: by.key() }, format!("power-cycled by {}", by.shown()))
+            }
+            Order::HandBack | Order::GoOn => (Happened::WorkerLost, "the server was stopped".into()),
+        };
+        let event = Event { stage: self.stage, happened, detail };
+        let mut outcome = self.outcome(Some(What { event, tail: self.tail() }));
+        if matches!(order, Order::HandBack | Order::GoOn) {
+            // As after a crash: the run gets a whole attempt, whatever failed in this half of one.
+            (outcome.verdict, outcome.cause) = (Verdict::Infra, WORKER_LOST.to_owned());
+        }
+        Ended::Outcome(Box::new(outcome))
+    }
+
+    /// What the store refuses for good ends the attempt: it would drive a board that nobody hears of.
+    pub(super) fn not_kept(&self, error: &StoreError) -> Halt {
+        tracing::error!(%error, "the attempt cannot be kept");
+        self.halt(Happened::HostStepFailed, format!("boardhand cannot keep this run: {error}"))
+    }
+
+    /// What a console error means where it happened.
+    pub(super) fn console_halt(&self, error: ConsoleError) -> Halt {
+        if let ConsoleError::LeaseOver { .. } = error {
+            return Halt::Stale;
+        }
+        let kernel_spoke = self.session.as_ref().is_some_and(Session::kernel_spoke);
+        let happened = meaning::happened(&error, self.stage, kernel_spoke);
+        let event = Event { stage: self.stage, happened, detail: error.to_string() };
+        Halt::Happened(Box::new(What { event, tail: error.tail().to_vec() }))
+    }
+
+    pub(super) fn halt(&self, happened: Happened, detail: impl Into<String>) -> Halt {
+        let event = Event { stage: self.stage, happened, detail: detail.into() };
+        Halt::Happened(Box::new(What { event, tail: self.tail() }))
+    }
+
+    /// The outcome of everything so far: the worst of what halted the attempt and of the tests.
+    pub(super) fn outcome(&mut self, what: Option<What>) -> Outcome {
+        if what.is_some() {
+            self.results.end(None);
+        }
+        self.note_hits();
+        let mut events = self.watched.clone();
+        events.extend_from_slice(self.results.events());
+        // What stands in a test's output already is told once.
+        let mut tail: String = self.results.tail();
+        let missing = self.traces.iter().filter(|line| !tail.contains(line.as_str()));
+        tail.insert_str(0, &missing.flat_map(|line| [line.as_str(), "\n"]).collect::<String>());
+        if let Some(What { event, tail: last }) = what {
+            events.push(event);
+            // The console's last lines go on where the test's output ends.
+            let known = tail.lines().next_back().and_then(|end| last.iter().rposition(|line| line == end));
+            tail.push_str(&last[known.map_or(0, |at| at + 1)..].join("\n"));
+        }
+        let redactor = &self.lab.redactor;
+        for event in &mut events {
+            event.detail = redactor.redact(&event.detail).into_owned();
+        }
+        weigh(Evidence {
+            events: &events,
+            stage: self.stage,
+            cases: self.results.cases().iter().map(|case| case.redacted(redactor)).collect(),
+            counts: self.results.counts(),
+            excerpt: redactor.redact_lines(&excerpt(&tail, self.results.cases())),
+            golden: self.plan.golden,
+            board: &self.grip.lease().board,
+            before: &self.view.attempts,
+        })
+    }
+
+    /// Keeps what the watch found since the last call: a kernel that stumbled and went on is a failure all the same.
+    /// While evidence is gathered an old trace may be shown again, which is none.
+    pub(super) fn note_hits(&mut self) {
+        let Some(session) = self.session.as_mut() else { return };
+        let hits = session.take_hits().kept;
+        if self.stage >= Stage::Collecting {
+            return;
+        }
+        for hit in hits {
+            let Some(verdict) = hit.meaning.verdict.filter(|_| self.watched.len() < WATCHED_MAX) else {
+                continue;
+            };
+            let detail = printk::unstamp(hit.line()).to_owned();
+            let happened = Happened::WatchFatal { verdict, cause: hit.meaning.cause };
+            self.watched.push(Event { stage: self.stage, happened, detail });
+            self.traces.extend(hit.trace.into_iter().filter(|line| !session.is_ours(line)));
+        }
+    }
+}
+
+impl Halt {
+    /// What happened, for people.
+    pub(in crate::worker) fn detail(&self) -> &str {
+        match self {
+            Halt::Stale => "the lease is gone",
+            Halt::Happened(what) => &what.event.detail,
+        }
+    }
+}
