@@ -25,7 +25,7 @@ pub struct Inventory {
     /// Where messages go.
     pub channels: Channels,
     /// Programs that a plan may run on the server.
-    pub host_programs: Vec<String>,
+    pub host_programs: BTreeMap<String, String>,
     /// SHA-256 of the file's bytes, in hex: two replicas with another file can tell.
     pub hash: String,
 }

@@ -146,6 +146,10 @@ pub struct ConsoleConfig {
     pub newline: String,
     /// Pause after each character sent, for boards that drop input.
     pub char_delay: Duration,
+    /// Pause after each line sent, for boards that drop what comes while they work on it.
+    pub line_delay: Duration,
+    /// Whether a shell is told to keep the kernel's messages off the console.
+    pub quiet_kernel: bool,
     /// How long to listen after connecting before the first byte is sent.
     pub settle: Duration,
 }

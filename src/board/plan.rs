@@ -95,16 +95,47 @@ pub enum Action {
     Send(CommandTemplate),
     /// Logs in, or accepts a shell that is already there.
     Login,
+    /// Gets a prompt out of a console that may have lost it: waits through half of the time, then asks for it.
+    ForcePrompt(PromptOf),
+    /// Runs a program beside the board, without a shell.
+    Host(HostCommand),
     /// One shell command; its values are quoted for POSIX sh.
     Run(CommandTemplate),
 }
 
+/// A program that runs beside the board.
+#[derive(Debug, Clone)]
+pub struct HostCommand {
+    /// Its name under `host_programs:`.
+    pub name: String,
+    /// Where it is.
+    pub path: String,
+    /// Its arguments, each one word whatever it holds.
+    pub arguments: Vec<CommandTemplate>,
+}
+
+/// Whose prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PromptOf {
+    /// The shell's.
+    Shell,
+    /// The boot loader's.
+    Bootloader,
+}
+
 impl Action {
-    /// The template that the step sends, where it sends one.
-    pub fn template(&self) -> Option<&CommandTemplate> {
+    /// The templates that the step fills in.
+    pub fn templates(&self) -> &[CommandTemplate] {
         match self {
-            Action::Command(template) | Action::Send(template) | Action::Run(template) => Some(template),
-            Action::Power(_) | Action::Interrupt { .. } | Action::Wait(_) | Action::Login => None,
+            Action::Command(template) | Action::Send(template) | Action::Run(template) => {
+                std::slice::from_ref(template)
+            }
+            Action::Host(command) => &command.arguments,
+            Action::Power(_)
+            | Action::Interrupt { .. }
+            | Action::Wait(_)
+            | Action::Login
+            | Action::ForcePrompt(_) => &[],
         }
     }
 }

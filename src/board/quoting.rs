@@ -36,6 +36,8 @@ pub struct CommandTemplate {
 enum Quoting {
     /// A POSIX shell: values are single-quoted.
     Shell,
+    /// A program that gets it as one argument: a value must not look like an option.
+    Argument,
     /// A boot loader, or whatever listens: values must need no quoting.
     Plain,
 }
@@ -157,6 +159,23 @@ impl CommandTemplate {
         Ok(Self { parts: split(text)?, quoting: Quoting::Plain })
     }
 
+    /// Reads one argument of a program that no shell starts: a text, or one placeholder alone. Within a text, a value
+    /// could become code of whatever the program reads there.
+    pub fn parse_argument(text: &str) -> Result<Self, TemplateProblem> {
+        let parts = split(text)?;
+        let offset = parts.iter().find_map(|part| match part {
+            Part::Text(_) => None,
+            Part::Value { offset, raw, .. } => (*raw || parts.len() > 1).then_some(*offset),
+        });
+        match offset {
+            None => Ok(Self { parts, quoting: Quoting::Argument }),
+            Some(offset) => {
+                let message = "here a placeholder stands alone as an argument, without `| raw`".to_owned();
+                Err(TemplateProblem { offset, message })
+            }
+        }
+    }
+
     /// What it names, in order, each with the offset of its `{{` in bytes.
     pub fn placeholders(&self) -> impl Iterator<Item = (&Placeholder, usize)> {
         self.parts.iter().filter_map(|part| match part {
@@ -178,6 +197,7 @@ impl CommandTemplate {
                         (false, Quoting::Shell) => {
                             quote_into(&mut command, without_nul(placeholder, &value)?)
                         }
+                        (false, Quoting::Argument) => command.push_str(argument(placeholder, &value)?),
                         (false, Quoting::Plain) => command.push_str(plain(placeholder, &value)?),
                     }
                 }
@@ -227,6 +247,16 @@ fn quote_into(command: &mut String, value: &str) {
 fn without_nul<'v>(placeholder: &Placeholder, value: &'v str) -> Result<&'v str, RenderError> {
     let allowed = "characters other than NUL";
     if value.contains('\0') {
+        Err(RenderError::Unsafe { placeholder: placeholder.clone(), allowed })
+    } else {
+        Ok(value)
+    }
+}
+
+/// A value that a program takes for what it is.
+fn argument<'v>(placeholder: &Placeholder, value: &'v str) -> Result<&'v str, RenderError> {
+    let allowed = "text that does not begin with -, without NUL";
+    if value.starts_with('-') || value.contains('\0') {
         Err(RenderError::Unsafe { placeholder: placeholder.clone(), allowed })
     } else {
         Ok(value)

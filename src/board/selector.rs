@@ -212,7 +212,7 @@ pub fn fits(
         return Ok(());
     };
     let values = values(inventory, spec, board, 1, 1, registered);
-    for template in plan.steps().filter_map(|step| step.action.template()) {
+    for template in plan.steps().flat_map(|step| step.action.templates()) {
         template.render(&values).map_err(|error| match error {
             RenderError::NoArtifact(artifact) => Unfit::MissingArtifact {
                 suite: spec.suite.clone(),

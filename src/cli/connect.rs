@@ -238,6 +238,7 @@ fn advice(error: &ConsoleError) -> &'static str {
             LoginFailure::AtBootloader => "the board did not boot by itself; cycle its power and look",
             LoginFailure::Panic => "cycle its power",
             LoginFailure::NoShell => PROMPTS,
+            LoginFailure::Wedged => "restart the port at its console server",
         },
         ConsoleError::Timeout { .. } | ConsoleError::OutOfTime { .. } | ConsoleError::LoggedOut { .. } => {
             PROMPTS

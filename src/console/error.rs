@@ -164,9 +164,10 @@ impl ConsoleError {
             }
             E::LoginFailed { reason, .. } => match reason {
                 LoginFailure::NoUsername | LoginFailure::NoPassword | LoginFailure::Incorrect => Retry::No,
-                LoginFailure::Silent | LoginFailure::AtBootloader | LoginFailure::NoShell => {
-                    Retry::OtherBoard
-                }
+                LoginFailure::Silent
+                | LoginFailure::Wedged
+                | LoginFailure::AtBootloader
+                | LoginFailure::NoShell => Retry::OtherBoard,
                 LoginFailure::Panic => Retry::No,
             },
             E::Port { .. } | E::Pattern(_) | E::Timeout { .. } | E::OutOfTime { .. } => Retry::No,

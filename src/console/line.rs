@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use super::boots::{self, Boot};
 use super::clean::{self, Liner, Stripper, Tail};
 use super::expect::Expect;
 use super::printk::{Piece, PrintkFilter};
@@ -71,8 +72,6 @@ pub struct Limits {
 
 /// Markers that are remembered: those of the commands that the last lines can show.
 const OWN_MAX: usize = 8;
-/// How lines begin that only a started kernel says, where its messages carry no time.
-const KERNEL_SIGNS: [&str; 3] = ["Starting kernel ", "Booting Linux on ", "Linux version "];
 
 pub(super) struct Line {
     pub(super) clock: Clock,
@@ -106,6 +105,8 @@ pub(super) struct Line {
     reset: Option<(Hit, Monotonic)>,
     /// Whether a kernel has said something since the board was restarted.
     kernel_spoke: bool,
+    /// What the board has said of its boot since then.
+    boot: Boot,
     /// The newest markers of ours.
     own: VecDeque<Marker>,
     ended: bool,
@@ -167,6 +168,7 @@ impl Line {
             dying_since: None,
             reset: None,
             kernel_spoke: false,
+            boot: Boot::default(),
             own: VecDeque::new(),
             ended: false,
             write_broken: false,
@@ -209,6 +211,7 @@ impl Line {
         self.arm(false);
         self.comes_back = true;
         self.kernel_spoke = false;
+        self.boot = Boot::default();
     }
 
     /// Leaves a connection that leads nowhere; the console is dialled again.
@@ -401,6 +404,11 @@ impl Line {
         if self.wire.is_none() { self.away.take() } else { None }
     }
 
+    /// Keeps a line in the transcript, beside what is sent.
+    pub(super) fn note(&mut self, line: &str) {
+        self.transcript.sent(line.as_bytes(), self.clock.now());
+    }
+
     pub(super) fn transcript_error(&self) -> Option<&io::Error> {
         self.transcript.failed()
     }
@@ -479,13 +487,21 @@ impl Line {
             fresh.extend_from_slice(&self.data);
         }
         let (mut found, watcher, tail) = (Vec::new(), &mut self.watcher, &mut self.tail);
-        let kernel_spoke = &mut self.kernel_spoke;
+        let (kernel_spoke, boot, boots) = (&mut self.kernel_spoke, &mut self.boot, self.comes_back);
+        let mut over = None;
         self.liner.feed(&self.data, &mut |line| {
-            *kernel_spoke |= KERNEL_SIGNS.iter().any(|sign| line.starts_with(sign));
+            *kernel_spoke |= boots::is_kernel(line);
+            if boots && boot.line(line) {
+                over.get_or_insert_with(|| clean::cut(line, clean::TAIL_LINE_BYTES_MAX).to_owned());
+            }
             tail.push(line);
             watcher.line(line, &mut found);
         });
         found.into_iter().for_each(|hit| self.found(hit));
+        if let Some(banner) = over {
+            let error = ConsoleError::Reset { banner, tail: self.tail() };
+            self.fatal.get_or_insert(error);
+        }
     }
 
     fn found(&mut self, hit: Hit) {

@@ -23,6 +23,10 @@ const NUDGE_AWAKE: Duration = Duration::from_secs(5);
 const UNKNOWN_PROMPT: Duration = Duration::from_secs(1);
 /// Silence that makes a dead end believed: a boot loader's prompt, a panic.
 const DEAD_END: Duration = Duration::from_secs(2);
+/// Nudges without a prompt after which whatever runs there is interrupted.
+const NUDGES_BEFORE_INTERRUPT: u32 = 2;
+/// Nudges to which a console that had shown something does not react, before it counts as wedged.
+const NUDGES_UNHEARD: u32 = 3;
 /// Silence after which a shell is asked again to prove itself.
 const PROOF_AGAIN: Duration = Duration::from_secs(4);
 
@@ -45,6 +49,8 @@ pub struct LoginPlan {
     /// Whether a shell without a prompt may be behind the silence: the board is ours, and its last holder's shell
     /// may have been left quiet.
     pub typed_into_silence: bool,
+    /// Whether a shell that was found is to keep the kernel's messages off the console.
+    pub quiet_kernel: bool,
 }
 
 /// What to do next.
@@ -77,6 +83,9 @@ pub enum LoginFailure {
     /// No password is set.
     #[error("the console asks for a password and none is set")]
     NoPassword,
+    /// It showed something when it was opened, and reacts to nothing since.
+    #[error("the console shows old text and reacts to nothing that is typed: it is wedged")]
+    Wedged,
     /// The boot loader stopped at its prompt.
     #[error("the board stands at its boot loader's prompt")]
     AtBootloader,
@@ -98,7 +107,13 @@ pub struct Login {
     tries: u32,
     names: u32,
     proofs: u32,
+    /// Whether it has shown anything at all.
     heard: bool,
+    /// Whether it has shown anything since something was typed.
+    reacted: bool,
+    typed: bool,
+    /// Whether what may run there was interrupted.
+    interrupted: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -116,17 +131,19 @@ impl Login {
     pub fn new(plan: LoginPlan, letters: String) -> Self {
         debug_assert_eq!(letters.len(), MARKER_LETTERS);
         let password = Pattern::prompt(r"[Pp]assword: ?$|密码[:：] ?$").expect("a constant pattern");
-        let (phase, heard) = (Phase::Looking, false);
         Login {
             plan,
             password,
             marker: Marker::new(letters),
-            phase,
+            phase: Phase::Looking,
             nudges: 0,
             tries: 0,
             names: 0,
             proofs: 0,
-            heard,
+            heard: false,
+            reacted: false,
+            typed: false,
+            interrupted: false,
         }
     }
 
@@ -138,6 +155,13 @@ impl Login {
     /// Decides, from the cleaned text since the last step that sent something, and the silence at its end.
     pub fn next(&mut self, text: &str, idle_for: Duration) -> LoginStep {
         self.heard |= !text.trim().is_empty();
+        self.reacted |= self.typed && !text.is_empty();
+        let step = self.decide(text, idle_for);
+        self.typed |= matches!(step, LoginStep::Send(_) | LoginStep::SendPassword);
+        step
+    }
+
+    fn decide(&mut self, text: &str, idle_for: Duration) -> LoginStep {
         if self.phase != Phase::Looking && shell::is_proven(text, &self.marker) {
             return self.proven();
         }
@@ -159,7 +183,11 @@ impl Login {
         }
         self.phase = Phase::Quieting;
         self.proofs = 0;
-        LoginStep::Send(shell::proof(shell::SETUP, &self.marker))
+        LoginStep::Send(shell::proof(&self.setup(), &self.marker))
+    }
+
+    fn setup(&self) -> String {
+        format!("{}{}", shell::SETUP, if self.plan.quiet_kernel { shell::QUIET_KERNEL } else { "" })
     }
 
     fn dead_end(&self, text: &[u8]) -> Option<LoginFailure> {
@@ -214,7 +242,14 @@ impl Login {
             return LoginStep::Wait;
         }
         // Whatever is typed into a console that another client holds may reach the board later.
-        let silent = self.nudges > 0 && !self.heard && !self.plan.booting;
+        let silent = self.nudges > 0 && !self.heard && !self.reacted && !self.plan.booting;
+        if self.nudges >= NUDGES_UNHEARD && self.is_wedged() {
+            return LoginStep::Failed(LoginFailure::Wedged);
+        }
+        // Whatever takes lines and shows no prompt is a command that somebody left behind.
+        if self.nudges >= NUDGES_BEFORE_INTERRUPT && self.may_interrupt() {
+            return self.interrupt();
+        }
         match silent {
             true if self.plan.typed_into_silence && self.proofs == 0 => self.prove(),
             true => LoginStep::Failed(LoginFailure::Silent),
@@ -227,15 +262,39 @@ impl Login {
     }
 
     fn prove(&mut self) -> LoginStep {
+        let quieting = self.phase == Phase::Quieting;
         if self.proofs >= PROOFS_MAX {
-            return LoginStep::Failed(if self.heard { LoginFailure::NoShell } else { LoginFailure::Silent });
+            return LoginStep::Failed(match self.heard {
+                true if self.is_wedged() => LoginFailure::Wedged,
+                true => LoginFailure::NoShell,
+                false => LoginFailure::Silent,
+            });
+        }
+        if self.proofs >= PROOFS_MAX / 2 && !quieting && self.may_interrupt() {
+            return self.interrupt();
         }
         self.proofs += 1;
-        let quieting = self.phase == Phase::Quieting;
         if !quieting {
             self.phase = Phase::Proving;
         }
-        LoginStep::Send(shell::proof(if quieting { shell::SETUP } else { "" }, &self.marker))
+        let setup = if quieting { self.setup() } else { String::new() };
+        LoginStep::Send(shell::proof(&setup, &self.marker))
+    }
+
+    /// Whether it showed something once and nothing since something was typed: a console server that replays what it
+    /// kept, or whose other side is stuck.
+    fn is_wedged(&self) -> bool {
+        self.heard && !self.reacted && !self.plan.booting
+    }
+
+    fn may_interrupt(&self) -> bool {
+        self.reacted && !self.interrupted && !self.plan.booting
+    }
+
+    fn interrupt(&mut self) -> LoginStep {
+        self.interrupted = true;
+        self.phase = Phase::Looking;
+        LoginStep::Send(b"\x03".to_vec())
     }
 }
 
@@ -264,6 +323,7 @@ mod tests {
             settle: MS(2000),
             booting: false,
             typed_into_silence: false,
+            quiet_kernel: true,
         }
     }
 
@@ -276,7 +336,8 @@ mod tests {
     }
 
     fn setup() -> LoginStep {
-        LoginStep::Send(shell::proof(shell::SETUP, &Marker::new("abcdefghij".into())))
+        let setup = format!("{}{}", shell::SETUP, shell::QUIET_KERNEL);
+        LoginStep::Send(shell::proof(&setup, &Marker::new("abcdefghij".into())))
     }
 
     /// Each entry: what is shown, after how much silence, and the step that follows.
@@ -366,6 +427,63 @@ mod tests {
                 ("", 5000, LoginStep::Failed(LoginFailure::Silent)),
             ],
         );
+    }
+
+    #[test]
+    fn a_console_that_replays_old_text_and_reacts_to_nothing_is_wedged() {
+        let wedged = LoginStep::Failed(LoginFailure::Wedged);
+        let deaf = ["old words\n", "", "", ""];
+        let mut story: Vec<_> = deaf.iter().map(|text| (*text, 5000, send("\n"))).collect();
+        story[3].2 = wedged.clone();
+        check(plan(), &story);
+        // An old prompt is asked for proof first.
+        let proof = || send("echo abcde''fghij\n");
+        check(
+            plan(),
+            &[
+                ("board# ", 2000, proof()),
+                ("", 4000, proof()),
+                ("", 4000, proof()),
+                ("", 4000, proof()),
+                ("", 4000, wedged),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_command_that_somebody_left_behind_is_interrupted_once() {
+        check(
+            plan(),
+            &[
+                ("", 2000, send("\n")),
+                ("\n", 5000, send("\n")),
+                ("\n", 5000, send("\x03")),
+                ("^C\nboard:~# ", 100, send("echo abcde''fghij\n")),
+            ],
+        );
+        let mut login = login(plan());
+        let steps: Vec<_> = (0..100).map(|_| login.next("\n", MS(60_000))).collect();
+        assert_eq!(steps.iter().filter(|step| **step == send("\x03")).count(), 1);
+        // So is a shell that waits for the end of a quotation.
+        check(
+            plan(),
+            &[
+                ("> ", 2000, send("\n")),
+                ("\n> ", 1000, send("echo abcde''fghij\n")),
+                ("echo abcde''fghij\n> ", 4000, send("echo abcde''fghij\n")),
+                ("echo abcde''fghij\n> ", 4000, send("\x03")),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_kernel_is_quieted_unless_the_lab_file_says_otherwise() {
+        for (quiet_kernel, expect) in [(true, true), (false, false)] {
+            let mut login = login(LoginPlan { quiet_kernel, ..plan() });
+            assert_eq!(login.next("# ", MS(100)), send("echo abcde''fghij\n"));
+            let LoginStep::Send(setup) = login.next("abcdefghij\n# ", MS(0)) else { panic!("no setup") };
+            assert_eq!(contains(&setup, b"dmesg -n 1"), expect);
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! Nothing here decides a verdict, and nothing else in the program opens a socket to a console.
 
 pub mod bootloader;
+pub mod boots;
 pub mod builtin;
 pub mod clean;
 pub mod dial;
@@ -75,10 +76,14 @@ pub struct ConsoleSettings {
     pub newline: Vec<u8>,
     /// Pause after each chunk sent, for boards that drop input.
     pub char_delay: Duration,
+    /// Pause after each line sent, beside that.
+    pub line_delay: Duration,
     /// Bytes sent between two pauses.
     pub chunk: usize,
     /// How long to listen after connecting before the first byte is sent.
     pub settle: Duration,
+    /// Whether a shell is told to keep the kernel's messages off the console.
+    pub quiet_kernel: bool,
     /// How long connecting may take.
     pub connect_within: Duration,
     /// Terminal type told to a telnet server that asks.
@@ -98,8 +103,10 @@ impl Default for ConsoleSettings {
             // Every endpoint and boot loader takes a lone carriage return; CR LF is two Enters to some.
             newline: b"\r".to_vec(),
             char_delay: Duration::ZERO,
+            line_delay: Duration::ZERO,
             chunk: 1,
             settle: Duration::from_secs(2),
+            quiet_kernel: true,
             connect_within: Duration::from_secs(10),
             // With `dumb`, shells scroll long lines sideways.
             ttype: "vt100".into(),
@@ -129,6 +136,8 @@ impl From<&ConsoleConfig> for ConsoleTarget {
             bootloader: config.bootloader.clone(),
             newline: config.newline.clone().into_bytes(),
             char_delay: config.char_delay,
+            line_delay: config.line_delay,
+            quiet_kernel: config.quiet_kernel,
             settle: config.settle,
             ..ConsoleSettings::default()
         };

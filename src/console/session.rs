@@ -2,6 +2,8 @@
 //! awaited by the caller and nothing runs beside it, so dropping a session ends it. While anything is awaited the
 //! watch patterns and both watchdogs are live. Decides no verdict.
 
+mod prompt;
+
 use std::time::Duration;
 
 use memchr::memmem;
@@ -46,6 +48,9 @@ const SPEED_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a countdown that was answered may take to end in a prompt, before the prompt is looked at again.
 const KEY_TAKEN: Duration = Duration::from_secs(1);
+
+/// Silence at the end of a wait, beside half of that wait, that says more than the wait: a kernel died quietly.
+const BOOT_SILENT: Duration = Duration::from_secs(5);
 
 const CTRL_C: &[u8] = b"\x03";
 
@@ -119,6 +124,11 @@ impl Session {
     /// Whether a line shows what framed our commands, and is none of the board's.
     pub fn is_ours(&self, line: &str) -> bool {
         self.line.is_ours(line)
+    }
+
+    /// Keeps a line in the transcript that was neither sent nor received here.
+    pub fn note(&mut self, line: &str) {
+        self.line.note(line);
     }
 
     /// Why the transcript has a gap, if it has one.
@@ -398,6 +408,7 @@ impl Session {
             // ssh shows a prompt of its own accord, and a key typed too early is an empty password to it.
             booting: self.booting || self.settings.kind == ConsoleKind::Ssh,
             typed_into_silence: ours,
+            quiet_kernel: self.settings.quiet_kernel,
         };
         let letters = self.ids.letters(MARKER_LETTERS);
         self.line.own(&Marker::new(letters.clone()));
@@ -551,8 +562,18 @@ impl Session {
     }
 
     fn timeout(&mut self, awaited: &'static str, waited_for: Duration) -> ConsoleError {
-        let error = ConsoleError::Timeout { awaited, waited_for, tail: self.line.tail(), shell_back: false };
+        let (tail, silent_for) = (self.line.tail(), self.now().since(self.line.received_at()));
+        let silent = silent_for >= BOOT_SILENT.max(waited_for / 2);
+        let error = match self.booting && silent && self.line.kernel_spoke() && !self.shows_any_prompt() {
+            true => ConsoleError::Silent { waited_for: silent_for, tail },
+            false => ConsoleError::Timeout { awaited, waited_for, tail, shell_back: false },
+        };
         self.line.trouble().unwrap_or(error)
+    }
+
+    /// Whether the board waits for somebody: it is silent, and well.
+    fn shows_any_prompt(&self) -> bool {
+        [&self.login, &self.prompt, &self.bootloader].into_iter().any(|prompt| self.shows(prompt))
     }
 
     fn marker(&mut self) -> Marker {
@@ -588,16 +609,24 @@ impl Session {
 
     /// Sends in chunks with pauses where the board needs them; reads along meanwhile.
     async fn send_paced(&mut self, bytes: &[u8], record: &[u8]) -> Result<(), ConsoleError> {
-        if self.settings.char_delay.is_zero() {
+        let (char_delay, line_delay) = (self.settings.char_delay, self.settings.line_delay);
+        if char_delay.is_zero() && line_delay.is_zero() {
             return self.line.send(bytes, record).await;
         }
         let mut record = Some(record);
-        let mut chunks = bytes.chunks(self.settings.chunk.max(1)).peekable();
-        while let Some(chunk) = chunks.next() {
+        let size = if char_delay.is_zero() { usize::MAX } else { self.settings.chunk.max(1) };
+        let enter = self.settings.newline.last().copied().unwrap_or(b'\r');
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let line = memchr::memchr(enter, rest).map_or(rest.len(), |at| at + 1);
+            let (chunk, after) = rest.split_at(line.min(size));
             // The record is written once, with the first chunk.
             self.line.send(chunk, record.take().unwrap_or_default()).await?;
-            if chunks.peek().is_some() {
-                self.line.pump_until(self.after(self.settings.char_delay)).await?;
+            rest = after;
+            if !rest.is_empty() {
+                let ends_line = chunk.last() == Some(&enter);
+                let pause = char_delay + if ends_line { line_delay } else { Duration::ZERO };
+                self.line.pump_until(self.after(pause)).await?;
             }
         }
         Ok(())

@@ -224,7 +224,7 @@ fn marks(path: &Path, from: u64, next: u64, at_end: bool) -> io::Result<Vec<Mark
             break;
         }
         if mark.offset < from || (mark.offset == from && mark.sent.is_none()) {
-            marks.clear();
+            marks.retain(|mark| mark.offset >= from && mark.sent.is_some());
         }
         // What was sent before the first byte asked for belongs to an earlier piece.
         let sent = mark.sent.filter(|_| mark.offset >= from);

@@ -37,6 +37,8 @@ pub enum Happened {
     ConsoleUnreachable,
     /// Somebody else has the console's port.
     ConsoleBusy,
+    /// The console takes what is typed and never reacts.
+    ConsoleWedged,
     /// The console's connection broke and did not come back, or what it says makes no sense.
     ConsoleLost,
     /// The switch did not do as it was told.
@@ -60,6 +62,8 @@ pub enum Happened {
     PanicWhileBooting,
     /// The board restarted after its kernel had started and before it offered a login.
     ResetWhileBooting,
+    /// The board restarted again and again before it came to its kernel.
+    ResetLoop,
     /// A `run` step ended with another status than 0.
     CommandFailed {
         /// Its exit status.
@@ -129,6 +133,7 @@ pub fn classify(stage: Stage, happened: &Happened, golden: bool) -> Option<(Verd
         _ if collecting => return None,
         H::ConsoleUnreachable => (Infra, "console-unreachable"),
         H::ConsoleBusy => (Infra, "console-busy"),
+        H::ConsoleWedged => (Infra, "console-wedged"),
         H::ConsoleLost => (Infra, "console-lost"),
         H::PowerUnreachable => (Infra, "power-unreachable"),
         H::LoginNeverOffered => (Infra, "login-never-offered"),
@@ -140,6 +145,7 @@ pub fn classify(stage: Stage, happened: &Happened, golden: bool) -> Option<(Verd
         H::SilentWhileBooting { kernel_started: true } => (boot, "boot-silent"),
         H::PanicWhileBooting => (boot, "boot-panic"),
         H::ResetWhileBooting => (boot, "boot-reset"),
+        H::ResetLoop => (Infra, "reset-loop"),
         H::CommandFailed { .. } if stage == Stage::Testing => (Failed, "exit-status"),
         H::CommandFailed { .. } => (Infra, "command-failed"),
         H::StepTimeout => (Failed, "step-timeout"),
@@ -163,6 +169,7 @@ impl Happened {
             | H::TransferFailed => false,
             H::ConsoleUnreachable
             | H::ConsoleBusy
+            | H::ConsoleWedged
             | H::ConsoleLost
             | H::PowerUnreachable
             | H::LoginNeverOffered
@@ -170,6 +177,7 @@ impl Happened {
             | H::SilentWhileBooting { .. }
             | H::PanicWhileBooting
             | H::ResetWhileBooting
+            | H::ResetLoop
             | H::StepTimeout
             | H::NoOutput
             | H::TotalTimeout

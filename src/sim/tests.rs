@@ -418,6 +418,8 @@ fn lab_board(id: &str, driver: PowerDriver, pdu: Option<&str>) -> Board {
             bootloader: "U-Boot> $".into(),
             newline: "\r".into(),
             char_delay: Duration::ZERO,
+            line_delay: Duration::ZERO,
+            quiet_kernel: true,
             settle: Duration::from_secs(2),
         },
         power: PowerConfig {

@@ -26,7 +26,7 @@ pub(super) fn happened(error: &ConsoleError, stage: Stage, kernel_spoke: bool) -
             cause: hit.meaning.cause.clone(),
         },
         E::Reset { .. } if booting && kernel_spoke => Happened::ResetWhileBooting,
-        E::Reset { .. } if booting => Happened::BootloaderError,
+        E::Reset { .. } if booting => Happened::ResetLoop,
         E::Reset { .. } | E::LoggedOut { .. } => Happened::BoardReset,
         E::LoginFailed { reason: LoginFailure::Panic, .. } => Happened::PanicWhileBooting,
         E::LoginFailed { reason: LoginFailure::Silent, .. } => {
@@ -36,6 +36,7 @@ pub(super) fn happened(error: &ConsoleError, stage: Stage, kernel_spoke: bool) -
             reason: LoginFailure::Incorrect | LoginFailure::NoUsername | LoginFailure::NoPassword,
             ..
         } => Happened::LoginRefused,
+        E::LoginFailed { reason: LoginFailure::Wedged, .. } => Happened::ConsoleWedged,
         E::LoginFailed { reason: LoginFailure::AtBootloader | LoginFailure::NoShell, .. } => {
             Happened::LoginNeverOffered
         }

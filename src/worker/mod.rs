@@ -7,6 +7,7 @@
 mod attempt;
 pub mod errands;
 mod finalize;
+mod host;
 pub mod housekeeper;
 mod meaning;
 pub mod moment;

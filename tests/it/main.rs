@@ -10,6 +10,7 @@ mod damage;
 mod deliveries;
 mod feishu;
 mod health;
+mod host_steps;
 mod kill;
 mod lab;
 mod many;

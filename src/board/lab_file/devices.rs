@@ -28,8 +28,19 @@ pub(super) const PROGRAM_WITHIN_DEFAULT: Duration = Duration::from_secs(10);
 /// Most arguments of such a program.
 const ARGUMENTS_MAX: usize = 64;
 
-const CONSOLE_KEYS: [&str; 9] =
-    ["type", "login", "prompt", "bootloader", "newline", "char_delay", "settle", "baud", "device"];
+const CONSOLE_KEYS: [&str; 11] = [
+    "type",
+    "login",
+    "prompt",
+    "bootloader",
+    "newline",
+    "char_delay",
+    "line_delay",
+    "settle",
+    "quiet_kernel",
+    "baud",
+    "device",
+];
 /// Line speeds that a port may be set to.
 const BAUDS: std::ops::RangeInclusive<i64> = 50..=16_000_000;
 const POWER_KEYS: [&str; 5] = ["driver", "host", "outlet", "off_for", "rest"];
@@ -128,6 +139,11 @@ pub(super) fn console(reader: &mut Reader<'_>, layers: Layers<'_>, of: Of) -> Co
         bootloader: pattern(reader, layers, "bootloader", BOOTLOADER_DEFAULT),
         newline: newline.unwrap_or_else(|| "\r".to_owned()),
         char_delay: duration(reader, layers, "char_delay", Duration::ZERO),
+        line_delay: duration(reader, layers, "line_delay", Duration::ZERO),
+        quiet_kernel: layers
+            .get("quiet_kernel")
+            .and_then(|node| reader.boolean(node, "quiet_kernel"))
+            .unwrap_or(true),
         settle: duration(reader, layers, "settle", SETTLE_DEFAULT),
     }
 }

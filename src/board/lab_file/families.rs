@@ -160,7 +160,7 @@ fn suites(
 
 /// What a plan names that only a build has; artifacts may be the family's own.
 fn of_a_build(plan: &Plan, settings: &FamilySettings) -> Option<String> {
-    let templates = plan.steps().filter_map(|step| step.action.template());
+    let templates = plan.steps().flat_map(|step| step.action.templates());
     let mut names = templates.flat_map(|template| template.placeholders()).map(|(name, _)| name);
     let is_of_a_build = |name: &&Placeholder| match name {
         Placeholder::BuildId => true,

@@ -8,6 +8,7 @@
 mod boards;
 mod devices;
 mod families;
+mod host;
 mod notes;
 mod people;
 mod plans;
@@ -33,6 +34,7 @@ use super::plan::{Action, Plan, PowerAction};
 use super::{Board, BoardId, Family, PowerDriver, Site, shown};
 
 pub use self::boards::{BOARDS_MAX, TAGS_MAX};
+pub use self::host::HOST_ARGUMENTS_MAX;
 pub use self::plans::{BUILT_IN_PLAN, RESERVED_PARAMS, WATCH_MAX};
 pub use self::problem::{Mark, PROBLEMS_MAX, Problem, Severity, render};
 pub use self::reader::DURATION_MAX;
@@ -72,7 +74,8 @@ fn inventory(reader: &mut Reader<'_>, root: &Node) -> Option<Inventory> {
     };
     let section = |key: &str| top.and_then(|top| top.get(key));
     let sites = people::sites(reader, section("sites"));
-    let plans = plans::plans(reader, section("plans"));
+    let host_programs = host::host_programs(reader, section("host_programs"));
+    let plans = plans::plans(reader, section("plans"), &host_programs);
     let families = families::families(reader, section("families"), &plans);
     let boards = match top {
         None => Some(root),
@@ -93,7 +96,7 @@ fn inventory(reader: &mut Reader<'_>, root: &Node) -> Option<Inventory> {
         sites: all_sites(sites, &boards),
         roles: people::roles(reader, section("roles")),
         channels: people::channels(reader, section("channels")),
-        host_programs: people::host_programs(reader, section("host_programs")),
+        host_programs,
         boards,
         families,
         plans,

@@ -176,20 +176,3 @@ pub(super) fn channels(reader: &mut Reader<'_>, node: Option<&Node>) -> Channels
     }
     channels
 }
-
-/// Reads `host_programs:`: the programs that a `host` step may run.
-pub(super) fn host_programs(reader: &mut Reader<'_>, node: Option<&Node>) -> Vec<String> {
-    let Some(items) = node.and_then(|node| reader.list(node, "host_programs")) else {
-        return Vec::new();
-    };
-    let program = |item: &Node| {
-        let text = reader.text(item, "a host program")?;
-        if !text.starts_with('/') || text.contains(|c: char| c.is_control()) {
-            let message = format!("a host program must be an absolute path, not {}", shown(text));
-            reader.problems.error(item.at, message);
-            return None;
-        }
-        Some(text.to_owned())
-    };
-    items.iter().take(ENTRIES_MAX).filter_map(program).collect()
-}

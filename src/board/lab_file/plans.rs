@@ -33,12 +33,16 @@ const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Reads `plans:`. Every plan that is named is there, so that a mistake inside one is told once and not again by
 /// everybody who refers to it; the built-in plan is added unless the file has its own.
-pub(super) fn plans(reader: &mut Reader<'_>, node: Option<&Node>) -> BTreeMap<String, Plan> {
+pub(super) fn plans(
+    reader: &mut Reader<'_>,
+    node: Option<&Node>,
+    programs: &BTreeMap<String, String>,
+) -> BTreeMap<String, Plan> {
     let mut plans = BTreeMap::new();
     if let Some(fields) = node.and_then(|node| reader.mapping(node, "plans")) {
         for (key, node) in fields.entries() {
             if reader.is_name(&key.text, key.at, "the name of a plan") {
-                let plan = plan(reader, &key.text, node).unwrap_or_else(|| empty(&key.text));
+                let plan = plan(reader, &key.text, node, programs).unwrap_or_else(|| empty(&key.text));
                 plans.insert(key.text.clone(), plan);
             }
         }
@@ -75,7 +79,12 @@ fn built_in() -> Plan {
     plan
 }
 
-fn plan(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<Plan> {
+fn plan(
+    reader: &mut Reader<'_>,
+    name: &str,
+    node: &Node,
+    programs: &BTreeMap<String, String>,
+) -> Option<Plan> {
     let fields = reader.fields(node, "a plan", &PLAN_KEYS)?;
     let mut plan = empty(name);
     if let Some(node) = fields.get("limits") {
@@ -92,7 +101,7 @@ fn plan(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<Plan> {
         None => Vec::new(),
     };
     let params = plan.params.clone();
-    let mut context = PlanContext { plan: name, params: &params, declared, saved: BTreeSet::new() };
+    let mut context = PlanContext { plan: name, params: &params, programs, declared, saved: BTreeSet::new() };
     plan.boot = steps::section(reader, &fields, "boot", &mut context);
     plan.deploy = steps::section(reader, &fields, "deploy", &mut context);
     plan.test = steps::section(reader, &fields, "test", &mut context);

@@ -7,12 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::host;
 use super::problem::Mark;
 use super::reader::{Fields, Reader};
 use super::tree::{Node, Value};
 use crate::board::is_name;
 use crate::board::near::nearest;
-use crate::board::plan::{Action, ParamSpec, Parser, PowerAction, Step};
+use crate::board::plan::{Action, ParamSpec, Parser, PowerAction, PromptOf, Step};
 use crate::board::quoting::{CommandTemplate, Placeholder, TemplateProblem};
 use crate::board::shown;
 use crate::outcome::parse::Format;
@@ -33,10 +34,10 @@ const ACTIONS: [(&str, bool); 11] = [
     ("send", true),
     ("login", true),
     ("run", true),
-    ("force_prompt", false),
+    ("force_prompt", true),
     ("upload", false),
     ("fetch", false),
-    ("host", false),
+    ("host", true),
 ];
 
 /// The parser of a step whose exit status is its only result.
@@ -51,6 +52,8 @@ pub(super) struct PlanContext<'c> {
     pub(super) plan: &'c str,
     /// What its commands may name.
     pub(super) params: &'c BTreeMap<String, ParamSpec>,
+    /// The programs that its `host` steps may run.
+    pub(super) programs: &'c BTreeMap<String, String>,
     /// Parameters that were declared with a mistake: known, so that commands may name them.
     pub(super) declared: Vec<&'c str>,
     /// Names under which outputs are kept so far.
@@ -135,6 +138,13 @@ fn step_name(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<String> {
 fn default_name(kind: &str, argument: &Node) -> String {
     let program = match &argument.value {
         Value::Scalar { text, .. } if kind == "run" => text.split_whitespace().next(),
+        Value::Map(entries) if kind == "host" => entries.iter().find_map(|(key, node)| match &node.value {
+            Value::List(items) if key.text == "run" => match &items.first()?.value {
+                Value::Scalar { text, .. } => Some(text.as_str()),
+                _ => None,
+            },
+            _ => None,
+        }),
         _ => None,
     };
     let program = program.map(|word| word.rsplit('/').next().unwrap_or(word));
@@ -298,6 +308,8 @@ fn action(
             }
             Some(Action::Login)
         }
+        "force_prompt" => force_prompt(reader, node, inside).map(Action::ForcePrompt),
+        "host" => host::step(reader, node, plan, inside),
         "run" => template(reader, node, "run", CommandTemplate::parse, plan).map(Action::Run),
         undriven => {
             not_driven(reader, undriven, at, node);
@@ -306,9 +318,22 @@ fn action(
     }
 }
 
-fn inner_within(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Duration> {
+pub(super) fn inner_within(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Duration> {
     let node = fields.get("within")?;
     Some(reader.duration(node, "within", Duration::from_millis(1)).unwrap_or(WITHIN_DEFAULT))
+}
+
+fn force_prompt(reader: &mut Reader<'_>, node: &Node, inside: &mut Option<Duration>) -> Option<PromptOf> {
+    if matches!(node.value, Value::Null) {
+        return Some(PromptOf::Shell);
+    }
+    let fields = reader.fields(node, "force_prompt", &["at", "within"])?;
+    *inside = inner_within(reader, &fields);
+    let places = [("shell", PromptOf::Shell), ("bootloader", PromptOf::Bootloader)];
+    match fields.get("at") {
+        Some(at) => reader.one_of(at, "place of a prompt", &places),
+        None => Some(PromptOf::Shell),
+    }
 }
 
 fn power(reader: &mut Reader<'_>, node: &Node) -> Option<PowerAction> {
@@ -323,9 +348,7 @@ fn not_driven(reader: &mut Reader<'_>, kind: &str, at: Mark, node: &Node) {
         "fetch" => &["from", "as"],
         _ => &[],
     };
-    if kind == "host" {
-        reader.text(node, "host");
-    } else if !matches!(node.value, Value::Null) {
+    if !matches!(node.value, Value::Null) {
         let known: Vec<&str> = keys.iter().copied().chain(["within"]).collect();
         if let Some(fields) = reader.fields(node, kind, &known) {
             for key in keys {
@@ -360,6 +383,17 @@ fn template(
             return None;
         }
     };
+    known_placeholders(reader, node, &template, plan);
+    Some(template)
+}
+
+/// Checks what a template names.
+pub(super) fn known_placeholders(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    template: &CommandTemplate,
+    plan: &PlanContext<'_>,
+) {
     let mut known: Vec<&str> = plan.params.keys().map(String::as_str).collect();
     known.extend(&plan.declared);
     for (placeholder, offset) in template.placeholders() {
@@ -382,5 +416,4 @@ fn template(
             _ => {}
         }
     }
-    Some(template)
 }

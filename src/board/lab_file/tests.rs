@@ -11,6 +11,7 @@ use crate::board::{ConsoleKind, Rest};
 use crate::outcome::Verdict;
 use crate::outcome::parse::Format;
 
+mod host;
 mod mistakes;
 mod switches;
 mod twins;
@@ -93,7 +94,7 @@ plans:
 roles: {admin: [slack:U0LEAD], operator: [slack:S0GROUP], user: ["*"]}
 channels: {default: slack:C0SOCCI, mirrors: [{from: slack:C0SOCCI, to: feishu:oc_abc}], locale: {feishu:oc_abc: zh}}
 sites: {"Lab Site A": {worker: local, pdu: server}}
-host_programs: [/usr/bin/flash-tool]
+host_programs: [/usr/bin/flash-tool, openocd]
 "#;
 
 #[test]
@@ -143,7 +144,9 @@ fn the_example_of_the_format_loads_with_what_this_version_does_not_do_as_warning
     assert_eq!((plan.watch[0].meaning.as_ref(), &plan.watch[1].meaning), (Some(&meaning), &None));
     assert_eq!(lab.channels.mirrors, [("slack:C0SOCCI".to_owned(), "feishu:oc_abc".to_owned())]);
     assert_eq!(lab.channels.locale["feishu:oc_abc"], "zh");
-    assert_eq!(lab.host_programs, ["/usr/bin/flash-tool"]);
+    let programs: Vec<_> =
+        lab.host_programs.iter().map(|(name, path)| (name.as_str(), path.as_str())).collect();
+    assert_eq!(programs, [("flash-tool", "/usr/bin/flash-tool"), ("openocd", "/usr/bin/openocd")]);
     assert_eq!(lab.hash.len(), 64);
 }
 
@@ -219,7 +222,7 @@ fn a_board_overrides_its_family_key_by_key() {
     let lab = lab("boards:\n\
         - {board_id: a, soc_family: f, board_ip: h1, lab_location: L, console: {type: tcp, settle: 0s}, power: {off_for: 9s}}\n\
         - {board_id: b, soc_family: f, board_ip: h2, lab_location: L, power: {driver: simulated, host: p2, outlet: B}}\n\
-        families:\n  f:\n    console: {prompt: '% $', settle: 1s, char_delay: 2ms}\n    \
+        families:\n  f:\n    console: {prompt: '% $', settle: 1s, char_delay: 2ms, line_delay: 9ms, quiet_kernel: false}\n    \
         power: {driver: command, on: [pdu, '{{host}}', on], off: [pdu, '{{ outlet }}', off], off_for: 3s, rest: off}\n");
     let (a, b) = (lab.board("a").expect("a"), lab.board("b").expect("b"));
     assert_eq!(
@@ -228,6 +231,7 @@ fn a_board_overrides_its_family_key_by_key() {
     );
     assert_eq!((b.console.kind, b.console.settle), (ConsoleKind::Telnet, Duration::from_secs(1)));
     assert_eq!(b.console.char_delay, Duration::from_millis(2));
+    assert_eq!((b.console.line_delay, b.console.quiet_kernel), (Duration::from_millis(9), false));
     assert_eq!((a.power.off_for.as_secs(), b.power.off_for.as_secs(), b.power.rest), (9, 3, Rest::Off));
     assert!(
         matches!(&a.power.driver, PowerDriver::Command { on, status: None, .. } if *on == ["pdu", "{{ host }}", "on"])

@@ -14,6 +14,8 @@ use crate::console::line::HITS_MAX;
 use crate::console::wire::Wire;
 use crate::console::{ConsoleTarget, InHand, Transcript, WatchList, dial, transcript};
 
+mod booting;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A lease that can be taken away.

@@ -62,7 +62,7 @@ impl Attempt {
 
     /// Opens the console, once. One that is not there although it is dialled may come with the power where that is
     /// about to be switched.
-    async fn open_with(&mut self, power: bool) -> Result<(), Halt> {
+    pub(super) async fn open_with(&mut self, power: bool) -> Result<(), Halt> {
         if self.session.is_some() {
             return Ok(());
         }
@@ -111,25 +111,11 @@ impl Attempt {
         let power = self.lab.power.clone();
         let grip = self.grip.clone();
         let switching = async move { power.act(grip.as_ref(), &board, action).await };
-        tokio::pin!(switching);
-        let switched = match self.session.as_mut() {
-            None => switching.await,
-            Some(session) => {
-                session.booting();
-                loop {
-                    tokio::select! {
-                        biased;
-                        switched = &mut switching => break switched,
-                        read = session.idle(READ_ALONG) => {
-                            // A console that goes away with the power is looked at again when it is needed.
-                            if read.is_err() {
-                                break switching.await;
-                            }
-                        }
-                    }
-                }
-            }
-        };
+        if let Some(session) = self.session.as_mut() {
+            session.booting();
+        }
+        // A console that goes away with the power is looked at again when it is needed.
+        let (switched, _) = self.beside(Box::pin(switching)).await;
         if let Some(session) = self.session.as_mut() {
             session.switched();
         }
@@ -137,6 +123,23 @@ impl Attempt {
             Ok(_) => Ok(()),
             Err(PowerError::LeaseOver(_)) => Err(Halt::Stale),
             Err(error) => Err(self.halt(Happened::PowerUnreachable, error.to_string())),
+        }
+    }
+
+    /// Waits for something that is done to the board, with its console read along; gives what was wrong there, too.
+    pub(super) async fn beside<T>(
+        &mut self,
+        mut doing: impl Future<Output = T> + Unpin,
+    ) -> (T, Option<ConsoleError>) {
+        let Some(session) = self.session.as_mut() else { return (doing.await, None) };
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut doing => return (done, None),
+                read = session.idle(READ_ALONG) => if let Err(error) = read {
+                    return (doing.await, Some(error));
+                }
+            }
         }
     }
 

@@ -4,12 +4,14 @@
 use std::time::Duration;
 
 use super::{Attempt, Halt, What};
-use crate::board::plan::{Action, Step};
+use crate::board::plan::{Action, HostCommand, Step};
 use crate::board::quoting::CommandTemplate;
 use crate::board::selector;
 use crate::console::{ConsoleError, Pattern, Session, ShellResult};
 use crate::door::transcript_dir;
+use crate::lease::InHand;
 use crate::outcome::verdict::{Event, Happened};
+use crate::worker::host::{self, Said};
 use crate::worker::results::Tail;
 
 impl Attempt {
@@ -32,10 +34,12 @@ impl Attempt {
                     tail: said.text().lines().map(str::to_owned).collect(),
                 })))
             }
+            Action::Host(command) => self.host(command, step.within).await,
             Action::Login
             | Action::Interrupt { .. }
             | Action::Command(_)
             | Action::Wait(_)
+            | Action::ForcePrompt(_)
             | Action::Send(_) => self.converse(step).await,
         }
     }
@@ -118,13 +122,20 @@ impl Attempt {
                 session.command_at_bootloader(&line, step.within).await.map(|_| ())
             }
             (Action::Send(_), Some(line)) => session.send_line(&line).await,
+            (Action::ForcePrompt(of), _) => session.force_prompt(*of, step.within).await,
             (Action::Wait(pattern), _) => match Pattern::anywhere(pattern.as_str()) {
                 Ok(pattern) => session.wait(&[pattern], step.within).await.map(|_| ()),
                 Err(error) => Err(ConsoleError::from(error)),
             },
-            (Action::Power(_) | Action::Login | Action::Run(_) | Action::Command(_) | Action::Send(_), _) => {
-                Ok(())
-            }
+            (
+                Action::Power(_)
+                | Action::Login
+                | Action::Host(_)
+                | Action::Run(_)
+                | Action::Command(_)
+                | Action::Send(_),
+                _,
+            ) => Ok(()),
         };
         said.map_err(|error| self.console_halt(error))
     }
@@ -134,6 +145,40 @@ impl Attempt {
         let Some(session) = self.session.as_mut() else { return Ok(()) };
         let logged_in = session.login(console.username.as_deref(), console.password.as_ref(), within).await;
         logged_in.map_err(|error| self.console_halt(error))
+    }
+
+    /// Runs a program beside the board, whose console is read along where it is open.
+    async fn host(&mut self, command: &HostCommand, within: Duration) -> Result<(), Halt> {
+        let arguments: Result<Vec<String>, Halt> =
+            command.arguments.iter().map(|argument| self.fill(argument)).collect();
+        let (arguments, clock, grip) = (arguments?, self.lab.clock.clone(), self.grip.clone());
+        // Its console is opened first, as before power is switched: what it does to the board shows there.
+        self.open_with(true).await?;
+        if !grip.trusted() {
+            return Err(Halt::Stale);
+        }
+        let (mut said, mut tail, name) = (Said::by(&command.name), Tail::default(), &command.name);
+        let mut on_line = |line: &str| {
+            said.push(line);
+            tail.push(line);
+        };
+        let running = clock.timeout(within, host::run(&clock, &command.path, &arguments, &mut on_line));
+        let (ran, trouble) = self.beside(Box::pin(running)).await;
+        if let Some(session) = self.session.as_mut() {
+            said.into_lines().iter().for_each(|line| session.note(line));
+        }
+        if let Some(error @ (ConsoleError::Watch(_) | ConsoleError::LeaseOver { .. })) = trouble {
+            return Err(self.console_halt(error));
+        }
+        let problem = match ran {
+            Ok(Ok(status)) if status.success() => return Ok(()),
+            Ok(Ok(status)) => format!("{name} ended with {status}"),
+            Ok(Err(error)) => format!("{name} could not run: {error}"),
+            Err(_) => format!("{name} did not end within {within:?}"),
+        };
+        let event = Event { stage: self.stage, happened: Happened::HostStepFailed, detail: problem };
+        let tail = tail.text().lines().map(str::to_owned).collect();
+        Err(Halt::Happened(Box::new(What { event, tail })))
     }
 
     /// A plan's command with every value in its place.

@@ -331,11 +331,14 @@ fn plans() {
 fn steps() {
     let step = |step: &str, expect: &str| check(&with_step(step), expect);
     step("login", "7:9: error: a step must be a mapping, not \"login\"; write `login: {}`");
-    step("{name: x}", "7:9: error: a step needs one of power, interrupt, command, wait, send, login, run");
+    step(
+        "{name: x}",
+        "7:9: error: a step needs one of power, interrupt, command, wait, send, login, run, force_prompt, host",
+    );
     step("{run: x, send: y}", "7:18: error: a step does one thing, not both `run` and `send`");
     step(
         "{rum: x}",
-        "7:9: error: a step needs one of power, interrupt, command, wait, send, login, run\n7:10: error: unknown key \"rum\" in a step; did you mean \"run\"?",
+        "7:9: error: a step needs one of power, interrupt, command, wait, send, login, run, force_prompt, host\n7:10: error: unknown key \"rum\" in a step; did you mean \"run\"?",
     );
     step("power: status", "7:16: error: unknown power action \"status\"; known are on, off, cycle");
     step("interrupt: {send: x}", "7:20: error: missing key \"expect\" in interrupt");
@@ -373,8 +376,17 @@ fn steps() {
         "7:10: error: step `upload` is not driven by this version yet\n7:18: error: missing key \"to\" in upload\n7:28: error: unknown key \"too\" in upload; did you mean \"to\"?",
     );
     step("{fetch: {from: a, as: b}}", "7:10: error: step `fetch` is not driven by this version yet");
-    step("{host: make}", "7:10: error: step `host` is not driven by this version yet");
-    step("force_prompt: {}", "7:9: error: step `force_prompt` is not driven by this version yet");
+    step(
+        "force_prompt: {at: login}",
+        "7:28: error: unknown place of a prompt \"login\"; known are shell, bootloader",
+    );
+    step("{host: make}", "7:16: error: host must be a mapping, not \"make\"");
+    step("host: {within: 1s}", "7:15: error: missing key \"run\" in host");
+    step("host: {run: []}", "7:21: error: run of a host step is a program and at most 100 arguments");
+    step(
+        "host: {run: [uuu, x]}",
+        "7:22: error: host_programs lists no program \"uuu\"; add `host_programs: [uuu]`, or its path, at the top of the file",
+    );
     check(
         &format!(
             "{BOARD}plans: {{p: {{boot: [{{run: x, stop: true}}, {{run: x, save: o}}], collect: [{{run: y, save: o}}]}}}}\n"
@@ -439,5 +451,8 @@ fn people_and_channels() {
         "channels: {locale: {slack:C1: de}}",
         "2:20: warning: this version speaks English everywhere: locale changes nothing\n2:31: error: unknown language \"de\"; known are en, zh",
     );
-    top("host_programs: [flash]", "2:17: error: a host program must be an absolute path, not \"flash\"");
+    top(
+        "host_programs: [flash]",
+        "2:17: error: a host program must be an absolute path, not \"flash\"; without a path there are openocd, fastboot, uuu, dfu-util",
+    );
 }

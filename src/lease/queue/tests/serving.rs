@@ -27,6 +27,8 @@ fn lab() -> Inventory {
             bootloader: "=> $".into(),
             newline: "\n".into(),
             char_delay: Duration::ZERO,
+            line_delay: Duration::ZERO,
+            quiet_kernel: true,
             settle: Duration::ZERO,
         };
         let (off_for, rest) = (Duration::ZERO, Rest::Leave);
