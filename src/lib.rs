@@ -54,8 +54,9 @@
 //! 2. `command::handle` (`act::click_power_cycle`) checks who may, and what the run does now: on its board, the effect
 //!    is `Effect::PowerCycle`; afterwards it is an `Effect::Errand`.
 //! 3. [`Store::commit`](store::Store::commit) writes effect, audit row and owed answer; the door acknowledges and rings.
-//! 4. On its board: `worker::pool` hands the request to the run's runner, which ends the attempt (`infra`, cause
-//!    `power-cycled`), settles it, and `worker::finalize` brings the board to rest through [`power`].
+//! 4. On its board: `worker::pool` hands the request to the run's runner, which stops the attempt, cycles the board
+//!    through [`power`] under its own lease (`Attempt::interrupted`) and settles it (`infra`, cause `power-cycled`);
+//!    `worker::finalize` brings the board to rest.
 //! 5. Afterwards: `worker::errands` takes a short lease, switches through [`power`], releases, and owes the answer.
 //! 6. `message::relay` edits the card and sends the answer.
 

@@ -9,7 +9,7 @@
 use crate::board::BoardId;
 use crate::outcome::parse::Results;
 use crate::outcome::{Counts, Outcome, TestCase, Verdict};
-use crate::run::transition::{POWER_CYCLED, WORKER_LOST};
+use crate::run::transition::{POWER_CYCLE_FAILED, POWER_CYCLED, WORKER_LOST};
 use crate::run::{Attempt, Stage};
 
 /// Causes, as they stand in tables, the API and templates.
@@ -92,10 +92,12 @@ pub enum Happened {
     ResultsIncomplete,
     /// No test case at all.
     NoResults,
-    /// Somebody power-cycled the board under the run.
+    /// Somebody asked for a power cycle of the board under the run, which ends its attempt.
     PowerCycledBy {
         /// Who: `slack:U1`.
         actor: String,
+        /// Whether the switch did as it was told.
+        done: bool,
     },
     /// Somebody cancelled the run.
     CancelledBy {
@@ -117,7 +119,8 @@ pub fn classify(stage: Stage, happened: &Happened, golden: bool) -> Option<(Verd
     let boot = if golden { Infra } else { Failed };
     let (verdict, cause) = match happened {
         H::CancelledBy { .. } => (Cancelled, cause::CANCELLED),
-        H::PowerCycledBy { .. } => (Infra, POWER_CYCLED),
+        H::PowerCycledBy { done: true, .. } => (Infra, POWER_CYCLED),
+        H::PowerCycledBy { done: false, .. } => (Infra, POWER_CYCLE_FAILED),
         H::LeaseLost => (Infra, "lease-lost"),
         H::WorkerLost => (Infra, WORKER_LOST),
         H::NoOutput => (TimedOut, "no-output"),
@@ -259,7 +262,7 @@ pub fn weigh(evidence: Evidence<'_>) -> Outcome {
         None => (Verdict::Passed, String::new(), evidence.stage, String::new()),
     };
     // What somebody ended needs no explanation by its console.
-    let asked_for = verdict == Verdict::Cancelled || cause == POWER_CYCLED;
+    let asked_for = verdict == Verdict::Cancelled || cycled;
     let excerpt = if verdict == Verdict::Passed || asked_for { vec![] } else { evidence.excerpt };
     Outcome { verdict, cause, stage, detail, excerpt, cases: evidence.cases, counts: evidence.counts }
 }

@@ -112,7 +112,7 @@ pub fn decide(outcome: &Outcome, retry: RetryPolicy, failed_on: &[BoardId]) -> D
     if outcome.cause == WORKER_LOST {
         return Decision::TryAgain { avoid: vec![] };
     }
-    let asked_for = outcome.cause == POWER_CYCLED;
+    let asked_for = [POWER_CYCLED, POWER_CYCLE_FAILED].contains(&outcome.cause.as_str());
     let tries = u32::try_from(failed_on.len()).unwrap_or(u32::MAX);
     if outcome.verdict != Verdict::Infra || asked_for || tries > retry.infra {
         return Decision::Finish;
@@ -122,6 +122,8 @@ pub fn decide(outcome: &Outcome, retry: RetryPolicy, failed_on: &[BoardId]) -> D
 
 /// Cause of an attempt that somebody ended with Power Cycle: not retried unasked.
 pub const POWER_CYCLED: &str = "power-cycled";
+/// The same where the switch did not do it.
+pub const POWER_CYCLE_FAILED: &str = "power-cycle-failed";
 /// Cause of an attempt whose process died under it: always tried again, up to [`LOST_ATTEMPTS_MAX`].
 pub const WORKER_LOST: &str = "worker-lost";
 
@@ -163,6 +165,7 @@ mod tests {
     #[test]
     fn a_power_cycle_somebody_asked_for_is_not_tried_again_and_a_lost_worker_always_is() {
         check(Verdict::Infra, POWER_CYCLED, &["a"], None);
+        check(Verdict::Infra, POWER_CYCLE_FAILED, &["a"], None);
         check(Verdict::Infra, WORKER_LOST, &["a", "b", "c", "d"], Some(&[]));
     }
 }

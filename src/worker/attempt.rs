@@ -72,6 +72,8 @@ pub(super) struct Attempt {
     /// What the watch found that ended nothing, with its traces.
     watched: Vec<Event>,
     traces: Vec<String>,
+    /// Whether the power cycle that somebody asked for was done, and if not, why.
+    cycled: Option<Result<(), String>>,
 }
 
 impl Attempt {
@@ -103,6 +105,7 @@ impl Attempt {
             news,
             watched: Vec::new(),
             traces: Vec::new(),
+            cycled: None,
             view,
             lab,
         }

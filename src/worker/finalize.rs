@@ -25,8 +25,12 @@ pub(super) async fn bring_to_rest(lab: &Arc<Lab>, mut attempt: Attempt, grips: &
         let goes_off =
             board.as_ref().is_some_and(|board| board.power.rest == Rest::Off && board.power.has_switch());
         let tidies = plan.finally.iter().any(|step| matches!(step.action, Action::Run(_)));
-        let mut problem =
-            if goes_off && !tidies { None } else { attempt.end_command().await.filter(|_| !goes_off) };
+        let mut problem = match attempt.cycled() {
+            Some(Ok(())) => None,
+            Some(Err(problem)) => Some(problem.clone()),
+            None if goes_off && !tidies => None,
+            None => attempt.end_command().await.filter(|_| !goes_off),
+        };
         for step in &plan.finally {
             problem = finally(&mut attempt, step).await.or(problem);
         }

@@ -124,7 +124,7 @@ async fn run_attempt(
                 lab.doorbell.ring(Bell::Relay);
                 return;
             }
-            attempt.interrupted(&order)
+            attempt.interrupted(&order).await
         }
         ended = attempt.perform() => ended,
     };

@@ -53,7 +53,8 @@ fn the_table_of_verdicts() {
         (Testing, H::TestsFailed, false, Failed, "tests-failed"),
         (Testing, H::ResultsIncomplete, false, Failed, "incomplete"),
         (Testing, H::NoResults, false, Failed, "no-results"),
-        (Testing, H::PowerCycledBy { actor: by() }, false, Infra, "power-cycled"),
+        (Testing, H::PowerCycledBy { actor: by(), done: true }, false, Infra, "power-cycled"),
+        (Testing, H::PowerCycledBy { actor: by(), done: false }, false, Infra, "power-cycle-failed"),
         (Booting, H::CancelledBy { actor: by() }, false, Cancelled, "cancelled"),
         (Testing, H::LeaseLost, false, Infra, "lease-lost"),
         (Testing, H::WorkerLost, false, Infra, "worker-lost"),
@@ -147,13 +148,18 @@ fn results_that_a_lost_board_cut_do_not_make_it_red() {
     let incomplete = event(Testing, H::ResultsIncomplete);
     check(std::slice::from_ref(&incomplete), 0, &[], (Failed, "incomplete"));
     check(&[incomplete.clone(), event(Testing, H::BoardReset)], 0, &[], (Infra, "board-reset"));
-    check(&[incomplete, event(Testing, H::PowerCycledBy { actor: by() })], 0, &[], (Infra, "power-cycled"));
+    check(
+        &[incomplete, event(Testing, H::PowerCycledBy { actor: by(), done: true })],
+        0,
+        &[],
+        (Infra, "power-cycled"),
+    );
     check(&[event(Testing, H::NoResults), event(Testing, H::LeaseLost)], 0, &[], (Infra, "lease-lost"));
 }
 
 #[test]
 fn a_power_cycle_that_somebody_asked_for_is_lab_trouble_whatever_failed_before() {
-    let cycled = event(Testing, H::PowerCycledBy { actor: by() });
+    let cycled = event(Testing, H::PowerCycledBy { actor: by(), done: true });
     let fatal = event(Testing, H::WatchFatal { verdict: Failed, cause: "oops".into() });
     let outcome = check(&[fatal.clone(), cycled.clone()], 2, &[], (Infra, "power-cycled"));
     assert_eq!((outcome.cases.len(), outcome.counts.failed, outcome.excerpt.len()), (2, 2, 0));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Attempt, Halt};
+use crate::board::Board;
 use crate::board::plan::PowerAction;
 use crate::clock::{Monotonic, Timestamp};
 use crate::console::{self, ConsoleError, ConsoleTarget, Limits, Session, Transcript, WatchList};
@@ -22,6 +23,8 @@ const READ_ALONG: Duration = Duration::from_secs(1);
 /// How often a busy console is dialled before it counts as somebody else's, and the pause between.
 const DIALS_MAX: u32 = 5;
 const DIAL_PAUSE: Duration = Duration::from_secs(2);
+/// How long a power cycle that somebody asked for may take; whoever asked waits for word of it.
+const CYCLE_WITHIN: Duration = Duration::from_secs(120);
 /// How long giving a shell back may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(3);
 
@@ -108,9 +111,37 @@ impl Attempt {
             self.open_with(true).await?;
         }
         let board = self.on_board()?.clone();
-        let power = self.lab.power.clone();
-        let grip = self.grip.clone();
-        let switching = async move { power.act(grip.as_ref(), &board, action).await };
+        match self.outlet(&board, action).await {
+            Ok(()) => Ok(()),
+            Err(PowerError::LeaseOver(_)) => Err(Halt::Stale),
+            Err(error) => Err(self.halt(Happened::PowerUnreachable, error.to_string())),
+        }
+    }
+
+    /// Cycles the board as somebody asked who ended the attempt with it, and remembers how that went. A console that
+    /// is open is read along; one that is not stays closed, since the cycle is what was asked for.
+    pub(super) async fn cycle_as_asked(&mut self) -> Result<(), Halt> {
+        let board = self.on_board()?.clone();
+        let clock = self.lab.clock.clone();
+        let cycling = Box::pin(self.outlet(&board, PowerAction::Cycle));
+        let done = match clock.timeout(CYCLE_WITHIN, cycling).await {
+            Ok(Err(PowerError::LeaseOver(_))) => return Err(Halt::Stale),
+            Ok(done) => done.map_err(|error| error.to_string()),
+            Err(_) => Err("it took too long, and whether the outlet is on is not known".to_owned()),
+        };
+        self.cycled = Some(done);
+        Ok(())
+    }
+
+    /// Whether the power cycle that somebody asked for was done, and if not, why; `None` where nobody asked.
+    pub(in crate::worker) fn cycled(&self) -> Option<&Result<(), String>> {
+        self.cycled.as_ref()
+    }
+
+    /// Switches the outlet and reads the console along meanwhile, where it is open.
+    async fn outlet(&mut self, board: &Board, action: PowerAction) -> Result<(), PowerError> {
+        let (power, grip) = (self.lab.power.clone(), self.grip.clone());
+        let switching = async move { power.act(grip.as_ref(), board, action).await };
         if let Some(session) = self.session.as_mut() {
             session.booting();
         }
@@ -119,11 +150,7 @@ impl Attempt {
         if let Some(session) = self.session.as_mut() {
             session.switched();
         }
-        match switched {
-            Ok(_) => Ok(()),
-            Err(PowerError::LeaseOver(_)) => Err(Halt::Stale),
-            Err(error) => Err(self.halt(Happened::PowerUnreachable, error.to_string())),
-        }
+        switched.map(|_| ())
     }
 
     /// Waits for something that is done to the board, with its console read along; gives what was wrong there, too.

@@ -16,23 +16,36 @@ use crate::worker::runner::Order;
 const WATCHED_MAX: usize = 16;
 
 impl Attempt {
-    /// What an order that came meanwhile makes of it. The cases seen so far are kept.
-    pub(in crate::worker) fn interrupted(&mut self, order: &Order) -> Ended {
+    /// What an order that came meanwhile makes of it. The cases seen so far are kept. A power cycle that was asked for
+    /// is done before anything is told of it.
+    pub(in crate::worker) async fn interrupted(&mut self, order: &Order) -> Ended {
         if let Order::Asked(request) = order {
             // Whoever tells the outcome says who asked.
             self.view.run.request = Some(request.clone());
+        }
+        let tail = self.tail();
+        if let Order::Asked(Request::PowerCycle { .. }) = order
+            && let Err(Halt::Stale) = self.cycle_as_asked().await
+        {
+            return Ended::Stale;
         }
         let (happened, detail) = match order {
             Order::Asked(Request::Cancel { by }) => {
                 (Happened::CancelledBy { actor: by.key() }, format!("ended by {}", by.shown()))
             }
             Order::Asked(Request::PowerCycle { by }) => {
-                (Happened::PowerCycledBy { actor: by.key() }, format!("power-cycled by {}", by.shown()))
+                let detail = match self.cycled() {
+                    Some(Ok(())) => format!("power-cycled by {}", by.shown()),
+                    Some(Err(problem)) => format!("{} asked for a power cycle; {problem}", by.shown()),
+                    None => format!("{} asked for a power cycle; boards.yaml has no such board", by.shown()),
+                };
+                let done = matches!(self.cycled(), Some(Ok(())));
+                (Happened::PowerCycledBy { actor: by.key(), done }, detail)
             }
             Order::HandBack | Order::GoOn => (Happened::WorkerLost, "the server was stopped".into()),
         };
         let event = Event { stage: self.stage, happened, detail };
-        let mut outcome = self.outcome(Some(What { event, tail: self.tail() }));
+        let mut outcome = self.outcome(Some(What { event, tail }));
         if matches!(order, Order::HandBack | Order::GoOn) {
             // As after a crash: the run gets a whole attempt, whatever failed in this half of one.
             (outcome.verdict, outcome.cause) = (Verdict::Infra, WORKER_LOST.to_owned());

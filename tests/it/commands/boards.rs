@@ -58,6 +58,68 @@ async fn a_power_cycle_ends_the_attempt_and_is_not_tried_again() {
     .await;
 }
 
+/// A lab of one board, which is left as it is when a run of it ends.
+fn left_alone() -> String {
+    yaml::small(1).replace(", rest: off", "").replace("    finally:\n      - power: off\n", "")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_power_cycle_of_a_live_run_switches_the_outlet_off_and_on_before_it_is_told() {
+    for (text, then) in [(left_alone(), &[][..]), (yaml::small(1), &[false, false][..])] {
+        lab(&text, async |lab| {
+            let run = lab.run("alice", "/run-test socA build-crawl").await;
+            lab.until_state(run, "testing").await;
+            lab.until_card(run, "Testing").await;
+            let pdu = lab.boards.pdu("pdu-a").expect("a PDU");
+            let before = pdu.log().len();
+            let switched = || pdu.log()[before..].iter().map(|switch| switch.on).collect::<Vec<_>>();
+            lab.click("bob", run, "Power Cycle").await;
+            lab.until_state(run, "finished").await;
+            assert_eq!(switched()[..2], [false, true], "off and on again");
+            lab.settle().await;
+            assert_eq!(switched()[2..], *then, "how the board is left");
+            assert_eq!(lab.verdict(run).await, "infra power-cycled in testing");
+            let board = lab.rows("SELECT health, needs_fence FROM boards WHERE id = 'soc-a-001'").await;
+            assert_eq!(board, ["good | 0"]);
+            lab.read_all();
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_power_cycle_that_the_pdu_did_not_do_is_told_so_and_makes_the_board_suspect() {
+    lab(&left_alone(), async |lab| {
+        let run = lab.run("alice", "/run-test socA build-crawl").await;
+        lab.until_state(run, "testing").await;
+        lab.until_card(run, "Testing").await;
+        lab.boards.pdu("pdu-a").expect("a PDU").set_faults(|faults| faults.error = Some("overload".into()));
+        lab.click("bob", run, "Power Cycle").await;
+        lab.until_card(run, "Lab trouble").await;
+        lab.settle().await;
+        insta::assert_snapshot!(lab.thread(run), @r#"
+            boardhand: #1 socA · build-crawl · smoke
+              *⚠️ Lab trouble* · `power-cycle-failed`
+              Bob asked for a power cycle; the PDU of soc-a-001 did not do as it was told: it answered "error overload".
+              *Board* `soc-a-001`
+              *By* @alice
+              *Took* N s
+              ✓ power   ✓ boot   ✓ deploy   ✗ test   · collect
+              Finished <time> · Console log
+              [Retry] [Retry on another board] [Power Cycle]
+            boardhand: ▶️ `soc-a-001` is up, `build-crawl` is being tested.
+            boardhand: *⚠️ Lab trouble* · `power-cycle-failed` on `soc-a-001` in N s · @alice
+              Bob asked for a power cycle; the PDU of soc-a-001 did not do as it was told: it answered "error overload".
+              The lab failed, not the build. It is not tried again by itself.
+              Console log
+        "#);
+        let board = lab.rows("SELECT health, needs_fence, reason FROM boards WHERE id = 'soc-a-001'").await;
+        let problem = "the PDU of soc-a-001 did not do as it was told: it answered \"error overload\"";
+        assert_eq!(board, [format!("suspect | 1 | {problem}")]);
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_power_cycle_meant_for_one_attempt_never_reaches_another_board() {
     lab(&yaml::small(2), async |lab| {
