@@ -50,11 +50,14 @@ impl Results {
         }
     }
 
-    /// The step ended with this exit status, or was cut off.
-    pub(super) fn end(&mut self, status: Option<i32>) {
+    /// The step ended with this exit status, or was cut off; gives whether it failed in any way: a case, its status, or
+    /// results that did not come.
+    pub(super) fn end(&mut self, status: Option<i32>) -> bool {
         let before = (self.counts.failed, self.events.len());
         self.take(status);
-        self.explained |= before != (self.counts.failed, self.events.len());
+        let failed = before != (self.counts.failed, self.events.len());
+        self.explained |= failed;
+        failed
     }
 
     fn take(&mut self, status: Option<i32>) {
@@ -190,6 +193,24 @@ mod tests {
             results.line(line);
             results.end(status);
             assert_eq!(results.events().first().map(|event| event.happened.clone()), happened, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_step_failed_by_a_case_its_status_or_results_that_did_not_come() {
+        for (lines, status, failed) in [
+            (&["1..1", "ok 1 a"][..], Some(0), false),
+            (&["1..0 # SKIP no camera"], Some(0), false),
+            (&["1..1", "not ok 1 a"], Some(0), true),
+            (&["1..1", "ok 1 a"], Some(3), true),
+            (&["1..2", "ok 1 a"], Some(0), true),
+            (&["1..1", "Bail out! no memory"], Some(0), true),
+            (&[], Some(0), true),
+        ] {
+            let mut results = Results::default();
+            results.begin(&step("flash", Parser::Formats(vec![Format::Ktap])));
+            ["KTAP version 1"].iter().chain(lines).for_each(|line| results.line(line));
+            assert_eq!(results.end(status), failed, "{lines:?}");
         }
     }
 

@@ -33,6 +33,23 @@ async fn a_run_that_passes_tells_its_story_in_one_card_and_its_thread() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_stops_the_tests_stops_them_however_it_failed() {
+    let flash = "    test:\n      - {name: flash, run: uname, parse: ktap, stop: true, within: 5s}\n";
+    let unit = "      - {name: unit,";
+    let text = yaml::small(1).replace(&format!("    test:\n{unit}"), &format!("{flash}{unit}"));
+    lab(&text, async |lab| {
+        let run = lab.run("alice", "/run-test socA build-1").await;
+        assert_eq!(lab.verdict(run).await, "failed no-results in testing");
+        let view = lab.view(run).await;
+        let outcome = view.attempts[0].outcome.as_ref().expect("an outcome");
+        assert_eq!(outcome.cases, [], "the step after it ran");
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
 /// A line of the verdict table: what is wrong, and what people are told.
 struct Case {
     name: &'static str,

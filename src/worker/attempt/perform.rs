@@ -51,7 +51,6 @@ impl Attempt {
             return Ok(true);
         };
         let command = self.at_shell(step).await?;
-        let before = self.results.counts().failed;
         self.results.begin(step);
         // The results stay where they are while the step runs: whatever ends it, what was seen is kept.
         let Attempt { session, results, news, .. } = self;
@@ -67,10 +66,9 @@ impl Attempt {
                 .await
                 .map(|status| ShellResult { status, ..ShellResult::default() }),
         };
-        self.results.end(ran.as_ref().ok().map(|result| result.status));
+        let failed = self.results.end(ran.as_ref().ok().map(|result| result.status));
         self.news.tell(&self.results);
         self.ran(step, ran)?;
-        let failed = self.results.counts().failed > before;
         Ok(!(failed && step.stop))
     }
 
