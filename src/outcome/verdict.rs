@@ -209,8 +209,10 @@ pub struct Event {
 /// Everything that is known when an attempt ends.
 #[derive(Debug, Clone)]
 pub struct Evidence<'a> {
-    /// What happened, in its order. Failed or missing cases need no event: [`weigh`] sees them in the results.
+    /// What happened and ended nothing, in its order. Failed cases need no event: [`weigh`] sees them in the results.
     pub events: &'a [Event],
+    /// What ended the attempt before its plan was through: nothing else can have cut its results short.
+    pub halted: Option<&'a Event>,
     /// The last stage that was reached.
     pub stage: Stage,
     /// Test cases of all steps together.
@@ -230,19 +232,20 @@ pub struct Evidence<'a> {
 /// The outcome of an attempt: the worst of what happened decides; of equals, the first. Only somebody's Power Cycle
 /// outweighs what failed before it, since the attempt was not let to its end; the cases seen are kept.
 pub fn weigh(evidence: Evidence<'_>) -> Outcome {
-    let cut = evidence.events.iter().any(|event| event.happened.cuts_results());
+    let cut = evidence.halted.is_some_and(|event| event.happened.cuts_results());
     let tests_failed = (evidence.counts.failed > 0).then(|| Event {
         stage: Stage::Testing,
         happened: Happened::TestsFailed,
         detail: tests_failed_detail(evidence.counts, &evidence.cases),
     });
-    let cycled = evidence.events.iter().any(|event| matches!(event.happened, Happened::PowerCycledBy { .. }));
+    let happened = || evidence.events.iter().chain(evidence.halted);
+    let cycled = happened().any(|event| matches!(event.happened, Happened::PowerCycledBy { .. }));
     let asked = |event: &Event| {
         matches!(event.happened, Happened::PowerCycledBy { .. } | Happened::CancelledBy { .. })
     };
     let mut worst: Option<(Verdict, String, &Event)> = None;
     // What failed outright is told before what merely ended with a status because of it.
-    for event in tests_failed.iter().chain(evidence.events) {
+    for event in tests_failed.iter().chain(happened()) {
         if cycled && !asked(event) {
             continue;
         }

@@ -99,11 +99,25 @@ fn attempt(board: &str, cause: &str) -> Attempt {
     }
 }
 
+/// Of these events the last one ended the attempt.
 #[track_caller]
 fn check(events: &[Event], failed: u32, before: &[Attempt], expect: (Verdict, &str)) -> Outcome {
+    let (halted, events) = events.split_last().map_or((None, events), |(last, rest)| (Some(last), rest));
+    check_all(events, halted, failed, before, expect)
+}
+
+#[track_caller]
+fn check_all(
+    events: &[Event],
+    halted: Option<&Event>,
+    failed: u32,
+    before: &[Attempt],
+    expect: (Verdict, &str),
+) -> Outcome {
     let case = TestCase::new("t", CaseStatus::Failed, "");
     let outcome = weigh(Evidence {
         events,
+        halted,
         stage: Collecting,
         cases: vec![case; failed as usize],
         counts: Counts { passed: 1, failed, skipped: 0 },
@@ -155,6 +169,19 @@ fn results_that_a_lost_board_cut_do_not_make_it_red() {
         (Infra, "power-cycled"),
     );
     check(&[event(Testing, H::NoResults), event(Testing, H::LeaseLost)], 0, &[], (Infra, "lease-lost"));
+}
+
+#[test]
+fn what_ended_nothing_excuses_no_missing_results() {
+    let hung = event(Booting, H::WatchFatal { verdict: Infra, cause: "hung-task".into() });
+    let incomplete = event(Testing, H::ResultsIncomplete);
+    let none = event(Testing, H::NoResults);
+    check_all(&[hung.clone(), incomplete], None, 0, &[], (Failed, "incomplete"));
+    check_all(&[hung.clone(), none.clone()], None, 0, &[], (Failed, "no-results"));
+    check_all(std::slice::from_ref(&none), Some(&hung), 0, &[], (Infra, "hung-task"));
+    // What ended the attempt must itself be able to cut them.
+    check_all(&[none], Some(&event(Testing, H::HostStepFailed)), 0, &[], (Failed, "no-results"));
+    check_all(&[hung], None, 0, &[], (Infra, "hung-task"));
 }
 
 #[test]

@@ -87,18 +87,20 @@ impl Attempt {
         let mut tail: String = self.results.tail();
         let missing = self.traces.iter().filter(|line| !tail.contains(line.as_str()));
         tail.insert_str(0, &missing.flat_map(|line| [line.as_str(), "\n"]).collect::<String>());
+        let mut halted = None;
         if let Some(What { event, tail: last }) = what {
-            events.push(event);
+            halted = Some(event);
             // The console's last lines go on where the test's output ends.
             let known = tail.lines().next_back().and_then(|end| last.iter().rposition(|line| line == end));
             tail.push_str(&last[known.map_or(0, |at| at + 1)..].join("\n"));
         }
         let redactor = &self.lab.redactor;
-        for event in &mut events {
+        for event in events.iter_mut().chain(&mut halted) {
             event.detail = redactor.redact(&event.detail).into_owned();
         }
         weigh(Evidence {
             events: &events,
+            halted: halted.as_ref(),
             stage: self.stage,
             cases: self.results.cases().iter().map(|case| case.redacted(redactor)).collect(),
             counts: self.results.counts(),
