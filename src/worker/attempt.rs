@@ -67,6 +67,9 @@ pub(super) struct Attempt {
     stage: Stage,
     deadline: Monotonic,
     session: Option<Session>,
+    /// Whether a shell was had since the attempt, or the last switching of its power, began. Before that no command
+    /// can have done anything to the board: whatever keeps a login away is its boot.
+    has_booted: bool,
     results: Results,
     news: News,
     /// What the watch found that ended nothing, with its traces.
@@ -101,6 +104,7 @@ impl Attempt {
             stage: Stage::Leased,
             deadline,
             session: None,
+            has_booted: false,
             results: Results::default(),
             news,
             watched: Vec::new(),

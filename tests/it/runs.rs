@@ -114,6 +114,20 @@ const VERDICTS: &[Case] = &[
         expect: "failed step-timeout in testing",
         ..FINE
     },
+    Case {
+        name: "no-login-to-deploy",
+        plan: "loginless",
+        faults: |f| f.hang_at = Some(BootStage::Spl),
+        expect: "infra login-never-offered in booting",
+        ..FINE
+    },
+    Case {
+        name: "no-login-to-test",
+        plan: "testonly",
+        faults: |f| f.hang_at = Some(BootStage::Spl),
+        expect: "infra login-never-offered in booting",
+        ..FINE
+    },
     Case { name: "slow", build: "b-slow timeout=2s", expect: "timed-out total-timeout in testing", ..FINE },
     Case {
         name: "dead-at-spl",

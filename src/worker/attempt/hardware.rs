@@ -140,6 +140,7 @@ impl Attempt {
 
     /// Switches the outlet and reads the console along meanwhile, where it is open.
     async fn outlet(&mut self, board: &Board, action: PowerAction) -> Result<(), PowerError> {
+        self.has_booted = false;
         let (power, grip) = (self.lab.power.clone(), self.grip.clone());
         let switching = async move { power.act(grip.as_ref(), board, action).await };
         if let Some(session) = self.session.as_mut() {

@@ -11,6 +11,7 @@ use crate::console::{ConsoleError, Pattern, Session, ShellResult};
 use crate::door::transcript_dir;
 use crate::lease::InHand;
 use crate::outcome::verdict::{Event, Happened};
+use crate::run::Stage;
 use crate::worker::host::{self, Said};
 use crate::worker::results::Tail;
 
@@ -142,7 +143,10 @@ impl Attempt {
         let console = self.on_board()?.console.clone();
         let Some(session) = self.session.as_mut() else { return Ok(()) };
         let logged_in = session.login(console.username.as_deref(), console.password.as_ref(), within).await;
-        logged_in.map_err(|error| self.console_halt(error))
+        let stage = if self.has_booted { self.stage } else { self.stage.min(Stage::Booting) };
+        logged_in.map_err(|error| self.console_halt_in(stage, error))?;
+        self.has_booted = true;
+        Ok(())
     }
 
     /// Runs a program beside the board, whose console is read along where it is open.

@@ -59,14 +59,19 @@ impl Attempt {
         self.halt(Happened::HostStepFailed, format!("boardhand cannot keep this run: {error}"))
     }
 
-    /// What a console error means where it happened.
+    /// What a console error means in the stage that was reached.
     pub(super) fn console_halt(&self, error: ConsoleError) -> Halt {
+        self.console_halt_in(self.stage, error)
+    }
+
+    /// What a console error means in this stage.
+    pub(super) fn console_halt_in(&self, stage: Stage, error: ConsoleError) -> Halt {
         if let ConsoleError::LeaseOver { .. } = error {
             return Halt::Stale;
         }
         let kernel_spoke = self.session.as_ref().is_some_and(Session::kernel_spoke);
-        let happened = meaning::happened(&error, self.stage, kernel_spoke);
-        let event = Event { stage: self.stage, happened, detail: error.to_string() };
+        let happened = meaning::happened(&error, stage, kernel_spoke);
+        let event = Event { stage, happened, detail: error.to_string() };
         Halt::Happened(Box::new(What { event, tail: error.tail().to_vec() }))
     }
 

@@ -83,6 +83,17 @@ pub(crate) fn families(of: &[(&str, usize, &str)]) -> String {
             boot.join(", ")
         ));
     }
+    // Plans that leave the login to their first command.
+    for (plan, deploy, test) in [("loginless", "uname", "uname"), ("testonly", "", "uname")] {
+        let step =
+            |run: &str| if run.is_empty() { String::new() } else { format!("{{run: {run}, within: 1s}}") };
+        text.push_str(&format!(
+            "  {plan}:\n    limits: {{total: 60s, no_output: 20s}}\n    retry: {{infra: 0}}\n    boot: [{{power: cycle}}]\n    \
+             deploy: [{}]\n    test: [{}]\n    finally: [{{power: off}}]\n",
+            step(deploy),
+            step(test)
+        ));
+    }
     text
 }
 
