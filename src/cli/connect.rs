@@ -243,6 +243,9 @@ fn advice(error: &ConsoleError) -> &'static str {
         ConsoleError::Timeout { .. } | ConsoleError::OutOfTime { .. } | ConsoleError::LoggedOut { .. } => {
             PROMPTS
         }
+        ConsoleError::NotTaken { .. } => {
+            "the console server takes nothing: does flow control hold its port, or does another client?"
+        }
         ConsoleError::Closed { .. } => {
             "the console server hung up; does it have the device, and does its log say why?"
         }

@@ -53,6 +53,14 @@ pub enum ConsoleError {
         /// The last lines.
         tail: Vec<String>,
     },
+    /// The console, or its server, took nothing of what was sent for too long.
+    #[error("the console took nothing of what was sent for {waited_for:?}")]
+    NotTaken {
+        /// How long.
+        waited_for: Duration,
+        /// The last lines.
+        tail: Vec<String>,
+    },
     /// What was awaited did not come in time.
     #[error("{awaited} did not come within {waited_for:?}")]
     Timeout {
@@ -159,6 +167,7 @@ impl ConsoleError {
             E::Unreachable { .. } | E::Silent { .. } | E::Closed { .. } | E::LoggedOut { .. } => {
                 Retry::OtherBoard
             }
+            E::NotTaken { .. } => Retry::OtherBoard,
             E::NoOutput { .. } | E::Reset { .. } | E::Garbled { .. } | E::Bootloader { .. } => {
                 Retry::OtherBoard
             }
@@ -183,7 +192,10 @@ impl ConsoleError {
             | E::Closed { tail }
             | E::Timeout { tail, .. }
             | E::NoOutput { tail, .. } => tail,
-            E::OutOfTime { tail } | E::Reset { tail, .. } | E::LoginFailed { tail, .. } => tail,
+            E::NotTaken { tail, .. }
+            | E::OutOfTime { tail }
+            | E::Reset { tail, .. }
+            | E::LoginFailed { tail, .. } => tail,
             E::LoggedOut { tail } | E::Bootloader { tail, .. } | E::Garbled { tail, .. } => tail,
             E::Watch(hit) => &hit.trace,
             E::Busy { text } => std::slice::from_ref(text),

@@ -449,12 +449,7 @@ impl Line {
                 self.write_broken = true;
                 Ok(())
             }
-            Err(_) => Err(ConsoleError::Timeout {
-                awaited: "the console server taking what was sent",
-                waited_for: WRITE_WITHIN,
-                tail: self.tail(),
-                shell_back: false,
-            }),
+            Err(_) => Err(ConsoleError::NotTaken { waited_for: WRITE_WITHIN, tail: self.tail() }),
         }
     }
 

@@ -151,6 +151,8 @@ pub fn classify(stage: Stage, happened: &Happened, golden: bool) -> Option<(Verd
         H::ResetLoop => (Infra, "reset-loop"),
         H::CommandFailed { .. } if stage == Stage::Testing => (Failed, "exit-status"),
         H::CommandFailed { .. } => (Infra, "command-failed"),
+        // Nothing of deploy speaks about the build: a server that swallows what a board asks of it is the lab's.
+        H::StepTimeout if stage <= Stage::Deploying => (Infra, "step-timeout"),
         H::StepTimeout => (Failed, "step-timeout"),
         H::BoardSilentInTest => (Infra, cause::BOARD_SILENT),
         H::BoardReset => (Infra, cause::BOARD_RESET),

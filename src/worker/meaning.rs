@@ -17,7 +17,7 @@ pub(super) fn happened(error: &ConsoleError, stage: Stage, kernel_spoke: bool) -
         E::Silent { .. } => Happened::BoardSilentInTest,
         E::NoOutput { .. } if booting => Happened::SilentWhileBooting { kernel_started: kernel_spoke },
         E::NoOutput { .. } => Happened::NoOutput,
-        E::Closed { .. } => Happened::ConsoleLost,
+        E::Closed { .. } | E::NotTaken { .. } => Happened::ConsoleLost,
         E::Timeout { .. } if booting => Happened::LoginNeverOffered,
         E::Timeout { .. } => Happened::StepTimeout,
         E::OutOfTime { .. } => Happened::TotalTimeout,

@@ -284,11 +284,12 @@ const NOT_THE_BOARD: &[&str] = &[
     "lease-lost",
     "host-step-failed",
     "command-failed",
+    "step-timeout",
     "transfer-failed",
 ];
 
 /// Of those, the ones that a plan of the lab's own can have, whose every step is to work on a healthy board.
-const NOT_A_BUILD: &[&str] = &["command-failed", "transfer-failed"];
+const NOT_A_BUILD: &[&str] = &["command-failed", "step-timeout", "transfer-failed"];
 
 /// Whether an outcome speaks against its board. A health run has no build that could be to blame.
 fn is_board_fault(kind: RunKind, outcome: &Outcome) -> bool {

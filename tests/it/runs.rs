@@ -114,6 +114,7 @@ const VERDICTS: &[Case] = &[
         expect: "failed step-timeout in testing",
         ..FINE
     },
+    Case { name: "slow-deploy", plan: "slow-deploy", expect: "infra step-timeout in deploying", ..FINE },
     Case {
         name: "no-login-to-deploy",
         plan: "loginless",

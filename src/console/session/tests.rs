@@ -12,7 +12,7 @@ use crate::board::ConsoleKind;
 use crate::clock::{Clock, Timestamp};
 use crate::console::line::HITS_MAX;
 use crate::console::wire::Wire;
-use crate::console::{ConsoleTarget, InHand, Transcript, WatchList, dial, transcript};
+use crate::console::{ConsoleTarget, InHand, Retry, Transcript, WatchList, dial, transcript};
 
 mod booting;
 
@@ -193,6 +193,24 @@ async fn a_login_prompt_is_seen_while_the_kernel_talks_on() {
     .await;
     let mut session = bench.dial().await.expect("a session");
     session.login(Some("lab"), None, 30 * SECOND).await.expect("a login");
+    board.await.expect("the board's script");
+}
+
+#[tokio::test]
+async fn a_console_that_takes_nothing_more_is_no_command_that_outlasts_its_time() {
+    let (seen, end) = tokio::sync::oneshot::channel::<()>();
+    let (bench, board) = bench(50, async move |board| {
+        // Never read: what is sent fills every buffer on the way.
+        let Board { stream, .. } = board;
+        end.await.expect("the test goes on");
+        drop(stream);
+    })
+    .await;
+    let mut session = bench.dial().await.expect("a session");
+    let error = session.send(&vec![b'x'; 64 * 1024 * 1024]).await.expect_err("a full line");
+    assert!(matches!(error, ConsoleError::NotTaken { .. }), "{error}");
+    assert_eq!(error.retry(), Retry::OtherBoard);
+    seen.send(()).expect("a board");
     board.await.expect("the board's script");
 }
 

@@ -40,7 +40,7 @@ fn the_table_of_verdicts() {
         (Deploying, status.clone(), false, Infra, "command-failed"),
         (Testing, status, false, Failed, "exit-status"),
         (Testing, H::StepTimeout, false, Failed, "step-timeout"),
-        (Deploying, H::StepTimeout, false, Failed, "step-timeout"),
+        (Deploying, H::StepTimeout, false, Infra, "step-timeout"),
         (Testing, H::NoOutput, false, TimedOut, "no-output"),
         (Booting, H::TotalTimeout, false, TimedOut, "total-timeout"),
         (Testing, fatal.clone(), false, Failed, "panic"),

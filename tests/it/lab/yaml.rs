@@ -83,12 +83,16 @@ pub(crate) fn families(of: &[(&str, usize, &str)]) -> String {
             boot.join(", ")
         ));
     }
-    // Plans that leave the login to their first command.
-    for (plan, deploy, test) in [("loginless", "uname", "uname"), ("testonly", "", "uname")] {
+    // Plans whose first command must log in, and one that hangs on its way to the tests.
+    for (plan, boot, deploy, test) in [
+        ("loginless", power.to_owned(), "uname", "uname"),
+        ("testonly", power.to_owned(), "", "uname"),
+        ("slow-deploy", format!("{power}, {login}"), "sleep 9000", "uname"),
+    ] {
         let step =
             |run: &str| if run.is_empty() { String::new() } else { format!("{{run: {run}, within: 1s}}") };
         text.push_str(&format!(
-            "  {plan}:\n    limits: {{total: 60s, no_output: 20s}}\n    retry: {{infra: 0}}\n    boot: [{{power: cycle}}]\n    \
+            "  {plan}:\n    limits: {{total: 60s, no_output: 20s}}\n    retry: {{infra: 0}}\n    boot: [{boot}]\n    \
              deploy: [{}]\n    test: [{}]\n    finally: [{{power: off}}]\n",
             step(deploy),
             step(test)
