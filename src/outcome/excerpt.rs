@@ -1,6 +1,8 @@
 //! Excerpt: the console lines that a person would have picked to explain a failure. Reads the end of a cleaned
-//! transcript and the failing cases; redaction and escaping come after, in `redact` and the platforms' renderers.
+//! transcript and the failing cases, both redacted before, since lines are picked and cut here; escaping comes after, in
+//! the platforms' renderers.
 
+use super::redact::Redactor;
 use super::{CaseStatus, TestCase};
 
 /// Most lines of an excerpt.
@@ -103,6 +105,22 @@ pub fn trouble(line: &str) -> Option<Trouble> {
     // Nobody looks for trouble in a page without a break.
     let line = &line[..line.floor_char_boundary(4 * EXCERPT_LINE_BYTES_MAX)];
     SIGNS.iter().find(|(_, signs)| signs.iter().any(|sign| line.contains(sign))).map(|(trouble, _)| *trouble)
+}
+
+/// The [`excerpt`] without secrets. They are taken out before lines are picked and cut, since half of one would not be
+/// recognised afterwards; `cases` are redacted already.
+pub fn redacted_excerpt(redactor: &Redactor, tail: &str, cases: &[TestCase]) -> Vec<String> {
+    excerpt(&redactor.redact(end(tail)), cases)
+}
+
+/// The last [`EXCERPT_TAIL_BYTES_MAX`] bytes, from where a line or at least a word begins.
+fn end(tail: &str) -> &str {
+    if tail.len() <= EXCERPT_TAIL_BYTES_MAX {
+        return tail;
+    }
+    let last = &tail[tail.ceil_char_boundary(tail.len() - EXCERPT_TAIL_BYTES_MAX)..];
+    let begins = last.find('\n').or_else(|| last.find(char::is_whitespace)).unwrap_or(last.len());
+    &last[begins..]
 }
 
 /// At most [`EXCERPT_LINES_MAX`] lines of `tail` around what explains the failure, oldest first. In this order:
@@ -251,6 +269,23 @@ mod tests {
         check(&format!("{}\n\n  \n", noise(20)), &[], "noise 5", "noise 19");
         check("only this", &[], "only this", "only this");
         assert!(excerpt("\n \n", &[failed("a")]).is_empty());
+    }
+
+    #[test]
+    fn no_half_of_a_secret_is_left_where_lines_are_picked_and_cut() {
+        let secret = "hunter2+hunter2+hunter2";
+        let redactor = Redactor::default().knowing(&[secret.into()]).expect("known");
+        let lines = |tail: &str| redacted_excerpt(&redactor, tail, &[failed("b")]).join("\n");
+        for before in [EXCERPT_LINE_BYTES_MAX - 8, EXCERPT_TAIL_BYTES_MAX] {
+            let shown = lines(&format!("{} {secret}\nnot ok 1 b\n", "x".repeat(before)));
+            assert!(shown.contains("not ok 1 b") && !shown.contains("hunter2"), "{shown}");
+        }
+        // The end that is looked at begins within the secret.
+        let cut = format!("{secret} {}", "x ".repeat(EXCERPT_TAIL_BYTES_MAX / 2 - 5));
+        assert!(!lines(&cut).contains("hunter2"));
+        let key = format!("-----BEGIN {}-----\n{}", "PRIVATE KEY", "c2VjcmV0\n".repeat(20));
+        let shown = lines(&format!("{key}-----END {}-----\nnot ok 1 b\n", "PRIVATE KEY"));
+        assert_eq!(shown, "[redacted]\nnot ok 1 b");
     }
 
     #[test]

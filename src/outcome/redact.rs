@@ -53,6 +53,9 @@ pub enum RedactError {
 const SHAPES: &[&str] = &[
     // Private keys, also when the end was cut off.
     r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)",
+    // The same where the begin, or both ends, were cut off: full lines of a key's text, and what ends it.
+    r"(?m)(?:^[A-Za-z0-9+/=]+\r?\n)+-----END [A-Z ]*PRIVATE KEY-----",
+    r"(?m)(?:^(?:[A-Za-z0-9+/]{64}|[A-Za-z0-9+/]{70})(?:\r?\n|\z)){3,}(?:[A-Za-z0-9+/=]{1,70}$)?",
     // Slack: xoxb-, xapp- and their kin, and incoming webhooks.
     r"\b(?:xox[a-z]|xapp|xwfp)-[A-Za-z0-9-]{8,}",
     r"(?P<keep>https://hooks\.slack\.com/)[A-Za-z0-9/_+-]+",
@@ -164,11 +167,6 @@ impl Redactor {
         }
         clean
     }
-
-    /// The same for lines that belong together: a key that spans several is found.
-    pub fn redact_lines(&self, lines: &[String]) -> Vec<String> {
-        self.redact(&lines.join("\n")).lines().map(str::to_owned).collect()
-    }
 }
 
 /// Where the first piece of a long text ends: behind a line, or a word where no line ends, and never within a key.
@@ -265,8 +263,13 @@ mod tests {
         let end = format!("-----END OPENSSH {}-----", "PRIVATE KEY");
         check(&format!("a\n{begin}\nAAAA\n{end}\nb"), "a\n[redacted]\nb");
         check(&format!("a\n{begin}\nAAAA"), "a\n[redacted]");
-        let lines = ["a".to_owned(), begin, "AAAA".to_owned(), end, "b".to_owned()];
-        assert_eq!(Redactor::default().redact_lines(&lines), ["a", REDACTED, "b"]);
+        check(&format!("AAAA\nBBB=\n{end}\nb"), "[redacted]\nb");
+        let body = format!("{}\n", "aB3+".repeat(16)).repeat(3);
+        check(&format!("a: b\n{body}aB==\nb c"), "a: b\n[redacted]\nb c");
+        // Three lines are no key if they are shorter, and two are none.
+        let words = "aB3+\n".repeat(3);
+        check(&words, &words);
+        check(&body[..130], &body[..130]);
     }
 
     #[test]

@@ -194,7 +194,8 @@ impl Attempt {
                 match halt {
                     Halt::Stale => return Err(Halt::Stale),
                     Halt::Happened(what) => {
-                        tracing::warn!(step = step.name, problem = what.event.detail, "evidence is missing");
+                        let problem = &*self.lab.redactor.redact(&what.event.detail);
+                        tracing::warn!(step = step.name, problem, "evidence is missing");
                         break;
                     }
                 }

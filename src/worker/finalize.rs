@@ -93,6 +93,8 @@ async fn release(lab: &Lab, grip: &Grip, problem: Option<String>) {
     let rest = match problem {
         None => AtRest::Yes,
         Some(problem) => {
+            // It may hold what a board said.
+            let problem = lab.redactor.redact(&problem).into_owned();
             tracing::warn!(board.id = %grip.lease().board, problem, "the board was not brought to rest");
             AtRest::No(problem)
         }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::board::plan::{Parser, Step};
-use crate::outcome::excerpt::{EXCERPT_LINE_BYTES_MAX, EXCERPT_TAIL_BYTES_MAX};
+use crate::outcome::excerpt::EXCERPT_TAIL_BYTES_MAX;
 use crate::outcome::parse::Parse;
 use crate::outcome::verdict::{Event, Happened, result_events};
 use crate::outcome::{CASES_MAX, CaseStatus, Counts, TestCase};
@@ -128,9 +128,9 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    /// Adds a line.
+    /// Adds a line, whole up to the bound: one that is cut may end with half a secret.
     pub(super) fn push(&mut self, line: &str) {
-        let line = crate::console::clean::cut(line, 4 * EXCERPT_LINE_BYTES_MAX);
+        let line = crate::console::clean::cut(line, EXCERPT_TAIL_BYTES_MAX - 1);
         self.bytes += line.len() + 1;
         self.lines.push_back(line.to_owned());
         while self.bytes > EXCERPT_TAIL_BYTES_MAX

@@ -3,7 +3,7 @@
 
 use super::{Attempt, Ended, Halt, What};
 use crate::console::{ConsoleError, Session, printk};
-use crate::outcome::excerpt::excerpt;
+use crate::outcome::excerpt::redacted_excerpt;
 use crate::outcome::verdict::{Event, Evidence, Happened, weigh};
 use crate::outcome::{Outcome, Verdict};
 use crate::run::transition::WORKER_LOST;
@@ -103,13 +103,15 @@ impl Attempt {
         for event in events.iter_mut().chain(&mut halted) {
             event.detail = redactor.redact(&event.detail).into_owned();
         }
+        let cases: Vec<_> = self.results.cases().iter().map(|case| case.redacted(redactor)).collect();
+        let excerpt = redacted_excerpt(redactor, &tail, &cases);
         weigh(Evidence {
             events: &events,
             halted: halted.as_ref(),
             stage: self.stage,
-            cases: self.results.cases().iter().map(|case| case.redacted(redactor)).collect(),
+            cases,
             counts: self.results.counts(),
-            excerpt: redactor.redact_lines(&excerpt(&tail, self.results.cases())),
+            excerpt,
             golden: self.plan.golden,
             board: &self.grip.lease().board,
             before: &self.view.attempts,
