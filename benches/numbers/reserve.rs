@@ -127,6 +127,7 @@ impl Bench {
             run,
             notes: vec![],
             board_fault: false,
+            unfit: None,
             quarantine_after: 0,
             told: None,
             outcome: Outcome {

@@ -641,6 +641,8 @@ pub struct Settle {
     pub board_fault: bool,
     /// Faults in a row that quarantine the board; 0 never, however it behaves.
     pub quarantine_after: u32,
+    /// Why the board is quarantined at once, however it did before.
+    pub unfit: Option<String>,
     /// Who is told, and what, if this quarantines the board; the store adds the `reason`.
     pub told: Option<(AnswerVia, Note)>,
     /// When.

@@ -65,7 +65,13 @@ pub(super) struct Attempt {
     board: Option<Board>,
     plan: Arc<Plan>,
     stage: Stage,
+    /// How long it may take, once its board is fenced, and when that is over.
+    total: Duration,
     deadline: Monotonic,
+    /// Until when a busy console is dialled, where that is longer than usual.
+    busy_until: Option<Monotonic>,
+    /// Why nobody is to have the board before a person has looked at it.
+    unfit: Option<String>,
     session: Option<Session>,
     /// Whether a shell was had since the attempt, or the last switching of its power, began. Before that no command
     /// can have done anything to the board: whatever keeps a login away is its boot.
@@ -91,8 +97,8 @@ impl Attempt {
         let plan = Arc::new(
             selector::plan_of(&inventory, spec).cloned().unwrap_or_else(|| Plan::empty(&spec.suite)),
         );
-        let now = lab.clock.monotonic();
-        let deadline = now + spec.timeout.unwrap_or(plan.limits.total);
+        let total = spec.timeout.unwrap_or(plan.limits.total);
+        let deadline = lab.clock.monotonic() + total;
         let news = News::new(lab.clone(), view.clone(), number, grip.lease().clone());
         Attempt {
             number,
@@ -102,7 +108,10 @@ impl Attempt {
             board,
             plan,
             stage: Stage::Leased,
+            total,
             deadline,
+            busy_until: None,
+            unfit: None,
             session: None,
             has_booted: false,
             results: Results::default(),
@@ -147,12 +156,10 @@ impl Attempt {
 
     /// Performs the plan.
     pub(super) async fn perform(&mut self) -> Ended {
-        let total = self.deadline;
-        let clock = self.lab.clock.clone();
         let span = tracing::info_span!("session", attempt = self.number);
-        let halted = match clock.deadline(total, Box::pin(self.steps().instrument(span))).await {
-            Ok(done) => done.err(),
-            Err(_) => Some(self.halt(Happened::TotalTimeout, "the attempt used up its time")),
+        let halted = match Box::pin(self.fence().instrument(span.clone())).await {
+            Ok(()) => Box::pin(self.in_time().instrument(span)).await.err(),
+            halted => halted.err(),
         };
         match halted {
             Some(Halt::Stale) => Ended::Stale,
@@ -161,11 +168,21 @@ impl Attempt {
         }
     }
 
+    /// The plan, within its limits; what the last holder of the board left behind took nothing of them.
+    async fn in_time(&mut self) -> Result<(), Halt> {
+        let clock = self.lab.clock.clone();
+        let until = clock.monotonic() + self.total;
+        self.limit(Some(self.plan.limits.no_output), until);
+        match clock.deadline(until, Box::pin(self.steps())).await {
+            Ok(done) => done,
+            Err(_) => Err(self.halt(Happened::TotalTimeout, "the attempt used up its time")),
+        }
+    }
+
     async fn steps(&mut self) -> Result<(), Halt> {
         if self.board.is_none() || self.plan.test.is_empty() && self.plan.boot.is_empty() {
             return Err(self.halt(Happened::HostStepFailed, "boards.yaml has no such board or plan any more"));
         }
-        self.fence().await?;
         let plan = self.plan.clone();
         for step in &plan.boot {
             self.advance(if matches!(step.action, Action::Power(_)) {

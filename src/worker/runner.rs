@@ -222,7 +222,8 @@ fn settlement(lab: &Lab, attempt: &Attempt, lease: &LeaseRef, outcome: Outcome) 
         lease: lease.clone(),
         run: view.run.id,
         notes: notes(lab, view, attempt.number(), &outcome, &decision),
-        board_fault: is_board_fault(kind, &outcome),
+        board_fault: attempt.unfit().is_some() || is_board_fault(kind, &outcome),
+        unfit: attempt.unfit().map(|problem| lab.redactor.redact(problem).into_owned()),
         quarantine_after: settings.map_or(0, |settings| match kind {
             RunKind::Test => settings.quarantine_after,
             // A board that fails its check is out of service where nothing else is said.

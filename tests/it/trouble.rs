@@ -469,3 +469,45 @@ async fn housekeeping_removes_old_transcripts_and_rows_of_finished_runs_only() {
     assert!(root.path().join("2/1/console.raw").exists() && root.path().join("notes").exists());
     assert!(store.store.run_view(1).await.expect("view").is_some(), "the run itself stays");
 }
+
+/// Boards without a switch, each with a plan of a login and a command.
+fn switchless() -> String {
+    let board = "  - {board_id: b-1, soc_family: socX, board_ip: 10.0.0.1, lab_location: Lab, telnet_username: root, telnet_password: root}";
+    format!(
+        "boards:\n{board}\nfamilies:\n  socX: {{suites: {{smoke: quick}}, default_suite: smoke}}\nplans:\n  quick:\n    \
+         limits: {{total: 28s, no_output: 20s}}\n    retry: {{infra: 0}}\n    boot: [{{login: {{within: 20s}}}}]\n    \
+         test: [{{run: uname -a, within: 5s}}]\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_console_that_is_still_held_for_a_server_that_died_is_waited_for() {
+    lab(&switchless(), async |lab| {
+        lab.tamper("UPDATE boards SET needs_fence = 1").await;
+        let board = lab.boards.board("b-1").expect("a board").clone();
+        board.set_faults(|faults| faults.busy = Some("Port already in use".into()));
+        let run = lab.run("alice", "/run-test socX build-1").await;
+        // Longer than a console may be busy at any other time.
+        lab.clock.sleep(Duration::from_secs(9)).await;
+        board.set_faults(|faults| faults.busy = None);
+        assert_eq!(lab.verdict(run).await, "passed in testing");
+        lab.settle().await;
+        assert_eq!(lab.rows("SELECT health, needs_fence FROM boards").await, ["good | 0"]);
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_without_a_switch_that_cannot_be_taken_over_leaves_service() {
+    lab(&switchless(), async |lab| {
+        lab.tamper("UPDATE boards SET needs_fence = 1").await;
+        lab.boards.board("b-1").expect("a board").set_faults(|faults| faults.silent = true);
+        let run = lab.run("alice", "/run-test socX build-1").await;
+        assert_eq!(lab.verdict(run).await, "infra boot-silent in powering");
+        lab.settle().await;
+        assert_eq!(lab.rows("SELECT health, needs_fence, reason FROM boards").await, [""; 0]);
+        lab.read_all();
+    })
+    .await;
+}

@@ -123,6 +123,9 @@ fn judge<'s>(
 
 /// Why this fault takes the board out of service; `None` while it does not.
 fn reason(settle: &Settle, number: i64, failures: u32, recent: &str) -> Option<String> {
+    if let Some(problem) = &settle.unfit {
+        return Some(format!("{problem}, in #{number}"));
+    }
     let (after, cause) = (settle.quarantine_after, &settle.outcome.cause);
     if after > 0 && failures >= after {
         return Some(match failures {

@@ -11,6 +11,7 @@ use crate::clock::{Monotonic, Timestamp};
 use crate::console::{self, ConsoleError, ConsoleTarget, Limits, Session, Transcript, WatchList};
 use crate::door::transcript_dir;
 use crate::lease::InHand;
+use crate::lease::reaper::LEASE_TTL;
 use crate::outcome::verdict::Happened;
 use crate::power::PowerError;
 use crate::run::Stage;
@@ -23,6 +24,10 @@ const READ_ALONG: Duration = Duration::from_secs(1);
 /// How often a busy console is dialled before it counts as somebody else's, and the pause between.
 const DIALS_MAX: u32 = 5;
 const DIAL_PAUSE: Duration = Duration::from_secs(2);
+/// How long a console is dialled that must be taken over, since nobody released its board.
+const FENCE_DIALS_WITHIN: Duration = Duration::from_secs(LEASE_TTL.as_secs() + 60);
+/// How long it has then to prove that a shell of ours listens.
+const FENCE_LOGIN_WITHIN: Duration = Duration::from_secs(120);
 /// How long a power cycle that somebody asked for may take; whoever asked waits for word of it.
 const CYCLE_WITHIN: Duration = Duration::from_secs(120);
 /// How long giving a shell back may take.
@@ -36,26 +41,42 @@ impl Attempt {
         }
         let board = self.on_board()?.clone();
         self.advance(Stage::Powering).await?;
+        // A console server may hold the connection of a process whose machine died without a word.
+        self.busy_until = Some(self.lab.clock.monotonic() + FENCE_DIALS_WITHIN);
         if board.power.has_switch() {
             self.switch(PowerAction::Cycle).await?;
-        } else {
-            self.open().await?;
-            let within = self.left();
-            let console = &board.console;
-            let taken = match self.session.as_mut() {
-                Some(session) => {
-                    session.take_over(console.username.as_deref(), console.password.as_ref(), within).await
-                }
-                None => return Ok(()),
-            };
-            taken.map_err(|error| self.console_halt(error))?;
+        } else if let Err(halt) = self.take_over(&board).await {
+            if let Halt::Happened(what) = &halt
+                && what.event.happened != Happened::HostStepFailed
+            {
+                self.unfit = Some(format!("it could not be taken over: {}", what.event.detail));
+            }
+            return Err(halt);
         }
+        self.busy_until = None;
         match self.lab.persist(|| self.lab.store.lease_fenced(self.grip.lease(), self.lab.clock.now())).await
         {
             Ok(Fenced::Done) => Ok(()),
             Ok(Fenced::Stale) => Err(Halt::Stale),
             Err(error) => Err(self.not_kept(&error)),
         }
+    }
+
+    /// Makes a console ours that nothing but a login can prove free.
+    async fn take_over(&mut self, board: &Board) -> Result<(), Halt> {
+        self.limit(None, self.lab.clock.monotonic() + FENCE_DIALS_WITHIN + FENCE_LOGIN_WITHIN);
+        self.open().await?;
+        let Some(session) = self.session.as_mut() else { return Ok(()) };
+        session.set_limits(Limits { no_output: None, total: Some(self.deadline) });
+        let console = &board.console;
+        let (username, password) = (console.username.as_deref(), console.password.as_ref());
+        let taken = session.take_over(username, password, FENCE_LOGIN_WITHIN).await;
+        taken.map_err(|error| self.console_halt(error))
+    }
+
+    /// Why the board is not to be given to anybody before a person has looked at it, if it is not.
+    pub(in crate::worker) fn unfit(&self) -> Option<&str> {
+        self.unfit.as_deref()
     }
 
     /// Opens the console, once.
@@ -85,7 +106,7 @@ impl Attempt {
                         .map_err(|error| self.console_halt(error))?;
                 }
                 // What a console server lets go of a moment later is not worth an attempt.
-                Err(error) if error.retry() == console::Retry::Later && dials < DIALS_MAX => {
+                Err(error) if error.retry() == console::Retry::Later && self.may_dial(dials) => {
                     clock.sleep(DIAL_PAUSE).await;
                 }
                 Err(error) => return Err(self.console_halt(error)),
@@ -95,6 +116,11 @@ impl Attempt {
             .set_limits(Limits { no_output: Some(self.plan.limits.no_output), total: Some(self.deadline) });
         self.session = Some(session);
         Ok(())
+    }
+
+    /// Whether a console that was busy or refused for so many times is dialled again.
+    fn may_dial(&self, dials: u32) -> bool {
+        dials < DIALS_MAX || self.busy_until.is_some_and(|until| self.lab.clock.monotonic() < until)
     }
 
     /// The attempt's transcript, from its beginning.
@@ -188,9 +214,14 @@ impl Attempt {
 
     /// For finalize: no watchdog of the attempt ends what must be done on every path.
     pub(in crate::worker) fn finalizing(&mut self, until: Monotonic) {
+        self.limit(None, until);
+    }
+
+    /// Sets the watchdogs, of the attempt and of its console.
+    pub(super) fn limit(&mut self, no_output: Option<Duration>, until: Monotonic) {
         self.deadline = until;
         if let Some(session) = self.session.as_mut() {
-            session.set_limits(Limits { no_output: None, total: Some(until) });
+            session.set_limits(Limits { no_output, total: Some(until) });
         }
     }
 

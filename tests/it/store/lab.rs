@@ -147,6 +147,7 @@ impl Lab {
             lease: lease.clone(),
             run,
             board_fault: outcome.verdict == Verdict::Infra,
+            unfit: None,
             outcome,
             decision,
             notes: vec![note("run-finished")],
