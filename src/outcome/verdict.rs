@@ -49,6 +49,8 @@ pub enum Happened {
     LoginRefused,
     /// The boot loader reported an error or offered no prompt.
     BootloaderError,
+    /// Another board that the run holds was not released by its last holder and could not be made the run's.
+    PartnerNotFenced,
     /// A file did not reach the board, or did not come back.
     TransferFailed,
     /// A step on boardhand's own machine failed.
@@ -139,6 +141,7 @@ pub fn classify(stage: Stage, happened: &Happened, golden: bool) -> Option<(Verd
         H::ConsoleWedged => (Infra, "console-wedged"),
         H::ConsoleLost => (Infra, "console-lost"),
         H::PowerUnreachable => (Infra, "power-unreachable"),
+        H::PartnerNotFenced => (Infra, "partner-not-fenced"),
         H::LoginNeverOffered => (Infra, "login-never-offered"),
         H::LoginRefused => (Infra, "login-refused"),
         H::BootloaderError => (Infra, "bootloader-error"),
@@ -170,6 +173,7 @@ impl Happened {
             | H::NoResults
             | H::CommandFailed { .. }
             | H::LoginRefused
+            | H::PartnerNotFenced
             | H::HostStepFailed
             | H::TransferFailed => false,
             H::ConsoleUnreachable

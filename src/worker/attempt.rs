@@ -59,7 +59,8 @@ pub(super) struct Attempt {
     view: RunView,
     number: u32,
     grip: Arc<Grip>,
-    needs_fence: bool,
+    /// Of its boards, those that their last holder did not release.
+    unfenced: Vec<Arc<Grip>>,
     /// The lab as it was when the attempt began: what is changed in boards.yaml meanwhile is for the next one.
     inventory: Arc<Inventory>,
     board: Option<Board>,
@@ -86,8 +87,14 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// An attempt under this lease.
-    pub(super) fn new(lab: Arc<Lab>, view: RunView, number: u32, grip: Arc<Grip>, needs_fence: bool) -> Self {
+    /// An attempt on the board of this grip; those that are `unfenced`, it or its partners, are fenced first.
+    pub(super) fn new(
+        lab: Arc<Lab>,
+        view: RunView,
+        number: u32,
+        grip: Arc<Grip>,
+        unfenced: Vec<Arc<Grip>>,
+    ) -> Self {
         let spec = &view.run.spec;
         let board = &grip.lease().board;
         // The board may have left the lab file, or lost its plan, since it was granted.
@@ -103,7 +110,7 @@ impl Attempt {
         Attempt {
             number,
             grip,
-            needs_fence,
+            unfenced,
             inventory,
             board,
             plan,
@@ -257,9 +264,5 @@ impl Attempt {
     fn on_board(&self) -> Result<&Board, Halt> {
         let gone = || self.halt(Happened::HostStepFailed, "the board is not in boards.yaml any more");
         self.board.as_ref().ok_or_else(gone)
-    }
-
-    fn left(&self) -> Duration {
-        self.deadline.since(self.lab.clock.monotonic())
     }
 }

@@ -114,7 +114,9 @@ async fn run_attempt(
     mut orders: watch::Receiver<Order>,
 ) {
     tracing::info!(attempt = number, "the attempt begins");
-    let mut attempt = Attempt::new(lab.clone(), view, number, grips[0].clone(), leases[0].needs_fence);
+    let unfenced = leases.iter().zip(grips).filter(|(lease, _)| lease.needs_fence);
+    let unfenced = unfenced.map(|(_, grip)| grip.clone()).collect();
+    let mut attempt = Attempt::new(lab.clone(), view, number, grips[0].clone(), unfenced);
     let ended = tokio::select! {
         biased;
         () = grips[0].lost() => Ended::Stale,
@@ -284,6 +286,7 @@ const NOT_THE_BOARD: &[&str] = &[
     NOT_KEPT,
     "lease-lost",
     "host-step-failed",
+    "partner-not-fenced",
     "command-failed",
     "step-timeout",
     "transfer-failed",

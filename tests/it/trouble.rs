@@ -470,6 +470,26 @@ async fn housekeeping_removes_old_transcripts_and_rows_of_finished_runs_only() {
     assert!(store.store.run_view(1).await.expect("view").is_some(), "the run itself stays");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_board_of_a_run_that_nobody_released_is_power_cycled_before_its_plan_begins() {
+    lab(&boards(2), async |lab| {
+        lab.tamper("UPDATE boards SET needs_fence = 1").await;
+        let run = lab.run("alice", "/run-test socA build-123 suite=short boards=2").await;
+        assert_eq!(lab.verdict(run).await, "passed in testing");
+        lab.settle().await;
+        let partner = &lab.view(run).await.attempts[0].others[0];
+        let outlet = partner.as_str().trim_start_matches("soc-a-00").to_owned();
+        let log = lab.boards.pdu("pdu-a").expect("a PDU").log();
+        let switched: Vec<bool> =
+            log.iter().filter(|switch| switch.outlet == outlet).map(|switch| switch.on).collect();
+        assert_eq!(switched, [false, true, false], "fenced, then at rest");
+        let fenced = "SELECT needs_fence FROM boards WHERE id LIKE 'soc-a-%' ORDER BY id";
+        assert_eq!(lab.rows(fenced).await, ["0", "0"]);
+        lab.read_all();
+    })
+    .await;
+}
+
 /// Boards without a switch, each with a plan of a login and a command.
 fn switchless() -> String {
     let board = "  - {board_id: b-1, soc_family: socX, board_ip: 10.0.0.1, lab_location: Lab, telnet_username: root, telnet_password: root}";

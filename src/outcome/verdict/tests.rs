@@ -23,6 +23,7 @@ fn the_table_of_verdicts() {
         (Booting, H::ConsoleBusy, false, Infra, "console-busy"),
         (Booting, H::ConsoleWedged, false, Infra, "console-wedged"),
         (Testing, H::ConsoleLost, false, Infra, "console-lost"),
+        (Powering, H::PartnerNotFenced, false, Infra, "partner-not-fenced"),
         (Booting, H::LoginNeverOffered, false, Infra, "login-never-offered"),
         (Booting, H::LoginRefused, false, Infra, "login-refused"),
         (Booting, H::BootloaderError, false, Infra, "bootloader-error"),

@@ -10,8 +10,8 @@ use crate::board::plan::PowerAction;
 use crate::clock::{Monotonic, Timestamp};
 use crate::console::{self, ConsoleError, ConsoleTarget, Limits, Session, Transcript, WatchList};
 use crate::door::transcript_dir;
-use crate::lease::InHand;
 use crate::lease::reaper::LEASE_TTL;
+use crate::lease::{Grip, InHand};
 use crate::outcome::verdict::Happened;
 use crate::power::PowerError;
 use crate::run::Stage;
@@ -34,44 +34,99 @@ const CYCLE_WITHIN: Duration = Duration::from_secs(120);
 const CLOSE_WITHIN: Duration = Duration::from_secs(3);
 
 impl Attempt {
-    /// The last holder of the board did not release it: it is made ours physically before anything else.
+    /// Boards that their last holder did not release are made ours physically before anything else.
     pub(super) async fn fence(&mut self) -> Result<(), Halt> {
-        if !self.needs_fence {
+        if self.unfenced.is_empty() {
             return Ok(());
         }
-        let board = self.on_board()?.clone();
         self.advance(Stage::Powering).await?;
         // A console server may hold the connection of a process whose machine died without a word.
         self.busy_until = Some(self.lab.clock.monotonic() + FENCE_DIALS_WITHIN);
-        if board.power.has_switch() {
-            self.switch(PowerAction::Cycle).await?;
-        } else if let Err(halt) = self.take_over(&board).await {
-            if let Halt::Happened(what) = &halt
-                && what.event.happened != Happened::HostStepFailed
-            {
-                self.unfit = Some(format!("it could not be taken over: {}", what.event.detail));
+        for grip in std::mem::take(&mut self.unfenced) {
+            if grip.lease().id == self.grip.lease().id {
+                self.fence_own().await?;
+            } else {
+                self.fence_partner(&grip).await?;
             }
-            return Err(halt);
+            match self.lab.persist(|| self.lab.store.lease_fenced(grip.lease(), self.lab.clock.now())).await {
+                Ok(Fenced::Done) => {}
+                Ok(Fenced::Stale) => return Err(Halt::Stale),
+                Err(error) => return Err(self.not_kept(&error)),
+            }
         }
         self.busy_until = None;
-        match self.lab.persist(|| self.lab.store.lease_fenced(self.grip.lease(), self.lab.clock.now())).await
-        {
-            Ok(Fenced::Done) => Ok(()),
-            Ok(Fenced::Stale) => Err(Halt::Stale),
-            Err(error) => Err(self.not_kept(&error)),
+        Ok(())
+    }
+
+    /// The board that the plan drives.
+    async fn fence_own(&mut self) -> Result<(), Halt> {
+        let board = self.on_board()?.clone();
+        if board.power.has_switch() {
+            return self.switch(PowerAction::Cycle).await;
         }
+        let taken = self.take_over(&board).await;
+        if let Err(Halt::Happened(what)) = &taken
+            && what.event.happened != Happened::HostStepFailed
+        {
+            self.unfit = Some(format!("it could not be taken over: {}", what.event.detail));
+        }
+        taken
+    }
+
+    /// A board that the attempt holds beside the one that its plan drives: whatever ran on it for its last holder must
+    /// not be part of the test.
+    async fn fence_partner(&mut self, grip: &Arc<Grip>) -> Result<(), Halt> {
+        let id = &grip.lease().board;
+        let fenced = match self.inventory.board(id.as_str()).cloned() {
+            None => Err(format!("{id} is not in boards.yaml any more")),
+            Some(board) if board.power.has_switch() => {
+                match self.lab.power.act(grip.as_ref(), &board, PowerAction::Cycle).await {
+                    Err(PowerError::LeaseOver(_)) => return Err(Halt::Stale),
+                    done => done.map(|_| ()).map_err(|error| error.to_string()),
+                }
+            }
+            Some(board) => match self.take_over_partner(&board, grip).await {
+                Err(Halt::Stale) => return Err(Halt::Stale),
+                taken => taken.map_err(|halt| format!("{id} could not be taken over: {}", halt.detail())),
+            },
+        };
+        fenced.map_err(|problem| self.halt(Happened::PartnerNotFenced, problem))
+    }
+
+    async fn take_over_partner(&mut self, board: &Board, grip: &Arc<Grip>) -> Result<(), Halt> {
+        let session = self.taken_over(board, grip, &format!("console-{}", board.id)).await?;
+        let _ = self.lab.clock.timeout(CLOSE_WITHIN, Box::pin(session.close())).await;
+        Ok(())
     }
 
     /// Makes a console ours that nothing but a login can prove free.
     async fn take_over(&mut self, board: &Board) -> Result<(), Halt> {
         self.limit(None, self.lab.clock.monotonic() + FENCE_DIALS_WITHIN + FENCE_LOGIN_WITHIN);
-        self.open().await?;
-        let Some(session) = self.session.as_mut() else { return Ok(()) };
-        session.set_limits(Limits { no_output: None, total: Some(self.deadline) });
+        let grip = self.grip.clone();
+        let session = self.taken_over(board, &grip, "console").await?;
+        self.session = Some(session);
+        Ok(())
+    }
+
+    /// A session that took a board's console over. A console server may say only after a while that it is busy.
+    async fn taken_over(
+        &mut self,
+        board: &Board,
+        grip: &Arc<Grip>,
+        transcript: &str,
+    ) -> Result<Session, Halt> {
         let console = &board.console;
         let (username, password) = (console.username.as_deref(), console.password.as_ref());
-        let taken = session.take_over(username, password, FENCE_LOGIN_WITHIN).await;
-        taken.map_err(|error| self.console_halt(error))
+        loop {
+            let mut session = self.dial(board, grip, transcript, false).await?;
+            let taken = Box::pin(session.take_over(username, password, FENCE_LOGIN_WITHIN)).await;
+            let Err(error) = taken else { return Ok(session) };
+            let _ = self.lab.clock.timeout(CLOSE_WITHIN, Box::pin(session.close())).await;
+            if error.retry() != console::Retry::Later || !self.may_dial(DIALS_MAX) {
+                return Err(self.console_halt(error));
+            }
+            self.lab.clock.sleep(DIAL_PAUSE).await;
+        }
     }
 
     /// Why the board is not to be given to anybody before a person has looked at it, if it is not.
@@ -90,20 +145,37 @@ impl Attempt {
         if self.session.is_some() {
             return Ok(());
         }
-        let target = ConsoleTarget::from(&self.on_board()?.console);
+        let board = self.on_board()?.clone();
+        let grip = self.grip.clone();
+        let mut session = self.dial(&board, &grip, "console", power).await?;
+        session
+            .set_limits(Limits { no_output: Some(self.plan.limits.no_output), total: Some(self.deadline) });
+        self.session = Some(session);
+        Ok(())
+    }
+
+    /// Dials a board's console, a few times where it is busy; its transcript has this name.
+    async fn dial(
+        &mut self,
+        board: &Board,
+        grip: &Arc<Grip>,
+        transcript: &str,
+        power: bool,
+    ) -> Result<Session, Halt> {
+        let target = ConsoleTarget::from(&board.console);
         let (clock, ids) = (&self.lab.clock, &self.lab.ids);
-        let hand = || -> Arc<dyn InHand> { self.grip.clone() };
+        let hand = || -> Arc<dyn InHand> { grip.clone() };
         let watches = WatchList::new(&self.plan.watch);
         let mut dials = 0;
-        let mut session = loop {
+        loop {
             dials += 1;
-            let dialled =
-                console::dial(clock, ids, hand(), &target, watches.clone(), self.transcript()?).await;
-            match dialled {
-                Ok(session) => break session,
+            let record = self.transcript(transcript)?;
+            match console::dial(clock, ids, hand(), &target, watches.clone(), record).await {
+                Ok(session) => return Ok(session),
                 Err(ConsoleError::Refused { .. } | ConsoleError::Unreachable { .. }) if power => {
-                    break console::dial_later(clock, ids, hand(), &target, watches, self.transcript()?)
-                        .map_err(|error| self.console_halt(error))?;
+                    let record = self.transcript(transcript)?;
+                    return console::dial_later(clock, ids, hand(), &target, watches, record)
+                        .map_err(|error| self.console_halt(error));
                 }
                 // What a console server lets go of a moment later is not worth an attempt.
                 Err(error) if error.retry() == console::Retry::Later && self.may_dial(dials) => {
@@ -111,11 +183,7 @@ impl Attempt {
                 }
                 Err(error) => return Err(self.console_halt(error)),
             }
-        };
-        session
-            .set_limits(Limits { no_output: Some(self.plan.limits.no_output), total: Some(self.deadline) });
-        self.session = Some(session);
-        Ok(())
+        }
     }
 
     /// Whether a console that was busy or refused for so many times is dialled again.
@@ -123,10 +191,10 @@ impl Attempt {
         dials < DIALS_MAX || self.busy_until.is_some_and(|until| self.lab.clock.monotonic() < until)
     }
 
-    /// The attempt's transcript, from its beginning.
-    fn transcript(&self) -> Result<Transcript, Halt> {
+    /// A transcript of the attempt, from its beginning.
+    fn transcript(&self, name: &str) -> Result<Transcript, Halt> {
         let dir = transcript_dir(&self.lab.transcripts, self.view.run.number, self.number);
-        create_transcript(&dir.join("console"), self.lab.clock.now())
+        create_transcript(&dir.join(name), self.lab.clock.now())
             .map_err(|error| self.halt(Happened::HostStepFailed, format!("no transcript: {error}")))
     }
 
