@@ -70,7 +70,7 @@ statements! {
 /// The same with the transaction's end, for a group of which nothing else is to be written.
 static INTAKES_INSERT_COMMIT: LazyLock<String> = LazyLock::new(|| format!("{INTAKES_INSERT};\nCOMMIT"));
 
-/// Begins a transaction and writes a group of deliveries, in order. One that meets a corrupt row fails alone.
+/// Begins a transaction and writes a group of deliveries, in order. One that is refused for good fails alone.
 pub(super) async fn commit(
     tx: &mut Tx,
     ids: &Ids,
@@ -90,7 +90,7 @@ pub(super) async fn commit(
                 .map(|answer| Committed { fresh: false, answer }),
             (None, None) => match rows.effect_apart(tx, intake).await {
                 Ok(effect) => Ok(Committed { fresh: true, answer: effect.answer(intake) }),
-                Err(error @ StoreError::Corrupt { .. }) => Err(error),
+                Err(error) if error.is_lasting() => Err(error),
                 Err(error) => return Err(error),
             },
         };
@@ -163,6 +163,22 @@ impl Applied {
     }
 }
 
+/// Whether an effect writes rows before the whole group does.
+fn writes_at_once(effect: &Effect) -> bool {
+    match effect {
+        Effect::Cancel { .. }
+        | Effect::CancelBatch { .. }
+        | Effect::PowerCycle { .. }
+        | Effect::Return { .. }
+        | Effect::Quarantine { .. } => true,
+        Effect::None
+        | Effect::Start(_)
+        | Effect::Retry { .. }
+        | Effect::Reload { .. }
+        | Effect::Errand { .. } => false,
+    }
+}
+
 /// Rows of a group on their way into the tables.
 struct Rows<'a> {
     ids: &'a Ids,
@@ -199,10 +215,9 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Gathers the rows of an intake's effect; one that meets a corrupt row on its way leaves nothing of it behind.
+    /// Gathers the rows of an intake's effect; one that is refused for good on its way leaves nothing of it behind.
     async fn effect_apart(&mut self, tx: &mut Tx, intake: &'a Intake) -> Result<Applied> {
-        // Anything else writes nothing before the whole group does.
-        if !matches!(intake.effect, Effect::Cancel { .. } | Effect::PowerCycle { .. }) {
+        if !writes_at_once(&intake.effect) {
             return self.effect(tx, intake).await;
         }
         tx.execute(SAVEPOINT).await?;
@@ -212,7 +227,7 @@ impl<'a> Rows<'a> {
         {
             applied = Err(error);
         }
-        if matches!(applied, Err(StoreError::Corrupt { .. })) {
+        if applied.as_ref().is_err_and(StoreError::is_lasting) {
             tx.forget();
             tx.execute(UNDO).await?;
         }

@@ -11,7 +11,7 @@ use boardhand::store::sqlite::{OpenError, SqliteOptions, SqliteStore};
 use boardhand::store::{Effect, Intake, RunFilter, Store, StoreError};
 
 use super::Lab;
-use super::lab::{T0, at, outcome};
+use super::lab::{T0, at, li, note, outcome};
 use crate::lab::look::tamper;
 
 async fn open(dir: &Path, pages_max: Option<u32>) -> SqliteStore {
@@ -125,6 +125,28 @@ async fn a_cancel_that_meets_a_corrupt_row_on_its_way_leaves_nothing_behind() {
         assert!(matches!(cancelled, Err(StoreError::Corrupt { table: "cards", .. })), "{cancelled:?}");
         assert_eq!(started.expect("commit").fresh, fresh);
         assert_eq!(lab.view(1).await.run.state.word(), "queued");
+    }
+}
+
+#[tokio::test]
+async fn a_batchs_cancel_that_meets_a_corrupt_row_on_its_way_ends_none_of_its_runs() {
+    let dir = tempfile::tempdir().expect("dir");
+    let lab = Lab::over(open(dir.path(), None).await);
+    lab.waiting().await;
+    lab.waiting().await;
+    tamper(dir.path(), "UPDATE cards SET id = CAST(x'ff' AS TEXT) WHERE run = 2").await;
+    let cancel = lab.intake(Effect::CancelBatch {
+        batch: 1,
+        by: li(),
+        outcome: outcome(Verdict::Cancelled, "cancelled"),
+        runs: vec![(1, note("run-cancelled")), (2, note("run-cancelled"))],
+    });
+    let sound = lab.intake(Effect::Start(vec![lab.new_run()]));
+    let (cancelled, started) = tokio::join!(lab.store.commit(cancel), lab.store.commit(sound));
+    assert!(matches!(cancelled, Err(StoreError::Corrupt { table: "cards", .. })), "{cancelled:?}");
+    let _ = started.expect("commit");
+    for run in [1, 2] {
+        assert_eq!(lab.view(run).await.run.state.word(), "queued", "#{run}");
     }
 }
 
