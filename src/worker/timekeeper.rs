@@ -52,7 +52,13 @@ impl Timekeeper {
     ) -> Result<(), StoreError> {
         let now = self.lab.clock.now();
         let mut at_once: HashMap<&Family, usize> = HashMap::new();
-        for run in checking {
+        // One that waits for a board which somebody has takes nothing from the family meanwhile.
+        let waits_for_somebody = |run: &&Run| {
+            let board = run.spec.selector.board.as_ref();
+            matches!(run.state, RunState::Queued { .. })
+                && rows.iter().any(|row| board == Some(&row.id) && row.lease.is_some())
+        };
+        for run in checking.iter().filter(|run| !waits_for_somebody(run)) {
             *at_once.entry(&run.spec.family).or_default() += 1;
         }
         let mut room = (CHECKS_MAX as usize).saturating_sub(checking.len());
@@ -180,6 +186,9 @@ fn reason(inventory: &Inventory, rows: &[BoardRow], run: &Run) -> Option<String>
     let Some(board) = inventory.boards.get(id) else {
         return Some(format!("{id} is not in boards.yaml any more"));
     };
+    if inventory.is_remote(board) {
+        return Some(format!("{id} is driven from {} only", board.site));
+    }
     if board.family != run.spec.family {
         return Some(format!("{id} is a {} now", board.family));
     }

@@ -9,7 +9,8 @@ use boardhand::board::{BoardId, Inventory, LiveInventory};
 use boardhand::chat::AnswerVia;
 use boardhand::clock::{Clock, ManualClock};
 use boardhand::doorbell::Doorbell;
-use boardhand::id::Ids;
+use boardhand::id::{Ids, LeaseId};
+use boardhand::lease::Holder;
 use boardhand::message::Note;
 use boardhand::message::compose::{Composer, WhyWaiting};
 use boardhand::message::links::Links;
@@ -18,7 +19,7 @@ use boardhand::outcome::Verdict;
 use boardhand::outcome::redact::Redactor;
 use boardhand::power::Power;
 use boardhand::run::{Decision, Priority, Run, RunKind};
-use boardhand::store::{AtRest, Effect, Health, OwedKind, RunFilter};
+use boardhand::store::{AtRest, Effect, Granted, Health, OwedKind, RunFilter};
 use boardhand::worker::reloader::{LabSource, Reloader};
 use boardhand::worker::runner;
 use boardhand::worker::steps::Agent;
@@ -27,7 +28,7 @@ use serde_json::json;
 
 use crate::lab::{self, yaml};
 use crate::store::Lab as StoreLab;
-use crate::store::lab::{T0, at, channel, outcome};
+use crate::store::lab::{T0, at, channel, li, outcome};
 
 /// Nobody asks.
 struct Nobody;
@@ -106,6 +107,34 @@ async fn boards_that_were_never_used_are_checked_soon_after_the_start_and_few_at
     assert_eq!(bench.step().await.len(), 0);
     bench.hand.advance(Duration::from_secs(4 * 3600));
     assert_eq!(bench.step().await.len(), checks_max(boards), "a day later, all are due");
+}
+
+#[tokio::test]
+async fn boards_of_a_remote_site_take_no_check_from_those_that_are_driven_here() {
+    let text = yaml::checked(3, "every: 24h").replacen("lab_location: Lab Site A", "lab_location: Far", 1);
+    let mut bench = Bench::new(&(text + "sites: {Far: {worker: remote}}\n")).await;
+    let mut checked = BTreeSet::new();
+    for _ in 0..60 {
+        for run in bench.step().await {
+            checked.insert(bench.pass(&run).await);
+        }
+        bench.hand.advance(Duration::from_secs(10));
+    }
+    assert_eq!(checked.into_iter().collect::<Vec<_>>(), ["soc-a-002", "soc-a-003"]);
+}
+
+#[tokio::test]
+async fn a_check_that_waits_for_a_board_which_somebody_has_keeps_no_other_from_being_checked() {
+    let mut bench = Bench::new(&yaml::checked(3, "every: 1h")).await;
+    bench.hand.advance(Duration::from_secs(3600));
+    let runs = bench.step().await;
+    let [run] = &runs[..] else { panic!("{runs:?}") };
+    let board = run.spec.selector.board.clone().expect("a board");
+    let (id, holder) = (LeaseId::new(&bench.store.ids, T0), Holder::Person(li()));
+    let taken = bench.store.store.lease_take(id, &board, &holder, &bench.store.terms()).await;
+    assert!(matches!(taken, Ok(Granted::Leases(_))), "{taken:?}");
+    assert_eq!(bench.step().await.len(), 2, "another board is checked meanwhile");
+    assert_eq!(bench.step().await.len(), 2, "and no more at once than the family allows");
 }
 
 #[tokio::test]
