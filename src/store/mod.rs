@@ -725,6 +725,15 @@ pub struct Errand {
     pub via: AnswerVia,
     /// When it was asked for.
     pub asked_at: Timestamp,
+    /// Whether somebody had its board for it: power may have been switched.
+    pub begun: bool,
+}
+
+impl Errand {
+    /// The id of the lease that it takes.
+    pub fn lease(&self) -> LeaseId {
+        LeaseId(self.id.0)
+    }
 }
 
 // ---- messages ---------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ pub struct Errands {
     taken: HashMap<task::Id, Errand>,
     /// Errands that were done and whose end the store refuses for good: power must not be switched again for them.
     given_up: HashSet<MessageId>,
-    /// Errands that died at work: their boards are taken away from them, the people are told.
+    /// Errands that died at work, in this life or one before: their boards are taken away from them, the people are told.
     dead: Vec<Errand>,
 }
 
@@ -59,7 +59,8 @@ impl Errands {
         }
     }
 
-    /// Waits up to `within` until every errand at work is done; what is not is done again after the next start.
+    /// Waits up to `within` until every errand at work is done; whoever asked for what is not hears after the next start
+    /// that nobody knows how far it came.
     pub async fn drain(&mut self, within: Duration) {
         let clock = self.lab.clock.clone();
         let _ = clock.timeout(within, async { while self.at_work.join_next().await.is_some() {} }).await;
@@ -129,6 +130,11 @@ impl Agent for Errands {
         let page = ERRANDS_MAX + self.given_up.len();
         for errand in self.lab.store.errand_due(page as u32).await? {
             let is_taken = self.taken.values().any(|taken| taken.id == errand.id);
+            if errand.begun && !is_taken && !self.given_up.contains(&errand.id) {
+                // Another life of this server died over it. Switching again would surprise whoever uses the board.
+                self.dead.push(errand);
+                continue;
+            }
             let may_begin = self.taken.len() < ERRANDS_MAX && self.given_up.len() < GIVEN_UP_MAX;
             if may_begin && !is_taken && !self.given_up.contains(&errand.id) {
                 let (lab, instance, asked) = (self.lab.clone(), self.instance, errand.clone());
@@ -143,6 +149,9 @@ impl Agent for Errands {
                 });
                 self.taken.insert(task.id(), errand);
             }
+        }
+        if !self.dead.is_empty() {
+            return Ok(Step::Worked);
         }
         Ok(Step::Idle { until: self.lab.clock.monotonic() + IDLE })
     }
@@ -177,7 +186,7 @@ async fn perform(lab: &Lab, instance: InstanceId, errand: &Errand) -> Note {
     }
     let terms = LeaseTerms { instance, now, expires_at: now + CHECK_LASTS };
     let holder = Holder::Check(errand.by.clone());
-    let id = LeaseId::new(&lab.ids, now);
+    let id = errand.lease();
     match lab.persist(|| lab.store.lease_take(id, &errand.board, &holder, &terms)).await {
         Err(error) => refused(error.to_string()),
         Ok(Granted::Leases(leases)) => match leases.into_iter().next() {

@@ -11,6 +11,7 @@ use boardhand::chat::{AnswerVia, ChatApi, Found, Place, Platform, Post, SendResu
 use boardhand::clock::{Clock, Timestamp};
 use boardhand::doorbell::Doorbell;
 use boardhand::id::{Ids, InstanceId, MessageId};
+use boardhand::lease::Holder;
 use boardhand::lease::scheduler::{Scheduler, SharedQueue};
 use boardhand::message::Card;
 use boardhand::message::compose::{Composer, WhyWaiting};
@@ -216,6 +217,61 @@ async fn an_errand_that_dies_frees_its_board_and_is_answered() {
         matches!(&owed[..], [owed] if matches!(&owed.kind, OwedKind::Answer { note, .. } if note.template == "power-refused")),
         "{owed:?}"
     );
+}
+
+#[tokio::test]
+async fn an_errand_that_a_killed_server_had_begun_is_answered_and_not_done_again() {
+    let store = StoreLab::sqlite().await;
+    let [board] = store.boards().await;
+    let (clock, dir) = (Clock::system(), tempfile::tempdir().expect("a folder"));
+    let switched = dir.path().join("switched");
+    let touch = format!("['touch', '{}']", switched.display());
+    let power = format!("{{driver: command, on: {touch}, off: {touch}, off_for: 1ms}}");
+    let text = yaml::small(1).replace("soc-a-001", board.as_str());
+    let text = text.replace("{driver: simulated, off_for: 50ms, rest: off}", &power);
+    let lab = runner::Lab {
+        store: store.store.clone(),
+        inventory: LiveInventory::new(lab::inventory(&text)),
+        power: Power::new(clock.clone()),
+        composer: buggy_composer(),
+        redactor: Redactor::default(),
+        doorbell: Doorbell::default(),
+        clock: clock.clone(),
+        ids: Ids::system(),
+        transcripts: dir.path().join("transcripts"),
+    };
+    let lab = Arc::new(lab);
+    for killed in [true, false] {
+        let id = MessageId::new(&lab.ids, clock.now());
+        let effect = Effect::Errand { id, board: board.clone(), action: PowerAction::Cycle, via: via() };
+        store
+            .store
+            .commit(Intake { received_at: clock.now(), ..store.intake(effect) })
+            .await
+            .expect("commit");
+        let [errand] = &store.store.errand_due(1).await.expect("errands")[..] else { panic!("one errand") };
+        assert!(!errand.begun);
+        let instance = InstanceId::new(&lab.ids, clock.now());
+        if killed {
+            let holder = Holder::Check(errand.by.clone());
+            let taken = store.store.lease_take(errand.lease(), &board, &holder, &store.terms()).await;
+            assert!(matches!(taken, Ok(Granted::Leases(_))), "{taken:?}");
+            store.store.lease_takeover(instance, clock.now()).await.expect("a take-over");
+        }
+        let mut errands = Errands::new(lab.clone(), instance);
+        step_until(&mut errands, async || store.store.errand_due(1).await.expect("errands").is_empty()).await;
+        errands.drain(lab::WITHIN).await;
+        assert_eq!(switched.exists(), !killed);
+        let owed = store.store.message_due(clock.now(), 10).await.expect("messages");
+        let said: Vec<&str> = owed
+            .iter()
+            .filter_map(|owed| match &owed.kind {
+                OwedKind::Answer { note, .. } => Some(note.template.as_str()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(said.last(), Some(if killed { &"power-refused" } else { &"power-done" }), "{owed:?}");
+    }
 }
 
 #[tokio::test]

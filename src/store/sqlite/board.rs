@@ -46,10 +46,12 @@ statements! {
     BOARD_QUARANTINE = "UPDATE boards
         SET health = 'quarantined', reason = ?2, quarantined_at = ?3, quarantined_by = ?4
         WHERE id = ?1 AND health <> 'quarantined'";
-    ERRANDS_DUE = "SELECT id, board, action, by, via, asked_at
-        FROM errands
-        WHERE done_at IS NULL
-        ORDER BY asked_at, rowid
+    // The lease that one takes has its id.
+    ERRANDS_DUE = "SELECT e.id, e.board, e.action, e.by, e.via, e.asked_at,
+               EXISTS (SELECT 1 FROM leases AS l WHERE l.id = e.id) AS begun
+        FROM errands AS e
+        WHERE e.done_at IS NULL
+        ORDER BY e.asked_at, e.rowid
         LIMIT ?1 + 0";
     ERRAND_DONE = "UPDATE errands
         SET done_at = ?2
@@ -164,6 +166,7 @@ fn errand_read(row: &SqliteRow) -> Result<Errand> {
         by: row.json("by")?,
         via: row.json("via")?,
         asked_at: row.at("asked_at")?,
+        begun: row.flag("begun")?,
     })
 }
 
