@@ -101,8 +101,8 @@ pub trait InHand: Send + Sync {
     fn label(&self) -> String;
 }
 
-/// The hand of a process that drives boards: trusts a lease until it is told that it is lost, or, where the lease
-/// must be renewed to be kept, until its trust window ends.
+/// The hand of a process that drives boards: trusts a lease until it is told that it is lost. The process holds its data
+/// directory for as long as it lives, so that nobody else can have been given the board before.
 #[derive(Debug)]
 pub struct Grip {
     lease: crate::run::LeaseRef,

@@ -132,14 +132,14 @@ async fn run_attempt(
     };
     let Ended::Outcome(outcome) = ended else {
         tracing::warn!("the lease is gone: the attempt ends untold, the board is not touched");
-        return;
+        return lose(lab, leases, grips).await;
     };
     tracing::info!(verdict = outcome.verdict.as_str(), cause = outcome.cause, "the attempt ended");
     match settle(lab, &mut attempt, grips[0].lease(), *outcome).await {
         Ok(Fenced::Done) => {}
         Ok(Fenced::Stale) => {
             tracing::warn!("the lease was gone before the outcome was told: nothing is told");
-            return;
+            return Box::pin(lose(lab, leases, grips)).await;
         }
         Err(error) => {
             return Box::pin(abandon(lab, Some(attempt), leases, grips, &error)).await;
@@ -323,6 +323,13 @@ async fn abandon(
         Some(attempt) => Box::pin(finalize::bring_to_rest(lab, attempt, grips)).await,
         None => finalize::leave(lab, grips).await,
     }
+    take_away(lab, leases).await;
+}
+
+/// Lets go of boards after the store said that a lease of theirs is stale: nothing more is written to any, and what is
+/// live still is taken away, since no runner would ever release it.
+async fn lose(lab: &Lab, leases: &[Lease], grips: &[Arc<Grip>]) {
+    grips.iter().for_each(|grip| grip.lose());
     take_away(lab, leases).await;
 }
 

@@ -199,6 +199,24 @@ async fn a_runner_that_dies_frees_its_board_and_its_run_waits_again() {
     assert!(leases[0].needs_fence, "nobody knows how the board was left");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_whose_lease_is_gone_leaves_none_of_its_boards_held() {
+    lab(&boards(2), async |lab| {
+        let run = lab.run("alice", "/run-test socA build-123 suite=gone boards=2").await;
+        lab.until_state(run, "testing").await;
+        // Somebody took the lease of the board that the plan drives, and forgot the other one.
+        lab.tamper(
+            "UPDATE leases SET state = 'lapsed', ended_at = granted_at WHERE id = (SELECT lease FROM runs WHERE number = 1)",
+        )
+        .await;
+        lab.until(run, "on its second attempt", |view| view.attempts.len() == 2).await;
+        assert_eq!(lab.verdict(run).await, "passed in testing after infra worker-lost");
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn an_errand_that_dies_frees_its_board_and_is_answered() {
     let store = StoreLab::sqlite().await;
@@ -234,7 +252,7 @@ async fn an_errand_that_a_killed_server_had_begun_is_answered_and_not_done_again
         inventory: LiveInventory::new(lab::inventory(&text)),
         power: Power::new(clock.clone()),
         composer: buggy_composer(),
-        redactor: Redactor::default(),
+        redactor: Arc::new(Redactor::default()),
         doorbell: Doorbell::default(),
         clock: clock.clone(),
         ids: Ids::system(),
@@ -341,6 +359,11 @@ const PLANS: &str = "
     boot: [{power: cycle}, {login: {within: 20s}}]
     test:
       - {name: uname, run: 'uname -a', within: 5s}
+  gone:
+    limits: {total: 60s, no_output: 30s}
+    boot: [{power: cycle}, {login: {within: 20s}}]
+    test:
+      - {name: late, run: 'sleep 100', within: 30s}
   long:
     limits: {total: 60s, no_output: 30s}
     boot: [{power: cycle}, {login: {within: 20s}}]
@@ -350,7 +373,8 @@ const PLANS: &str = "
 ";
 
 fn boards(n: usize) -> String {
-    let text = yaml::small(n).replace("trivial: trivial}", "trivial: trivial, short: short, long: long}");
+    let suites = "trivial: trivial, short: short, long: long, gone: gone}";
+    let text = yaml::small(n).replace("trivial: trivial}", suites);
     text.replace("plans:\n", &format!("plans:{PLANS}"))
 }
 
@@ -582,7 +606,9 @@ async fn a_board_without_a_switch_that_cannot_be_taken_over_leaves_service() {
         let run = lab.run("alice", "/run-test socX build-1").await;
         assert_eq!(lab.verdict(run).await, "infra boot-silent in powering");
         lab.settle().await;
-        assert_eq!(lab.rows("SELECT health, needs_fence, reason FROM boards").await, [""; 0]);
+        let board = lab.rows("SELECT health, needs_fence, reason FROM boards").await.join("");
+        let why = "quarantined | 1 | it could not be taken over: the console stayed silent for ";
+        assert!(board.starts_with(why) && board.ends_with(", in #1"), "{board}");
         lab.read_all();
     })
     .await;
