@@ -74,6 +74,8 @@ pub(super) struct Attempt {
     /// Why nobody is to have the board before a person has looked at it.
     unfit: Option<String>,
     session: Option<Session>,
+    /// Whether taking the board over was the last that was done to it: its shell listens, and prompts no more.
+    taken_over: bool,
     /// Whether a shell was had since the attempt, or the last switching of its power, began. Before that no command
     /// can have done anything to the board: whatever keeps a login away is its boot.
     has_booted: bool,
@@ -120,6 +122,7 @@ impl Attempt {
             busy_until: None,
             unfit: None,
             session: None,
+            taken_over: false,
             has_booted: false,
             results: Results::default(),
             news,

@@ -105,6 +105,7 @@ impl Attempt {
         let grip = self.grip.clone();
         let session = self.taken_over(board, &grip, "console").await?;
         self.session = Some(session);
+        (self.taken_over, self.has_booted) = (true, true);
         Ok(())
     }
 

@@ -86,6 +86,7 @@ impl Attempt {
         let Action::Run(template) = &step.action else { return Ok(String::new()) };
         let command = self.fill(template)?;
         self.open().await?;
+        self.taken_over = false;
         if !self.session.as_ref().is_some_and(Session::at_shell) {
             self.login(step.within).await?;
         }
@@ -107,6 +108,7 @@ impl Attempt {
         if let Action::Login = step.action {
             return self.login(step.within).await;
         }
+        self.taken_over = false;
         let line = match &step.action {
             Action::Command(template) | Action::Send(template) => Some(self.fill(template)?),
             _ => None,
@@ -140,6 +142,9 @@ impl Attempt {
     }
 
     async fn login(&mut self, within: Duration) -> Result<(), Halt> {
+        if std::mem::take(&mut self.taken_over) && self.session.as_ref().is_some_and(Session::at_shell) {
+            return Ok(());
+        }
         let console = self.on_board()?.console.clone();
         let Some(session) = self.session.as_mut() else { return Ok(()) };
         let logged_in = session.login(console.username.as_deref(), console.password.as_ref(), within).await;
