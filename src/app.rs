@@ -72,6 +72,8 @@ pub struct Parts {
     pub public_url: String,
     /// Folder of the transcripts.
     pub transcripts: PathBuf,
+    /// Folder of the artifacts.
+    pub artifacts: PathBuf,
 }
 
 /// Slack's part.
@@ -123,7 +125,18 @@ impl App {
     /// Puts the parts together and takes over what a previous process left: its leases lapse in the first
     /// transaction, before anything else is done.
     pub async fn new(parts: Parts) -> anyhow::Result<App> {
-        let Parts { store, inventory, catalogue, slack, feishu, clock, ids, public_url, transcripts } = parts;
+        let Parts {
+            store,
+            inventory,
+            catalogue,
+            slack,
+            feishu,
+            clock,
+            ids,
+            public_url,
+            transcripts,
+            artifacts,
+        } = parts;
         let now = clock.now();
         let instance = InstanceId::new(&ids, now);
         let lapsed = store.lease_takeover(instance, now).await?;
@@ -158,6 +171,7 @@ impl App {
             clock: clock.clone(),
             ids: ids.clone(),
             transcripts: transcripts.clone(),
+            artifacts,
         });
         let housekeeper = Housekeeper::new(store.clone(), queue.clone(), clock.clone(), transcripts.clone());
         let (closing, closed) = watch::channel(false);

@@ -25,6 +25,9 @@ pub struct ServeArgs {
     /// Folder of the database and the transcripts.
     #[arg(long, env = "BOARDHAND_DATA_DIR", default_value = "./data")]
     pub data_dir: PathBuf,
+    /// Folder of the files that plans upload to boards; `artifacts` in the data folder when absent.
+    #[arg(long, env = "BOARDHAND_ARTIFACTS")]
+    pub artifacts: Option<PathBuf>,
     /// The lab file.
     #[arg(long, env = "BOARDHAND_BOARDS", default_value = "./boards.yaml")]
     pub boards: PathBuf,
@@ -71,6 +74,8 @@ pub struct Config {
     pub public_url: String,
     /// Folder of the database and the transcripts.
     pub data_dir: PathBuf,
+    /// Folder of the artifacts.
+    pub artifacts: PathBuf,
     /// The lab file.
     pub boards: PathBuf,
     /// Folder of message templates.
@@ -157,7 +162,6 @@ pub const NOT_YET: &[&str] = &[
     "BOARDHAND_TLS_KEY",
     "BOARDHAND_TLS_CLIENT_CA",
     "BOARDHAND_TRUSTED_PROXIES",
-    "BOARDHAND_ARTIFACTS",
     "ARTIFACT_RETENTION_DAYS",
     "MAX_DISK_USAGE_GB",
 ];
@@ -176,6 +180,10 @@ impl Config {
             (None, listen) => listen.map(|listen| format!("http://{listen}")),
             (Some(url), _) => setting("BOARDHAND_PUBLIC_URL (--public-url)", public_url(url), &mut problems),
         };
+        let artifacts = args.artifacts.clone().filter(|path| !path.as_os_str().is_empty());
+        if artifacts.as_ref().is_some_and(|path| path.to_string_lossy().contains("://")) {
+            problems.push("BOARDHAND_ARTIFACTS: this version keeps artifacts in a folder only".into());
+        }
         let retention = retention(args, &mut problems);
         let (Some(listen), Some(public_url), Some(retention), true) =
             (listen, public_url, retention, problems.is_empty())
@@ -183,6 +191,7 @@ impl Config {
             return Err(ConfigError(problems));
         };
         Ok(Config {
+            artifacts: artifacts.unwrap_or_else(|| args.data_dir.join("artifacts")),
             listen,
             public_url,
             data_dir: args.data_dir.clone(),

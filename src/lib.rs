@@ -23,6 +23,7 @@
 //! - [`worker`]: drives boards. `worker::pool` puts a `worker::runner` on every granted lease; it performs the plan
 //!   ([`board`]) over [`console`] and [`power`], and brings the board to rest on every path. `worker::timekeeper` starts
 //!   health runs, `worker::reloader` reads boards.yaml again.
+//! - [`transfer`]: files over a console, proved piece by piece; [`artifact`]: the folder they come from.
 //! - [`outcome`]: what happened, weighed to a verdict; test cases out of console lines.
 //! - [`message`]: facts → template → [`Card`](message::Card) → a platform's JSON; `message::relay` sends what is owed.
 //! - [`store`]: one coarse operation is one transaction.
@@ -76,6 +77,8 @@ pub mod lease;
 pub mod worker;
 pub mod console;
 pub mod power;
+pub mod transfer;
+pub mod artifact;
 pub mod outcome;
 pub mod message;
 pub mod store;

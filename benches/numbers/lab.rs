@@ -99,6 +99,7 @@ impl Server {
             clock,
             ids,
             public_url: "http://boardhand.lab".to_owned(),
+            artifacts: data.join("artifacts"),
             transcripts: data.join("transcripts"),
         })
         .await

@@ -101,6 +101,20 @@ pub enum Action {
     Host(HostCommand),
     /// One shell command; its values are quoted for POSIX sh.
     Run(CommandTemplate),
+    /// Brings an artifact of the server onto the board, over the console.
+    Upload {
+        /// Its path inside the artifacts folder; its values must need no quoting.
+        from: CommandTemplate,
+        /// Where it goes.
+        to: String,
+    },
+    /// Brings a file of the board back, over the console.
+    Fetch {
+        /// The file on the board.
+        from: String,
+        /// The name under which it is kept.
+        name: String,
+    },
 }
 
 /// A program that runs beside the board.
@@ -131,11 +145,13 @@ impl Action {
                 std::slice::from_ref(template)
             }
             Action::Host(command) => &command.arguments,
+            Action::Upload { from, .. } => std::slice::from_ref(from),
             Action::Power(_)
             | Action::Interrupt { .. }
             | Action::Wait(_)
             | Action::Login
-            | Action::ForcePrompt(_) => &[],
+            | Action::ForcePrompt(_)
+            | Action::Fetch { .. } => &[],
         }
     }
 }

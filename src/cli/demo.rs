@@ -93,6 +93,7 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         ids,
         public_url: door_url,
         transcripts: data.path.join("transcripts"),
+        artifacts: data.path.join("artifacts"),
     })
     .await?
     .controlled(&data.path);

@@ -91,6 +91,7 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         ids,
         public_url: config.public_url.clone(),
         transcripts: config.data_dir.join("transcripts"),
+        artifacts: config.artifacts.clone(),
     })
     .await?
     .keeping(config.retention)

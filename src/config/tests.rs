@@ -9,6 +9,7 @@ fn args() -> ServeArgs {
         listen: "127.0.0.1:8080".into(),
         public_url: None,
         data_dir: "./data".into(),
+        artifacts: None,
         boards: "./boards.yaml".into(),
         templates: None,
         keep_transcripts: "30d".into(),

@@ -2,8 +2,9 @@
 //! [`Outcome`]; only a lost lease does not, because then there is nothing to tell.
 //!
 //! This file holds an attempt's state and the order of things: fence, boot, deploy, test, collect. `perform` does one
-//! step, `hardware` has the console and the outlet, `told` turns what happened into the outcome.
+//! step, `carry` brings files over the console, `hardware` has the console and the outlet, `told` turns what happened into the outcome.
 
+mod carry;
 mod hardware;
 mod perform;
 mod told;

@@ -51,6 +51,8 @@ pub struct Lab {
     pub ids: Ids,
     /// Folder of the transcripts.
     pub transcripts: PathBuf,
+    /// Folder of the artifacts.
+    pub artifacts: PathBuf,
 }
 
 /// What can end an attempt from outside.

@@ -375,7 +375,7 @@ async fn in_a_channel_without_the_bot_the_batch_is_told_twice_in_whole() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_a_batch_cannot_be_posted_the_outcomes_are_told_with_their_numbers() {
     lab(&yaml::small(3), async |lab| {
-        lab.slack.break_calls("chat.postMessage", ApiFault::Error("restricted_action".into()), 1);
+        lab.slack.break_calls("chat.postMessage", ApiFault::Error("invalid_blocks".into()), 1);
         lab.say("alice", "/run-test socA build-123 x3").await;
         lab.settle().await;
         let told = lab.slack.channel(CHANNEL);

@@ -25,6 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "lease",
             "lease::queue",
             "outcome",
+            "transfer",
             "message",
             "message::pace",
             "message::line",
@@ -60,6 +61,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "telemetry",
             "chat::slack::client",
             "chat::feishu::client",
+            "artifact",
         ],
     ),
     (

@@ -67,6 +67,7 @@ impl Bench {
             clock,
             ids: Ids::system(),
             transcripts: std::env::temp_dir().join("boardhand-no-transcripts"),
+            artifacts: std::env::temp_dir().join("boardhand-no-artifacts"),
         });
         Bench { keeper: Timekeeper::new(lab.clone()), lab, store, live, hand }
     }

@@ -167,6 +167,7 @@ fn buggy(store: &StoreLab, text: &str) -> Arc<runner::Lab> {
         clock,
         ids: Ids::system(),
         transcripts: std::env::temp_dir().join("boardhand-no-transcripts"),
+        artifacts: std::env::temp_dir().join("boardhand-no-artifacts"),
     })
 }
 
@@ -257,6 +258,7 @@ async fn an_errand_that_a_killed_server_had_begun_is_answered_and_not_done_again
         clock: clock.clone(),
         ids: Ids::system(),
         transcripts: dir.path().join("transcripts"),
+        artifacts: dir.path().join("artifacts"),
     };
     let lab = Arc::new(lab);
     for killed in [true, false] {
@@ -308,6 +310,7 @@ async fn a_server_whose_store_has_ended_ends_with_an_error() {
         ids,
         public_url: "http://lab".into(),
         transcripts: data.path().join("transcripts"),
+        artifacts: data.path().join("artifacts"),
     })
     .await
     .expect("app");
@@ -444,6 +447,7 @@ async fn a_board_that_does_not_come_to_rest_does_not_keep_the_server_from_stoppi
         clock: clock.clone(),
         ids: ids.clone(),
         transcripts: data.path().to_owned(),
+        artifacts: data.path().join("artifacts"),
     });
     let (_open, closing) = watch::channel(false);
     let mut pool = Pool::new(worker, store.instance, closing);
@@ -502,6 +506,7 @@ async fn a_run_whose_boards_left_the_lab_ends_at_the_next_start_and_is_told_why(
         ids: Ids::system(),
         public_url: "http://lab".into(),
         transcripts: std::env::temp_dir().join("boardhand-no-transcripts"),
+        artifacts: std::env::temp_dir().join("boardhand-no-artifacts"),
     });
     app.await.expect("app");
     let RunState::Finished { outcome, .. } = store.view(number).await.run.state else {

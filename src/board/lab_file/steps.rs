@@ -1,14 +1,11 @@
 //! Steps of plans. Pure.
 //!
-//! A step is a mapping with one action and what belongs to it: `{run: 'make check', parse: ktap, within: 5m}`. Every
-//! action of the format is understood here; those that this version does not drive are errors, so that no plan is
-//! accepted which a board could not follow.
+//! A step is a mapping with one action and what belongs to it: `{run: 'make check', parse: ktap, within: 5m}`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::host;
-use super::problem::Mark;
 use super::reader::{Fields, Reader};
 use super::tree::{Node, Value};
 use crate::board::is_name;
@@ -17,6 +14,7 @@ use crate::board::plan::{Action, ParamSpec, Parser, PowerAction, PromptOf, Step}
 use crate::board::quoting::{CommandTemplate, Placeholder, TemplateProblem};
 use crate::board::shown;
 use crate::outcome::parse::Format;
+use crate::transfer::is_path;
 
 /// How long a step may take that does not say so.
 pub(super) const WITHIN_DEFAULT: Duration = Duration::from_secs(30);
@@ -25,19 +23,19 @@ pub const STEPS_MAX: usize = 1000;
 /// Longest name of a step, in characters.
 const STEP_NAME_CHARS_MAX: usize = 80;
 
-/// Every action of the format, and whether this version drives it.
-const ACTIONS: [(&str, bool); 11] = [
-    ("power", true),
-    ("interrupt", true),
-    ("command", true),
-    ("wait", true),
-    ("send", true),
-    ("login", true),
-    ("run", true),
-    ("force_prompt", true),
-    ("upload", false),
-    ("fetch", false),
-    ("host", true),
+/// Every action.
+const ACTIONS: [&str; 11] = [
+    "power",
+    "interrupt",
+    "command",
+    "wait",
+    "send",
+    "login",
+    "run",
+    "force_prompt",
+    "upload",
+    "fetch",
+    "host",
 ];
 
 /// The parser of a step whose exit status is its only result.
@@ -83,8 +81,7 @@ pub(super) fn section(
 
 fn step(reader: &mut Reader<'_>, node: &Node, section: &str, plan: &mut PlanContext<'_>) -> Option<Step> {
     if let Value::Scalar { text, .. } = &node.value {
-        let suggestion =
-            ACTIONS.iter().any(|(word, _)| word == text).then(|| format!("write `{text}: {{}}`"));
+        let suggestion = ACTIONS.iter().any(|word| word == text).then(|| format!("write `{text}: {{}}`"));
         reader.problems.error_with(
             node.at,
             format!("a step must be a mapping, not {}", shown(text)),
@@ -92,16 +89,14 @@ fn step(reader: &mut Reader<'_>, node: &Node, section: &str, plan: &mut PlanCont
         );
         return None;
     }
-    let known: Vec<&str> = ACTIONS.iter().map(|(word, _)| *word).chain(BESIDE).collect();
+    let known: Vec<&str> = ACTIONS.into_iter().chain(BESIDE).collect();
     let fields = reader.fields(node, "a step", &known)?;
     let actions: Vec<_> =
-        fields.entries().filter(|(key, _)| ACTIONS.iter().any(|(word, _)| *word == key.text)).collect();
+        fields.entries().filter(|(key, _)| ACTIONS.iter().any(|word| *word == key.text)).collect();
     let (kind, argument) = match actions[..] {
         [(key, argument)] => (key, argument),
         [] => {
-            let words: Vec<&str> =
-                ACTIONS.iter().filter(|(_, driven)| *driven).map(|(word, _)| *word).collect();
-            reader.problems.error(node.at, format!("a step needs one of {}", words.join(", ")));
+            reader.problems.error(node.at, format!("a step needs one of {}", ACTIONS.join(", ")));
             return None;
         }
         [(first, _), (second, _), ..] => {
@@ -111,7 +106,7 @@ fn step(reader: &mut Reader<'_>, node: &Node, section: &str, plan: &mut PlanCont
         }
     };
     let mut within = None;
-    let action = action(reader, &kind.text, kind.at, argument, plan, &mut within);
+    let action = action(reader, &kind.text, argument, plan, &mut within);
     let name = step_name(reader, &fields).unwrap_or_else(|| default_name(&kind.text, argument));
     let within = step_within(reader, &fields, within);
     let parse = parser(reader, &fields, &kind.text, section);
@@ -243,12 +238,64 @@ fn save(
     if kind != "run" {
         reader.problems.error(node.at, "`save` keeps the output of `run` steps only");
     }
-    let name = reader.name(node, "save")?;
+    kept_as(reader, node, "save", plan)
+}
+
+/// A name for what a plan keeps: its own alone, and not the transcript's.
+fn kept_as(reader: &mut Reader<'_>, node: &Node, what: &str, plan: &mut PlanContext<'_>) -> Option<String> {
+    let name = reader.name(node, what)?;
+    if name.starts_with("console.") {
+        reader.problems.error(node.at, format!("{} is a name of the transcript's own", shown(name)));
+    }
     if !plan.saved.insert(name.to_owned()) {
         let message = format!("plan {} saves two outputs as {}", shown(plan.plan), shown(name));
         reader.problems.error(node.at, message);
     }
     Some(name.to_owned())
+}
+
+fn upload(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    plan: &PlanContext<'_>,
+    inside: &mut Option<Duration>,
+) -> Option<Action> {
+    let fields = reader.fields(node, "upload", &["from", "to", "within"])?;
+    *inside = inner_within(reader, &fields);
+    let from = reader.required(&fields, "upload", "from");
+    let to = reader.required(&fields, "upload", "to");
+    let from = from.and_then(|from| template(reader, from, "from", CommandTemplate::parse_plain, plan));
+    let to = to.and_then(|to| board_path(reader, to, "to"));
+    Some(Action::Upload { from: from?, to: to? })
+}
+
+fn fetch(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    plan: &mut PlanContext<'_>,
+    inside: &mut Option<Duration>,
+) -> Option<Action> {
+    let fields = reader.fields(node, "fetch", &["from", "as", "within"])?;
+    *inside = inner_within(reader, &fields);
+    let from = reader.required(&fields, "fetch", "from");
+    let name = reader.required(&fields, "fetch", "as");
+    let from = from.and_then(|from| board_path(reader, from, "from"));
+    let name = name.and_then(|name| kept_as(reader, name, "as", plan));
+    Some(Action::Fetch { from: from?, name: name? })
+}
+
+/// A file on a board.
+fn board_path(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<String> {
+    let path = reader.text(node, what)?;
+    if !is_path(path) {
+        let message = format!(
+            "`{what}` is the whole path of a file on the board, of letters, digits and ._/+@:=,- only, not {}",
+            shown(path)
+        );
+        reader.problems.error(node.at, message);
+        return None;
+    }
+    Some(path.to_owned())
 }
 
 fn stop(reader: &mut Reader<'_>, fields: &Fields<'_>, section: &str) -> bool {
@@ -267,9 +314,8 @@ fn stop(reader: &mut Reader<'_>, fields: &Fields<'_>, section: &str) -> bool {
 fn action(
     reader: &mut Reader<'_>,
     kind: &str,
-    at: Mark,
     node: &Node,
-    plan: &PlanContext<'_>,
+    plan: &mut PlanContext<'_>,
     inside: &mut Option<Duration>,
 ) -> Option<Action> {
     match kind {
@@ -311,10 +357,9 @@ fn action(
         "force_prompt" => force_prompt(reader, node, inside).map(Action::ForcePrompt),
         "host" => host::step(reader, node, plan, inside),
         "run" => template(reader, node, "run", CommandTemplate::parse, plan).map(Action::Run),
-        undriven => {
-            not_driven(reader, undriven, at, node);
-            None
-        }
+        "upload" => upload(reader, node, plan, inside),
+        "fetch" => fetch(reader, node, plan, inside),
+        _ => None,
     }
 }
 
@@ -339,27 +384,6 @@ fn force_prompt(reader: &mut Reader<'_>, node: &Node, inside: &mut Option<Durati
 fn power(reader: &mut Reader<'_>, node: &Node) -> Option<PowerAction> {
     let words = [("on", PowerAction::On), ("off", PowerAction::Off), ("cycle", PowerAction::Cycle)];
     reader.one_of(node, "power action", &words)
-}
-
-/// Actions of the format that this version does not drive: their shape is read, so that everything is told at once.
-fn not_driven(reader: &mut Reader<'_>, kind: &str, at: Mark, node: &Node) {
-    let keys: &[&str] = match kind {
-        "upload" => &["from", "to"],
-        "fetch" => &["from", "as"],
-        _ => &[],
-    };
-    if !matches!(node.value, Value::Null) {
-        let known: Vec<&str> = keys.iter().copied().chain(["within"]).collect();
-        if let Some(fields) = reader.fields(node, kind, &known) {
-            for key in keys {
-                if let Some(value) = reader.required(&fields, kind, key) {
-                    reader.text(value, key);
-                }
-            }
-            inner_within(reader, &fields);
-        }
-    }
-    reader.problems.error(at, format!("step `{kind}` is not driven by this version yet"));
 }
 
 /// Reads a command and checks what it names.

@@ -36,6 +36,7 @@ impl Attempt {
                 })))
             }
             Action::Host(command) => self.host(command, step.within).await,
+            Action::Upload { .. } | Action::Fetch { .. } => self.carry(step).await,
             Action::Login
             | Action::Interrupt { .. }
             | Action::Command(_)
@@ -132,6 +133,8 @@ impl Attempt {
                 Action::Power(_)
                 | Action::Login
                 | Action::Host(_)
+                | Action::Upload { .. }
+                | Action::Fetch { .. }
                 | Action::Run(_)
                 | Action::Command(_)
                 | Action::Send(_),
@@ -141,7 +144,7 @@ impl Attempt {
         said.map_err(|error| self.console_halt(error))
     }
 
-    async fn login(&mut self, within: Duration) -> Result<(), Halt> {
+    pub(super) async fn login(&mut self, within: Duration) -> Result<(), Halt> {
         if std::mem::take(&mut self.taken_over) && self.session.as_ref().is_some_and(Session::at_shell) {
             return Ok(());
         }
@@ -189,7 +192,7 @@ impl Attempt {
     }
 
     /// A plan's command with every value in its place.
-    fn fill(&self, template: &CommandTemplate) -> Result<String, Halt> {
+    pub(super) fn fill(&self, template: &CommandTemplate) -> Result<String, Halt> {
         let (spec, number) = (&self.view.run.spec, self.view.run.number);
         let registered = std::collections::BTreeMap::new();
         let values =

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use boardhand::board::ConsoleKind;
 use boardhand::console::{ConsoleError, LoginFailure, Session};
+use boardhand::transfer::{Fetch, Transfer, Upload};
 use secrecy::SecretString;
 
 use rig::{Rig, free_port};
@@ -97,6 +98,29 @@ async fn busybox_telnetd_with_a_bare_shell_is_driven() {
         drive(&mut session).await;
         session.close().await;
     }
+}
+
+/// Carries a file over a session.
+async fn carry(session: &mut Session, transfer: &mut dyn Transfer) {
+    while let Some(command) = transfer.next() {
+        let said = session.run(&command, Duration::from_secs(20)).await.expect("a command");
+        transfer.answer(Some(&said.output)).expect("a try is left");
+    }
+}
+
+#[tokio::test]
+async fn a_file_goes_to_a_board_and_back_over_its_console() {
+    let rig = Rig::new();
+    let port = rig.busybox_telnetd("/bin/sh", false);
+    let mut session = rig.telnet(port).await;
+    session.login(None, None, Duration::from_secs(20)).await.expect("a shell");
+    let data: Vec<u8> = (0..40_000u32).map(|n| (n * 7 + n / 256 * 31) as u8).collect();
+    let to = rig.path("carried").display().to_string();
+    carry(&mut session, &mut Upload::new(data.clone(), &to).expect("small enough")).await;
+    assert!(std::fs::read(&to).expect("a file") == data, "what came is what was sent");
+    let mut fetch = Fetch::new(&to);
+    carry(&mut session, &mut fetch).await;
+    assert!(fetch.into_data() == data, "what came back is what was there");
 }
 
 #[tokio::test]

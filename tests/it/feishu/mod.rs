@@ -80,6 +80,7 @@ async fn lab(boards: usize, test: impl AsyncFnOnce(&Lab)) {
         ids,
         public_url: door,
         transcripts: data.path().join("transcripts"),
+        artifacts: data.path().join("artifacts"),
     })
     .await
     .expect("app");

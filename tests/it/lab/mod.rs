@@ -115,6 +115,7 @@ impl Lab {
             ids,
             public_url: door.clone(),
             transcripts: data.path().join("transcripts"),
+            artifacts: data.path().join("artifacts"),
         })
         .await
         .expect("app")

@@ -333,12 +333,12 @@ fn steps() {
     step("login", "7:9: error: a step must be a mapping, not \"login\"; write `login: {}`");
     step(
         "{name: x}",
-        "7:9: error: a step needs one of power, interrupt, command, wait, send, login, run, force_prompt, host",
+        "7:9: error: a step needs one of power, interrupt, command, wait, send, login, run, force_prompt, upload, fetch, host",
     );
     step("{run: x, send: y}", "7:18: error: a step does one thing, not both `run` and `send`");
     step(
         "{rum: x}",
-        "7:9: error: a step needs one of power, interrupt, command, wait, send, login, run, force_prompt, host\n7:10: error: unknown key \"rum\" in a step; did you mean \"run\"?",
+        "7:9: error: a step needs one of power, interrupt, command, wait, send, login, run, force_prompt, upload, fetch, host\n7:10: error: unknown key \"rum\" in a step; did you mean \"run\"?",
     );
     step("power: status", "7:16: error: unknown power action \"status\"; known are on, off, cycle");
     step("interrupt: {send: x}", "7:20: error: missing key \"expect\" in interrupt");
@@ -370,12 +370,21 @@ fn steps() {
     step("{run: x, name: ''}", "7:24: error: the name of a step is 1 to 80 characters on one line");
     step("{run: x, stop: yes}", "7:24: error: stop must be true or false, not \"yes\"");
     step("run:", "7:12: error: run must be text, not nothing");
-    step("{upload: {from: a, to: b}}", "7:10: error: step `upload` is not driven by this version yet");
+    let path = "is the whole path of a file on the board, of letters, digits and ._/+@:=,- only, not";
+    step("{upload: {from: a, to: b}}", &format!("7:32: error: `to` {path} \"b\""));
+    step("{fetch: {from: '/a b', as: b}}", &format!("7:24: error: `from` {path} \"/a b\""));
+    step(
+        "{fetch: {from: /a, as: console.raw}}",
+        "7:32: error: \"console.raw\" is a name of the transcript's own",
+    );
+    step(
+        "{upload: {from: '{{ params.zzz }}', to: /b}}",
+        "7:26: error: unknown parameter \"zzz\"; declare it under `params:` of p",
+    );
     step(
         "{upload: {from: a, too: b}}",
-        "7:10: error: step `upload` is not driven by this version yet\n7:18: error: missing key \"to\" in upload\n7:28: error: unknown key \"too\" in upload; did you mean \"to\"?",
+        "7:18: error: missing key \"to\" in upload\n7:28: error: unknown key \"too\" in upload; did you mean \"to\"?",
     );
-    step("{fetch: {from: a, as: b}}", "7:10: error: step `fetch` is not driven by this version yet");
     step(
         "force_prompt: {at: login}",
         "7:28: error: unknown place of a prompt \"login\"; known are shell, bootloader",

@@ -1,0 +1,91 @@
+//! Files that an attempt carries over its console, to the board and back. What is typed and what counts as proved is
+//! `transfer`'s; here the commands run, and what got lost is tried again while the step has time.
+
+use std::time::Duration;
+
+use super::{Attempt, Halt};
+use crate::artifact;
+use crate::board::plan::{Action, Step};
+use crate::console::{ConsoleError, Session};
+use crate::door::transcript_dir;
+use crate::outcome::verdict::Happened;
+use crate::transfer::{Fetch, Transfer, UPLOAD_BYTES_MAX, Upload};
+
+/// How long one command of a transfer may take, its typing at a paced console not counted.
+const COMMAND_WITHIN: Duration = Duration::from_secs(30);
+
+impl Attempt {
+    /// Brings a file to the board, or one back.
+    pub(super) async fn carry(&mut self, step: &Step) -> Result<(), Halt> {
+        match &step.action {
+            Action::Upload { from, to } => {
+                let name = self.fill(from)?;
+                let data = artifact::read(&self.lab.artifacts, &name, UPLOAD_BYTES_MAX).await;
+                let data = data.map_err(|error| self.halt(Happened::TransferFailed, error.to_string()))?;
+                let upload = Upload::new(data, to);
+                let upload =
+                    upload.map_err(|error| self.halt(Happened::TransferFailed, error.to_string()))?;
+                self.transfer(step, upload).await.map(drop)
+            }
+            Action::Fetch { from, name } => {
+                let fetched = self.transfer(step, Fetch::new(from)).await?;
+                self.keep(name, &fetched.into_data()).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Types what a transfer asks for until the file is through; gives it back then.
+    async fn transfer<T: Transfer>(&mut self, step: &Step, mut transfer: T) -> Result<T, Halt> {
+        let until = self.lab.clock.monotonic() + step.within;
+        self.open().await?;
+        let char_delay = self.on_board()?.console.char_delay;
+        while let Some(command) = transfer.next() {
+            let left = until.since(self.lab.clock.monotonic());
+            if left.is_zero() {
+                let late = format!("the file did not get through within {:?}", step.within);
+                return Err(self.halt(Happened::TransferFailed, late));
+            }
+            if !self.has_shell() {
+                self.login(left).await?;
+            }
+            let Some(session) = self.session.as_mut() else { return Ok(transfer) };
+            let typing = char_delay.saturating_mul(u32::try_from(command.len()).unwrap_or(u32::MAX));
+            let said = typed(session, &command, left.min(COMMAND_WITHIN + typing)).await;
+            let output = said.map_err(|error| self.console_halt(error))?;
+            transfer
+                .answer(output.as_deref())
+                .map_err(|error| self.halt(Happened::TransferFailed, error.to_string()))?;
+        }
+        Ok(transfer)
+    }
+
+    /// Keeps a file that came back beside the transcript.
+    async fn keep(&mut self, name: &str, data: &[u8]) -> Result<(), Halt> {
+        let dir = transcript_dir(&self.lab.transcripts, self.view.run.number, self.number);
+        let kept = async {
+            tokio::fs::create_dir_all(&dir).await?;
+            tokio::fs::write(dir.join(name), data).await
+        };
+        kept.await.map_err(|error| {
+            self.halt(Happened::HostStepFailed, format!("{name} could not be kept: {error}"))
+        })
+    }
+}
+
+/// Runs a command; nothing when it or its answer was mangled so that it can be typed again.
+async fn typed(
+    session: &mut Session,
+    command: &str,
+    within: Duration,
+) -> Result<Option<Vec<u8>>, ConsoleError> {
+    match session.run(command, within).await {
+        Ok(result) => Ok(Some(result.output)),
+        Err(
+            ConsoleError::Garbled { .. }
+            | ConsoleError::LoggedOut { .. }
+            | ConsoleError::Timeout { shell_back: true, .. },
+        ) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
