@@ -4,13 +4,13 @@
 state=$1
 ask() {
   printf '\r\n%s\r\n\r\n> ' "$*"
-  read -r answer
+  read -r answer || exit 0
   answer=$(printf %s "$answer" | tr -d '\r')
 }
 printf '\r\nUser Name : '
-read -r user
+read -r user || exit 0
 printf 'Password  : '
-read -r password
+read -r password || exit 0
 [ "$(printf %s "$user $password" | tr -d '\r')" = 'apc apc pass' ] || exit 0
 while :; do
   ask '------- Control Console -------  1- Device Manager  2- Network  3- System  4- Logout'
@@ -26,11 +26,11 @@ while :; do
   ask '------- Control Outlet -------  1- Immediate On  2- Immediate Off  3- Immediate Reboot'
   wanted=$answer
   printf "\\r\\n        Enter 'YES' to continue or <ENTER> to cancel : "
-  read -r yes
+  read -r yes || exit 0
   if [ "$(printf %s "$yes" | tr -d '\r')" = YES ]; then
     if [ "$wanted" = 1 ]; then echo on >"$state"; else echo off >"$state"; fi
     printf '\r\n        Command successfully issued.\r\n'
   fi
   printf '\r\n        Press <ENTER> to continue...'
-  read -r yes
+  read -r yes || exit 0
 done
