@@ -4,8 +4,8 @@
 //! # Bird's-eye
 //!
 //! ```text
-//!  Slack ──▶ door ──▶ command ──▶ run ──▶ lease ──▶ console ──▶ outcome ──▶ message ──▶ card + thread in Slack
-//!          (verify)  (intent)   (queue)  (board)   (telnet)    (verdict)   (outbox)
+//!  Slack ┬▶ door ──▶ command ──▶ run ──▶ lease ──▶ console ──▶ outcome ──▶ message ──┬▶ card + thread in Slack
+//! Feishu ┘ (verify)  (intent)   (queue)  (board)   (telnet)    (verdict)   (outbox)  └▶ card + thread in Feishu
 //!    ════════════════ store (SQLite): the only truth ════════════════
 //!      loops: Scheduler (grant) · Pool (drive) · Errands (switch) · Reaper (expire) · Relay (send) · Timekeeper (check) ·
 //!             Housekeeper

@@ -11,12 +11,12 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{Door, Refusal};
-use crate::chat::feishu::signature::{Signed, Verifier};
+use crate::chat::feishu::signature::{Signed, Verifier, WINDOW};
 use crate::chat::feishu::{card, decode};
 use crate::chat::plain::{cut, one_line};
 use crate::chat::{Delivery, Intent, Place};
-use crate::message::{Block, Card, Span, Text, Tone};
-use crate::store::{Committed, Told};
+use crate::message::{Block, Card, Note, Span, Text, Tone};
+use crate::store::Told;
 
 /// Longest answer that is shown over a card, in characters.
 const TOAST_MAX: usize = 200;
@@ -92,24 +92,38 @@ fn believe(
     if verifier.encrypts() && !is_signed && !decoded.may_be_unsigned {
         return Err(unsigned(&"a signature header is missing"));
     }
+    // A delivery's key is forgotten some time after that: a copy of an old one would have its effect again.
+    let young = decoded.made_at.is_some_and(|at| now.since(at) <= WINDOW);
+    if !is_signed && !young && matches!(decoded.inbound, decode::Inbound::Delivery(_)) {
+        return Err(unsigned(&"it is not signed, and does not say that it was made of late"));
+    }
     Ok(decoded)
 }
 
 async fn accept(door: &Door, delivery: Delivery) -> Result<Response, Refusal> {
-    let clicked = matches!(delivery.intent, Intent::Click(_)).then(|| delivery.answer_via.place.clone());
-    let committed = super::take(door, delivery).await?;
-    let Some(shown) = clicked else {
-        return Ok(Json(json!({})).into_response());
+    let clicked = matches!(delivery.intent, Intent::Click(_) | Intent::OtherClick);
+    let shown = delivery.answer_via.place.clone();
+    let committed = match super::take(door, delivery).await {
+        // Feishu sends messages again, and clicks never: whoever pressed is told, for it may still be carried out.
+        Err(refusal @ Refusal::Busy(_)) if clicked => {
+            tracing::warn!(reason = %refusal, "a click may or may not be carried out");
+            let note = Note::new("not-sure", json!({}));
+            return Ok(Json(json!({ "toast": toast(door, &note, &shown) })).into_response());
+        }
+        taken => taken?,
     };
-    let mut answer = json!({ "toast": toast(door, &committed, &shown) });
+    if !clicked {
+        return Ok(Json(json!({})).into_response());
+    }
+    let mut answer = json!({ "toast": toast(door, &committed.answer, &shown) });
     if let Some(card) = card_there(door, &shown).await {
         answer["card"] = json!({ "type": "raw", "data": card::render(&card) });
     }
     Ok(Json(answer).into_response())
 }
 
-fn toast(door: &Door, committed: &Committed, place: &Place) -> Value {
-    let card = door.composer.note(&committed.answer, place);
+fn toast(door: &Door, note: &Note, place: &Place) -> Value {
+    let card = door.composer.note(note, place);
     let kind = match card.tone {
         Tone::Good => "success",
         Tone::Bad => "error",

@@ -299,7 +299,8 @@ impl Delivery {
 
     /// The card that the acknowledgement shows anew: in Feishu, the one that was clicked.
     fn shown_in_ack(&self) -> Option<Place> {
-        let click = matches!(self.intent, Intent::Click(_)) && self.place.platform == Platform::Feishu;
+        let click = matches!(self.intent, Intent::Click(_) | Intent::OtherClick)
+            && self.place.platform == Platform::Feishu;
         click.then(|| self.answer_via.place.clone())
     }
 }

@@ -291,11 +291,21 @@ async fn what_is_not_proved_has_no_effect() {
             json!({ "type": "url_verification", "challenge": "c1", "token": "verification-token" });
         let answer = lab.feishu.deliver(challenge.to_string().as_bytes(), false).await.expect("an answer");
         assert_eq!((answer.status, answer.body), (200, br#"{"challenge":"c1"}"#.to_vec()));
+        // A click may come unsigned, but not a copy of one that is old.
+        lab.say("run socA build-crawl").await;
+        let card = lab.card("#1", "Cancel").await;
+        let mut old: Value =
+            serde_json::from_slice(&lab.feishu.click_body("ou_li", &card, "Cancel")).expect("json");
+        let days_ago = lab.clock.now() - Duration::from_secs(3 * 24 * 3600);
+        old["header"]["create_time"] = json!((days_ago.as_micros() / 1000).to_string());
+        assert_eq!(status(lab.feishu.deliver(old.to_string().as_bytes(), false).await).await, 401);
+        let click = lab.feishu.click_body("ou_li", &card, "Cancel");
+        assert_eq!(status(lab.feishu.deliver(&click, false).await).await, 200);
         // The same event twice, as after an answer that got lost.
         assert_eq!(status(lab.feishu.deliver(&body, true).await).await, 200);
         assert_eq!(status(lab.feishu.deliver(&body, true).await).await, 200);
         lab.settle().await;
-        assert_eq!(lab.runs().await, 1);
+        assert_eq!(lab.runs().await, 2);
     })
     .await;
 }

@@ -116,7 +116,9 @@ fn a_click_says_which_card_it_was_on() {
     assert_eq!(delivery.intent, Intent::Click(Click::parse("cancel:42:7").expect("a click")));
     assert_eq!(delivery.answer_via.place.thread.as_deref(), Some("om_card"));
     assert!(decode(&body, now(), None).expect("ours").may_be_unsigned);
-    for other in [json!({}), json!({ CLICK: "dance:1:1" }), json!("cancel:42:7"), Value::Null] {
+    let other = delivery_of(&clicked(json!({ CLICK: "dance:1:1" })), None);
+    assert_eq!(other.intent, Intent::OtherClick, "a button of ours is answered, whatever it says");
+    for other in [json!({}), json!({ "their": "button" }), json!("cancel:42:7"), Value::Null] {
         let decoded = decode(&clicked(other), now(), None).expect("it is Feishu's");
         assert!(matches!(decoded.inbound, Inbound::Ignored { .. }));
     }
