@@ -22,7 +22,7 @@ const LASTS: Duration = Duration::from_secs(10 * 60);
 /// Where leases come from.
 pub(super) enum Lender {
     /// A server runs.
-    Server { data_dir: PathBuf },
+    Server { data_dir: PathBuf, clock: Clock },
     /// None does, and none can start while this is open.
     Store { store: Arc<SqliteStore>, clock: Clock, ids: Ids, instance: InstanceId },
 }
@@ -63,7 +63,7 @@ impl Lender {
         ids: &Ids,
     ) -> anyhow::Result<Lender> {
         if Server::of(data_dir).await?.is_some() {
-            return Ok(Lender::Server { data_dir: data_dir.to_owned() });
+            return Ok(Lender::Server { data_dir: data_dir.to_owned(), clock: clock.clone() });
         }
         let store = match SqliteStore::open(data_dir, SqliteOptions::new(ids.clone())).await {
             Err(OpenError::InUse(_)) => anyhow::bail!(
@@ -82,7 +82,7 @@ impl Lender {
     pub(super) async fn borrow(&self, board: &BoardId) -> Result<Borrowed, NotLent> {
         let failed = |error: &dyn std::fmt::Display| NotLent::Failed(error.to_string());
         match self {
-            Lender::Server { data_dir } => {
+            Lender::Server { data_dir, .. } => {
                 let server = Server::of(data_dir).await.map_err(|error| failed(&error))?;
                 let mut server = server.ok_or_else(|| NotLent::Failed("the server has stopped".into()))?;
                 let ask = Ask::Lease { board: board.clone(), by: user() };
@@ -122,14 +122,19 @@ impl Lender {
         }
     }
 
-    /// Gives a board back as it was found.
+    /// Gives a board back as it was found; it is free again, or will be by itself, when this returns.
     pub(super) async fn give_back(&self, borrowed: Borrowed) {
-        // A server hears the connection end.
-        drop(borrowed.server);
-        if let Lender::Store { store, clock, .. } = self {
-            let given = store.lease_release(borrowed.grip.lease(), &AtRest::Yes, clock.now()).await;
-            if let Err(error) = given {
-                tracing::error!(%error, board.id = %borrowed.grip.lease().board, "the board is not given back: the next start does it");
+        match self {
+            Lender::Server { clock, .. } => {
+                if let Some(server) = borrowed.server {
+                    server.let_go(clock).await;
+                }
+            }
+            Lender::Store { store, clock, .. } => {
+                let given = store.lease_release(borrowed.grip.lease(), &AtRest::Yes, clock.now()).await;
+                if let Err(error) = given {
+                    tracing::error!(%error, board.id = %borrowed.grip.lease().board, "the board is not given back: the next start does it");
+                }
             }
         }
     }

@@ -4,12 +4,17 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
+use crate::clock::Clock;
 use crate::door::control::{Answer, Ask, LINE_BYTES_MAX, SOCKET};
 use crate::worker::reloader::{NAMED_MAX, Reloaded};
+
+/// How long a server may take to take back what it lent.
+const LET_GO_WITHIN: Duration = Duration::from_secs(10);
 
 /// Asks, and prints the answer.
 pub(super) async fn reload(data_dir: &Path) -> anyhow::Result<ExitCode> {
@@ -74,6 +79,14 @@ impl Server {
         BufReader::new((&mut self.0).take(LINE_BYTES_MAX)).read_line(&mut line).await?;
         anyhow::ensure!(!line.is_empty(), "the server hung up");
         Ok(serde_json::from_str(&line)?)
+    }
+
+    /// Lets go of what the connection holds, and waits until the server has taken it back.
+    pub(super) async fn let_go(mut self, clock: &Clock) {
+        // A server that is gone, or too slow, takes back what it lent all the same.
+        if self.0.shutdown().await.is_ok() {
+            let _ = clock.timeout(LET_GO_WITHIN, self.hung_up()).await;
+        }
     }
 
     /// Resolves when the server has closed the connection.
