@@ -261,6 +261,18 @@ mod tests {
         check("U-Boot SPL 2024.01 (Jan 08 2024)", &["reset"]);
         check("*** Booting Zephyr OS build v3.5 ***", &["reset"]);
         check("test_x.c:3: Assertion `a' failed.", &["assertion"]);
+        check("watchdog: BUG: workqueue lockup - pool cpus=0 stuck for 32s!", &["workqueue"]);
+        check("BUG: soft lockup - CPU#1 stuck for 23s! [sh:50]", &["soft-lockup"]);
+        check("INFO: rcu_sched detected stalls on CPUs/tasks: { 1}", &["rcu-stall"]);
+        check("rcu: INFO: rcu_preempt detected expedited stalls on CPUs/tasks: { 1-... }", &["rcu-stall"]);
+        check("BUG: kernel NULL pointer dereference, address: 0000000000000008", &["null-pointer"]);
+        check("Internal error: synchronous external abort: 96000210 [#1] PREEMPT SMP", &["oops"]);
+        check("Oops [#1]", &["oops"]);
+        check("Kernel BUG [#1]", &["kernel-bug"]);
+        check("BUG: Bad page state in process sh  pfn:12345", &["bad-page"]);
+        check("WARNING: possible recursive locking detected", &["lockdep"]);
+        check("Memory cgroup out of memory: Killed process 50 (sh)", &["oom"]);
+        check("UBSAN: shift-out-of-bounds in a.c:1:2", &["ubsan"]);
     }
 
     #[test]
@@ -270,6 +282,8 @@ mod tests {
         check("RIP: 0033:0x7f", &[]);
         check("Linux version 6.1.0 (gcc)", &[]);
         check("Debug: Oopsie", &[]);
+        check("rcu: INFO: no stall was detected", &[]);
+        check("UBSAN checks are on", &[]);
     }
 
     #[test]
@@ -329,6 +343,40 @@ mod tests {
                 (1, "panic", false, 25)
             );
             assert!(hit.trace[24].contains("---[ end Kernel panic - not syncing: dumptest ]---"));
+        }
+    }
+
+    #[test]
+    fn every_trace_is_whole_wherever_its_bytes_were_split() {
+        let (rule, end) = ("=".repeat(64), "---[ end trace 0000000000000000 ]---");
+        let panic = "---[ end Kernel panic - not syncing: x ]---";
+        for (start, end, cause) in [
+            ("Kernel panic - not syncing: x", panic, "panic"),
+            ("Internal error: Oops: 96000046 [#1] SMP", end, "oops"),
+            ("Oops [#1]", end, "oops"),
+            ("BUG: unable to handle page fault for address: ffff", end, "null-pointer"),
+            ("BUG: kernel NULL pointer dereference, address: 8", end, "null-pointer"),
+            ("kernel BUG at a.c:1!", end, "kernel-bug"),
+            ("Unable to handle kernel paging request", end, "bad-access"),
+            ("general protection fault, probably for x", end, "bad-access"),
+            ("BUG: KASAN: use-after-free in x", &rule, "kasan"),
+            ("BUG: KCSAN: data-race in x / y", &rule, "kcsan"),
+            ("BUG: KFENCE: use-after-free read in x", &rule, "kfence"),
+            ("BUG: KMSAN: uninit-value in x", &rule, "kmsan"),
+            ("UBSAN: shift-out-of-bounds in a.c:1:2", &rule, "ubsan"),
+            ("SError Interrupt on CPU0, code 0xbf000002", end, "serror"),
+        ] {
+            let text = format!("[    2.4] {start}\r\n[    2.5]  f+0x1/0x2\r\n[    2.6] {end}\r\nafter\r\n");
+            for at in 0..=text.len() {
+                let (mut liner, mut watcher, mut hits) =
+                    (Liner::default(), Watcher::new(WatchList::new(&[])), Vec::new());
+                for part in [&text.as_bytes()[..at], &text.as_bytes()[at..]] {
+                    liner.feed(part, &mut |line| watcher.line(line, &mut hits));
+                }
+                let seen: Vec<_> =
+                    hits.iter().map(|hit| (hit.meaning.cause.as_str(), hit.trace.len(), hit.cut)).collect();
+                assert_eq!(seen, [(cause, 3, false)], "{text} split at {at}");
+            }
         }
     }
 
