@@ -86,6 +86,7 @@ impl Composer {
             "state": run.state.word(),
             "verdict": outcome.map(|o| o.verdict.as_str()),
             "outcome": outcome.map(outcome_facts),
+            "seen": view.seen,
             "attempt": attempt,
             "attempts": view.attempts.iter().map(attempt_facts).collect::<Vec<_>>(),
             "board": board,

@@ -5,16 +5,21 @@ use sha2::{Digest, Sha256};
 
 use super::excerpt::trouble;
 use super::{CaseStatus, Outcome, Verdict};
+use crate::run::Stage;
+use crate::run::transition::{POWER_CYCLE_FAILED, POWER_CYCLED};
 
 /// Length of a signature, in hex digits.
 pub const SIGNATURE_DIGITS: usize = 12;
 /// How many failing cases, and how many lines of a trace, tell one failure from another.
 pub const SIGNATURE_PARTS_MAX: usize = 5;
 
-/// The signature of a failure; `None` for what is none: passed and cancelled.
+/// The signature of a failure; `None` for what is none: passed, cancelled, and what somebody ended by its power.
 pub fn signature(outcome: &Outcome) -> Option<String> {
     match outcome.verdict {
         Verdict::Passed | Verdict::Cancelled => return None,
+        Verdict::Infra if [POWER_CYCLED, POWER_CYCLE_FAILED].contains(&outcome.cause.as_str()) => {
+            return None;
+        }
         Verdict::Infra | Verdict::TimedOut | Verdict::Failed => {}
     }
     let mut hash = Sha256::new();
@@ -28,7 +33,8 @@ pub fn signature(outcome: &Outcome) -> Option<String> {
 }
 
 /// What tells this failure from others: its failing cases by name, or else the line of trouble and the trace under
-/// it, or else the last line.
+/// it. A board
+/// at its tests may say anything last: there what happened tells more, before it the last line.
 fn telling(outcome: &Outcome) -> Vec<String> {
     let failing = outcome.cases.iter().filter(|case| case.status == CaseStatus::Failed);
     let names: Vec<String> = failing.take(SIGNATURE_PARTS_MAX).map(|case| case.name.clone()).collect();
@@ -37,7 +43,8 @@ fn telling(outcome: &Outcome) -> Vec<String> {
     }
     let worst = outcome.excerpt.iter().filter_map(|line| trouble(line)).max();
     let Some(at) = outcome.excerpt.iter().position(|line| worst.is_some() && trouble(line) == worst) else {
-        return outcome.excerpt.last().map(|line| normalise(line)).into_iter().collect();
+        let last = outcome.excerpt.last().filter(|_| outcome.stage < Stage::Testing);
+        return vec![normalise(last.unwrap_or(&outcome.detail))];
     };
     let trace = outcome.excerpt[at + 1..].iter().filter(|line| is_frame(line)).take(SIGNATURE_PARTS_MAX);
     std::iter::once(&outcome.excerpt[at]).chain(trace).map(|line| normalise(line)).collect()
@@ -101,7 +108,6 @@ fn cut_stamp(line: &str) -> &str {
 mod tests {
     use super::*;
     use crate::outcome::{Counts, TestCase};
-    use crate::run::Stage;
 
     fn outcome(verdict: Verdict, cause: &str, excerpt: &[&str], failing: &[&str]) -> Outcome {
         let case = |name: &&str| TestCase::new(*name, CaseStatus::Failed, "took 3 ms");
@@ -160,9 +166,22 @@ mod tests {
     }
 
     #[test]
+    fn without_a_sign_of_trouble_the_last_line_counts_before_the_tests_and_what_happened_during_them() {
+        let of = |stage, line: &str, detail: &str| {
+            let silent = outcome(Verdict::Failed, "boot-silent", &["U-Boot", line], &[]);
+            signature(&Outcome { stage, detail: detail.into(), ..silent })
+        };
+        assert_ne!(of(Stage::Booting, "Starting kernel", "x"), of(Stage::Booting, "Welcome", "x"));
+        assert_eq!(of(Stage::Booting, "Starting kernel", "x"), of(Stage::Booting, "Starting kernel", "y"));
+        assert_eq!(of(Stage::Testing, "# case 7", "unit took 5m"), of(Stage::Testing, "ok", "unit took 6m"));
+        assert_ne!(of(Stage::Testing, "ok", "unit took 5m"), of(Stage::Testing, "ok", "boot took 5m"));
+    }
+
+    #[test]
     fn only_failures_have_one_and_causes_differ() {
         assert_eq!(signature(&outcome(Verdict::Passed, "", &[], &[])), None);
         assert_eq!(signature(&outcome(Verdict::Cancelled, "cancelled", &["x"], &[])), None);
+        assert_eq!(signature(&outcome(Verdict::Infra, POWER_CYCLED, &["x"], &[])), None);
         let infra = |cause| signature(&outcome(Verdict::Infra, cause, &[], &[]));
         assert!(infra("console-busy").is_some() && infra("console-busy") != infra("console-lost"));
     }

@@ -429,8 +429,34 @@ pub struct RunView {
     pub progress: Counts,
     /// Runs that repeat it: number and who asked.
     pub retried_as: Vec<(i64, Actor)>,
+    /// How often its failure had been seen before, once it has failed.
+    pub seen: Option<Seen>,
     /// The newest revision of its cards.
     pub generation: i64,
+}
+
+/// How often runs of a family had ended with the same failure before a run did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Seen {
+    /// What is the same ([`signature`](crate::outcome::signature)).
+    pub signature: String,
+    /// How many; 0 for a new failure.
+    pub before: u32,
+    /// The first of them.
+    pub first: Option<Sighting>,
+    /// The last of them.
+    pub last: Option<Sighting>,
+}
+
+/// A run that ended with a failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sighting {
+    /// Its number.
+    pub number: i64,
+    /// Its build.
+    pub build: String,
+    /// When it ended.
+    pub at: Timestamp,
 }
 
 /// A batch with everything its card shows.
@@ -635,7 +661,7 @@ pub struct Settle {
     pub outcome: Outcome,
     /// What follows.
     pub decision: Decision,
-    /// Owed to the run's threads, in order.
+    /// Owed to the run's threads, in order; where the run ends with a failure, the store adds how often it was `seen`.
     pub notes: Vec<Note>,
     /// Whether the board is to blame: feeds its health.
     pub board_fault: bool,

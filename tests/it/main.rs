@@ -14,6 +14,7 @@ mod host_steps;
 mod kill;
 mod lab;
 mod many;
+mod meaning;
 mod power_real;
 mod power_trouble;
 mod real_boards;

@@ -111,6 +111,7 @@ async fn hostile_output_stays_text() {
             boardhand: #1 socA · build-hostile-fail · smoke
               *❌ Failed* · `tests-failed`
               Failed: `ˋˋˋ <!channel> ˋrm -rfˋ *x* 💩�.gemm_f32_128x128`, `gemm`, `memory.memory_cache_flush`
+              New failure on socA.
               *Board* `soc-a-001`
               *By* @alice
               *Tests* 21 passed, *3* failed
@@ -138,6 +139,7 @@ async fn hostile_output_stays_text() {
             boardhand: ▶️ `soc-a-001` is up, `build-hostile-fail` is being tested.
             boardhand: *❌ Failed* · `tests-failed` on `soc-a-001` in N s: 21 passed, *3* failed · @alice
               Failed: `ˋˋˋ <!channel> ˋrm -rfˋ *x* 💩�.gemm_f32_128x128`, `gemm`, `memory.memory_cache_flush`
+              New failure on socA.
               ```
                   ok 2 abi_varargs
                   ok 3 abi_callee_saved

@@ -245,6 +245,7 @@ async fn a_failing_build_is_told_by_its_first_failure_and_its_last_word() {
             boardhand: #1 socA · build-fail-slow · smoke
               *❌ Failed* · `tests-failed`
               Failed: `gemm.gemm_f32_128x128`, `memory.memory_alloc_free`
+              New failure on socA.
               *Board* `soc-a-001`
               *By* @alice
               *Tests* 17 passed, *2* failed
@@ -290,6 +291,7 @@ async fn a_failing_build_is_told_by_its_first_failure_and_its_last_word() {
               ```
             boardhand: *❌ Failed* · `tests-failed` on `soc-a-001` in N s: 17 passed, *2* failed · @alice
               Failed: `gemm.gemm_f32_128x128`, `memory.memory_alloc_free`
+              New failure on socA.
               ```
                   ok 2 abi_varargs
                   ok 3 abi_callee_saved
@@ -323,6 +325,7 @@ async fn a_panic_is_told_with_its_trace() {
             boardhand: #1 socA · build-panic · smoke
               *❌ Failed* · `panic`
               Kernel panic - not syncing: npu: fatal bus error.
+              New failure on socA.
               *Board* `soc-a-001`
               *By* @alice
               *Tests* 6 passed
@@ -354,6 +357,7 @@ async fn a_panic_is_told_with_its_trace() {
             boardhand: ▶️ `soc-a-001` is up, `build-panic` is being tested.
             boardhand: *❌ Failed* · `panic` on `soc-a-001` in N s: 6 passed · @alice
               Kernel panic - not syncing: npu: fatal bus error.
+              New failure on socA.
               ```
                   ok 1 gemm_f32_128x128
                   ok 2 gemm_f16_256x256
@@ -393,6 +397,7 @@ async fn lab_trouble_is_tried_on_other_boards_and_every_attempt_is_kept() {
             boardhand: #1 socA · build-missing · smoke
               *⚠️ Lab trouble* · `command-failed`
               Wget ended with status 1.
+              New lab trouble on socA.
               *Board* `soc-a-003`
               *By* @alice
               *Attempt* 3, after soc-a-001 (command-failed), soc-a-002 (command-failed)
@@ -416,6 +421,7 @@ async fn lab_trouble_is_tried_on_other_boards_and_every_attempt_is_kept() {
             boardhand: *⚠️ Lab trouble* · `command-failed` on `soc-a-003` in N s · @alice
               Wget ended with status 1.
               The lab failed, not the build, in 3 attempts.
+              New lab trouble on socA.
               ```
               wget: server returned error: HTTP/1.1 404 Not Found
               ```
@@ -439,6 +445,7 @@ async fn a_run_that_takes_too_long_ends_as_timed_out() {
             boardhand: #1 socA · build-crawl · smoke
               *⏰ Timed out* · `total-timeout`
               The attempt has used up its time.
+              New failure on socA.
               *Board* `soc-a-001`
               *By* @alice
               *Took* N s
@@ -449,6 +456,7 @@ async fn a_run_that_takes_too_long_ends_as_timed_out() {
             boardhand: ▶️ `soc-a-001` is up, `build-crawl` is being tested.
             boardhand: *⏰ Timed out* · `total-timeout` on `soc-a-001` in N s · @alice
               The attempt has used up its time.
+              New failure on socA.
               …
               Console log
         "#);

@@ -347,7 +347,8 @@ fn the_last_reply_of_a_failed_run_calls_whoever_asked() {
         1,
         "[Bad] #42 Failed: 140 passed, 2 failed, 1 skipped\n\
          ❌ Failed · tests-failed on soc-a-001 in 1m 23s: 140 passed, 2 failed, 1 skipped · li\n\
-         Failed: can.loopback, spi.dma and 1,200 more\n  \
+         Failed: can.loopback, spi.dma and 1,200 more\n\
+         Seen 7 times before on socA since build-119, last in #40 2027-01-15 05:13 UTC.\n  \
          | not ok 3 can.loopback\n  \
          | # expected 5, got 4\n  \
          (Console log)\n",

@@ -10,6 +10,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::judge::{self, standing_columns};
 use super::ledger::{self, Answer, Event, Reply};
+use super::outcomes;
 use super::row::{self, expect_changed, statements, unavailable};
 use super::run::{attempt_of, read, run_columns};
 use super::script::{Script, Tx};
@@ -258,7 +259,14 @@ async fn attempt_end(tx: &mut Tx, ids: &Ids, end: AttemptEnd<'_>, mut script: Sc
     let settled = RunEvent::Settled { outcome: run_outcome.as_ref().clone(), decision, at: now };
     let next = apply(&run, settled)?;
     let attempt = attempt_of(&run.state);
+    let finished = matches!(next.state, RunState::Finished { .. });
     save(&mut script, &[(&run, &next)]);
+    if finished && run.spec.kind.is_test() {
+        let seen = outcomes::keep(tx, &mut script, &run, &run_outcome, now).await?;
+        for note in notes.iter_mut().filter(|_| seen.is_some()) {
+            note.to_mut().facts.insert("seen".into(), json!(seen));
+        }
+    }
     let values = [
         run.number.into(),
         attempt.into(),
@@ -275,7 +283,6 @@ async fn attempt_end(tx: &mut Tx, ids: &Ids, end: AttemptEnd<'_>, mut script: Sc
     script.events(&[event.with(json!({ "verdict": outcome.verdict, "cause": outcome.cause }))]);
     script.cards_follow(&[run.number], now);
     tx.leave(script);
-    let finished = matches!(next.state, RunState::Finished { .. });
     let count = notes.len();
     let replies: Vec<Reply<'_>> = notes
         .into_iter()

@@ -13,6 +13,7 @@ mod lease_end;
 mod ledger;
 mod message;
 mod open;
+mod outcomes;
 mod queue;
 mod row;
 mod run;

@@ -2,6 +2,7 @@
 
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
+use super::outcomes::{self, OUTCOME_OF_RUN};
 use super::row::{self, Reader, statements, unavailable};
 use super::script::Script;
 use super::script::Tx;
@@ -83,7 +84,7 @@ pub(super) async fn view(
     // read first: what belongs to it is at least as new, and a generation that is older than it is rendered again.
     let mut reader = readers.acquire().await.map_err(unavailable)?;
     let mut script = Script::default();
-    for sql in [RUN_BY_NUMBER, ATTEMPTS_OF_RUN, RETRIES_OF_RUN] {
+    for sql in [RUN_BY_NUMBER, ATTEMPTS_OF_RUN, RETRIES_OF_RUN, OUTCOME_OF_RUN] {
         script.add(sql, [number.into()]);
     }
     let rows = script.run(&mut reader).await?;
@@ -94,8 +95,9 @@ pub(super) async fn view(
     let generation = found.int("revision")?;
     let attempts = unreadable.sift(&rows[1].rows, attempt_read)?;
     let retried_as = unreadable.sift(&rows[2].rows, retry_read)?;
+    let seen = outcomes::seen(&rows[3])?;
     cases_restore(&mut run, &attempts);
-    Ok(Some(RunView { run, attempts, progress, retried_as, generation }))
+    Ok(Some(RunView { run, attempts, progress, retried_as, seen, generation }))
 }
 
 /// What the card or thread there tells.

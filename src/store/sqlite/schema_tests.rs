@@ -5,8 +5,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row, SqlSafeStr};
 
 use super::{
-    attempt, batch, board, intake, judge, lab, lease, lease_end, ledger, message, open, queue, run, script,
-    tidy, unbegun, unreadable, writer,
+    attempt, batch, board, intake, judge, lab, lease, lease_end, ledger, message, open, outcomes, queue, run,
+    script, tidy, unbegun, unreadable, writer,
 };
 
 async fn migrated() -> SqliteConnection {
@@ -30,6 +30,7 @@ fn statements() -> Vec<(&'static str, &'static str)> {
         ledger::STATEMENTS,
         message::STATEMENTS,
         open::STATEMENTS,
+        outcomes::STATEMENTS,
         queue::STATEMENTS,
         run::STATEMENTS,
         script::STATEMENTS,
@@ -52,7 +53,8 @@ async fn every_statement_prepares_against_the_migrated_schema() {
 }
 
 /// Tables that grow with every run there ever was.
-const GROWING: [&str; 8] = ["runs", "attempts", "events", "leases", "cards", "outbox", "deliveries", "audit"];
+const GROWING: [&str; 9] =
+    ["runs", "attempts", "events", "leases", "cards", "outbox", "deliveries", "audit", "outcomes"];
 
 #[tokio::test]
 async fn no_statement_reads_a_growing_table_from_end_to_end() {
@@ -92,6 +94,7 @@ fn alias(table: &str) -> &str {
         "o" => "outbox",
         "p" => "cards",
         "retry" => "runs",
+        "came" | "first" | "newest" => "outcomes",
         other => other,
     }
 }

@@ -26,6 +26,7 @@ async fn ten_clicks_on_retry_are_one_run_and_nine_answers() {
             boardhand: #1 socA · build-fail · smoke
               *❌ Failed* · `tests-failed`
               Failed: `gemm.gemm_i4_packed`, `memory.memory_alloc_free`
+              New failure on socA.
               *Board* `soc-a-001`
               *By* @alice
               *Tests* 17 passed, *2* failed
@@ -53,6 +54,7 @@ async fn ten_clicks_on_retry_are_one_run_and_nine_answers() {
             boardhand: ▶️ `soc-a-001` is up, `build-fail` is being tested.
             boardhand: *❌ Failed* · `tests-failed` on `soc-a-001` in N s: 17 passed, *2* failed · @alice
               Failed: `gemm.gemm_i4_packed`, `memory.memory_alloc_free`
+              New failure on socA.
               ```
               ok 1 abi
                   KTAP version 1
@@ -104,6 +106,7 @@ async fn a_retry_elsewhere_avoids_the_board_that_failed() {
             boardhand: #2 socA · build-fail · smoke
               *❌ Failed* · `tests-failed`
               Failed: `gemm.gemm_i4_packed`, `memory.memory_alloc_free`
+              Seen 1 time before on socA since `build-fail`, last in #1 <time>.
               *Board* `soc-a-002`
               *By* @alice
               *Tests* 17 passed, *2* failed
@@ -131,6 +134,7 @@ async fn a_retry_elsewhere_avoids_the_board_that_failed() {
             boardhand: ▶️ `soc-a-002` is up, `build-fail` is being tested.
             boardhand: *❌ Failed* · `tests-failed` on `soc-a-002` in N s: 17 passed, *2* failed · @alice
               Failed: `gemm.gemm_i4_packed`, `memory.memory_alloc_free`
+              Seen 1 time before on socA since `build-fail`, last in #1 <time>.
               ```
               ok 1 abi
                   KTAP version 1

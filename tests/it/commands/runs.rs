@@ -202,6 +202,7 @@ async fn the_thread_of_a_run_knows_its_run() {
             #1 socA · build-fail · smoke
             *❌ Failed* · `tests-failed`
             Failed: `gemm.gemm_i4_packed`, `memory.memory_alloc_free`
+            New failure on socA.
             *By* @alice
             *Asked for* <time>
             *Finished* <time>
@@ -225,7 +226,7 @@ async fn the_thread_of_a_run_knows_its_run() {
             not ok 2 gemm
                 KTAP version 1
             ```
-            Console log
+            Signature `11d61a096588` · Console log
         "#);
         lab.slack.say_in_thread("bob", CHANNEL, &card, "@boardhand retry").await;
         insta::assert_snapshot!(lab.answer("bob").await, @r#"

@@ -170,6 +170,7 @@ async fn a_pdu_that_does_not_answer_is_the_labs_trouble_and_never_a_dead_board()
             boardhand: #1 virt · build-1 · once
               *⚠️ Lab trouble* · `power-unreachable`
               The PDU of board-1 did not do as it was told: no answer in N s: it cannot be reached, or it does not know this community.
+              New lab trouble on virt.
               *Board* `board-1`
               *By* @alice
               *Took* N s
@@ -179,6 +180,7 @@ async fn a_pdu_that_does_not_answer_is_the_labs_trouble_and_never_a_dead_board()
             boardhand: *⚠️ Lab trouble* · `power-unreachable` on `board-1` in N s · @alice
               The PDU of board-1 did not do as it was told: no answer in N s: it cannot be reached, or it does not know this community.
               The lab failed, not the build.
+              New lab trouble on virt.
               Console log
         "#);
         bench.pdu_answers(true);

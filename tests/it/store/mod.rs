@@ -7,6 +7,7 @@ mod intake;
 pub(crate) mod lab;
 mod lease;
 mod message;
+mod outcomes;
 mod queue;
 mod run;
 mod sqlite;
