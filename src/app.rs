@@ -9,7 +9,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::board::{BoardId, Inventory, LiveInventory};
 use crate::chat::feishu::{self, client::FeishuClient};
@@ -160,7 +160,7 @@ impl App {
         if !stranded.is_empty() {
             tracing::warn!(runs = ?stranded, "ended runs that nothing in boards.yaml can serve any more");
         }
-        let redactor = Arc::new(Redactor::new(&[])?.knowing(&inventory.console_passwords())?);
+        let redactor = Arc::new(Redactor::new(&[])?.knowing(&inventory.secrets())?);
         let lab = Arc::new(Lab {
             store: store.clone(),
             inventory: live.clone(),
@@ -285,10 +285,10 @@ impl App {
         let store = door.store.clone();
         let (stopped, stopping) = watch::channel(false);
         let routes = door::router(door);
-        let server =
-            tokio::spawn(server::serve(listener, routes, Limits::DOOR, clock.clone(), closing.subscribe()));
         let loops =
             Loops { clock: clock.clone(), doorbell: doorbell.clone(), died: watch::Sender::new(None) };
+        let server = server::serve(listener, routes, Limits::DOOR, clock.clone(), closing.subscribe());
+        let (server, cut_off) = loops.watch("door", server);
         let scheduler = loops.start(scheduler, closing.subscribe());
         let pool = loops.start(pool, closing.subscribe());
         let errands = loops.start(errands, closing.subscribe());
@@ -313,7 +313,7 @@ impl App {
             name = loops.died() => Some(format!("the {name} died")),
             () = store.ended() => {
                 // Nothing can be handed back or told any more: what is left is what a crash leaves.
-                server.abort();
+                cut_off.abort();
                 closing.send_replace(true);
                 stopped.send_replace(true);
                 anyhow::bail!("the store takes no writes any more; start the server again");
@@ -357,7 +357,7 @@ impl App {
     }
 }
 
-/// Starts loops, and hears when one dies.
+/// Starts loops and the door, and hears when one dies.
 struct Loops {
     clock: Clock,
     doorbell: Doorbell,
@@ -368,17 +368,27 @@ impl Loops {
     /// Drives an agent in a task of its own; gives it back when it was stopped, nothing when it died.
     fn start<A: Agent + 'static>(&self, agent: A, stop: watch::Receiver<bool>) -> JoinHandle<Option<A>> {
         let name = agent.name();
-        let driven = tokio::spawn(drive(agent, self.clock.clone(), self.doorbell.clone(), stop));
-        let died = self.died.clone();
-        tokio::spawn(async move {
-            driven
+        self.watch(name, drive(agent, self.clock.clone(), self.doorbell.clone(), stop)).0
+    }
+
+    /// Runs a future in a task of its own, whose death is heard; the second handle cuts it off.
+    fn watch<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        running: impl Future<Output = T> + Send + 'static,
+    ) -> (JoinHandle<Option<T>>, AbortHandle) {
+        let running = tokio::spawn(running);
+        let (died, cut_off) = (self.died.clone(), running.abort_handle());
+        let watching = tokio::spawn(async move {
+            running
                 .await
                 .inspect_err(|error| {
                     tracing::error!(agent = name, %error, "a loop died");
                     died.send_replace(Some(name));
                 })
                 .ok()
-        })
+        });
+        (watching, cut_off)
     }
 
     /// Waits until one has died; gives its name.

@@ -109,9 +109,12 @@ impl Inventory {
         self.boards.values().filter(move |board| board.family == *family)
     }
 
-    /// The passwords of the lab's consoles: a board that echoes its own must not tell them to a channel.
-    pub fn console_passwords(&self) -> Vec<SecretString> {
-        self.boards.values().filter_map(|board| board.console.password.clone()).collect()
+    /// Every password, community and token of the lab's consoles and switches: whatever prints one, on a board or beside
+    /// it, must not tell it to a channel.
+    pub fn secrets(&self) -> Vec<SecretString> {
+        let of =
+            |board: &Board| board.console.password.clone().into_iter().chain(board.power.driver.secrets());
+        self.boards.values().flat_map(of).collect()
     }
 
     /// Whether a board is driven only by a worker of its site.

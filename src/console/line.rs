@@ -409,7 +409,8 @@ impl Line {
         self.transcript.sent(line.as_bytes(), self.clock.now());
     }
 
-    pub(super) fn transcript_error(&self) -> Option<&io::Error> {
+    pub(super) fn transcript_error(&mut self) -> Option<&io::Error> {
+        self.transcript.flush(self.clock.now());
         self.transcript.failed()
     }
 

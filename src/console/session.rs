@@ -131,8 +131,8 @@ impl Session {
         self.line.note(line);
     }
 
-    /// Why the transcript has a gap, if it has one.
-    pub fn transcript_error(&self) -> Option<&std::io::Error> {
+    /// Writes what is held of the transcript; why it has a gap, if it has one.
+    pub fn transcript_error(&mut self) -> Option<&std::io::Error> {
         self.line.transcript_error()
     }
 

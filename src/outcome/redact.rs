@@ -130,7 +130,9 @@ impl Redactor {
         let mut known = self.known.write().expect("nothing panics under this lock");
         let mut all = known.secrets.clone();
         let long = |secret: &&str| secret.len() >= REDACT_KNOWN_BYTES_MIN;
-        all.extend(secrets.iter().map(ExposeSecret::expose_secret).filter(long).map(str::to_owned));
+        all.extend(
+            secrets.iter().map(|secret| secret.expose_secret().trim()).filter(long).map(str::to_owned),
+        );
         if all.len() == known.secrets.len() {
             return Ok(());
         }

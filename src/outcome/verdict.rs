@@ -125,7 +125,6 @@ pub fn classify(stage: Stage, happened: &Happened, golden: bool) -> Option<(Verd
         H::PowerCycledBy { done: false, .. } => (Infra, POWER_CYCLE_FAILED),
         H::LeaseLost => (Infra, "lease-lost"),
         H::WorkerLost => (Infra, WORKER_LOST),
-        H::NoOutput => (TimedOut, "no-output"),
         H::TotalTimeout => (TimedOut, "total-timeout"),
         // A pattern that sees the boot die says no more than a panic that the boot itself noticed.
         H::WatchFatal { verdict: Failed, cause } if stage <= Stage::Booting => {
@@ -136,6 +135,7 @@ pub fn classify(stage: Stage, happened: &Happened, golden: bool) -> Option<(Verd
         H::ResultsIncomplete => (Failed, cause::INCOMPLETE),
         H::NoResults => (Failed, cause::NO_RESULTS),
         _ if collecting => return None,
+        H::NoOutput => (TimedOut, "no-output"),
         H::ConsoleUnreachable => (Infra, "console-unreachable"),
         H::ConsoleBusy => (Infra, "console-busy"),
         H::ConsoleWedged => (Infra, "console-wedged"),

@@ -109,7 +109,7 @@ fn next_state(state: &RunState, event: RunEvent) -> Result<RunState, IllegalTran
 /// Decides what follows an attempt, given the boards of those that ended `infra` so far, this one among them.
 /// Everything but `infra` finishes: a test that failed is never tried again unasked.
 pub fn decide(outcome: &Outcome, retry: RetryPolicy, failed_on: &[BoardId]) -> Decision {
-    if outcome.cause == WORKER_LOST {
+    if is_interrupted(&outcome.cause) {
         return Decision::TryAgain { avoid: vec![] };
     }
     let asked_for = [POWER_CYCLED, POWER_CYCLE_FAILED].contains(&outcome.cause.as_str());
@@ -126,6 +126,14 @@ pub const POWER_CYCLED: &str = "power-cycled";
 pub const POWER_CYCLE_FAILED: &str = "power-cycle-failed";
 /// Cause of an attempt whose process died under it: always tried again, up to [`LOST_ATTEMPTS_MAX`].
 pub const WORKER_LOST: &str = "worker-lost";
+/// Cause of an attempt that its process handed back when it was told to stop: always tried again. However often a
+/// server is updated, that says nothing about the run.
+pub const HANDED_BACK: &str = "handed-back";
+
+/// Whether this cause is an end that came from boardhand's own process: it says nothing about board or build.
+pub fn is_interrupted(cause: &str) -> bool {
+    [WORKER_LOST, HANDED_BACK].contains(&cause)
+}
 
 #[cfg(test)]
 mod tests {
@@ -167,5 +175,6 @@ mod tests {
         check(Verdict::Infra, POWER_CYCLED, &["a"], None);
         check(Verdict::Infra, POWER_CYCLE_FAILED, &["a"], None);
         check(Verdict::Infra, WORKER_LOST, &["a", "b", "c", "d"], Some(&[]));
+        check(Verdict::Infra, HANDED_BACK, &["a", "b", "c", "d"], Some(&[]));
     }
 }

@@ -868,10 +868,12 @@ pub struct Outdated {
     pub events: Timestamp,
     /// Audit rows before this.
     pub audit: Timestamp,
-    /// Messages that were sent and owed before this.
+    /// Messages that were owed before this, and sent or given up since.
     pub messages: Timestamp,
     /// Power requests that were done before this.
     pub errands: Timestamp,
+    /// Leases that ended before this.
+    pub leases: Timestamp,
     /// How far the scheduler has read; `None` keeps every event.
     pub read_to: Option<Cursor>,
 }
@@ -883,6 +885,7 @@ pub struct TidyFrom {
     pub(crate) audit: i64,
     pub(crate) messages: i64,
     pub(crate) errands: i64,
+    pub(crate) leases: i64,
 }
 
 /// How many rows were removed, and where the walk goes on.
@@ -896,6 +899,8 @@ pub struct Tidied {
     pub messages: u64,
     /// Power requests.
     pub errands: u64,
+    /// Leases that had ended.
+    pub leases: u64,
     /// `None` when the walk is over.
     pub next: Option<TidyFrom>,
 }

@@ -17,7 +17,7 @@ use tracing::Instrument;
 use super::news::News;
 use super::results::Results;
 use super::runner::Lab;
-use crate::board::plan::{Action, Plan};
+use crate::board::plan::{Action, Plan, Step};
 use crate::board::selector;
 use crate::board::{Board, Inventory};
 use crate::clock::Monotonic;
@@ -87,6 +87,8 @@ pub(super) struct Attempt {
     traces: Vec<String>,
     /// Whether the power cycle that somebody asked for was done, and if not, why.
     cycled: Option<Result<(), String>>,
+    /// Whether a power cycle began that is not known to have ended: the board may be off.
+    half_cycled: bool,
 }
 
 impl Attempt {
@@ -130,6 +132,7 @@ impl Attempt {
             watched: Vec::new(),
             traces: Vec::new(),
             cycled: None,
+            half_cycled: false,
             view,
             lab,
         }
@@ -217,19 +220,31 @@ impl Attempt {
         self.news.over();
         for step in &plan.collect {
             self.advance(Stage::Collecting).await?;
-            // Evidence that cannot be had changes no verdict: the tests are through.
-            if let Err(halt) = self.step(step).await {
-                match halt {
-                    Halt::Stale => return Err(Halt::Stale),
-                    Halt::Happened(what) => {
-                        let problem = &*self.lab.redactor.redact(&what.event.detail);
-                        tracing::warn!(step = step.name, problem, "evidence is missing");
-                        break;
-                    }
-                }
+            if let Err(halt) = self.step(step).await
+                && !self.without(step, halt).await?
+            {
+                break;
             }
         }
         Ok(())
+    }
+
+    /// Goes on without the evidence of a step: what cannot be had changes no verdict, since the tests are through. A
+    /// kernel that dies meanwhile does, and so does time that is used up. Gives whether a shell listens for the next.
+    async fn without(&mut self, step: &Step, halt: Halt) -> Result<bool, Halt> {
+        let Halt::Happened(what) = halt else { return Err(halt) };
+        let goes_on = match what.event.happened {
+            Happened::TotalTimeout => return Err(Halt::Happened(what)),
+            // What a step shows may be the trace of an old death. A kernel whose shell answers has not died.
+            Happened::WatchFatal { .. } => match self.end_command().await {
+                None => true,
+                Some(_) => return Err(Halt::Happened(what)),
+            },
+            _ => self.has_shell(),
+        };
+        let problem = &*self.lab.redactor.redact(&what.event.detail);
+        tracing::warn!(step = step.name, problem, "evidence is missing");
+        Ok(goes_on)
     }
 
     /// Tells the store that a later stage is reached.

@@ -7,11 +7,12 @@ use std::time::Duration;
 use super::attempt::{Attempt, Halt};
 use super::runner::Lab;
 use crate::board::plan::{Action, PowerAction, Step};
-use crate::board::{Board, Rest};
+use crate::board::{Board, Inventory, Rest};
+use crate::clock::Monotonic;
 use crate::lease::Grip;
 use crate::store::AtRest;
 
-/// How long finalize may take in all.
+/// How long finalize may take, for all boards of an attempt at once.
 pub(super) const FINALIZE_WITHIN: Duration = Duration::from_secs(120);
 
 /// Brings the boards of an attempt to rest and releases them.
@@ -31,6 +32,7 @@ pub(super) async fn bring_to_rest(lab: &Arc<Lab>, mut attempt: Attempt, grips: &
             None if goes_off && !tidies => None,
             None => attempt.end_command().await.filter(|_| !goes_off),
         };
+        problem = attempt.end_cycle().await.or(problem);
         for step in &plan.finally {
             problem = finally(&mut attempt, step).await.or(problem);
         }
@@ -40,18 +42,31 @@ pub(super) async fn bring_to_rest(lab: &Arc<Lab>, mut attempt: Attempt, grips: &
             None => problem,
         }
     };
-    let problem = match lab.clock.deadline(until, Box::pin(first)).await {
-        Ok(problem) => problem,
-        Err(_) => Some("bringing it to rest took too long".to_owned()),
+    let first = async {
+        let problem = in_time(lab, until, Box::pin(first)).await;
+        release(lab, &grips[0], problem).await;
     };
-    release(lab, &grips[0], problem).await;
-    for grip in &grips[1..] {
-        let problem = match inventory.board(grip.lease().board.as_str()) {
-            Some(board) => rest(lab, board, grip).await,
-            None => None,
-        };
-        release(lab, grip, problem).await;
-    }
+    let partners = grips[1..].iter().map(|grip| partner(lab, &inventory, grip, until));
+    tokio::join!(first, futures_util::future::join_all(partners));
+}
+
+/// A board that was held beside the one that the plan drove.
+async fn partner(lab: &Lab, inventory: &Inventory, grip: &Grip, until: Monotonic) {
+    let problem = match inventory.board(grip.lease().board.as_str()) {
+        Some(board) => in_time(lab, until, Box::pin(rest(lab, board, grip))).await,
+        None => None,
+    };
+    release(lab, grip, problem).await;
+}
+
+/// What goes wrong with bringing a board to rest, which must not take for ever.
+async fn in_time(
+    lab: &Lab,
+    until: Monotonic,
+    rest: impl Future<Output = Option<String>> + Unpin,
+) -> Option<String> {
+    let late = || Some("bringing it to rest took too long".to_owned());
+    lab.clock.deadline(until, rest).await.unwrap_or_else(|_| late())
 }
 
 /// Leaves boards as their families want them, and nothing more: nothing is known of what ran on them.

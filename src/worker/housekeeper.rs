@@ -56,6 +56,7 @@ struct Removed {
     audit: u64,
     messages: u64,
     errands: u64,
+    leases: u64,
     transcripts: u64,
     bytes: u64,
 }
@@ -106,6 +107,7 @@ impl Housekeeper {
             audit: now - self.retention.audit,
             messages: history,
             errands: history,
+            leases: history,
             read_to: self.queue.read_to(),
         };
         let tidied = self.store.tidy(&outdated, from, ROWS_MAX).await?;
@@ -113,6 +115,7 @@ impl Housekeeper {
         removed.audit += tidied.audit;
         removed.messages += tidied.messages;
         removed.errands += tidied.errands;
+        removed.leases += tidied.leases;
         Ok(tidied.next)
     }
 
@@ -163,9 +166,18 @@ impl Agent for Housekeeper {
             return Ok(Step::Idle { until: now + BATCH_PAUSE });
         }
         self.due_at = now + ROUND_EVERY;
-        let Removed { events, audit, messages, errands, transcripts, bytes } = round.removed;
-        if events + audit + messages + errands + transcripts > 0 {
-            tracing::info!(events, audit, messages, errands, transcripts, bytes, "removed what is outdated");
+        let Removed { events, audit, messages, errands, leases, transcripts, bytes } = round.removed;
+        if events + audit + messages + errands + leases + transcripts > 0 {
+            tracing::info!(
+                events,
+                audit,
+                messages,
+                errands,
+                leases,
+                transcripts,
+                bytes,
+                "removed what is outdated"
+            );
         }
         Ok(Step::Idle { until: self.due_at })
     }

@@ -114,13 +114,14 @@ impl Reloader {
         let mut reloaded = difference(&self.lab.inventory.now(), &inventory);
         let boards: Vec<BoardId> = inventory.boards.keys().cloned().collect();
         self.lab.store.board_register(&boards, now).await?;
-        if let Err(error) = self.lab.redactor.learn(&inventory.console_passwords()) {
+        if let Err(error) = self.lab.redactor.learn(&inventory.secrets()) {
             tracing::error!(%error, "new passwords cannot be taken out of what boards print");
         }
         let hash = inventory.hash.clone();
-        self.lab.inventory.replace(inventory);
-        // This process gives no board away before the database says the same.
+        // The database first: what it does not take changes nothing, and this process gives no board away by a lab file
+        // that the database does not name.
         self.lab.persist(|| self.lab.store.lab_put(&hash)).await?;
+        self.lab.inventory.replace(inventory);
         self.lab.doorbell.ring(Bell::Scheduler);
         reloaded.ended = self.end_stranded().await?;
         *turn = Some(self.lab.clock.monotonic() + STRANDED_AGAIN);

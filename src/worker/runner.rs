@@ -27,7 +27,7 @@ use crate::message::compose::Composer;
 use crate::outcome::redact::Redactor;
 use crate::outcome::{Counts, Outcome, Verdict};
 use crate::power::Power;
-use crate::run::transition::{POWER_CYCLED, WORKER_LOST, decide};
+use crate::run::transition::{HANDED_BACK, POWER_CYCLED, WORKER_LOST, decide, is_interrupted};
 use crate::run::{Decision, LeaseRef, Request, RunKind, RunState};
 use crate::store::{Fenced, RunView, Settle, Store, StoreError};
 
@@ -210,7 +210,7 @@ async fn settle(
 fn settlement(lab: &Lab, attempt: &Attempt, lease: &LeaseRef, outcome: Outcome) -> Settle {
     let view = attempt.view();
     let plan = attempt.plan();
-    let is_infra = |o: &Outcome| o.verdict == Verdict::Infra && o.cause != WORKER_LOST;
+    let is_infra = |o: &Outcome| o.verdict == Verdict::Infra && !is_interrupted(&o.cause);
     let earlier = view.attempts.iter().filter(|a| a.outcome.as_ref().is_some_and(is_infra));
     let mut failed_on: Vec<BoardId> = earlier.map(|a| a.board.clone()).collect();
     if is_infra(&outcome) {
@@ -243,7 +243,7 @@ fn settlement(lab: &Lab, attempt: &Attempt, lease: &LeaseRef, outcome: Outcome) 
 /// What the thread is told about the end of an attempt.
 fn notes(lab: &Lab, view: &RunView, attempt: u32, outcome: &Outcome, decision: &Decision) -> Vec<Note> {
     let template = match (decision, outcome.verdict) {
-        (Decision::TryAgain { .. }, _) if outcome.cause == WORKER_LOST => "run-requeued-after-restart",
+        (Decision::TryAgain { .. }, _) if is_interrupted(&outcome.cause) => "run-requeued-after-restart",
         (Decision::TryAgain { .. }, _) => "run-infra-retry",
         (Decision::Finish, Verdict::Cancelled) => "run-cancelled",
         (Decision::Finish, _) => "run-finished",
@@ -285,6 +285,7 @@ const NOT_KEPT: &str = "not-kept";
 const NOT_THE_BOARD: &[&str] = &[
     POWER_CYCLED,
     WORKER_LOST,
+    HANDED_BACK,
     NOT_KEPT,
     "lease-lost",
     "host-step-failed",

@@ -206,6 +206,9 @@ const VERDICTS: &[Case] = &[
         expect: "infra power-unreachable in powering",
         ..FINE
     },
+    Case { name: "late-panic", plan: "late-panic", expect: "failed panic in collecting", ..FINE },
+    Case { name: "old-trace", plan: "old-trace", expect: "passed in collecting", ..FINE },
+    Case { name: "late-total", plan: "late-total", expect: "timed-out total-timeout in collecting", ..FINE },
     Case { name: "storm", faults: |f| f.negotiation_storm = 200, expect: "passed in testing", ..FINE },
     Case { name: "split", faults: |f| f.split_every = Some(1), expect: "passed in testing", ..FINE },
     Case { name: "chatty", faults: |f| f.printk_every = Some(200), expect: "passed in testing", ..FINE },
@@ -538,6 +541,22 @@ async fn a_cancelled_run_leaves_no_program_on_a_board_that_stays_on() {
         let next = lab.run("bob", "/run-test socX build-2").await;
         assert_eq!(lab.verdict(next).await, "passed in testing");
         lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_console_log_that_the_disk_did_not_take_is_told_to_have_gaps() {
+    lab(&yaml::small(1), async |lab| {
+        let folder = lab.data.path().join("transcripts/1/1");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::os::unix::fs::symlink("/dev/full", folder.join("console.raw")).expect("a full disk");
+        let run = lab.run("alice", "/run-test socA build-1").await;
+        assert_eq!(lab.verdict(run).await, "passed in testing");
+        lab.settle().await;
+        let thread = lab.thread(run);
+        assert!(thread.contains("Its console log has gaps: No space left on device"), "{thread}");
         lab.read_all();
     })
     .await;

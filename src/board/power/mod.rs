@@ -82,6 +82,38 @@ impl PowerConfig {
     }
 }
 
+impl PowerDriver {
+    /// What the switch must not tell anybody: passwords, communities, tokens. Addresses and bodies that a template was
+    /// filled into are none by themselves; what was filled in is.
+    pub fn secrets(&self) -> Vec<SecretString> {
+        let password = |login: &Credentials| login.password.clone();
+        match self {
+            PowerDriver::None
+            | PowerDriver::Simulated
+            | PowerDriver::Command { .. }
+            | PowerDriver::Pdudaemon(_) => vec![],
+            PowerDriver::Snmp(switch) => match &switch.access {
+                SnmpAccess::V1(community) | SnmpAccess::V2c(community) => vec![community.clone()],
+                SnmpAccess::V3(user) => {
+                    let auth = user.auth.iter().map(|(_, password)| password.clone());
+                    auth.chain(user.privacy.iter().map(|(_, password)| password.clone())).collect()
+                }
+            },
+            PowerDriver::Http(switch) => match &switch.login {
+                HttpLogin::Nobody => vec![],
+                HttpLogin::Basic(login) | HttpLogin::Digest(login) | HttpLogin::Query(login) => {
+                    vec![password(login)]
+                }
+                HttpLogin::Bearer(token) => vec![token.clone()],
+            },
+            PowerDriver::Redfish(switch) => switch.login.iter().map(password).collect(),
+            PowerDriver::Ipmi(switch) => vec![password(&switch.login)],
+            PowerDriver::Telnet(switch) => switch.login.iter().filter_map(|step| step.send.clone()).collect(),
+            PowerDriver::Mqtt(switch) => switch.login.iter().map(password).collect(),
+        }
+    }
+}
+
 /// Outlets of a PDU as SNMP objects.
 #[derive(Debug, Clone)]
 pub struct SnmpSwitch {

@@ -68,7 +68,9 @@ fn the_table_of_verdicts() {
 
 #[test]
 fn trouble_while_gathering_evidence_changes_no_verdict() {
-    for happened in [H::CommandFailed { status: 1 }, H::StepTimeout, H::ConsoleLost, H::TransferFailed] {
+    for happened in
+        [H::CommandFailed { status: 1 }, H::StepTimeout, H::NoOutput, H::ConsoleLost, H::TransferFailed]
+    {
         assert_eq!(classify(Collecting, &happened, false), None, "{happened:?}");
     }
     assert!(classify(Collecting, &H::TotalTimeout, false).is_some());

@@ -11,6 +11,8 @@ use std::future::Future;
 use std::pin::Pin;
 
 use self::parse::{List, Part, Redirect, Simple, SyntaxError, When, Word};
+use super::faults::BootStage;
+use super::script;
 use super::tty::{Halt, Tty};
 
 /// Longest script: a command line with its continuations.
@@ -45,6 +47,9 @@ impl Files {
         file.bytes.truncate(PIPE_BYTES_MAX);
     }
 }
+
+/// A `c` written there makes the kernel panic.
+const SYSRQ: &str = "/proc/sysrq-trigger";
 
 /// One login's shell.
 struct Shell<'f> {
@@ -243,10 +248,13 @@ impl Shell<'_> {
         };
         let before = std::mem::replace(&mut streams.out, Sink::Buffer(Vec::new()));
         let ended = if argv.is_empty() { Ok(0) } else { self.command(tty, &argv, streams, depth).await };
-        if let Sink::Buffer(bytes) = std::mem::replace(&mut streams.out, before)
-            && path != "/dev/null"
-        {
-            self.files.write(path, bytes, append);
+        let Sink::Buffer(bytes) = std::mem::replace(&mut streams.out, before) else { return ended };
+        match path.as_str() {
+            "/dev/null" => {}
+            SYSRQ if bytes.starts_with(b"c") => {
+                return Err(script::panic(tty, BootStage::Test, "sysrq triggered crash").await);
+            }
+            _ => self.files.write(path, bytes, append),
         }
         ended
     }

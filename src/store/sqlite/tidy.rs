@@ -24,7 +24,7 @@ statements! {
               ORDER BY position
               LIMIT ?3)";
     OUTBOX_REMOVE = "DELETE FROM outbox
-        WHERE position > ?1 AND position <= ?2 AND owed_at < ?3 AND state = 'sent'
+        WHERE position > ?1 AND position <= ?2 AND owed_at < ?3 AND state <> 'owed'
           AND NOT EXISTS (SELECT 1
                           FROM cards AS c
                           JOIN runs AS r ON r.number = c.run
@@ -37,6 +37,14 @@ statements! {
               LIMIT ?3)";
     ERRANDS_REMOVE = "DELETE FROM errands
         WHERE rowid > ?1 AND rowid <= ?2 AND done_at < ?3";
+    LEASES_PAGE = "SELECT COUNT(*) AS found, COALESCE(MAX(position), ?1) AS last, COALESCE(MAX(at), 0) AS newest
+        FROM (SELECT rowid AS position, granted_at AS at
+              FROM leases
+              WHERE rowid > ?1 AND rowid <= ?2
+              ORDER BY rowid
+              LIMIT ?3)";
+    LEASES_REMOVE = "DELETE FROM leases
+        WHERE rowid > ?1 AND rowid <= ?2 AND ended_at < ?3 AND state IN ('released', 'lapsed')";
 }
 
 /// The walk is over.
@@ -53,9 +61,17 @@ pub(super) async fn tidy(tx: &mut Tx, outdated: &Outdated, from: TidyFrom, limit
     let (messages, messages_at) = page(tx, messages, from.messages, END, outdated.messages, limit).await?;
     let errands = (ERRANDS_PAGE, ERRANDS_REMOVE);
     let (errands, errands_at) = page(tx, errands, from.errands, END, outdated.errands, limit).await?;
-    let next = TidyFrom { events: events_at, audit: audit_at, messages: messages_at, errands: errands_at };
-    let over = [events_at, audit_at, messages_at, errands_at].iter().all(|at| *at == END);
-    Ok(Tidied { events, audit, messages, errands, next: (!over).then_some(next) })
+    let leases = (LEASES_PAGE, LEASES_REMOVE);
+    let (leases, leases_at) = page(tx, leases, from.leases, END, outdated.leases, limit).await?;
+    let next = TidyFrom {
+        events: events_at,
+        audit: audit_at,
+        messages: messages_at,
+        errands: errands_at,
+        leases: leases_at,
+    };
+    let over = [events_at, audit_at, messages_at, errands_at, leases_at].iter().all(|at| *at == END);
+    Ok(Tidied { events, audit, messages, errands, leases, next: (!over).then_some(next) })
 }
 
 /// One page of a table; gives how many rows were removed, and where the next page begins.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Attempt, Halt};
-use crate::board::Board;
 use crate::board::plan::PowerAction;
+use crate::board::{Board, Rest};
 use crate::clock::{Monotonic, Timestamp};
 use crate::console::{self, ConsoleError, ConsoleTarget, Limits, Session, Transcript, WatchList};
 use crate::door::transcript_dir;
@@ -236,6 +236,7 @@ impl Attempt {
     /// Switches the outlet and reads the console along meanwhile, where it is open.
     async fn outlet(&mut self, board: &Board, action: PowerAction) -> Result<(), PowerError> {
         self.has_booted = false;
+        self.half_cycled = action == PowerAction::Cycle;
         let (power, grip) = (self.lab.power.clone(), self.grip.clone());
         let switching = async move { power.act(grip.as_ref(), board, action).await };
         if let Some(session) = self.session.as_mut() {
@@ -246,7 +247,18 @@ impl Attempt {
         if let Some(session) = self.session.as_mut() {
             session.switched();
         }
+        self.half_cycled &= switched.is_err();
         switched.map(|_| ())
+    }
+
+    /// Switches a board on again whose power cycle was cut off between off and on, unless it goes off anyhow; gives
+    /// what went wrong.
+    pub(in crate::worker) async fn end_cycle(&mut self) -> Option<String> {
+        let board = self.board.clone().filter(|board| board.power.rest != Rest::Off)?;
+        if !std::mem::take(&mut self.half_cycled) {
+            return None;
+        }
+        self.outlet(&board, PowerAction::On).await.err().map(|error| error.to_string())
     }
 
     /// Waits for something that is done to the board, with its console read along; gives what was wrong there, too.

@@ -6,7 +6,7 @@ use crate::console::{ConsoleError, Session, printk};
 use crate::outcome::excerpt::redacted_excerpt;
 use crate::outcome::verdict::{Event, Evidence, Happened, weigh};
 use crate::outcome::{Outcome, Verdict};
-use crate::run::transition::WORKER_LOST;
+use crate::run::transition::HANDED_BACK;
 use crate::run::{Request, Stage};
 use crate::store::StoreError;
 use crate::worker::meaning;
@@ -48,7 +48,7 @@ impl Attempt {
         let mut outcome = self.outcome(Some(What { event, tail }));
         if matches!(order, Order::HandBack | Order::GoOn) {
             // As after a crash: the run gets a whole attempt, whatever failed in this half of one.
-            (outcome.verdict, outcome.cause) = (Verdict::Infra, WORKER_LOST.to_owned());
+            (outcome.verdict, outcome.cause) = (Verdict::Infra, HANDED_BACK.to_owned());
         }
         Ended::Outcome(Box::new(outcome))
     }
@@ -105,7 +105,7 @@ impl Attempt {
         }
         let cases: Vec<_> = self.results.cases().iter().map(|case| case.redacted(redactor)).collect();
         let excerpt = redacted_excerpt(redactor, &tail, &cases);
-        weigh(Evidence {
+        let mut outcome = weigh(Evidence {
             events: &events,
             halted: halted.as_ref(),
             stage: self.stage,
@@ -115,7 +115,14 @@ impl Attempt {
             golden: self.plan.golden,
             board: &self.grip.lease().board,
             before: &self.view.attempts,
-        })
+        });
+        if let Some(error) = self.session.as_mut().and_then(Session::transcript_error) {
+            tracing::error!(%error, "the transcript has gaps");
+            let gaps = format!("its console log has gaps: {error}");
+            let said = std::mem::take(&mut outcome.detail);
+            outcome.detail = if said.is_empty() { gaps } else { format!("{said}; {gaps}") };
+        }
+        outcome
     }
 
     /// Keeps what the watch found since the last call: a kernel that stumbled and went on is a failure all the same.

@@ -83,6 +83,17 @@ pub(crate) fn families(of: &[(&str, usize, &str)]) -> String {
             boot.join(", ")
         ));
     }
+    // Plans whose board, or whose time, ends while evidence is gathered; the middle one only shows an old trace.
+    for (plan, collect, total) in [
+        ("late-panic", "echo c > /proc/sysrq-trigger", "60s"),
+        ("old-trace", "echo Kernel panic - not syncing: of last week", "60s"),
+        ("late-total", "sleep 9000", "4s"),
+    ] {
+        text.push_str(&format!(
+            "  {plan}:\n    limits: {{total: {total}, no_output: 20s}}\n    retry: {{infra: 0}}\n    boot: [{power}, {login}]\n    \
+             test: [{{run: uname}}]\n    collect: [{{run: '{collect}', within: 30s}}]\n    finally: [{{power: off}}]\n",
+        ));
+    }
     // Plans whose first command must log in, and one that hangs on its way to the tests.
     for (plan, boot, deploy, test) in [
         ("loginless", power.to_owned(), "uname", "uname"),

@@ -23,7 +23,7 @@ store_tests! {
 async fn before(lab: &Lab, seconds: u64) -> Outdated {
     let read_to = Some(lab.store.queue_changes(None).await.expect("changes").cursor);
     let at = at(seconds);
-    Outdated { events: at, audit: at, messages: at, errands: at, read_to }
+    Outdated { events: at, audit: at, messages: at, errands: at, leases: at, read_to }
 }
 
 /// One walk from its beginning to its end: what it removed, and how many pages it took.
@@ -35,6 +35,7 @@ async fn walk(lab: &Lab, outdated: &Outdated, limit: u32) -> (Tidied, usize) {
         sum.audit += tidied.audit;
         sum.messages += tidied.messages;
         sum.errands += tidied.errands;
+        sum.leases += tidied.leases;
         pages += 1;
         assert!(pages < 100, "a walk ends");
         match tidied.next {
@@ -81,7 +82,8 @@ async fn what_is_outdated_is_removed_and_runs_stay(lab: &Lab) {
     let view = lab.view(number).await;
     let (removed, _) = walk(lab, &before(lab, 1000).await, 250).await;
     // Registered, accepted, granted, settled, released; one reply and one answer.
-    assert_eq!((removed.events, removed.audit, removed.messages, removed.errands), (5, 2, 2, 1));
+    let Tidied { events, audit, messages, errands, leases, .. } = removed;
+    assert_eq!((events, audit, messages, errands, leases), (5, 2, 2, 1, 1));
     assert_eq!(lab.view(number).await, view, "the run, its attempts and its outcome are as before");
     assert_eq!(walk(lab, &before(lab, 1000).await, 250).await, (Tidied::default(), 1));
     // What happens next is told to a scheduler that begins now and to one that read before.
