@@ -67,7 +67,7 @@ pub struct Step {
     pub action: Action,
     /// How long it may take.
     pub within: Duration,
-    /// How a `run` step's output becomes test cases.
+    /// How a `run` step's output, or a fetched file, becomes test cases.
     pub parse: Parser,
     /// Name under which a `run` step's output is kept.
     pub save: Option<String>,
@@ -213,6 +213,8 @@ pub enum Parser {
     ExitCode,
     /// Its output holds results in these formats, at least one; its exit status counts as well.
     Formats(Vec<Format>),
+    /// The file that a `fetch` step brings back is JUnit's XML.
+    Junit,
 }
 
 /// A parameter that people may set.

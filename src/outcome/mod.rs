@@ -150,10 +150,21 @@ impl Counts {
 
     /// Counts one more case.
     pub fn count(&mut self, status: CaseStatus) {
+        let counted = self.counted(status);
+        *counted = counted.saturating_add(1);
+    }
+
+    /// Takes back a case that was counted.
+    pub fn uncount(&mut self, status: CaseStatus) {
+        let counted = self.counted(status);
+        *counted = counted.saturating_sub(1);
+    }
+
+    fn counted(&mut self, status: CaseStatus) -> &mut u32 {
         match status {
-            CaseStatus::Passed => self.passed += 1,
-            CaseStatus::Failed => self.failed += 1,
-            CaseStatus::Skipped | CaseStatus::ExpectedFailure => self.skipped += 1,
+            CaseStatus::Passed => &mut self.passed,
+            CaseStatus::Failed => &mut self.failed,
+            CaseStatus::Skipped | CaseStatus::ExpectedFailure => &mut self.skipped,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use crate::board::plan::{Parser, Step};
 use crate::outcome::excerpt::EXCERPT_TAIL_BYTES_MAX;
-use crate::outcome::parse::Parse;
+use crate::outcome::parse::{self, Parse, read_junit};
 use crate::outcome::verdict::{Event, Happened, result_events};
 use crate::outcome::{CASES_MAX, CaseStatus, Counts, TestCase};
 use crate::run::Stage;
@@ -17,6 +17,8 @@ pub(super) struct Results {
     counts: Counts,
     events: Vec<Event>,
     step: Option<Running>,
+    /// The status of the step before, whose last case it is, where no output was read for results.
+    by_status: Option<(String, i32)>,
     tail: Tail,
     /// A step failed: the tail is its output, and what later steps say does not push it out.
     explained: bool,
@@ -31,10 +33,11 @@ impl Results {
     /// A test step begins.
     pub(super) fn begin(&mut self, step: &Step) {
         let parser = match &step.parse {
-            Parser::ExitCode => None,
+            Parser::ExitCode | Parser::Junit => None,
             Parser::Formats(formats) => Some(Parse::new(formats)),
         };
         self.step = Some(Running { name: step.name.clone(), parser });
+        self.by_status = None;
         if !self.explained {
             self.tail = Tail::default();
         }
@@ -55,6 +58,35 @@ impl Results {
     pub(super) fn end(&mut self, status: Option<i32>) -> bool {
         let before = (self.counts.failed, self.events.len());
         self.take(status);
+        self.failed_since(before)
+    }
+
+    /// The file of results that a step brought back under this name; gives whether anything in it failed. It speaks
+    /// for the step before, as results in that one's own output would: the status is no case then.
+    pub(super) fn file(&mut self, name: &str, file: &[u8]) -> bool {
+        let before = (self.counts.failed, self.events.len());
+        let status = self.by_status.take();
+        if status.is_some()
+            && let Some(case) = self.cases.pop()
+        {
+            self.counts.uncount(case.status);
+        }
+        let mut results = read_junit(file);
+        results.incomplete = results.incomplete.map(|missing| format!("{name}: {missing}"));
+        self.add(results);
+        if let Some((step, status)) = status {
+            self.status(&step, status);
+        }
+        self.failed_since(before)
+    }
+
+    /// A step was to bring back a file of results, and there is none that can be read.
+    pub(super) fn no_file(&mut self, happened: Happened, detail: String) {
+        self.events.push(Event { stage: Stage::Testing, happened, detail });
+        self.explained = true;
+    }
+
+    fn failed_since(&mut self, before: (u32, usize)) -> bool {
         let failed = before != (self.counts.failed, self.events.len());
         self.explained |= failed;
         failed
@@ -62,26 +94,38 @@ impl Results {
 
     fn take(&mut self, status: Option<i32>) {
         let Some(Running { name, parser }) = self.step.take() else { return };
-        let status_detail = |status| format!("{name} ended with status {status}");
         let Some(parser) = parser else {
             // A step that was cut off has no result; what cut it off is told by the attempt.
             if let Some(status) = status {
                 let case = if status == 0 { CaseStatus::Passed } else { CaseStatus::Failed };
-                let note = if status == 0 { String::new() } else { status_detail(status) };
+                let note = if status == 0 { String::new() } else { status_detail(&name, status) };
                 self.counts.count(case);
+                self.by_status = (self.cases.len() < CASES_MAX).then(|| (name.clone(), status));
                 self.keep(TestCase::new(name, case, note));
             }
             return;
         };
-        let results = parser.finish();
+        self.add(parser.finish());
+        if let Some(status) = status {
+            self.status(&name, status);
+        }
+    }
+
+    /// What was read of a step's output or file.
+    fn add(&mut self, results: parse::Results) {
         self.events.extend(result_events(Stage::Testing, &results));
         self.counts = self.counts.plus(results.counts);
         for case in results.cases {
             self.keep(case);
         }
-        if let Some(status) = status.filter(|status| *status != 0) {
+    }
+
+    /// The exit status of a step counts beside its results.
+    fn status(&mut self, step: &str, status: i32) {
+        if status != 0 {
             let happened = Happened::CommandFailed { status };
-            self.events.push(Event { stage: Stage::Testing, happened, detail: status_detail(status) });
+            let detail = status_detail(step, status);
+            self.events.push(Event { stage: Stage::Testing, happened, detail });
         }
     }
 
@@ -118,6 +162,10 @@ impl Results {
             self.cases.push(case);
         }
     }
+}
+
+fn status_detail(step: &str, status: i32) -> String {
+    format!("{step} ended with status {status}")
 }
 
 /// The last lines of an output, within [`EXCERPT_TAIL_BYTES_MAX`].
@@ -212,6 +260,34 @@ mod tests {
             ["KTAP version 1"].iter().chain(lines).for_each(|line| results.line(line));
             assert_eq!(results.end(status), failed, "{lines:?}");
         }
+    }
+
+    #[test]
+    fn a_file_speaks_for_the_step_before_it_whose_status_counts_all_the_same() {
+        let file = |cases: &str| format!("<testsuite>{cases}</testsuite>");
+        let (good, bad) = ("<testcase name='a'/>", "<testcase name='b'><failure/></testcase>");
+        let status = |status| Some(Happened::CommandFailed { status });
+        for (cases, exit, (passed, failed), happened) in [
+            (good.to_owned(), 0, (1, 0), None),
+            (good.to_owned(), 3, (1, 0), status(3)),
+            (good.to_owned() + bad, 1, (1, 1), status(1)),
+            (String::new(), 0, (0, 0), Some(Happened::NoResults)),
+            ("<testcase".to_owned(), 0, (0, 0), Some(Happened::ResultsIncomplete)),
+        ] {
+            let mut results = Results::default();
+            results.begin(&step("unit", Parser::ExitCode));
+            assert_eq!(results.end(Some(exit)), exit != 0);
+            assert_eq!(results.file("r.xml", file(&cases).as_bytes()), failed > 0 || happened.is_some());
+            assert_eq!(results.counts(), Counts { passed, failed, skipped: 0 }, "{cases}");
+            assert_eq!(results.cases().len() as u32, passed + failed);
+            assert_eq!(results.events().first().map(|event| event.happened.clone()), happened, "{cases}");
+            // A second file has its own cases only.
+            results.file("s.xml", file(good).as_bytes());
+            assert_eq!(results.counts().passed, passed + 1);
+        }
+        let mut results = Results::default();
+        results.file("r.xml", b"<testsuite>");
+        assert_eq!(results.events()[0].detail, "r.xml: it ends within <testsuite>; cases before that: 0");
     }
 
     #[test]

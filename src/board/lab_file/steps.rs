@@ -40,6 +40,8 @@ const ACTIONS: [&str; 11] = [
 
 /// The parser of a step whose exit status is its only result.
 const EXIT_CODE: &str = "exit-code";
+/// The parser of a file that was brought back.
+const JUNIT: &str = "junit";
 
 /// What may stand beside an action.
 const BESIDE: [&str; 5] = ["name", "within", "parse", "save", "stop"];
@@ -165,8 +167,12 @@ fn parser(reader: &mut Reader<'_>, fields: &Fields<'_>, kind: &str, section: &st
     let Some(node) = fields.get("parse") else {
         return Parser::ExitCode;
     };
-    if kind != "run" || section != "test" {
-        reader.problems.error(node.at, "`parse` belongs to `run` steps under `test`");
+    if !["run", "fetch"].contains(&kind) || section != "test" {
+        reader.problems.error(node.at, "`parse` belongs to `run` and `fetch` steps under `test`");
+    }
+    if kind == "fetch" {
+        let junit = reader.one_of(node, "format of a fetched file", &[(JUNIT, Parser::Junit)]);
+        return junit.unwrap_or(Parser::ExitCode);
     }
     match &node.value {
         Value::List(items) => {
@@ -216,6 +222,12 @@ fn parser_word(reader: &mut Reader<'_>, node: &Node) -> Option<Option<Format>> {
     }
     if let Some(format) = Format::from_word(word) {
         return Some(Some(format));
+    }
+    if word == JUNIT {
+        let message =
+            "junit is read from a file: bring it back with `fetch`, and put `parse: junit` beside that";
+        reader.problems.error(node.at, message);
+        return None;
     }
     let known: Vec<&str> =
         [EXIT_CODE].into_iter().chain(Format::ALL.map(Format::as_str)).chain(["automake"]).collect();

@@ -1,6 +1,7 @@
-//! A step's output as test cases, in every format that `parse:` names. Between `worker::results`, which hands over
-//! cleaned lines as they arrive, and `outcome::verdict`, which weighs what came of them. Never waits, never trusts
-//! the board: a reader keeps bounded memory and looks at every byte a bounded number of times.
+//! A step's output, or the file that it brought back, as test cases, in every format that `parse:` names. Between
+//! `worker::results`, which hands over cleaned lines as they arrive, and `outcome::verdict`, which weighs what came of
+//! them. Never waits, never trusts the board: a reader keeps bounded memory and looks at every byte a bounded number
+//! of times.
 //!
 //! What holds for every format:
 //! - A kernel's stamp before a line is cut, and a line that belongs to no format is prose: at most the note of a
@@ -14,6 +15,7 @@ mod ctest;
 mod dejagnu;
 mod format;
 mod gtest;
+mod junit;
 mod ktap;
 mod ktap_line;
 mod lava;
@@ -27,6 +29,7 @@ mod ztest;
 use super::{CASES_MAX, Counts, TestCase};
 
 pub use format::Format;
+pub use junit::{DEPTH_MAX, read as read_junit};
 pub use sheet::{NAME_BYTES_MAX, NOTE_BYTES_MAX, NOTES_BYTES_MAX, Results, UNIT_BYTES_MAX};
 
 /// Reads one format.

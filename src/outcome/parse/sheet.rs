@@ -102,14 +102,8 @@ impl Sheet {
     /// A case that ran again and ended otherwise.
     pub(super) fn change(&mut self, case: Option<usize>, status: CaseStatus) {
         let Some(case) = case.and_then(|at| self.results.cases.get_mut(at)) else { return };
-        let counts = &mut self.results.counts;
-        let counted = match case.status {
-            CaseStatus::Passed => &mut counts.passed,
-            CaseStatus::Failed => &mut counts.failed,
-            CaseStatus::Skipped | CaseStatus::ExpectedFailure => &mut counts.skipped,
-        };
-        *counted = counted.saturating_sub(1);
-        counts.count(status);
+        self.results.counts.uncount(case.status);
+        self.results.counts.count(status);
         case.status = status;
     }
 

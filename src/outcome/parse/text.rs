@@ -81,7 +81,7 @@ pub(super) const SECOND: f64 = 1e6;
 /// Microseconds of a millisecond.
 pub(super) const MILLISECOND: f64 = 1e3;
 
-/// The start of hostile bytes as text: at most `max` bytes, without control characters but newlines.
+/// The start of hostile bytes as text: at most `max` bytes, without control characters but newlines; tabs are spaces.
 pub(super) fn text(bytes: &[u8], max: usize) -> String {
     let mut text = printable(&bytes[..bytes.len().min(max)]);
     text.truncate(text.floor_char_boundary(max));
@@ -102,7 +102,7 @@ fn printable(bytes: &[u8]) -> String {
     if bytes.iter().all(|b| (b' '..=b'~').contains(b) || *b == b'\n') {
         return String::from_utf8_lossy(bytes).into_owned();
     }
-    String::from_utf8_lossy(bytes).replace(|c: char| c.is_control() && c != '\n', "")
+    String::from_utf8_lossy(bytes).replace('\t', " ").replace(|c: char| c.is_control() && c != '\n', "")
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::board::plan::{Action, Step};
 use crate::console::{ConsoleError, Session};
 use crate::door::transcript_dir;
 use crate::outcome::verdict::Happened;
-use crate::transfer::{Fetch, Transfer, UPLOAD_BYTES_MAX, Upload};
+use crate::transfer::{Fetch, Transfer, TransferError, UPLOAD_BYTES_MAX, Upload};
 
 /// How long one command of a transfer may take, its typing at a paced console not counted.
 const COMMAND_WITHIN: Duration = Duration::from_secs(30);
@@ -23,20 +23,52 @@ impl Attempt {
                 let data = artifact::read(&self.lab.artifacts, &name, UPLOAD_BYTES_MAX).await;
                 let data = data.map_err(|error| self.halt(Happened::TransferFailed, error.to_string()))?;
                 let upload = Upload::new(data, to);
-                let upload =
-                    upload.map_err(|error| self.halt(Happened::TransferFailed, error.to_string()))?;
-                self.transfer(step, upload).await.map(drop)
+                let upload = upload.map_err(|error| self.not_carried(&error))?;
+                self.transfer(step, upload).await?.map(drop).map_err(|error| self.not_carried(&error))
             }
             Action::Fetch { from, name } => {
                 let fetched = self.transfer(step, Fetch::new(from)).await?;
+                let fetched = fetched.map_err(|error| self.not_carried(&error))?;
                 self.keep(name, &fetched.into_data()).await
             }
             _ => Ok(()),
         }
     }
 
-    /// Types what a transfer asks for until the file is through; gives it back then.
-    async fn transfer<T: Transfer>(&mut self, step: &Step, mut transfer: T) -> Result<T, Halt> {
+    /// Brings a file of results back and reads it; gives whether the tests go on. That there is none, or none of a
+    /// size that goes over a console, is for the tests to answer and not for the lab.
+    pub(super) async fn fetch_results(&mut self, step: &Step) -> Result<bool, Halt> {
+        let Action::Fetch { from, name } = &step.action else { return Ok(true) };
+        let failed = match self.transfer(step, Fetch::new(from)).await? {
+            Ok(fetched) => {
+                let data = fetched.into_data();
+                self.keep(name, &data).await?;
+                self.results.file(name, &data)
+            }
+            Err(error @ TransferError::Missing(_)) => {
+                self.results.no_file(Happened::NoResults, error.to_string());
+                true
+            }
+            Err(error @ TransferError::TooLarge { .. }) => {
+                self.results.no_file(Happened::ResultsIncomplete, error.to_string());
+                true
+            }
+            Err(error) => return Err(self.not_carried(&error)),
+        };
+        self.news.tell(&self.results);
+        Ok(!(failed && step.stop))
+    }
+
+    fn not_carried(&self, error: &TransferError) -> Halt {
+        self.halt(Happened::TransferFailed, error.to_string())
+    }
+
+    /// Types what a transfer asks for until the file is through; gives it back then, or why it does not get through.
+    async fn transfer<T: Transfer>(
+        &mut self,
+        step: &Step,
+        mut transfer: T,
+    ) -> Result<Result<T, TransferError>, Halt> {
         let until = self.lab.clock.monotonic() + step.within;
         self.open().await?;
         let char_delay = self.on_board()?.console.char_delay;
@@ -49,15 +81,15 @@ impl Attempt {
             if !self.has_shell() {
                 self.login(left).await?;
             }
-            let Some(session) = self.session.as_mut() else { return Ok(transfer) };
+            let Some(session) = self.session.as_mut() else { break };
             let typing = char_delay.saturating_mul(u32::try_from(command.len()).unwrap_or(u32::MAX));
             let said = typed(session, &command, left.min(COMMAND_WITHIN + typing)).await;
             let output = said.map_err(|error| self.console_halt(error))?;
-            transfer
-                .answer(output.as_deref())
-                .map_err(|error| self.halt(Happened::TransferFailed, error.to_string()))?;
+            if let Err(error) = transfer.answer(output.as_deref()) {
+                return Ok(Err(error));
+            }
         }
-        Ok(transfer)
+        Ok(Ok(transfer))
     }
 
     /// Keeps a file that came back beside the transcript.

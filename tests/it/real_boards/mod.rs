@@ -8,6 +8,7 @@ mod docs;
 mod linux;
 mod powered_console;
 mod redfish;
+mod result_files;
 mod uboot;
 
 /// Asserts that a text has these in this order.

@@ -354,7 +354,15 @@ fn steps() {
     );
     step(
         "{run: x, parse: junit}",
-        "7:25: error: this version has no parser \"junit\"; it has exit-code, ktap, tap, kselftest, gtest, pytest, unity, ztest, ctest, ltp, lava, dejagnu, automake",
+        "7:25: error: junit is read from a file: bring it back with `fetch`, and put `parse: junit` beside that",
+    );
+    step(
+        "{fetch: {from: /tmp/r.xml, as: r.xml}, parse: xunit}",
+        "7:55: error: unknown format of a fetched file \"xunit\"; did you mean \"junit\"?",
+    );
+    step(
+        "{run: x, parse: xml}",
+        "7:25: error: this version has no parser \"xml\"; it has exit-code, ktap, tap, kselftest, gtest, pytest, unity, ztest, ctest, ltp, lava, dejagnu, automake",
     );
     step(
         "{run: x, parse: [gtst, exit-code, tap, ktap, unity, unity]}",
@@ -362,7 +370,7 @@ fn steps() {
     );
     step("{run: x, parse: []}", "7:25: error: `parse` names at least one format");
     step("{run: x, parse: [gtest, [tap]]}", "7:33: error: parse must be text, not a list");
-    step("{send: x, parse: ktap}", "7:26: error: `parse` belongs to `run` steps under `test`");
+    step("{send: x, parse: ktap}", "7:26: error: `parse` belongs to `run` and `fetch` steps under `test`");
     step(
         "{run: x, save: a/b}",
         "7:24: error: save must be 1 to 64 of A-Z a-z 0-9 . _ - beginning with a letter or digit, not \"a/b\"",
