@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
 
+use crate::artifact::Artifacts;
 use crate::board::{BoardId, Inventory, LiveInventory};
 use crate::chat::feishu::{self, client::FeishuClient};
 use crate::chat::slack::client::SlackClient;
@@ -22,7 +23,7 @@ use crate::config::Retention;
 use crate::door::control::{self, Control};
 use crate::door::feishu::FeishuDoor;
 use crate::door::server::{self, Limits};
-use crate::door::{self, Door};
+use crate::door::{self, Door, Downloads};
 use crate::doorbell::{Bell, Doorbell};
 use crate::id::{Ids, InstanceId};
 use crate::lease::reaper::Reaper;
@@ -72,8 +73,10 @@ pub struct Parts {
     pub public_url: String,
     /// Folder of the transcripts.
     pub transcripts: PathBuf,
-    /// Folder of the artifacts.
-    pub artifacts: PathBuf,
+    /// The artifacts.
+    pub artifacts: Artifacts,
+    /// Where boards reach this server, when not under `public_url`.
+    pub board_url: Option<String>,
 }
 
 /// Slack's part.
@@ -136,6 +139,7 @@ impl App {
             public_url,
             transcripts,
             artifacts,
+            board_url,
         } = parts;
         let now = clock.now();
         let instance = InstanceId::new(&ids, now);
@@ -153,7 +157,8 @@ impl App {
         let doorbell = Doorbell::default();
         let queue = SharedQueue::new(&inventory);
         let live = LiveInventory::new(inventory.clone());
-        let links = Links::new(public_url, store.secret().await?);
+        let board_url = board_url.unwrap_or_else(|| public_url.clone());
+        let links = Links::new(public_url, store.secret().await?).for_boards(board_url);
         let why = Arc::new(Explainer::new(queue.clone(), clock.clone()));
         let composer = Arc::new(Composer::new(catalogue, links.clone(), clock.clone(), live.clone(), why));
         let stranded = stranded::end(&store, &inventory, &composer, &clock).await?;
@@ -171,7 +176,8 @@ impl App {
             clock: clock.clone(),
             ids: ids.clone(),
             transcripts: transcripts.clone(),
-            artifacts,
+            artifacts: artifacts.clone(),
+            links: links.clone(),
         });
         let housekeeper = Housekeeper::new(store.clone(), queue.clone(), clock.clone(), transcripts.clone());
         let (closing, closed) = watch::channel(false);
@@ -206,6 +212,8 @@ impl App {
             clock: clock.clone(),
             redactor,
             transcripts,
+            artifacts,
+            downloads: Downloads::default(),
         });
         Ok(App {
             door,

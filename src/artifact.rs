@@ -1,9 +1,16 @@
 //! Artifacts: files of a folder on the server that plans bring onto boards. Read-only; a name never leads out of the
-//! folder, and nothing larger than it may be is read.
+//! folder, and no file is in memory as a whole but a small one that somebody asked for whole.
+
+mod digest;
 
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
 
+use tokio::fs::File;
 use tokio::io::AsyncReadExt;
+
+use digest::Digests;
 
 /// Why there is no such artifact to be had.
 #[derive(Debug, thiserror::Error)]
@@ -37,18 +44,80 @@ pub enum ArtifactError {
     },
 }
 
-/// Reads an artifact whole, if it has at most `max` bytes.
-pub async fn read(folder: &Path, name: &str, max: u64) -> Result<Vec<u8>, ArtifactError> {
-    let path = find(folder, name).await?;
-    let unreadable = |source| ArtifactError::Unreadable { name: name.to_owned(), source };
-    let file = tokio::fs::File::open(&path).await.map_err(unreadable)?;
-    let mut data = Vec::new();
-    // What is appended meanwhile does not get past the bound either.
-    file.take(max.saturating_add(1)).read_to_end(&mut data).await.map_err(unreadable)?;
-    if data.len() as u64 > max {
-        return Err(ArtifactError::TooLarge { name: name.to_owned(), max });
+/// The artifacts there are.
+#[derive(Debug, Clone)]
+pub struct Artifacts {
+    folder: PathBuf,
+    digests: Arc<Digests>,
+}
+
+/// An artifact that was found, as it was then.
+#[derive(Debug)]
+pub struct Artifact {
+    /// Its content, from its beginning.
+    pub file: File,
+    /// Which state of which file it is.
+    pub version: Version,
+}
+
+/// One state of one file: what is written to it later is another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// Where the file is.
+    path: PathBuf,
+    /// How many bytes it has.
+    pub bytes: u64,
+    /// When it was written last.
+    modified: SystemTime,
+}
+
+impl Version {
+    /// The version in a word, for whoever has a copy.
+    pub fn tag(&self) -> String {
+        let since = self.modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        format!("{:x}-{:x}", self.bytes, since.as_nanos())
     }
-    Ok(data)
+}
+
+impl Artifacts {
+    /// The files of a folder, which need not be there yet.
+    pub fn folder(folder: impl Into<PathBuf>) -> Artifacts {
+        Artifacts { folder: folder.into(), digests: Arc::default() }
+    }
+
+    /// Finds an artifact and opens it.
+    pub async fn open(&self, name: &str) -> Result<Artifact, ArtifactError> {
+        let path = find(&self.folder, name).await?;
+        let unreadable = |source| ArtifactError::Unreadable { name: name.to_owned(), source };
+        let file = File::open(&path).await.map_err(unreadable)?;
+        let data = file.metadata().await.map_err(unreadable)?;
+        let modified = data.modified().map_err(unreadable)?;
+        Ok(Artifact { file, version: Version { path, bytes: data.len(), modified } })
+    }
+
+    /// Reads an artifact whole, if it has at most `max` bytes.
+    pub async fn read(&self, name: &str, max: u64) -> Result<Vec<u8>, ArtifactError> {
+        let artifact = self.open(name).await?;
+        let unreadable = |source| ArtifactError::Unreadable { name: name.to_owned(), source };
+        let mut data = Vec::new();
+        // What is appended meanwhile does not get past the bound either.
+        artifact.file.take(max.saturating_add(1)).read_to_end(&mut data).await.map_err(unreadable)?;
+        if data.len() as u64 > max {
+            return Err(ArtifactError::TooLarge { name: name.to_owned(), max });
+        }
+        Ok(data)
+    }
+
+    /// The SHA-256 of a version, if somebody has asked for it before.
+    pub fn known_digest(&self, version: &Version) -> Option<[u8; 32]> {
+        self.digests.known(version)
+    }
+
+    /// The SHA-256 of an artifact that was just opened. Reads it whole, a piece at a time; the next one who asks does not
+    /// wait for that.
+    pub async fn digest(&self, artifact: Artifact) -> std::io::Result<[u8; 32]> {
+        self.digests.of(artifact).await
+    }
 }
 
 /// The file of a name. Links are followed first, so that none leads out.
@@ -79,8 +148,9 @@ mod tests {
         std::fs::write(root.join("build-1/test.bin"), b"data").expect("a file");
         std::fs::write(dir.path().join("secret"), b"secret").expect("a file");
         std::os::unix::fs::symlink(dir.path().join("secret"), root.join("link")).expect("a link");
+        let artifacts = Artifacts::folder(&root);
         let check = async |name: &str, expected: &str| {
-            let said = match read(&root, name, 4).await {
+            let said = match artifacts.read(name, 4).await {
                 Ok(data) => String::from_utf8_lossy(&data).into_owned(),
                 Err(ArtifactError::Missing { .. }) => "missing".to_owned(),
                 Err(error) => error.to_string(),
@@ -103,8 +173,30 @@ mod tests {
     async fn an_artifact_is_read_up_to_its_bound() {
         let dir = tempfile::tempdir().expect("a folder");
         std::fs::write(dir.path().join("a"), b"12345").expect("a file");
-        assert_eq!(read(dir.path(), "a", 5).await.expect("an artifact"), b"12345");
-        let refused = read(dir.path(), "a", 4).await.expect_err("too large").to_string();
+        let artifacts = Artifacts::folder(dir.path());
+        assert_eq!(artifacts.read("a", 5).await.expect("an artifact"), b"12345");
+        let refused = artifacts.read("a", 4).await.expect_err("too large").to_string();
         assert_eq!(refused, "the artifact \"a\" has more than 4 bytes");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_written_again_is_another_version_with_another_digest() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("a");
+        let artifacts = Artifacts::folder(dir.path());
+        let digest = async |text: &str| {
+            std::fs::write(&path, text).expect("a file");
+            let artifact = artifacts.open("a").await.expect("an artifact");
+            let version = artifact.version.clone();
+            let known = artifacts.known_digest(&version);
+            let digest = artifacts.digest(artifact).await.expect("a digest");
+            assert_eq!(artifacts.known_digest(&version), Some(digest), "it is asked for once");
+            (version.tag(), known, hex::encode(digest))
+        };
+        let (first, known, sum) = digest("abc").await;
+        assert_eq!((known, &sum[..8]), (None, "ba7816bf"));
+        let (second, known, sum) = digest("abcd").await;
+        assert_eq!((known, &sum[..8]), (None, "88d4266f"));
+        assert_ne!(first, second);
     }
 }

@@ -22,6 +22,9 @@ pub struct ServeArgs {
     /// Where people reach this server, for links in messages; http:// and the listening address when absent.
     #[arg(long, env = "BOARDHAND_PUBLIC_URL")]
     pub public_url: Option<String>,
+    /// Where boards reach this server, to fetch artifacts; the public address when absent.
+    #[arg(long, env = "BOARDHAND_BOARD_URL")]
+    pub board_url: Option<String>,
     /// Folder of the database and the transcripts.
     #[arg(long, env = "BOARDHAND_DATA_DIR", default_value = "./data")]
     pub data_dir: PathBuf,
@@ -72,6 +75,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where people reach this server, without a slash at its end.
     pub public_url: String,
+    /// Where boards reach this server, without a slash at its end.
+    pub board_url: String,
     /// Folder of the database and the transcripts.
     pub data_dir: PathBuf,
     /// Folder of the artifacts.
@@ -144,6 +149,16 @@ pub fn public_url(text: &str) -> Result<String, String> {
     }
 }
 
+/// The same as boards are told it: their boot loaders know no quoting.
+fn board_url(text: &str) -> Result<String, String> {
+    let plain = |url: &String| crate::board::quoting::is_plain(url);
+    public_url(text).and_then(|url| {
+        Some(url)
+            .filter(plain)
+            .ok_or_else(|| format!("{text:?} may only hold letters, digits and . _ : / = @ + , -"))
+    })
+}
+
 /// Reads a variable of the environment.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -180,13 +195,17 @@ impl Config {
             (None, listen) => listen.map(|listen| format!("http://{listen}")),
             (Some(url), _) => setting("BOARDHAND_PUBLIC_URL (--public-url)", public_url(url), &mut problems),
         };
+        let board_url = match args.board_url.as_deref().filter(|url| !url.is_empty()) {
+            None => public_url.clone(),
+            Some(url) => setting("BOARDHAND_BOARD_URL (--board-url)", board_url(url), &mut problems),
+        };
         let artifacts = args.artifacts.clone().filter(|path| !path.as_os_str().is_empty());
         if artifacts.as_ref().is_some_and(|path| path.to_string_lossy().contains("://")) {
             problems.push("BOARDHAND_ARTIFACTS: this version keeps artifacts in a folder only".into());
         }
         let retention = retention(args, &mut problems);
-        let (Some(listen), Some(public_url), Some(retention), true) =
-            (listen, public_url, retention, problems.is_empty())
+        let (Some(listen), Some(public_url), Some(board_url), Some(retention), true) =
+            (listen, public_url, board_url, retention, problems.is_empty())
         else {
             return Err(ConfigError(problems));
         };
@@ -194,6 +213,7 @@ impl Config {
             artifacts: artifacts.unwrap_or_else(|| args.data_dir.join("artifacts")),
             listen,
             public_url,
+            board_url,
             data_dir: args.data_dir.clone(),
             boards: args.boards.clone(),
             templates: args.templates.clone(),
@@ -206,10 +226,7 @@ impl Config {
 
     /// What is valid and surely not meant: links that lead everybody to their own machine.
     pub fn warnings(&self) -> Vec<String> {
-        let host = self.public_url.split("://").nth(1).unwrap_or_default();
-        let here =
-            ["localhost", "127.", "0.0.0.0", "[::1]", "[::]"].iter().any(|name| host.starts_with(name));
-        if (self.slack.is_none() && self.feishu.is_none()) || !here {
+        if (self.slack.is_none() && self.feishu.is_none()) || !is_here(&self.public_url) {
             return vec![];
         }
         vec![format!(
@@ -218,6 +235,12 @@ impl Config {
             self.public_url
         )]
     }
+}
+
+/// Whether an address leads everybody to their own machine.
+pub fn is_here(url: &str) -> bool {
+    let host = url.split("://").nth(1).unwrap_or_default();
+    ["localhost", "127.", "0.0.0.0", "[::1]", "[::]"].iter().any(|name| host.starts_with(name))
 }
 
 /// A setting that could be read, or what is wrong with it.

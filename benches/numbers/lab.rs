@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use boardhand::app::{App, Parts, SlackParts};
+use boardhand::artifact::Artifacts;
 use boardhand::board::{Inventory, lab_file};
 use boardhand::chat::slack::client::SlackClient;
 use boardhand::clock::Clock;
@@ -99,7 +100,8 @@ impl Server {
             clock,
             ids,
             public_url: "http://boardhand.lab".to_owned(),
-            artifacts: data.join("artifacts"),
+            artifacts: Artifacts::folder(data.join("artifacts")),
+            board_url: None,
             transcripts: data.join("transcripts"),
         })
         .await

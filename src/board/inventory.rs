@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::plan::{ParamSpec, Plan};
-use super::quoting::UrlTemplate;
+use super::quoting::{CommandTemplate, UrlTemplate};
 use super::{Board, BoardId, Family, Site};
 
 /// The whole lab.
@@ -115,6 +115,15 @@ impl Inventory {
         let of =
             |board: &Board| board.console.password.clone().into_iter().chain(board.power.driver.secrets());
         self.boards.values().flat_map(of).collect()
+    }
+
+    /// Whether a plan has its boards fetch boardhand's own artifacts.
+    pub fn fetches_from_us(&self) -> bool {
+        let steps = self.plans.values().flat_map(Plan::steps);
+        let mut names =
+            steps.flat_map(|step| step.action.templates()).flat_map(CommandTemplate::placeholders);
+        names.any(|(name, _)| name.is_served())
+            || self.families.values().any(|family| family.artifacts.values().any(UrlTemplate::is_served))
     }
 
     /// Whether a board is driven only by a worker of its site.

@@ -112,6 +112,8 @@ pub struct Values {
     pub attempt: u32,
     /// The suite.
     pub suite: String,
+    /// Where this attempt finds boardhand's own artifacts, without a slash at its end.
+    pub served: String,
 }
 
 /// What a template can name of a board: nothing secret.

@@ -139,17 +139,19 @@ pub fn wants(kind: &ParamKind) -> String {
     }
 }
 
-/// Addresses of artifacts for a build: its own first, the family's for the rest. `registered` holds the build's own.
+/// Addresses of artifacts for a build: its own first, the family's for the rest. `registered` holds the
+/// build's own, `served` is where boardhand's are.
 pub fn artifacts(
     inventory: &Inventory,
     family: &Family,
     build: &str,
     registered: &BTreeMap<String, String>,
+    served: &str,
 ) -> BTreeMap<String, ArtifactUrl> {
     let settings = inventory.families.get(family);
     let templates = settings.into_iter().flat_map(|settings| &settings.artifacts);
     let mut artifacts: BTreeMap<String, ArtifactUrl> =
-        templates.map(|(name, template)| (name.clone(), template.render(build))).collect();
+        templates.map(|(name, template)| (name.clone(), template.render(build, served))).collect();
     for (name, url) in registered {
         artifacts.insert(name.clone(), ArtifactUrl { url: url.clone(), from_lab_file: false });
     }
@@ -175,18 +177,23 @@ pub fn values(
     number: i64,
     attempt: u32,
     registered: &BTreeMap<String, String>,
+    served: &str,
 ) -> Values {
     let plan = plan_of(inventory, spec);
     Values {
         build: spec.build.clone(),
-        artifacts: artifacts(inventory, &spec.family, &spec.build, registered),
+        artifacts: artifacts(inventory, &spec.family, &spec.build, registered, served),
         params: plan.map(|plan| with_defaults(plan, &spec.params)).unwrap_or_default(),
         board: board.into(),
         run: number,
         attempt,
         suite: spec.suite.clone(),
+        served: served.to_owned(),
     }
 }
+
+/// An address of artifacts as an attempt may get it: what is filled before there is an attempt.
+const SERVED_SAMPLE: &str = "http://boardhand/artifacts/1-1-0";
 
 /// The values of a plan's parameters: those that were set, defaults for the rest.
 fn with_defaults(plan: &Plan, set: &BTreeMap<String, ParamValue>) -> BTreeMap<String, ParamValue> {
@@ -211,7 +218,7 @@ pub fn fits(
     else {
         return Ok(());
     };
-    let values = values(inventory, spec, board, 1, 1, registered);
+    let values = values(inventory, spec, board, 1, 1, registered, SERVED_SAMPLE);
     for template in plan.steps().flat_map(|step| step.action.templates()) {
         template.render(&values).map_err(|error| match error {
             RenderError::NoArtifact(artifact) => Unfit::MissingArtifact {

@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use super::serve::{load_lab, load_templates, parse_lab, serve_until_told};
 use super::source::LabFile;
 use crate::app::{App, Parts, SlackParts};
+use crate::artifact::Artifacts;
 use crate::chat::slack::client::SlackClient;
 use crate::clock::Clock;
 use crate::config::socket_address;
@@ -93,7 +94,8 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         ids,
         public_url: door_url,
         transcripts: data.path.join("transcripts"),
-        artifacts: data.path.join("artifacts"),
+        artifacts: Artifacts::folder(data.path.join("artifacts")),
+        board_url: None,
     })
     .await?
     .controlled(&data.path);

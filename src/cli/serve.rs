@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::source::LabFile;
 use crate::app::{App, FeishuParts, Parts, SlackParts};
+use crate::artifact::Artifacts;
 use crate::board::lab_file::{self, Severity};
 use crate::board::{Board, Inventory, PowerDriver};
 use crate::chat::feishu::client::{FeishuClient, FeishuError};
@@ -20,7 +21,7 @@ use crate::chat::{
     slack::client::{SlackClient, SlackError},
 };
 use crate::clock::Clock;
-use crate::config::{Config, FeishuSettings, ServeArgs, SlackSettings};
+use crate::config::{self, Config, FeishuSettings, ServeArgs, SlackSettings};
 use crate::id::Ids;
 use crate::message::pace::Pacing;
 use crate::message::template::Catalogue;
@@ -55,6 +56,7 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         (LabFile::simulated(path, lab, Speed::Real, clock.clone(), ids.clone()), inventory)
     } else {
         warn_of_simulated_switches(&inventory);
+        warn_of_artifacts_out_of_reach(&config, &inventory);
         (LabFile::real(path), inventory)
     };
     let slack = match &config.slack {
@@ -91,7 +93,8 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         ids,
         public_url: config.public_url.clone(),
         transcripts: config.data_dir.join("transcripts"),
-        artifacts: config.artifacts.clone(),
+        artifacts: Artifacts::folder(&config.artifacts),
+        board_url: Some(config.board_url.clone()),
     })
     .await?
     .keeping(config.retention)
@@ -160,6 +163,16 @@ fn warn_of_simulated_switches(inventory: &Inventory) {
         tracing::warn!(
             boards,
             "power driver `simulated` switches nothing in a real lab: name yours, see docs/power.md"
+        );
+    }
+}
+
+/// A board that is told to fetch from its own loopback finds nothing there.
+fn warn_of_artifacts_out_of_reach(config: &Config, inventory: &Inventory) {
+    if config::is_here(&config.board_url) && inventory.fetches_from_us() {
+        tracing::warn!(
+            board_url = config.board_url,
+            "plans name artifacts.url, and boards do not reach this address: set BOARDHAND_BOARD_URL"
         );
     }
 }

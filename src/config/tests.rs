@@ -8,6 +8,7 @@ fn args() -> ServeArgs {
     ServeArgs {
         listen: "127.0.0.1:8080".into(),
         public_url: None,
+        board_url: None,
         data_dir: "./data".into(),
         artifacts: None,
         boards: "./boards.yaml".into(),
@@ -55,6 +56,7 @@ fn a_platform_with_none_of_its_variables_is_off() {
     let config = read(&[]).expect("valid");
     assert!(config.slack.is_none());
     assert_eq!(config.public_url, "http://127.0.0.1:8080");
+    assert_eq!(config.board_url, "http://127.0.0.1:8080");
 }
 
 #[test]
@@ -156,6 +158,7 @@ fn every_wrong_setting_is_named_by_its_variable_and_told_at_once() {
     let args = ServeArgs {
         listen: "8080".into(),
         public_url: Some("boardhand.example.com".into()),
+        board_url: Some("http://10.0.0.1/a b".into()),
         keep_transcripts: "30".into(),
         keep_transcripts_gb: "much".into(),
         keep_history: "1y".into(),
@@ -173,6 +176,7 @@ fn every_wrong_setting_is_named_by_its_variable_and_told_at_once() {
         "SLACK_API_URL: ",
         "BOARDHAND_LISTEN (--listen): an address and a port",
         "BOARDHAND_PUBLIC_URL (--public-url): ",
+        "BOARDHAND_BOARD_URL (--board-url): ",
         "BOARDHAND_KEEP_TRANSCRIPTS (--keep-transcripts): a time in days",
         "BOARDHAND_KEEP_TRANSCRIPTS_GB (--keep-transcripts-gb): a whole number",
         "BOARDHAND_KEEP_HISTORY (--keep-history): ",

@@ -2,6 +2,7 @@
 //! intent for the store, committed, and only then acknowledged; no work happens before the commit, no effect without
 //! it. Nothing is decided here.
 
+mod artifacts;
 pub mod control;
 pub mod feishu;
 mod health;
@@ -9,6 +10,7 @@ mod logs;
 pub mod server;
 mod slack;
 
+pub use artifacts::Downloads;
 pub use logs::transcript_dir;
 
 use std::path::PathBuf;
@@ -23,6 +25,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use tracing::Instrument;
 
+use crate::artifact::Artifacts;
 use crate::chat::Delivery;
 use crate::chat::slack::signature::Verifier;
 use crate::clock::Clock;
@@ -65,6 +68,10 @@ pub struct Door {
     pub redactor: Arc<Redactor>,
     /// Folder of the transcripts.
     pub transcripts: PathBuf,
+    /// What boards may fetch.
+    pub artifacts: Artifacts,
+    /// How many of them do.
+    pub downloads: Downloads,
 }
 
 /// Why a delivery is refused. Only the status goes out; the detail goes to the log.
@@ -155,6 +162,7 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/webhooks/slack", post(slack::receive))
         .route("/webhooks/feishu", post(feishu::receive))
         .route("/runs/{run}/log/{attempt}", get(logs::log))
+        .route("/artifacts/{pass}/{*name}", get(artifacts::artifact))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -2,7 +2,8 @@
 //! end, and so does the number of clients: whoever holds a connection without saying anything loses it. What a request
 //! means is never looked at here.
 //!
-//! A connection waits (for a request's head, for its body, for its client to read an answer) or serves. When the door
+//! A connection waits (for a request's head, for its body, for its client to read an answer) or serves, also while a
+//! file is on its way. When the door
 //! is full, the one that has waited longest makes room, so that clients who hold connections for nothing lock nobody
 //! out; only when every connection serves is a new one refused.
 
@@ -18,6 +19,7 @@ use axum::extract::{DefaultBodyLimit, FromRequest};
 use axum::http::{HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use futures_util::StreamExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -54,6 +56,10 @@ const FULL_TOLD_EVERY: Duration = Duration::from_secs(60);
 const NO_ROOM: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\nretry-after: 1\r\n\
 connection: close\r\ncontent-length: 19\r\n\r\nnot now, try again\n";
+
+/// Put into an answer's extensions: its body takes long, and until it is out its connection serves.
+#[derive(Debug, Clone, Copy)]
+pub struct Lasting;
 
 /// The limits of a door.
 #[derive(Debug, Clone, Copy)]
@@ -151,6 +157,12 @@ impl Open {
     fn next_turn(&mut self) -> u64 {
         self.turn += 1;
         self.turn
+    }
+
+    /// From now on a connection waits for its next request.
+    fn waits(&mut self, id: u64) {
+        let turn = self.next_turn();
+        self.connections.entry(id).and_modify(|connection| connection.waits_since = Some(turn));
     }
 
     /// Ends the connection that has waited longest; false when every one serves.
@@ -269,8 +281,17 @@ impl Ticket {
             return last((StatusCode::SERVICE_UNAVAILABLE, "not now, try again\n").into_response());
         }
         let served = self.door.routes.call(Request::from_parts(head, Body::from(body))).await;
-        self.waits();
-        served.unwrap_or_else(|never| match never {})
+        let answer = served.unwrap_or_else(|never| match never {});
+        if answer.extensions().get::<Lasting>().is_none() {
+            self.waits();
+            return answer;
+        }
+        let serving = Serving { door: self.door.clone(), id: self.id };
+        answer.map(|body| {
+            Body::from_stream(body.into_data_stream().inspect(move |_| {
+                let _ = &serving;
+            }))
+        })
     }
 
     /// From now on it serves; false when it has lost its place before.
@@ -280,9 +301,19 @@ impl Ticket {
     }
 
     fn waits(&self) {
-        let mut open = self.door.open();
-        let turn = open.next_turn();
-        open.connections.entry(self.id).and_modify(|connection| connection.waits_since = Some(turn));
+        self.door.open().waits(self.id);
+    }
+}
+
+/// A connection whose answer is on its way for as long as this lives.
+struct Serving {
+    door: Arc<Server>,
+    id: u64,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.door.open().waits(self.id);
     }
 }
 

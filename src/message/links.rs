@@ -1,5 +1,5 @@
-//! Links into this server that a person can open from a chat without signing in: each carries its own signature,
-//! so that who may read the thread may read the log, and nobody can guess another one.
+//! Links into this server that a person can open from a chat, or a board from its plan, without signing in: each carries
+//! its own signature, so that who may read the thread may read the log, and nobody can guess another one.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -12,28 +12,50 @@ const KEY_DIGITS: usize = 32;
 #[derive(Clone)]
 pub struct Links {
     public_url: String,
+    board_url: String,
     secret: [u8; 32],
 }
 
 impl Links {
     /// Links to `public_url` (no slash at its end), signed with the store's secret.
     pub fn new(public_url: impl Into<String>, secret: [u8; 32]) -> Self {
-        Links { public_url: public_url.into(), secret }
+        let public_url = public_url.into();
+        Links { board_url: public_url.clone(), public_url, secret }
+    }
+
+    /// The same, with another address for boards (no slash at its end).
+    pub fn for_boards(mut self, board_url: impl Into<String>) -> Self {
+        self.board_url = board_url.into();
+        self
     }
 
     /// The console log of one attempt.
     pub fn log(&self, run: i64, attempt: u32) -> String {
-        format!("{}/runs/{run}/log/{attempt}?key={}", self.public_url, self.key(run, attempt))
+        format!("{}/runs/{run}/log/{attempt}?key={}", self.public_url, self.key("log", run, attempt))
     }
 
     /// Whether `key` opens the log of that attempt.
     pub fn opens(&self, run: i64, attempt: u32, key: &str) -> bool {
-        self.key(run, attempt).as_bytes().ct_eq(key.as_bytes()).into()
+        self.key("log", run, attempt).as_bytes().ct_eq(key.as_bytes()).into()
     }
 
-    fn key(&self, run: i64, attempt: u32) -> String {
+    /// Where the board of an attempt finds artifacts; a file's path follows behind a slash.
+    pub fn artifacts(&self, run: i64, attempt: u32) -> String {
+        let key = self.key("artifacts", run, attempt);
+        format!("{}/artifacts/{run}-{attempt}-{key}", self.board_url)
+    }
+
+    /// The run and the attempt whose board was given this pass: the part of its address behind `/artifacts/`.
+    pub fn board_pass(&self, pass: &str) -> Option<(i64, u32)> {
+        let mut parts = pass.splitn(3, '-');
+        let (run, attempt) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let key = self.key("artifacts", run, attempt);
+        bool::from(key.as_bytes().ct_eq(parts.next()?.as_bytes())).then_some((run, attempt))
+    }
+
+    fn key(&self, what: &str, run: i64, attempt: u32) -> String {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.secret).expect("HMAC takes a key of any length");
-        mac.update(format!("log:{run}:{attempt}").as_bytes());
+        mac.update(format!("{what}:{run}:{attempt}").as_bytes());
         let mut digits = hex::encode(mac.finalize().into_bytes());
         digits.truncate(KEY_DIGITS);
         digits
@@ -53,5 +75,21 @@ mod tests {
         assert!(links.opens(42, 1, key));
         assert!(!links.opens(43, 1, key) && !links.opens(42, 2, key) && !links.opens(42, 1, ""));
         assert!(!Links::new("https://lab", [8; 32]).opens(42, 1, key));
+    }
+
+    #[test]
+    fn a_board_is_given_a_pass_to_the_artifacts_of_its_attempt() {
+        let links = Links::new("https://lab", [7; 32]).for_boards("http://10.0.0.1:8080");
+        let base = links.artifacts(42, 2);
+        let pass = base.strip_prefix("http://10.0.0.1:8080/artifacts/").expect("the boards' address");
+        assert_eq!(links.board_pass(pass), Some((42, 2)));
+        let log = links.log(42, 2);
+        let of_the_log = format!("42-2-{}", log.split_once("key=").expect("has a key").1);
+        let (_, key) = pass.rsplit_once('-').expect("has a key");
+        for wrong in ["", "42", "42-2", "42-2-", &format!("42-1-{key}"), &format!("043-2-{key}"), &of_the_log]
+        {
+            assert_eq!(links.board_pass(wrong), None, "{wrong}");
+        }
+        assert!(crate::board::quoting::is_plain(&base), "a boot loader takes it: {base}");
     }
 }

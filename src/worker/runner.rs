@@ -15,6 +15,7 @@ use tracing::field::Empty;
 
 use super::attempt::{Attempt, Ended};
 use super::finalize;
+use crate::artifact::Artifacts;
 use crate::board::plan::RetryPolicy;
 use crate::board::{Board, BoardId, Inventory, LiveInventory};
 use crate::chat::{AnswerVia, Place, Platform};
@@ -24,6 +25,7 @@ use crate::id::{Ids, LeaseId};
 use crate::lease::{Grip, Lease};
 use crate::message::Note;
 use crate::message::compose::Composer;
+use crate::message::links::Links;
 use crate::outcome::redact::Redactor;
 use crate::outcome::{Counts, Outcome, Verdict};
 use crate::power::Power;
@@ -51,8 +53,10 @@ pub struct Lab {
     pub ids: Ids,
     /// Folder of the transcripts.
     pub transcripts: PathBuf,
-    /// Folder of the artifacts.
-    pub artifacts: PathBuf,
+    /// The artifacts.
+    pub artifacts: Artifacts,
+    /// Where boards find them.
+    pub links: Links,
 }
 
 /// What can end an attempt from outside.

@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one module per feature.
 
+mod artifacts;
 mod batches;
 mod browser;
 mod check_connect;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use boardhand::artifact::Artifacts;
 use boardhand::board::health::{RECENT_MAX, checks_max};
 use boardhand::board::{BoardId, Inventory, LiveInventory};
 use boardhand::chat::AnswerVia;
@@ -67,7 +68,8 @@ impl Bench {
             clock,
             ids: Ids::system(),
             transcripts: std::env::temp_dir().join("boardhand-no-transcripts"),
-            artifacts: std::env::temp_dir().join("boardhand-no-artifacts"),
+            artifacts: Artifacts::folder(std::env::temp_dir().join("boardhand-no-artifacts")),
+            links: Links::new("http://lab", [7; 32]),
         });
         Bench { keeper: Timekeeper::new(lab.clone()), lab, store, live, hand }
     }

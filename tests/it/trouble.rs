@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use boardhand::app::{App, Parts};
+use boardhand::artifact::Artifacts;
 use boardhand::board::LiveInventory;
 use boardhand::board::plan::PowerAction;
 use boardhand::chat::{AnswerVia, ChatApi, Found, Place, Platform, Post, SendResult};
@@ -167,7 +168,8 @@ fn buggy(store: &StoreLab, text: &str) -> Arc<runner::Lab> {
         clock,
         ids: Ids::system(),
         transcripts: std::env::temp_dir().join("boardhand-no-transcripts"),
-        artifacts: std::env::temp_dir().join("boardhand-no-artifacts"),
+        artifacts: Artifacts::folder(std::env::temp_dir().join("boardhand-no-artifacts")),
+        links: Links::new("http://lab", [7; 32]),
     })
 }
 
@@ -258,7 +260,8 @@ async fn an_errand_that_a_killed_server_had_begun_is_answered_and_not_done_again
         clock: clock.clone(),
         ids: Ids::system(),
         transcripts: dir.path().join("transcripts"),
-        artifacts: dir.path().join("artifacts"),
+        artifacts: Artifacts::folder(dir.path().join("artifacts")),
+        links: Links::new("http://lab", [7; 32]),
     };
     let lab = Arc::new(lab);
     for killed in [true, false] {
@@ -310,7 +313,8 @@ async fn a_server_whose_store_has_ended_ends_with_an_error() {
         ids,
         public_url: "http://lab".into(),
         transcripts: data.path().join("transcripts"),
-        artifacts: data.path().join("artifacts"),
+        artifacts: Artifacts::folder(data.path().join("artifacts")),
+        board_url: None,
     })
     .await
     .expect("app");
@@ -447,7 +451,8 @@ async fn a_board_that_does_not_come_to_rest_does_not_keep_the_server_from_stoppi
         clock: clock.clone(),
         ids: ids.clone(),
         transcripts: data.path().to_owned(),
-        artifacts: data.path().join("artifacts"),
+        artifacts: Artifacts::folder(data.path().join("artifacts")),
+        links: Links::new("http://lab", [7; 32]),
     });
     let (_open, closing) = watch::channel(false);
     let mut pool = Pool::new(worker, store.instance, closing);
@@ -506,7 +511,8 @@ async fn a_run_whose_boards_left_the_lab_ends_at_the_next_start_and_is_told_why(
         ids: Ids::system(),
         public_url: "http://lab".into(),
         transcripts: std::env::temp_dir().join("boardhand-no-transcripts"),
-        artifacts: std::env::temp_dir().join("boardhand-no-artifacts"),
+        artifacts: Artifacts::folder(std::env::temp_dir().join("boardhand-no-artifacts")),
+        board_url: None,
     });
     app.await.expect("app");
     let RunState::Finished { outcome, .. } = store.view(number).await.run.state else {

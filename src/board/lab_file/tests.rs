@@ -124,7 +124,7 @@ fn the_example_of_the_format_loads_with_what_this_version_does_not_do_as_warning
     );
     assert_eq!((board.power.off_for, board.power.rest), (Duration::from_secs(5), Rest::Off));
     let (family, settings) = lab.family("socA").expect("the family");
-    assert_eq!(settings.artifacts["test.bin"].render("b-1").url, "http://ci.lab.local/b-1/test.bin");
+    assert_eq!(settings.artifacts["test.bin"].render("b-1", "").url, "http://ci.lab.local/b-1/test.bin");
     assert_eq!((settings.default_suite.as_str(), settings.quarantine_after), ("smoke", 2));
     let health = settings.health.as_ref().expect("health");
     assert_eq!(

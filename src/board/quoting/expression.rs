@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::{RenderError, Values};
+use super::{RenderError, Values, url};
 use crate::board::near::nearest;
 
 /// A value that a template can name.
@@ -34,10 +34,16 @@ pub enum Placeholder {
     RunAttempt,
     /// `run.suite`.
     RunSuite,
+    /// `artifacts.url`.
+    ServedUrl,
+    /// `artifacts.host`.
+    ServedHost,
+    /// `artifacts.path`.
+    ServedPath,
 }
 
 /// The names without a part of one's own, for did-you-mean.
-const NAMES: [(&str, Placeholder); 9] = [
+const NAMES: [(&str, Placeholder); 12] = [
     ("build.id", Placeholder::BuildId),
     ("board.id", Placeholder::BoardId),
     ("board.ip", Placeholder::BoardIp),
@@ -47,6 +53,9 @@ const NAMES: [(&str, Placeholder); 9] = [
     ("run.number", Placeholder::RunNumber),
     ("run.attempt", Placeholder::RunAttempt),
     ("run.suite", Placeholder::RunSuite),
+    ("artifacts.url", Placeholder::ServedUrl),
+    ("artifacts.host", Placeholder::ServedHost),
+    ("artifacts.path", Placeholder::ServedPath),
 ];
 
 /// Reads the text between the braces: the value, and whether it stands raw.
@@ -126,7 +135,13 @@ impl Placeholder {
             | P::BoardSite => true,
             P::BoardTag(_) => true,
             P::BuildId | P::Param(_) | P::RunNumber | P::RunAttempt | P::RunSuite => false,
+            P::ServedUrl | P::ServedHost | P::ServedPath => false,
         }
+    }
+
+    /// Whether it names boardhand's own artifacts.
+    pub fn is_served(&self) -> bool {
+        matches!(self, Placeholder::ServedUrl | Placeholder::ServedHost | Placeholder::ServedPath)
     }
 
     /// The value. A raw artifact address must be the lab file's.
@@ -157,6 +172,9 @@ impl Placeholder {
             P::RunNumber => values.run.to_string().into(),
             P::RunAttempt => values.attempt.to_string().into(),
             P::RunSuite => values.suite.as_str().into(),
+            P::ServedUrl => values.served.as_str().into(),
+            P::ServedHost => url::host_of(&values.served).into(),
+            P::ServedPath => url::path_of(&values.served).into(),
         })
     }
 }

@@ -30,6 +30,7 @@ fn values(param: &str) -> Values {
         run: 42,
         attempt: 2,
         suite: "smoke".into(),
+        served: "http://10.0.0.1:8080/artifacts/42-2-ab".into(),
     }
 }
 
@@ -52,6 +53,10 @@ fn a_placeholder_gives_its_value_as_one_quoted_word() {
         "echo 'soc-a-001' '10.1.1.101' 'Lab Site A'",
     );
     check("echo {{ run.suite }} {{ run.attempt }} {{ board.family }}", "echo 'smoke' '2' 'socA'");
+    check(
+        "wget {{ artifacts.url }}/{{ build.id }}/t",
+        "wget 'http://10.0.0.1:8080/artifacts/42-2-ab'/'build-123'/t",
+    );
     check("t {{ board.tags[\"opts\"] | raw }}", "t -a -b");
     check("curl \"{{ build.artifacts[\"test.bin\"].url | raw }}\"", "curl \"http://ci/build-123/test.bin\"");
     check(
@@ -148,7 +153,8 @@ fn a_misspelt_name_is_refused_with_the_one_that_was_meant() {
     check("{{ build.id | upper }}", "unknown filter \"upper\"; there is only `raw`");
     check("{{ params.x | raw }}", "`| raw` is only for values written in boards.yaml; params.x is not");
     let known = "build.id, board.id, board.ip, board.family, board.revision, board.site, run.number, run.attempt, \
-                 run.suite, build.artifacts[\"…\"].url, params.…, board.tags[\"…\"]";
+                 run.suite, artifacts.url, artifacts.host, \
+                 artifacts.path, build.artifacts[\"…\"].url, params.…, board.tags[\"…\"]";
     check("{{ secrets }}", &format!("unknown name \"secrets\"; known are {known}"));
 }
 

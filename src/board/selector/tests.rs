@@ -123,13 +123,13 @@ fn a_builds_own_artifacts_come_before_the_familys() {
     let spec = spec("other", "");
     assert_eq!(fits(&inventory, &spec, &registered), Ok(()));
     let board = inventory.board("soc-a-001").expect("the board");
-    let values = values(&inventory, &spec, board, 7, 2, &registered);
+    let values = values(&inventory, &spec, board, 7, 2, &registered, "");
     assert_eq!(
         values.artifacts["test.bin"],
         ArtifactUrl { url: "http://own/t".into(), from_lab_file: false }
     );
     assert_eq!((values.run, values.attempt), (7, 2));
-    let familys = artifacts(&inventory, &spec.family, "b 1", &BTreeMap::new());
+    let familys = artifacts(&inventory, &spec.family, "b 1", &BTreeMap::new(), "");
     assert_eq!(familys["test.bin"], ArtifactUrl { url: "http://ci/b%201/t".into(), from_lab_file: true });
 }
 
@@ -137,7 +137,7 @@ fn a_builds_own_artifacts_come_before_the_familys() {
 fn defaults_fill_what_nobody_set() {
     let inventory = inventory();
     let board = inventory.board("soc-a-001").expect("the board");
-    let values = values(&inventory, &spec("smoke", "iterations=5"), board, 1, 1, &BTreeMap::new());
+    let values = values(&inventory, &spec("smoke", "iterations=5"), board, 1, 1, &BTreeMap::new(), "");
     let shown: Vec<String> = values.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(shown, ["iterations=5", "loud=false", "mode=fast", "name=me"]);
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use axum::extract::State;
 use axum::routing::{get, post};
+use futures_util::stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -38,6 +39,16 @@ async fn hold(State(held): State<Arc<Held>>) -> &'static str {
     "done\n"
 }
 
+/// Its first half at once, its second when it is told to go.
+async fn stream(State(held): State<Arc<Held>>) -> impl IntoResponse {
+    let second = stream::once(async move {
+        held.go.notified().await;
+        Ok::<_, Infallible>("ended\n")
+    });
+    let body = stream::once(async { Ok("begun\n") }).chain(second);
+    (axum::Extension(Lasting), Body::from_stream(body))
+}
+
 impl Rig {
     async fn start(limits: Limits) -> Rig {
         let held = Arc::new(Held::default());
@@ -45,6 +56,7 @@ impl Rig {
             .route("/healthz", get(|| async { "alive\n" }))
             .route("/echo", post(|body: Bytes| async { body }))
             .route("/hold", get(hold))
+            .route("/stream", get(stream))
             .with_state(held.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("address");
@@ -181,6 +193,21 @@ async fn a_new_client_is_refused_only_when_every_connection_serves() {
         heard(stream, "done\n").await;
     }
     assert!(rig.is_alive().await, "an answered connection makes room");
+    rig.close().await;
+}
+
+#[tokio::test]
+async fn a_file_on_its_way_makes_room_for_nobody() {
+    let rig = Rig::start(Limits { connections: 2, ..PATIENT }).await;
+    let mut slow = rig.sent("GET /stream HTTP/1.1\r\nhost: lab\r\n\r\n").await;
+    heard(&mut slow, "begun\n").await;
+    for _ in 0..5 {
+        assert!(rig.is_alive().await, "of two connections the other makes room");
+    }
+    rig.held.go.notify_one();
+    heard(&mut slow, "ended\n").await;
+    let _others = [rig.sent("").await, rig.sent("").await];
+    assert!(!rest(slow).await.contains("begun"), "once its file is out it makes room");
     rig.close().await;
 }
 

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use super::{Attempt, Halt};
-use crate::artifact;
 use crate::board::plan::{Action, Step};
 use crate::console::{ConsoleError, Session};
 use crate::door::transcript_dir;
@@ -20,7 +19,7 @@ impl Attempt {
         match &step.action {
             Action::Upload { from, to } => {
                 let name = self.fill(from)?;
-                let data = artifact::read(&self.lab.artifacts, &name, UPLOAD_BYTES_MAX).await;
+                let data = self.lab.artifacts.read(&name, UPLOAD_BYTES_MAX).await;
                 let data = data.map_err(|error| self.halt(Happened::TransferFailed, error.to_string()))?;
                 let upload = Upload::new(data, to);
                 let upload = upload.map_err(|error| self.not_carried(&error))?;

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use boardhand::app::{App, FeishuParts, Parts};
+use boardhand::artifact::Artifacts;
 use boardhand::chat::feishu::client::FeishuClient;
 use boardhand::chat::feishu::signature::Verifier;
 use boardhand::clock::Clock;
@@ -80,7 +81,8 @@ async fn lab(boards: usize, test: impl AsyncFnOnce(&Lab)) {
         ids,
         public_url: door,
         transcripts: data.path().join("transcripts"),
-        artifacts: data.path().join("artifacts"),
+        artifacts: Artifacts::folder(data.path().join("artifacts")),
+        board_url: None,
     })
     .await
     .expect("app");

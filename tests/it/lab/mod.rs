@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use boardhand::app::{App, Parts, SlackParts};
+use boardhand::artifact::Artifacts;
 use boardhand::board::{Inventory, lab_file};
 use boardhand::chat::slack::client::SlackClient;
 use boardhand::cli::source::LabFile;
@@ -71,7 +72,7 @@ impl Lab {
         let (boards, inventory) = SimLab::start(&inventory, Speed::Fast, Clock::system(), Ids::system())
             .await
             .expect("simulated lab");
-        let lab = Lab::start_with(boards, inventory, WITHIN).await;
+        let lab = Lab::start_with(boards, inventory, WITHIN, None).await;
         lab.write_lab(text);
         lab
     }
@@ -80,13 +81,16 @@ impl Lab {
         let (nothing, _) = SimLab::start(&Inventory::default(), Speed::Fast, Clock::system(), Ids::system())
             .await
             .expect("no lab");
-        Lab::start_with(nothing, inventory(text), WITHIN_REAL).await
+        Lab::start_with(nothing, inventory(text), WITHIN_REAL, Some("10.0.2.2")).await
     }
 
-    async fn start_with(boards: SimLab, inventory: Inventory, within: Duration) -> Lab {
+    /// `host` is this machine as boards see it.
+    async fn start_with(boards: SimLab, inventory: Inventory, within: Duration, host: Option<&str>) -> Lab {
         let (clock, ids) = (Clock::system(), Ids::system());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let door = format!("http://{}", listener.local_addr().expect("address"));
+        let address = listener.local_addr().expect("address");
+        let door = format!("http://{address}");
+        let board_url = host.map(|host| format!("http://{host}:{}", address.port()));
         let config = SimSlackConfig {
             signing_secret: SecretString::from("test-signing-secret"),
             bot_token: SecretString::from("xoxb-test"),
@@ -115,7 +119,8 @@ impl Lab {
             ids,
             public_url: door.clone(),
             transcripts: data.path().join("transcripts"),
-            artifacts: data.path().join("artifacts"),
+            artifacts: Artifacts::folder(data.path().join("artifacts")),
+            board_url,
         })
         .await
         .expect("app")

@@ -6,6 +6,7 @@ mod bench;
 mod consoles;
 mod docs;
 mod linux;
+mod network;
 mod powered_console;
 mod redfish;
 mod result_files;
