@@ -14,12 +14,19 @@ use crate::board::LiveInventory;
 use crate::chat::Place;
 use crate::clock::Clock;
 use crate::outcome::verdict::cause;
-use crate::outcome::{CaseStatus, Counts, Outcome, Verdict};
+use crate::outcome::{CaseStatus, Counts, Measurement, Outcome, TestCase, Verdict};
 use crate::run::{Attempt, Run, RunState, Stage};
 use crate::store::RunView;
 
 /// Most failed test cases that a message names.
 pub const FAILED_CASES_SHOWN: usize = 5;
+
+/// Most measurements that a message tells.
+pub const MEASURED_SHOWN: usize = 10;
+/// How many of the slowest test cases a message names, and how long one must take to be named.
+pub const SLOWEST_SHOWN: usize = 5;
+/// See [`SLOWEST_SHOWN`].
+pub const SLOWEST_TOOK_US_MIN: u64 = 1_000_000;
 
 /// Why a run waits, as facts for a template; asked when a card or an answer is rendered.
 pub trait WhyWaiting: Send + Sync {
@@ -155,7 +162,31 @@ pub fn outcome_facts(outcome: &Outcome) -> Value {
         "excerpt": outcome.excerpt.join("\n"),
         "failed_cases": failed.iter().take(FAILED_CASES_SHOWN).collect::<Vec<_>>(),
         "failed_cases_more": failed.len().saturating_sub(FAILED_CASES_SHOWN),
+        "measured": measured(outcome).take(MEASURED_SHOWN).collect::<Vec<_>>(),
+        "measured_more": measured(outcome).skip(MEASURED_SHOWN).count(),
+        "slowest": slowest(outcome),
     })
+}
+
+/// What its cases measured, in their order.
+fn measured(outcome: &Outcome) -> impl Iterator<Item = Value> {
+    let told = |case: &TestCase| {
+        let Measurement { value, unit } = case.measurement.as_ref()?;
+        Some(json!({"name": case.name, "value": value, "unit": unit}))
+    };
+    outcome.cases.iter().filter_map(told)
+}
+
+/// The cases that took longest, the slowest first. A case alone is as slow as its run.
+fn slowest(outcome: &Outcome) -> Vec<Value> {
+    if outcome.cases.len() < 2 {
+        return vec![];
+    }
+    let took = |case: &TestCase| case.took_us.filter(|took| *took >= SLOWEST_TOOK_US_MIN);
+    let mut cases: Vec<_> = outcome.cases.iter().filter_map(|case| Some((took(case)?, &case.name))).collect();
+    cases.sort_by_key(|(took, _)| std::cmp::Reverse(*took));
+    cases.truncate(SLOWEST_SHOWN);
+    cases.iter().map(|(took, name)| json!({"name": name, "took_s": *took as f64 / 1e6})).collect()
 }
 
 fn counts_facts(counts: Counts) -> Value {
@@ -206,3 +237,6 @@ fn phases(state: &RunState) -> Vec<Value> {
     };
     SHOWN.iter().map(|(stage, name)| json!({"name": name, "mark": mark(*stage)})).collect()
 }
+
+#[cfg(test)]
+mod tests;
