@@ -178,6 +178,30 @@ impl Clock {
     }
 }
 
+/// A duration as people read it: `300ms`, `2.5s`, `1m 23s`.
+pub fn shown_duration(d: Duration) -> String {
+    if d < Duration::from_secs(1) {
+        return format!("{}ms", d.as_millis());
+    }
+    if d < Duration::from_secs(10) {
+        let tenths = (d.as_millis() + 50) / 100;
+        return match tenths % 10 {
+            0 => format!("{}s", tenths / 10),
+            tenth => format!("{}.{tenth}s", tenths / 10),
+        };
+    }
+    shown_seconds(d.as_secs() + u64::from(d.subsec_millis() >= 500))
+}
+
+/// Whole seconds as people read them, by the two largest units: `83` is `1m 23s`.
+pub fn shown_seconds(total: u64) -> String {
+    let parts = [(total / 86_400, "d"), (total / 3_600 % 24, "h"), (total / 60 % 60, "m"), (total % 60, "s")];
+    let first = parts.iter().position(|(n, _)| *n > 0).unwrap_or(3);
+    let said: Vec<String> =
+        parts[first..].iter().take(2).filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
+    if said.is_empty() { "0s".to_owned() } else { said.join(" ") }
+}
+
 /// The longest sleep: a point farther ahead than this is slept towards in one go and found early, never overflowed.
 const SLEEP_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
@@ -223,6 +247,23 @@ mod tests {
     #[test]
     fn a_timestamp_prints_as_rfc3339_with_milliseconds() {
         assert_eq!(Timestamp::from_micros(1_531_420_618_123_456).rfc3339(), "2018-07-12T18:36:58.123Z");
+    }
+
+    #[test]
+    fn a_duration_prints_as_people_read_it() {
+        let check = |millis: u64, expect: &str| {
+            assert_eq!(shown_duration(Duration::from_millis(millis)), expect, "{millis}");
+        };
+        check(0, "0ms");
+        check(300, "300ms");
+        check(2_000, "2s");
+        check(2_003, "2s");
+        check(2_480, "2.5s");
+        check(9_960, "10s");
+        check(59_600, "1m");
+        check(83_000, "1m 23s");
+        check(7_200_000, "2h");
+        check(90_061_000, "1d 1h");
     }
 
     #[tokio::test]

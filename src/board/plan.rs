@@ -180,9 +180,9 @@ impl Plan {
     }
 }
 
-/// What can be done with an outlet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// What can be done with a board's power.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub enum PowerAction {
     /// Switch on.
     On,
@@ -192,17 +192,41 @@ pub enum PowerAction {
     Cycle,
     /// Read the outlet; changes nothing.
     Status,
+    /// The board's power sequence of this name.
+    Sequence(String),
 }
 
 impl PowerAction {
+    /// What can be done with every outlet; no sequence is called like one of these.
+    pub const PLAIN: [PowerAction; 4] =
+        [PowerAction::On, PowerAction::Off, PowerAction::Cycle, PowerAction::Status];
+
     /// The word in commands, tables and messages.
-    pub fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             PowerAction::On => "on",
             PowerAction::Off => "off",
             PowerAction::Cycle => "cycle",
             PowerAction::Status => "status",
+            PowerAction::Sequence(name) => name,
         }
+    }
+
+    /// What can be done with every outlet, by its word.
+    pub fn plain(word: &str) -> Option<PowerAction> {
+        PowerAction::PLAIN.into_iter().find(|action| action.as_str() == word)
+    }
+}
+
+impl From<String> for PowerAction {
+    fn from(word: String) -> Self {
+        PowerAction::plain(&word).unwrap_or(PowerAction::Sequence(word))
+    }
+}
+
+impl From<PowerAction> for String {
+    fn from(action: PowerAction) -> Self {
+        action.as_str().to_owned()
     }
 }
 

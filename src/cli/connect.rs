@@ -116,6 +116,7 @@ impl Check<'_> {
         let grip = borrowed.grip.clone();
         let looking = async {
             let outlet = self.power(board, &mut finding).await;
+            self.relays(board, &mut finding).await;
             self.console(board, grip, outlet, &mut finding).await;
         };
         let taken_back = tokio::select! {
@@ -163,6 +164,30 @@ impl Check<'_> {
             Err(_) => {
                 finding.wrong(format!("power: no answer ({took})"), "is the PDU reached from here?");
                 None
+            }
+        }
+    }
+
+    /// Reads the relays.
+    async fn relays(&self, board: &Board, finding: &mut Finding) {
+        for name in board.power.relays.keys() {
+            let began = self.clock.monotonic();
+            let status = self.clock.timeout(POWER_WITHIN, self.power.relay_status(board, name)).await;
+            let took = seconds(self.clock.monotonic().since(began));
+            match status {
+                Ok(Ok(outlet)) => finding.seen.push(format!("relay {name} {} ({took})", outlet.as_str())),
+                Ok(Err(PowerError::NoReading(_))) => {
+                    finding.seen.push(format!("relay {name} cannot be read"));
+                }
+                Ok(Err(error)) => {
+                    finding.wrong(
+                        format!("{error} ({took})"),
+                        "check its host, outlet and driver; docs/power.md",
+                    );
+                }
+                Err(_) => {
+                    finding.wrong(format!("relay {name}: no answer ({took})"), "is it reached from here?");
+                }
             }
         }
     }

@@ -157,7 +157,8 @@ async fn tell_who_we_are(client: SlackClient) {
 
 /// A lab that began as a copy of the example still has its power switches, and nobody answers for them.
 fn warn_of_simulated_switches(inventory: &Inventory) {
-    let simulated = |board: &&Board| matches!(board.power.driver, PowerDriver::Simulated);
+    let simulated =
+        |board: &&Board| board.power.drivers().any(|driver| matches!(driver, PowerDriver::Simulated));
     let boards = inventory.boards.values().filter(simulated).count();
     if boards > 0 {
         tracing::warn!(

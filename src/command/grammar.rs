@@ -255,8 +255,8 @@ pub const TABLE: &[Row] = &[
         form: Form::Power,
         words: &["power"],
         zh: &["电源"],
-        arguments: &[word("board"), word("on|off|cycle|status")],
-        help: "Switch or read a board's power",
+        arguments: &[word("board"), word("on|off|cycle|status|sequence")],
+        help: "Switch or read a board's power; a sequence is one of its own in boards.yaml",
         example: "/lab power soc-a-001 cycle",
         needs: Role::Operator,
         available: true,
@@ -339,7 +339,7 @@ impl Row {
         self.words.first().copied().unwrap_or_default()
     }
 
-    /// The whole usage line: `/lab power <board> <on|off|cycle|status>`.
+    /// The whole usage line: `/lab power <board> <on|off|cycle|status|sequence>`.
     pub fn usage(&self) -> String {
         let mut usage = match self.form {
             Form::RunTest => "/run-test".to_owned(),
@@ -519,7 +519,7 @@ mod tests {
     fn the_readme_lists_every_available_command_and_no_other() {
         let table = readme_table();
         assert_eq!(table.lines().count(), 2 + available().count());
-        assert!(table.contains("| `/lab power <board> <on\\|off\\|cycle\\|status>` |"), "{table}");
+        assert!(table.contains("| `/lab power <board> <on\\|off\\|cycle\\|status\\|sequence>` |"), "{table}");
         assert!(!table.contains("reserve"));
     }
 }

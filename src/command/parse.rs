@@ -9,6 +9,7 @@ use super::grammar::{self, Argument, CHOICES_ZH, Form, Row};
 use super::problem::{REPEAT, shown};
 use super::words::{self, Word};
 use super::{Command, RunRef, RunTest};
+use crate::board::is_name;
 use crate::board::plan::PowerAction;
 use crate::run::{BOARDS_MAX, Priority, REPEAT_MAX};
 
@@ -344,17 +345,16 @@ fn build_power(typed: &Typed<'_>) -> Result<Command, ParseProblem> {
         return Ok(Command::Power { board: board.clone(), action: swapped });
     }
     let action = action?;
-    let parsed = power_action(&action);
-    let action =
-        parsed.ok_or_else(|| typed.bad("action", &action, Wrong::NotOneOf("on, off, cycle, status")))?;
-    Ok(Command::Power { board, action })
+    // Which sequences a board has stands in boards.yaml.
+    let sequence = || is_name(&action).then(|| PowerAction::Sequence(action.clone()));
+    let parsed = power_action(&action).or_else(sequence);
+    let known = Wrong::NotOneOf("on, off, cycle, status, a sequence of the board");
+    Ok(Command::Power { board, action: parsed.ok_or_else(|| typed.bad("action", &action, known))? })
 }
 
 fn power_action(word: &str) -> Option<PowerAction> {
     let word = CHOICES_ZH.iter().find(|(zh, _)| *zh == word).map_or(word, |(_, english)| english);
-    [PowerAction::On, PowerAction::Off, PowerAction::Cycle, PowerAction::Status]
-        .into_iter()
-        .find(|action| action.as_str().eq_ignore_ascii_case(word))
+    PowerAction::PLAIN.into_iter().find(|action| action.as_str().eq_ignore_ascii_case(word))
 }
 
 /// What is wrong with a build's id; it must stand in URLs, file names and messages without quoting.

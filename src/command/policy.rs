@@ -110,7 +110,7 @@ fn rule(asked: Asked<'_>, about: About) -> Rule {
             Command::Return { .. } => Rule { needs: Some(Operator), what: "put boards back into service" },
             Command::Power { action, .. } => match action {
                 PowerAction::Status => look("read a board's power"),
-                PowerAction::On | PowerAction::Off | PowerAction::Cycle => {
+                PowerAction::On | PowerAction::Off | PowerAction::Cycle | PowerAction::Sequence(_) => {
                     Rule { needs: Some(Operator), what: "switch a board's power" }
                 }
             },
@@ -220,8 +220,9 @@ mod tests {
 
     #[test]
     fn power_is_an_operators_but_reading_it_is_not() {
-        for action in [PowerAction::On, PowerAction::Off, PowerAction::Cycle] {
-            check(&power(action), "U1", &closed(), true, Err(Role::Operator));
+        let recovery = PowerAction::Sequence("recovery".into());
+        for action in [PowerAction::On, PowerAction::Off, PowerAction::Cycle, recovery] {
+            check(&power(action.clone()), "U1", &closed(), true, Err(Role::Operator));
             check(&power(action), "U0OPER", &closed(), false, Ok(()));
         }
         check(&power(PowerAction::Status), "U1", &closed(), false, Ok(()));

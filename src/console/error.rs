@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::clock::shown_duration;
+
 use super::login::LoginFailure;
 use super::shell::ShellError;
 use super::watch::Hit;
@@ -40,7 +42,7 @@ pub enum ConsoleError {
         text: String,
     },
     /// Not a byte, although something was sent.
-    #[error("the console stayed silent for {waited_for:?}")]
+    #[error("the console stayed silent for {}", shown_duration(*.waited_for))]
     Silent {
         /// How long.
         waited_for: Duration,
@@ -54,7 +56,7 @@ pub enum ConsoleError {
         tail: Vec<String>,
     },
     /// The console, or its server, took nothing of what was sent for too long.
-    #[error("the console took nothing of what was sent for {waited_for:?}")]
+    #[error("the console took nothing of what was sent for {}", shown_duration(*.waited_for))]
     NotTaken {
         /// How long.
         waited_for: Duration,
@@ -62,7 +64,7 @@ pub enum ConsoleError {
         tail: Vec<String>,
     },
     /// What was awaited did not come in time.
-    #[error("{awaited} did not come within {waited_for:?}")]
+    #[error("{awaited} did not come within {}", shown_duration(*.waited_for))]
     Timeout {
         /// What was awaited.
         awaited: &'static str,
@@ -74,7 +76,7 @@ pub enum ConsoleError {
         shell_back: bool,
     },
     /// The board printed nothing for longer than the plan allows.
-    #[error("the board printed nothing for {silent_for:?}")]
+    #[error("the board printed nothing for {}", shown_duration(*.silent_for))]
     NoOutput {
         /// How long.
         silent_for: Duration,

@@ -30,7 +30,7 @@ impl Fault {
 
 /// No answer came within `within`.
 pub(super) fn silence(within: std::time::Duration) -> String {
-    format!("no answer in {within:?}")
+    format!("no answer in {}", crate::clock::shown_duration(within))
 }
 
 /// `host` with a port, where it names none. An IPv6 address has no port of its own here.

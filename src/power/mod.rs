@@ -20,6 +20,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::board::plan::PowerAction;
+pub use crate::board::power::Outlet;
+use crate::board::power::{Relay, SequenceStep};
 use crate::board::{Board, PowerDriver};
 use crate::clock::Clock;
 use crate::lease::InHand;
@@ -68,27 +70,69 @@ pub enum PowerError {
         /// What was asked for.
         wanted: &'static str,
     },
+    /// The board has no sequence of that name.
+    #[error("{board} has no power sequence {name:?}")]
+    NoSequence {
+        /// The board.
+        board: String,
+        /// What was asked for.
+        name: String,
+    },
+    /// A sequence stopped on its way: its first steps are done, the others are not.
+    #[error("the sequence {name} stopped half done, at step {step} of {steps} ({doing}): {problem}")]
+    HalfDone {
+        /// The sequence.
+        name: String,
+        /// Which step did not succeed, from 1.
+        step: usize,
+        /// How many it has.
+        steps: usize,
+        /// What that step does.
+        doing: String,
+        /// What happened; never holds a credential.
+        problem: String,
+    },
     /// The lease was over before the outlet was switched.
     #[error("the lease of {0} is over")]
     LeaseOver(String),
 }
 
-/// The state of an outlet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outlet {
-    /// Power flows.
-    On,
-    /// It does not.
-    Off,
+/// One outlet of a board: its own, or a relay's.
+#[derive(Clone, Copy)]
+struct Switch<'b> {
+    /// The board.
+    board: &'b Board,
+    /// Which of its relays; `None` for the outlet that feeds it.
+    relay: Option<&'b str>,
+    driver: &'b PowerDriver,
+    host: Option<&'b str>,
+    outlet: Option<&'b str>,
 }
 
-impl Outlet {
-    /// The word in messages and in the simulated PDU's protocol.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Outlet::On => "on",
-            Outlet::Off => "off",
+impl<'b> Switch<'b> {
+    /// The outlet that feeds a board.
+    fn of(board: &'b Board) -> Self {
+        let power = &board.power;
+        let (host, outlet) = (power.host.as_deref(), power.outlet.as_deref());
+        Switch { board, relay: None, driver: &power.driver, host, outlet }
+    }
+
+    /// One of its relays.
+    fn relay(board: &'b Board, name: &'b str, relay: &'b Relay) -> Self {
+        let (host, outlet) = (relay.host.as_deref(), relay.outlet.as_deref());
+        Switch { board, relay: Some(name), driver: &relay.driver, host, outlet }
+    }
+
+    /// Whose outlet it is, for messages.
+    fn name(&self) -> String {
+        match self.relay {
+            None => self.board.id.to_string(),
+            Some(relay) => format!("relay {relay} of {}", self.board.id),
         }
+    }
+
+    fn unreachable(&self, problem: String) -> PowerError {
+        PowerError::Unreachable { board: self.name(), problem }
     }
 }
 
@@ -111,51 +155,121 @@ impl Power {
         &self,
         hand: &dyn InHand,
         board: &Board,
-        action: PowerAction,
+        action: &PowerAction,
     ) -> Result<Option<Outlet>, PowerError> {
+        let own = Switch::of(board);
         match action {
-            PowerAction::On => self.set(hand, board, Outlet::On).await,
-            PowerAction::Off => self.set(hand, board, Outlet::Off).await,
+            PowerAction::On => self.set(hand, own, Outlet::On).await,
+            PowerAction::Off => self.set(hand, own, Outlet::Off).await,
             PowerAction::Cycle => {
-                self.set(hand, board, Outlet::Off).await?;
+                self.set(hand, own, Outlet::Off).await?;
                 self.clock.sleep(board.power.off_for).await;
-                self.set(hand, board, Outlet::On).await
+                self.set(hand, own, Outlet::On).await
             }
             PowerAction::Status => self.status(board).await.map(Some),
+            PowerAction::Sequence(name) => self.sequence(hand, board, name).await,
         }
     }
 
     /// Reads the outlet. Needs no lease: it changes nothing.
     pub async fn status(&self, board: &Board) -> Result<Outlet, PowerError> {
-        self.tried(board, None).await?.ok_or_else(|| PowerError::NoReading(board.id.to_string()))
+        self.read(Switch::of(board)).await
+    }
+
+    /// Reads one of the board's relays.
+    pub async fn relay_status(&self, board: &Board, name: &str) -> Result<Outlet, PowerError> {
+        match board.power.relays.get_key_value(name) {
+            Some((name, relay)) => self.read(Switch::relay(board, name, relay)).await,
+            None => Err(PowerError::NoSwitch(format!("relay {name} of {}", board.id))),
+        }
+    }
+
+    /// Puts every relay of a board as it stands when no sequence is at work.
+    pub async fn relays_to_rest(&self, hand: &dyn InHand, board: &Board) -> Result<(), PowerError> {
+        for (name, relay) in &board.power.relays {
+            self.set(hand, Switch::relay(board, name, relay), relay.rest).await?;
+        }
+        Ok(())
+    }
+
+    /// Performs a sequence, step by step; the first one that does not succeed ends it.
+    async fn sequence(
+        &self,
+        hand: &dyn InHand,
+        board: &Board,
+        name: &str,
+    ) -> Result<Option<Outlet>, PowerError> {
+        let Some(steps) = board.power.sequences.get(name) else {
+            return Err(PowerError::NoSequence { board: board.id.to_string(), name: name.to_owned() });
+        };
+        let mut state = None;
+        for (done, step) in steps.iter().enumerate() {
+            match self.sequence_step(hand, board, step).await {
+                Ok(Some(now)) => state = Some(now),
+                Ok(None) => {}
+                Err(error @ PowerError::LeaseOver(_)) => return Err(error),
+                Err(error) => {
+                    return Err(PowerError::HalfDone {
+                        name: name.to_owned(),
+                        step: done + 1,
+                        steps: steps.len(),
+                        doing: step.to_string(),
+                        problem: error.to_string(),
+                    });
+                }
+            }
+        }
+        Ok(state)
+    }
+
+    /// One step of a sequence; gives the state of the board's own outlet where the step tells it.
+    async fn sequence_step(
+        &self,
+        hand: &dyn InHand,
+        board: &Board,
+        step: &SequenceStep,
+    ) -> Result<Option<Outlet>, PowerError> {
+        match step {
+            SequenceStep::Board(wanted) => self.set(hand, Switch::of(board), *wanted).await,
+            SequenceStep::Relay(name, wanted) => match board.power.relays.get_key_value(name) {
+                Some((name, relay)) => {
+                    self.set(hand, Switch::relay(board, name, relay), *wanted).await.map(|_| None)
+                }
+                None => Err(PowerError::NoSwitch(format!("relay {name} of {}", board.id))),
+            },
+            SequenceStep::Wait(pause) => {
+                self.clock.sleep(*pause).await;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn read(&self, switch: Switch<'_>) -> Result<Outlet, PowerError> {
+        self.tried(switch, None).await?.ok_or_else(|| PowerError::NoReading(switch.name()))
     }
 
     /// Sets the outlet and reads it back until it agrees.
     async fn set(
         &self,
         hand: &dyn InHand,
-        board: &Board,
+        switch: Switch<'_>,
         wanted: Outlet,
     ) -> Result<Option<Outlet>, PowerError> {
-        self.tried(board, Some((hand, wanted))).await?;
-        let reads = match board.power.driver {
+        self.tried(switch, Some((hand, wanted))).await?;
+        let reads = match switch.driver {
             PowerDriver::Redfish(_) | PowerDriver::Ipmi(_) => READBACK_SLOW_MAX,
             _ => READBACK_MAX,
         };
         for _ in 0..reads {
-            match self.tried(board, None).await? {
+            match self.tried(switch, None).await? {
                 None => return Ok(None),
                 Some(state) if state == wanted => return Ok(Some(wanted)),
                 Some(_) => self.clock.sleep(RETRY_PAUSE).await,
             }
         }
-        let state = match wanted {
-            Outlet::On => Outlet::Off,
-            Outlet::Off => Outlet::On,
-        };
         Err(PowerError::NotReached {
-            board: board.id.to_string(),
-            state: state.as_str(),
+            board: switch.name(),
+            state: wanted.opposite().as_str(),
             wanted: wanted.as_str(),
         })
     }
@@ -163,19 +277,19 @@ impl Power {
     /// One request, again where that may help: sets with `Some`, reads with `None`.
     async fn tried(
         &self,
-        board: &Board,
+        switch: Switch<'_>,
         set: Option<(&dyn InHand, Outlet)>,
     ) -> Result<Option<Outlet>, PowerError> {
         let mut tries = 0;
         loop {
-            let problem = match self.request(board, set).await? {
+            let problem = match self.request(switch, set).await? {
                 Ok(state) => return Ok(state),
                 Err(Fault::Passing(problem)) => problem,
-                Err(Fault::Lasting(problem)) => return Err(unreachable(board, problem)),
+                Err(Fault::Lasting(problem)) => return Err(switch.unreachable(problem)),
             };
             tries += 1;
             if tries == TRIES_MAX {
-                return Err(unreachable(board, problem));
+                return Err(switch.unreachable(problem));
             }
             self.clock.sleep(RETRY_PAUSE).await;
         }
@@ -184,29 +298,29 @@ impl Power {
     /// One request in the device's queue.
     async fn request(
         &self,
-        board: &Board,
+        switch: Switch<'_>,
         set: Option<(&dyn InHand, Outlet)>,
     ) -> Result<Result<Option<Outlet>, Fault>, PowerError> {
-        if !board.power.has_switch() {
-            return Err(PowerError::NoSwitch(board.id.to_string()));
+        if matches!(switch.driver, PowerDriver::None) {
+            return Err(PowerError::NoSwitch(switch.name()));
         }
-        let queue = self.queue(&device(board));
+        let queue = self.queue(&device(switch));
         let turn = self.clock.timeout(QUEUE_WITHIN, queue.lock()).await;
-        let _turn = turn.map_err(|_| unreachable(board, "its queue of requests does not move".into()))?;
+        let _turn = turn.map_err(|_| switch.unreachable("its queue of requests does not move".into()))?;
         // Looked at only now: a lease may end while its request waits.
         if set.is_some_and(|(hand, _)| !hand.trusted()) {
-            return Err(PowerError::LeaseOver(board.id.to_string()));
+            return Err(PowerError::LeaseOver(switch.board.id.to_string()));
         }
         // On the heap: the state of ten drivers would otherwise stand in every future above, up to a whole attempt.
-        Ok(Box::pin(self.drive(board, set.map(|(_, wanted)| wanted))).await)
+        Ok(Box::pin(self.drive(switch, set.map(|(_, wanted)| wanted))).await)
     }
 
     /// The device's turn has come.
-    async fn drive(&self, board: &Board, set: Option<Outlet>) -> Result<Option<Outlet>, Fault> {
+    async fn drive(&self, at: Switch<'_>, set: Option<Outlet>) -> Result<Option<Outlet>, Fault> {
         let (clock, http) = (&self.clock, &self.http);
-        let host = board.power.host.as_deref().unwrap_or_default();
-        let outlet = board.power.outlet.as_deref();
-        match &board.power.driver {
+        let host = at.host.unwrap_or_default();
+        let outlet = at.outlet;
+        match at.driver {
             PowerDriver::None => Ok(None),
             PowerDriver::Simulated => {
                 let request = simulated::request(host, outlet.unwrap_or("1"), set);
@@ -223,8 +337,7 @@ impl Power {
                     (None, Some(argv)) => argv,
                     (None, None) => return Ok(None),
                 };
-                let said =
-                    command::run(clock, &argv_for(argv, board), *within).await.map_err(Fault::Passing)?;
+                let said = command::run(clock, &argv_for(argv, at), *within).await.map_err(Fault::Passing)?;
                 match set {
                     Some(_) => Ok(None),
                     None => command::read_state(&said).map(Some).map_err(Fault::Passing),
@@ -247,14 +360,10 @@ impl Power {
     }
 }
 
-fn unreachable(board: &Board, problem: String) -> PowerError {
-    PowerError::Unreachable { board: board.id.to_string(), problem }
-}
-
 /// The device that a board's requests queue at: whoever is dialled, so that a broker, a daemon or a bridge in front of
 /// many outlets is one device.
-fn device(board: &Board) -> String {
-    let url = match &board.power.driver {
+fn device(at: Switch<'_>) -> String {
+    let url = match at.driver {
         PowerDriver::Http(switch) => Some(switch.on.url.expose_secret()),
         PowerDriver::Pdudaemon(switch) => Some(switch.url.as_str()),
         _ => None,
@@ -264,18 +373,18 @@ fn device(board: &Board) -> String {
         // A user name and password may stand in front of the host.
         rest[..end].rsplit('@').next().unwrap_or_default()
     });
-    let host = authority.or(board.power.host.as_deref()).unwrap_or(board.id.as_str());
+    let host = authority.or(at.host).unwrap_or(at.board.id.as_str());
     host.to_ascii_lowercase()
 }
 
 /// Fills `{{ host }}`, `{{ outlet }}` and `{{ board }}` of a command's arguments. Values come from boards.yaml and
 /// each stays inside its own argument: no shell is involved.
-fn argv_for(argv: &[String], board: &Board) -> Vec<String> {
+fn argv_for(argv: &[String], at: Switch<'_>) -> Vec<String> {
     let fill = |argument: &String| {
         argument
-            .replace("{{ host }}", board.power.host.as_deref().unwrap_or_default())
-            .replace("{{ outlet }}", board.power.outlet.as_deref().unwrap_or_default())
-            .replace("{{ board }}", board.id.as_str())
+            .replace("{{ host }}", at.host.unwrap_or_default())
+            .replace("{{ outlet }}", at.outlet.unwrap_or_default())
+            .replace("{{ board }}", at.board.id.as_str())
     };
     argv.iter().map(fill).collect()
 }

@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use regex::Regex;
 use secrecy::ExposeSecret;
 
 use super::{SimBoard, SimBoardSpec, SimPdu, Speed};
+use crate::board::power::SequenceStep;
 use crate::board::{Board, BoardId, ConsoleKind, Inventory, PowerDriver};
 use crate::clock::Clock;
 use crate::id::Ids;
@@ -40,6 +42,8 @@ struct Wire {
     kind: ConsoleKind,
     /// Address of its PDU and its outlet there.
     switch: Option<(SocketAddr, String)>,
+    /// The PDU that has its relays.
+    relays: Option<SimPdu>,
 }
 
 impl SimLab {
@@ -79,7 +83,7 @@ impl SimLab {
                 switched.push((id.clone(), pdu, outlet(board)));
             }
             let kind = if sim_is_raw(board) { ConsoleKind::Tcp } else { ConsoleKind::Telnet };
-            self.wires.insert(id.clone(), Wire { console: sim.addr(), kind, switch: None });
+            self.wires.insert(id.clone(), Wire { console: sim.addr(), kind, switch: None, relays: None });
             self.boards.insert(id.clone(), sim);
         }
         let mut started = BTreeMap::new();
@@ -89,6 +93,7 @@ impl SimLab {
         for (id, pdu, outlet) in switched {
             if let Some(wire) = self.wires.get_mut(&id) {
                 wire.switch = Some((started[&pdu].addr(), outlet));
+                wire.relays = Some(started[&pdu].clone());
             }
         }
         for (name, pdu) in started {
@@ -96,7 +101,23 @@ impl SimLab {
             self.pdus.entry(name.clone()).or_insert_with(|| pdu.clone());
             self.more.push(pdu);
         }
+        self.add_relays(inventory, &clock).await?;
         Ok(self.rewired(inventory, speed))
+    }
+
+    /// Gives every board the relays that boards.yaml has for it, also those that came with a reload.
+    async fn add_relays(&mut self, inventory: &Inventory, clock: &Clock) -> io::Result<()> {
+        for (id, board) in inventory.boards.iter().filter(|(_, board)| !board.power.relays.is_empty()) {
+            let Some(wire) = self.wires.get_mut(id) else { continue };
+            let pdu = match &wire.relays {
+                Some(pdu) => pdu.clone(),
+                // It has no switch of its own.
+                None => SimPdu::start(clock.clone(), BTreeMap::new()).await?,
+            };
+            board.power.relays.keys().for_each(|name| pdu.add_relay(&relay_outlet(id, name)));
+            wire.relays = Some(pdu);
+        }
+        Ok(())
     }
 
     /// The inventory with every console and switch pointing at its simulator.
@@ -108,6 +129,15 @@ impl SimLab {
             board.console.host = wire.console.ip().to_string();
             board.console.port = wire.console.port();
             board.console.settle = Duration::ZERO;
+            for (name, relay) in &mut board.power.relays {
+                relay.driver = PowerDriver::Simulated;
+                relay.host = wire.relays.as_ref().map(|pdu| pdu.addr().to_string());
+                relay.outlet = Some(relay_outlet(id, name));
+            }
+            if speed != Speed::Real {
+                board.power.off_for = speed.scaled(board.power.off_for);
+                board.power.sequences.values_mut().for_each(|steps| *steps = scaled(steps, speed));
+            }
             let Some((pdu, outlet)) = &wire.switch else {
                 board.power.driver = PowerDriver::None;
                 continue;
@@ -115,9 +145,6 @@ impl SimLab {
             board.power.outlet = Some(outlet.clone());
             board.power.host = Some(pdu.to_string());
             board.power.driver = PowerDriver::Simulated;
-            if speed != Speed::Real {
-                board.power.off_for = speed.scaled(board.power.off_for);
-            }
         }
         rewritten
     }
@@ -150,6 +177,20 @@ fn is_switched(board: &Board) -> bool {
 
 fn sim_is_raw(board: &Board) -> bool {
     board.console.kind == ConsoleKind::Tcp
+}
+
+/// The outlet of a board's relay on its simulated PDU.
+fn relay_outlet(board: &BoardId, relay: &str) -> String {
+    format!("{board}.{relay}")
+}
+
+/// A sequence whose pauses are as long as the simulated boards' times are.
+fn scaled(steps: &[SequenceStep], speed: Speed) -> Arc<[SequenceStep]> {
+    let scaled = |step: &SequenceStep| match step {
+        SequenceStep::Wait(pause) => SequenceStep::Wait(speed.scaled(*pause)),
+        SequenceStep::Board(_) | SequenceStep::Relay(..) => step.clone(),
+    };
+    steps.iter().map(scaled).collect()
 }
 
 /// The outlet's name in the PDU's protocol: one word.

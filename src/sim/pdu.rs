@@ -37,6 +37,8 @@ pub struct PduFaults {
     pub error: Option<String>,
     /// Requests are answered as if carried out, and are not: a worn relay.
     pub stuck: bool,
+    /// The same with one outlet only.
+    pub stuck_outlet: Option<String>,
 }
 
 /// One switching of an outlet.
@@ -69,6 +71,8 @@ struct Shared {
     clock: Clock,
     addr: SocketAddr,
     outlets: BTreeMap<String, Vec<SimBoard>>,
+    /// Outlets that feed no board, such as a strap's, and whether they are on.
+    relays: Mutex<BTreeMap<String, bool>>,
     faults: Mutex<PduFaults>,
     log: Mutex<VecDeque<Switch>>,
 }
@@ -81,6 +85,7 @@ impl SimPdu {
             clock,
             addr: listener.local_addr()?,
             outlets,
+            relays: Mutex::default(),
             faults: Mutex::default(),
             log: Mutex::default(),
         });
@@ -91,6 +96,11 @@ impl SimPdu {
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.0.shared.addr
+    }
+
+    /// Gives it an outlet that feeds no board, off at first; one that it has stays as it is.
+    pub fn add_relay(&self, outlet: &str) {
+        self.0.shared.relays.lock().expect("relays").entry(outlet.to_owned()).or_default();
     }
 
     /// Changes what is wrong with it.
@@ -165,22 +175,36 @@ impl Shared {
             return Some(format!("error {error}"));
         }
         let (verb, outlet) = request.split_once(' ').unwrap_or((request, ""));
-        let Some(boards) = self.outlets.get(outlet.trim()) else {
+        let outlet = outlet.trim();
+        let Some(is_on) = self.is_on(outlet) else {
             return Some(format!("error unknown outlet {outlet}"));
         };
         let on = match verb {
             "on" => true,
             "off" => false,
-            "status" => boards.iter().any(SimBoard::is_on),
+            "status" => is_on,
             _ => return Some(format!("error unknown request {verb}")),
         };
         if verb != "status" {
-            self.record(Switch { at: self.clock.now(), outlet: outlet.trim().to_owned(), on });
-            if !faults.stuck {
-                boards.iter().for_each(|board| board.set_power(on));
+            self.record(Switch { at: self.clock.now(), outlet: outlet.to_owned(), on });
+            if !faults.stuck && faults.stuck_outlet.as_deref() != Some(outlet) {
+                self.switch(outlet, on);
             }
         }
         Some(format!("ok {}", if on { "on" } else { "off" }))
+    }
+
+    /// The state of an outlet; `None` where there is none of that name.
+    fn is_on(&self, outlet: &str) -> Option<bool> {
+        let of_boards = self.outlets.get(outlet).map(|boards| boards.iter().any(SimBoard::is_on));
+        of_boards.or_else(|| self.relays.lock().expect("relays").get(outlet).copied())
+    }
+
+    fn switch(&self, outlet: &str, on: bool) {
+        self.outlets.get(outlet).into_iter().flatten().for_each(|board| board.set_power(on));
+        if let Some(state) = self.relays.lock().expect("relays").get_mut(outlet) {
+            *state = on;
+        }
     }
 
     fn record(&self, switch: Switch) {

@@ -428,6 +428,7 @@ fn lab_board(id: &str, driver: PowerDriver, pdu: Option<&str>) -> Board {
             outlet: Some("1".into()),
             off_for: Duration::from_secs(5),
             rest: Rest::Off,
+            ..PowerConfig::none()
         },
     }
 }

@@ -89,6 +89,11 @@ pub(super) struct Attempt {
     cycled: Option<Result<(), String>>,
     /// Whether a power cycle began that is not known to have ended: the board may be off.
     half_cycled: bool,
+    /// Whether the board's relays were put to rest before its power was first switched.
+    relays_stand: bool,
+    /// Whether a power sequence was begun, and what one left behind that did not come to its end.
+    has_moved_relays: bool,
+    half_done: Option<String>,
 }
 
 impl Attempt {
@@ -133,6 +138,9 @@ impl Attempt {
             traces: Vec::new(),
             cycled: None,
             half_cycled: false,
+            relays_stand: false,
+            has_moved_relays: false,
+            half_done: None,
             view,
             lab,
         }

@@ -14,11 +14,11 @@ use super::runner::Lab;
 use super::steps::{Agent, Step};
 use crate::board::Board;
 use crate::board::plan::PowerAction;
+use crate::board::power::sequence;
 use crate::doorbell::Bell;
 use crate::id::{InstanceId, LeaseId, MessageId};
 use crate::lease::{Grip, Holder, Lease};
 use crate::message::Note;
-use crate::power::PowerError;
 use crate::run::LeaseRef;
 use crate::store::{AtRest, Errand, Granted, LeaseTerms, StoreError};
 
@@ -33,6 +33,10 @@ const IDLE: Duration = Duration::from_secs(1);
 const ASKED_WITHIN: Duration = Duration::from_secs(10 * 60);
 /// How long a lease of kind `check` lasts: longer than the slowest cycle.
 const CHECK_LASTS: Duration = Duration::from_secs(180);
+/// How much longer for each step of a power sequence.
+const SEQUENCE_STEP_LASTS: Duration = Duration::from_secs(30);
+/// How long before the end of its lease an errand stops: nothing is switched that may be somebody else's.
+const CHECK_MARGIN: Duration = Duration::from_secs(10);
 
 /// Does errands.
 pub struct Errands {
@@ -184,13 +188,14 @@ async fn perform(lab: &Lab, instance: InstanceId, errand: &Errand) -> Note {
             Err(error) => refused(error.to_string()),
         };
     }
-    let terms = LeaseTerms { instance, now, expires_at: now + CHECK_LASTS };
+    let lasts = lasts(board, &errand.action);
+    let terms = LeaseTerms { instance, now, expires_at: now + lasts };
     let holder = Holder::Check(errand.by.clone());
     let id = errand.lease();
     match lab.persist(|| lab.store.lease_take(id, &errand.board, &holder, &terms)).await {
         Err(error) => refused(error.to_string()),
         Ok(Granted::Leases(leases)) => match leases.into_iter().next() {
-            Some(lease) => switch(lab, lease, board, errand, &facts).await,
+            Some(lease) => switch(lab, lease, board, errand, lasts, &facts).await,
             None => refused("no lease was given".into()),
         },
         Ok(Granted::Taken(lease)) => Note::new(
@@ -202,29 +207,41 @@ async fn perform(lab: &Lab, instance: InstanceId, errand: &Errand) -> Note {
     }
 }
 
+/// How long what is asked for may take.
+fn lasts(board: &Board, action: &PowerAction) -> Duration {
+    match action {
+        PowerAction::Sequence(name) => board.power.sequences.get(name).map_or(CHECK_LASTS, |steps| {
+            CHECK_LASTS + sequence::waits(steps) + SEQUENCE_STEP_LASTS * steps.len() as u32
+        }),
+        PowerAction::On | PowerAction::Off | PowerAction::Cycle | PowerAction::Status => CHECK_LASTS,
+    }
+}
+
 async fn switch(
     lab: &Lab,
     lease: Lease,
     board: &Board,
     errand: &Errand,
+    lasts: Duration,
     facts: &(dyn Fn(serde_json::Value) -> serde_json::Value + Sync),
 ) -> Note {
     let grip = Grip::new(LeaseRef { id: lease.id, board: lease.board, fence: lease.fence });
-    let done = lab.power.act(&grip, board, errand.action).await;
+    let switching = Box::pin(lab.power.act(&grip, board, &errand.action));
+    let done = match lab.clock.timeout(lasts - CHECK_MARGIN, switching).await {
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(_) => Err("it took too long, and how far it came is not known".to_owned()),
+    };
     // Whatever happened on this board before, its power was just switched by the one who holds it.
-    if done.is_ok() && matches!(errand.action, PowerAction::Cycle | PowerAction::Off) {
+    if done.is_ok() && board.power.is_cut_by(&errand.action) {
         let _ = lab.persist(|| lab.store.lease_fenced(grip.lease(), lab.clock.now())).await;
     }
     let rest = match &done {
         Ok(_) => AtRest::Yes,
-        Err(error) => AtRest::No(error.to_string()),
+        Err(problem) => AtRest::No(problem.clone()),
     };
     give_back(lab, &grip, &rest).await;
     match done {
         Ok(state) => Note::new("power-done", facts(json!({ "state": state.map(|s| s.as_str()) }))),
-        Err(error @ PowerError::LeaseOver(_)) => {
-            Note::new("power-refused", facts(json!({ "reason": error.to_string() })))
-        }
-        Err(error) => Note::new("power-refused", facts(json!({ "reason": error.to_string() }))),
+        Err(problem) => Note::new("power-refused", facts(json!({ "reason": problem }))),
     }
 }

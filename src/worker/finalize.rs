@@ -37,8 +37,9 @@ pub(super) async fn bring_to_rest(lab: &Arc<Lab>, mut attempt: Attempt, grips: &
             problem = finally(&mut attempt, step).await.or(problem);
         }
         attempt.close().await;
+        let problem = attempt.half_done().map(str::to_owned).or(problem);
         match &board {
-            Some(board) => rest(lab, board, &grips[0]).await.or(problem),
+            Some(board) => rest(lab, board, &grips[0], attempt.has_moved_relays()).await.or(problem),
             None => problem,
         }
     };
@@ -53,7 +54,7 @@ pub(super) async fn bring_to_rest(lab: &Arc<Lab>, mut attempt: Attempt, grips: &
 /// A board that was held beside the one that the plan drove.
 async fn partner(lab: &Lab, inventory: &Inventory, grip: &Grip, until: Monotonic) {
     let problem = match inventory.board(grip.lease().board.as_str()) {
-        Some(board) => in_time(lab, until, Box::pin(rest(lab, board, grip))).await,
+        Some(board) => in_time(lab, until, Box::pin(rest(lab, board, grip, false))).await,
         None => None,
     };
     release(lab, grip, problem).await;
@@ -74,7 +75,7 @@ pub(super) async fn leave(lab: &Lab, grips: &[Arc<Grip>]) {
     for grip in grips {
         let inventory = lab.inventory.newest_with(&grip.lease().board, |_| true);
         if let Some(board) = inventory.board(grip.lease().board.as_str())
-            && let Some(problem) = rest(lab, board, grip).await
+            && let Some(problem) = rest(lab, board, grip, true).await
         {
             tracing::warn!(board.id = %grip.lease().board, problem, "the board was not brought to rest");
         }
@@ -94,13 +95,18 @@ async fn finally(attempt: &mut Attempt, step: &Step) -> Option<String> {
     }
 }
 
-/// Leaves a board as its family wants it; gives what went wrong.
-async fn rest(lab: &Lab, board: &Board, grip: &Grip) -> Option<String> {
+/// Leaves a board as its family wants it, its relays first where they may have been moved; gives what went wrong.
+async fn rest(lab: &Lab, board: &Board, grip: &Grip, relays: bool) -> Option<String> {
+    let back = match relays {
+        true => lab.power.relays_to_rest(grip, board).await.err().map(|error| error.to_string()),
+        false => None,
+    };
     match board.power.rest {
         Rest::Off if board.power.has_switch() => {
-            lab.power.act(grip, board, PowerAction::Off).await.err().map(|error| error.to_string())
+            let off = lab.power.act(grip, board, &PowerAction::Off).await;
+            off.err().map(|error| error.to_string()).or(back)
         }
-        Rest::Off | Rest::Leave => None,
+        Rest::Off | Rest::Leave => back,
     }
 }
 

@@ -17,6 +17,7 @@ mod lab;
 mod many;
 mod meaning;
 mod power_real;
+mod power_sequences;
 mod power_trouble;
 mod real_boards;
 mod reload;

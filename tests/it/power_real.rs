@@ -28,7 +28,7 @@ pub(crate) fn board(host: &str, outlet: &str, power: &str) -> Board {
 /// Does one action, and gives what a person is told when it fails.
 pub(crate) async fn act(board: &Board, action: PowerAction) -> Result<Option<Outlet>, String> {
     let power = Power::new(Clock::system());
-    power.act(&Forever, board, action).await.map_err(|error: PowerError| error.to_string())
+    power.act(&Forever, board, &action).await.map_err(|error: PowerError| error.to_string())
 }
 
 /// Off, on, cycle, and what the switch shows in between.
@@ -43,7 +43,7 @@ async fn obeys(name: &str, board: &Board) {
         (Cycle, Outlet::On),
     ];
     for (action, expect) in steps {
-        assert_eq!(act(board, action).await, Ok(Some(expect)), "{name}: {action:?}");
+        assert_eq!(act(board, action.clone()).await, Ok(Some(expect)), "{name}: {action:?}");
     }
 }
 
@@ -88,13 +88,13 @@ impl Rig {
         self.wait_until(|| fs::read_to_string("/proc/net/udp").is_ok_and(|table| table.contains(&socket)));
     }
 
-    fn state(&self) -> String {
+    pub(crate) fn state(&self) -> String {
         fs::read_to_string(self.path("state")).expect("a state").trim().to_owned()
     }
 }
 
 /// The outlet 3 of an APC rack PDU, written down from PowerNet-MIB by hand.
-const RPDU: &str =
+pub(crate) const RPDU: &str =
     "command .1.3.6.1.4.1.318.1.1.12.3.3.1.1.4.3 1 2\nstate .1.3.6.1.4.1.318.1.1.12.3.5.1.1.4.3 1 2\n";
 /// The same of the next generation, whose state counts the other way round.
 const RPDU2: &str =
@@ -537,7 +537,7 @@ async fn a_menu_behind_telnet_is_driven_by_its_preset_and_by_steps_of_ones_own()
 
 impl Rig {
     /// A broker with a relay board of so many relays behind it.
-    fn mosquitto(&self, relays: u32, login: Option<(&str, &str)>) -> u16 {
+    pub(crate) fn mosquitto(&self, relays: u32, login: Option<(&str, &str)>) -> u16 {
         need("mosquitto", "mosquitto");
         need("mosquitto_sub", "mosquitto-clients");
         let port = free_port();
@@ -567,7 +567,7 @@ impl Rig {
 }
 
 /// A relay listens a moment after its broker does; until then nobody tells a state.
-async fn listens(broker: &str, power: &str) {
+pub(crate) async fn listens(broker: &str, power: &str) {
     let relay = board(broker, "1", &format!("{power}, within: 500ms"));
     for _ in 0..40 {
         if act(&relay, PowerAction::Status).await.is_ok() {

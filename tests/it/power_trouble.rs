@@ -180,11 +180,11 @@ async fn nothing_is_switched_without_a_lease_and_anybody_may_read() {
     let power = format!("{}, status: {{url: 'http://{address}/', pattern: '.*'}}", http(address));
     let (board, power) = (board("h", "3", &power), Power::new(Clock::system()));
     for action in [PowerAction::On, PowerAction::Off, PowerAction::Cycle] {
-        let refused = power.act(&Over, &board, action).await;
+        let refused = power.act(&Over, &board, &action).await;
         assert_eq!(refused, Err(PowerError::LeaseOver("soc-a-001".into())));
     }
     assert_eq!(count.load(Ordering::SeqCst), 0);
-    assert_eq!(power.act(&Over, &board, PowerAction::Status).await, Ok(Some(Outlet::On)));
+    assert_eq!(power.act(&Over, &board, &PowerAction::Status).await, Ok(Some(Outlet::On)));
 }
 
 #[tokio::test]
@@ -202,7 +202,7 @@ async fn requests_to_one_device_stand_in_one_queue() {
     let mut switching = tokio::task::JoinSet::new();
     for n in 0..8 {
         let (board, power) = (board(&format!("h{n}"), &n.to_string(), &http(address)), power.clone());
-        switching.spawn(async move { power.act(&Forever, &board, PowerAction::Off).await });
+        switching.spawn(async move { power.act(&Forever, &board, &PowerAction::Off).await });
     }
     while let Some(done) = switching.join_next().await {
         assert_eq!(done.expect("a task"), Ok(None));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::notes::{Note, Notes};
 use super::problem::Mark;
 use super::reader::{Env, Fields, Reader};
+use super::sequences;
 use super::switches::{self, Ground};
 use super::tree::Node;
 use crate::board::{ConsoleConfig, ConsoleKind, PowerConfig, PowerDriver, Rest, shown};
@@ -43,7 +44,7 @@ const CONSOLE_KEYS: [&str; 11] = [
 ];
 /// Line speeds that a port may be set to.
 const BAUDS: std::ops::RangeInclusive<i64> = 50..=16_000_000;
-const POWER_KEYS: [&str; 5] = ["driver", "host", "outlet", "off_for", "rest"];
+const POWER_KEYS: [&str; 7] = ["driver", "host", "outlet", "off_for", "rest", "relays", "sequences"];
 const COMMAND_KEYS: [&str; 4] = ["on", "off", "status", "within"];
 /// Every driver of the format.
 const DRIVERS: [&str; 10] =
@@ -206,50 +207,75 @@ pub(super) fn power(
     subject: &Subject<'_>,
     notes: &mut Notes,
 ) -> PowerConfig {
-    let driver_node = layers.get("driver");
-    let name = driver_node.and_then(|node| driver_name(reader, node));
+    let driver = own_driver(reader, layers);
     for fields in [layers.board, layers.family].into_iter().flatten() {
         // A layer that names its own driver brings that driver's settings, whichever driver wins.
         let own = fields.get("driver").and_then(|node| DRIVERS.into_iter().find(|d| is_text(node, d)));
-        known_power_keys(reader, &fields, own.or(name));
+        known_power_keys(reader, &fields, own.or(driver.map(|driver| driver.name)), &POWER_KEYS, "power");
     }
     let mut text = |key: &str| layers.get(key).and_then(|node| reader.expanded(node, key, subject.env));
     let host = text("host").or(pdu.host);
     let outlet = text("outlet").or(pdu.outlet);
-    let driver = match (name, driver_node) {
-        (Some("simulated"), _) => PowerDriver::Simulated,
-        (Some("command"), Some(node)) => {
-            command(reader, layers.of_driver("command"), node.at, subject.env).unwrap_or(PowerDriver::None)
+    let (host_text, outlet_text) = (host.as_deref(), outlet.as_deref());
+    let driver = match driver {
+        Some(driver) => {
+            drive(reader, &Drive { driver, layers, host: host_text, outlet: outlet_text }, subject, notes)
         }
-        (Some("none"), _) | (None, _) | (_, None) => PowerDriver::None,
-        (Some(driver), Some(node)) => {
-            let mut ground = Ground {
-                reader,
-                layers: layers.of_driver(driver),
-                at: node.at,
-                driver,
-                subject,
-                host: host.as_deref(),
-                outlet: outlet.as_deref(),
-                notes,
-            };
-            switches::read(&mut ground).unwrap_or(PowerDriver::None)
-        }
+        None => PowerDriver::None,
     };
-    if driver_node.is_none()
+    if layers.get("driver").is_none()
         && let Some(at) = pdu.at
     {
         notes.add(Note::NoDriver { family: subject.family.to_owned() }, at, subject.board);
     }
     let rests = [("off", Rest::Off), ("leave", Rest::Leave)];
     let rest = layers.get("rest").and_then(|node| reader.one_of(node, "rest state", &rests));
-    PowerConfig {
-        driver,
-        host,
-        outlet,
-        off_for: duration(reader, layers, "off_for", OFF_FOR_DEFAULT),
-        rest: rest.unwrap_or(Rest::Leave),
-    }
+    let (off_for, rest) = (duration(reader, layers, "off_for", OFF_FOR_DEFAULT), rest.unwrap_or(Rest::Leave));
+    let mut power = PowerConfig { driver, host, outlet, off_for, rest, ..PowerConfig::none() };
+    sequences::read(reader, layers, &mut power, subject, notes);
+    power
+}
+
+/// A driver that was named, and where.
+#[derive(Clone, Copy)]
+pub(super) struct Driver {
+    pub(super) name: &'static str,
+    at: Mark,
+}
+
+/// The driver that the layers name.
+pub(super) fn own_driver(reader: &mut Reader<'_>, layers: Layers<'_>) -> Option<Driver> {
+    let node = layers.get("driver")?;
+    driver_name(reader, node).map(|name| Driver { name, at: node.at })
+}
+
+/// One outlet, and the settings that drive it.
+pub(super) struct Drive<'d, 'n> {
+    pub(super) driver: Driver,
+    pub(super) layers: Layers<'n>,
+    pub(super) host: Option<&'d str>,
+    pub(super) outlet: Option<&'d str>,
+}
+
+/// Reads the settings of an outlet's driver; what is wrong with them is told.
+pub(super) fn drive(
+    reader: &mut Reader<'_>,
+    what: &Drive<'_, '_>,
+    subject: &Subject<'_>,
+    notes: &mut Notes,
+) -> PowerDriver {
+    let Driver { name, at } = what.driver;
+    let layers = what.layers.of_driver(name);
+    let driver = match name {
+        "simulated" => Some(PowerDriver::Simulated),
+        "command" => command(reader, layers, at, subject.env),
+        "none" => None,
+        driver => {
+            let (host, outlet) = (what.host, what.outlet);
+            switches::read(&mut Ground { reader, layers, at, driver, subject, host, outlet, notes })
+        }
+    };
+    driver.unwrap_or(PowerDriver::None)
 }
 
 fn is_text(node: &Node, word: &str) -> bool {
@@ -261,16 +287,23 @@ fn driver_name(reader: &mut Reader<'_>, node: &Node) -> Option<&'static str> {
     reader.one_of(node, "power driver", &words)
 }
 
-fn known_power_keys(reader: &mut Reader<'_>, fields: &Fields<'_>, driver: Option<&'static str>) {
-    let mut known = POWER_KEYS.to_vec();
+/// Tells keys that neither `keys` nor the driver has.
+pub(super) fn known_power_keys(
+    reader: &mut Reader<'_>,
+    fields: &Fields<'_>,
+    driver: Option<&'static str>,
+    keys: &[&'static str],
+    what: &str,
+) {
+    let mut known = keys.to_vec();
     match driver {
         Some("command") => known.extend(COMMAND_KEYS),
         Some(driver) => known.extend(switches::keys(driver)),
         None => {}
     }
     let what = match driver {
-        Some(driver) => format!("power of driver \"{driver}\""),
-        None => "power without a driver".to_owned(),
+        Some(driver) => format!("{what} of driver \"{driver}\""),
+        None => format!("{what} without a driver"),
     };
     reader.only_known(fields, &what, &known);
 }

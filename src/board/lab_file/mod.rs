@@ -14,6 +14,7 @@ mod people;
 mod plans;
 mod problem;
 mod reader;
+mod sequences;
 mod steps;
 mod switches;
 mod tree;
@@ -38,6 +39,7 @@ pub use self::host::HOST_ARGUMENTS_MAX;
 pub use self::plans::{BUILT_IN_PLAN, RESERVED_PARAMS, WATCH_MAX};
 pub use self::problem::{Mark, PROBLEMS_MAX, Problem, Severity, render};
 pub use self::reader::DURATION_MAX;
+pub use self::sequences::{RELAYS_MAX, SEQUENCE_STEPS_MAX, SEQUENCE_WAITS_MAX, SEQUENCES_MAX};
 pub use self::steps::STEPS_MAX;
 pub use self::tree::{DEPTH_MAX, FILE_BYTES_MAX, NODES_MAX};
 
@@ -75,7 +77,8 @@ fn inventory(reader: &mut Reader<'_>, root: &Node) -> Option<Inventory> {
     let section = |key: &str| top.and_then(|top| top.get(key));
     let sites = people::sites(reader, section("sites"));
     let host_programs = host::host_programs(reader, section("host_programs"));
-    let plans = plans::plans(reader, section("plans"), &host_programs);
+    let mut wanted = Vec::new();
+    let plans = plans::plans(reader, section("plans"), &host_programs, &mut wanted);
     let families = families::families(reader, section("families"), &plans);
     let boards = match top {
         None => Some(root),
@@ -90,6 +93,10 @@ fn inventory(reader: &mut Reader<'_>, root: &Node) -> Option<Inventory> {
     let boards = boards::boards(reader, items, &lab, &mut notes);
     unused(reader, section("sites"), &families, &boards, items.len());
     let families = settings(families, &boards);
+    if boards.len() == items.len() {
+        // Boards with mistakes are missing here, and with them the sequences that they may have.
+        sequences::check_plans(reader, &wanted, &boards, &families);
+    }
     switchless(&boards, &families, &plans, items, &mut notes);
     notes.tell(&mut reader.problems);
     let inventory = Inventory {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::reader::{Fields, Reader};
+use super::sequences::Wanted;
 use super::steps::{self, PlanContext};
 use super::tree::{Node, Value};
 use crate::board::plan::{
@@ -37,12 +38,14 @@ pub(super) fn plans(
     reader: &mut Reader<'_>,
     node: Option<&Node>,
     programs: &BTreeMap<String, String>,
+    sequences: &mut Vec<Wanted>,
 ) -> BTreeMap<String, Plan> {
     let mut plans = BTreeMap::new();
     if let Some(fields) = node.and_then(|node| reader.mapping(node, "plans")) {
         for (key, node) in fields.entries() {
             if reader.is_name(&key.text, key.at, "the name of a plan") {
-                let plan = plan(reader, &key.text, node, programs).unwrap_or_else(|| empty(&key.text));
+                let plan = plan(reader, &key.text, node, programs, sequences);
+                let plan = plan.unwrap_or_else(|| empty(&key.text));
                 plans.insert(key.text.clone(), plan);
             }
         }
@@ -84,6 +87,7 @@ fn plan(
     name: &str,
     node: &Node,
     programs: &BTreeMap<String, String>,
+    sequences: &mut Vec<Wanted>,
 ) -> Option<Plan> {
     let fields = reader.fields(node, "a plan", &PLAN_KEYS)?;
     let mut plan = empty(name);
@@ -101,7 +105,8 @@ fn plan(
         None => Vec::new(),
     };
     let params = plan.params.clone();
-    let mut context = PlanContext { plan: name, params: &params, programs, declared, saved: BTreeSet::new() };
+    let saved = BTreeSet::new();
+    let mut context = PlanContext { plan: name, params: &params, programs, declared, saved, sequences };
     plan.boot = steps::section(reader, &fields, "boot", &mut context);
     plan.deploy = steps::section(reader, &fields, "deploy", &mut context);
     plan.test = steps::section(reader, &fields, "test", &mut context);

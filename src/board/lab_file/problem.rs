@@ -117,6 +117,13 @@ impl Problems {
         self.add(Severity::Error, at, message.into(), suggestion);
     }
 
+    /// An error of which the first at its place is enough, whichever board it was found with.
+    pub(super) fn error_once(&mut self, at: Mark, about: &str, message: String, suggestion: Option<String>) {
+        if self.seen.insert((at, about.to_owned())) {
+            self.add(Severity::Error, at, message, suggestion);
+        }
+    }
+
     pub(super) fn warning(&mut self, at: Mark, message: impl Into<String>, suggestion: Option<String>) {
         self.add(Severity::Warning, at, message.into(), suggestion);
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::host;
 use super::reader::{Fields, Reader};
+use super::sequences::Wanted;
 use super::tree::{Node, Value};
 use crate::board::is_name;
 use crate::board::near::nearest;
@@ -58,6 +59,8 @@ pub(super) struct PlanContext<'c> {
     pub(super) declared: Vec<&'c str>,
     /// Names under which outputs are kept so far.
     pub(super) saved: BTreeSet<String>,
+    /// Power sequences that it names.
+    pub(super) sequences: &'c mut Vec<Wanted>,
 }
 
 /// Reads one section of a plan, such as `boot:`.
@@ -331,7 +334,7 @@ fn action(
     inside: &mut Option<Duration>,
 ) -> Option<Action> {
     match kind {
-        "power" => power(reader, node).map(Action::Power),
+        "power" => power(reader, node, plan).map(Action::Power),
         "interrupt" => {
             let fields = reader.fields(node, "interrupt", &["expect", "send", "within"])?;
             *inside = inner_within(reader, &fields);
@@ -393,9 +396,16 @@ fn force_prompt(reader: &mut Reader<'_>, node: &Node, inside: &mut Option<Durati
     }
 }
 
-fn power(reader: &mut Reader<'_>, node: &Node) -> Option<PowerAction> {
-    let words = [("on", PowerAction::On), ("off", PowerAction::Off), ("cycle", PowerAction::Cycle)];
-    reader.one_of(node, "power action", &words)
+/// `on`, `off`, `cycle`, or a sequence of the plan's boards, which are not known yet.
+fn power(reader: &mut Reader<'_>, node: &Node, plan: &mut PlanContext<'_>) -> Option<PowerAction> {
+    let word = reader.text(node, "power action")?;
+    match PowerAction::plain(word) {
+        Some(action) if action != PowerAction::Status => Some(action),
+        _ => {
+            plan.sequences.push(Wanted { plan: plan.plan.to_owned(), name: word.to_owned(), at: node.at });
+            Some(PowerAction::Sequence(word.to_owned()))
+        }
+    }
 }
 
 /// Reads a command and checks what it names.

@@ -19,7 +19,8 @@ pub(super) struct Twins {
     families: Spellings,
     sites: Spellings,
     consoles: HashMap<[String; 3], BoardId>,
-    outlets: HashMap<(String, String), (BoardId, u32)>,
+    /// Who has an outlet: a board, or a relay of one.
+    outlets: HashMap<(String, String), (String, u32)>,
     named: Vec<(BoardId, Mark)>,
 }
 
@@ -52,7 +53,14 @@ impl Twins {
         self.console(board, behind(site.remote), at("board_ip"), problems);
         let outlet = fields.get("pdu_outlet").or(fields.get("pdu_host")).or(fields.get("power"));
         let outlet = outlet.map_or(fields.at, |node| node.at);
-        self.outlet(board, behind(site.remote && site.pdu_at_worker), outlet, problems);
+        let network = behind(site.remote && site.pdu_at_worker);
+        let own = Place { board, host: &board.power.host, outlet: &board.power.outlet };
+        self.outlet(board.id.to_string(), &board.power.driver, own, network.clone(), outlet, problems);
+        for (name, relay) in &board.power.relays {
+            let place = Place { board, host: &relay.host, outlet: &relay.outlet };
+            let name = format!("relay {name} of {}", board.id);
+            self.outlet(name, &relay.driver, place, network.clone(), at("power"), problems);
+        }
     }
 
     fn console(&mut self, board: &Board, network: String, at: Mark, problems: &mut Problems) {
@@ -66,16 +74,22 @@ impl Twins {
         self.consoles.entry(endpoint).or_insert_with(|| board.id.clone());
     }
 
-    fn outlet(&mut self, board: &Board, network: String, at: Mark, problems: &mut Problems) {
-        let Some(outlet) = outlet(board) else {
+    fn outlet(
+        &mut self,
+        name: String,
+        driver: &PowerDriver,
+        place: Place<'_>,
+        network: String,
+        at: Mark,
+        problems: &mut Problems,
+    ) {
+        let Some(outlet) = outlet(driver, place) else {
             return;
         };
-        let (first, line) =
-            self.outlets.entry((network, outlet)).or_insert_with(|| (board.id.clone(), at.line));
-        if *first != board.id {
+        let (first, line) = self.outlets.entry((network, outlet)).or_insert_with(|| (name.clone(), at.line));
+        if *first != name {
             let message = format!(
-                "{} has the outlet of {first} (line {line}): switching one would take the power of the other",
-                board.id
+                "{name} has the outlet of {first} (line {line}): switching one would take the power of the other"
             );
             let way = "where one outlet feeds both, neither can be switched alone: give both `power: {driver: none}`";
             problems.error_with(at, message, Some(way.to_owned()));
@@ -116,12 +130,19 @@ impl Spellings {
     }
 }
 
-/// What a board's switch is told when it goes on: two boards with the same have one outlet. `None` without a switch.
-fn outlet(board: &Board) -> Option<String> {
-    let power = &board.power;
-    let host = power.host.as_deref().unwrap_or_default().to_ascii_lowercase();
-    let outlet = power.outlet.as_deref().unwrap_or_default();
-    Some(match &power.driver {
+/// Where an outlet is.
+#[derive(Clone, Copy)]
+struct Place<'b> {
+    board: &'b Board,
+    host: &'b Option<String>,
+    outlet: &'b Option<String>,
+}
+
+/// What a switch is told when it goes on: two with the same have one outlet. `None` without a switch.
+fn outlet(driver: &PowerDriver, place: Place<'_>) -> Option<String> {
+    let host = place.host.as_deref().unwrap_or_default().to_ascii_lowercase();
+    let outlet = place.outlet.as_deref().unwrap_or_default();
+    Some(match driver {
         PowerDriver::None => return None,
         PowerDriver::Simulated | PowerDriver::Redfish(_) => format!("{host} {outlet}"),
         PowerDriver::Ipmi(_) => host,
@@ -132,7 +153,7 @@ fn outlet(board: &Board) -> Option<String> {
         PowerDriver::Telnet(switch) => format!("{host} {}", switch.on.iter().map(sent).collect::<String>()),
         PowerDriver::Command { on, .. } => {
             let named = on.iter().any(|argument| argument.replace(' ', "").contains("{{board"));
-            format!("{on:?} {host} {outlet} {}", if named { board.id.as_str() } else { "" })
+            format!("{on:?} {host} {outlet} {}", if named { place.board.id.as_str() } else { "" })
         }
     })
 }

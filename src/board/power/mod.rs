@@ -6,13 +6,19 @@
 
 pub mod http_presets;
 pub mod mqtt_presets;
+pub mod sequence;
 pub mod snmp_presets;
 pub mod telnet_presets;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use regex::Regex;
 use secrecy::SecretString;
+
+pub use self::sequence::{Outlet, Relay, SequenceStep};
+use super::plan::PowerAction;
 
 /// Most parts of an object identifier (RFC 2578 3.5).
 pub const OID_PARTS_MAX: usize = 128;
@@ -30,6 +36,10 @@ pub struct PowerConfig {
     pub off_for: Duration,
     /// How the board is left after a run.
     pub rest: Rest,
+    /// Other outlets of the board, such as a strap, by name.
+    pub relays: BTreeMap<String, Relay>,
+    /// Ordered switching of several outlets, by name.
+    pub sequences: BTreeMap<String, Arc<[SequenceStep]>>,
 }
 
 /// How a board is left after a run.
@@ -76,9 +86,39 @@ pub enum PowerDriver {
 }
 
 impl PowerConfig {
+    /// A board without a switch.
+    pub fn none() -> Self {
+        PowerConfig {
+            driver: PowerDriver::None,
+            host: None,
+            outlet: None,
+            off_for: Duration::ZERO,
+            rest: Rest::Leave,
+            relays: BTreeMap::new(),
+            sequences: BTreeMap::new(),
+        }
+    }
+
     /// Whether boardhand can switch this board.
     pub fn has_switch(&self) -> bool {
         !matches!(self.driver, PowerDriver::None)
+    }
+
+    /// Whether doing this takes the board's power away on its way.
+    pub fn is_cut_by(&self, action: &PowerAction) -> bool {
+        match action {
+            PowerAction::Cycle | PowerAction::Off => true,
+            PowerAction::Sequence(name) => self
+                .sequences
+                .get(name)
+                .is_some_and(|steps| steps.contains(&SequenceStep::Board(Outlet::Off))),
+            PowerAction::On | PowerAction::Status => false,
+        }
+    }
+
+    /// The drivers of all its outlets.
+    pub fn drivers(&self) -> impl Iterator<Item = &PowerDriver> {
+        std::iter::once(&self.driver).chain(self.relays.values().map(|relay| &relay.driver))
     }
 }
 

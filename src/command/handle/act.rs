@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{Handler, Reaction, denied};
+use super::{Handler, Reaction, denied, put_right};
 use crate::board::plan::PowerAction;
 use crate::board::{Board, BoardId};
 use crate::chat::{Delivery, Place};
@@ -100,8 +100,17 @@ impl Handler {
         name: &str,
         action: PowerAction,
     ) -> Result<Reaction> {
-        match self.board_named(delivery, name) {
-            Ok(board) => self.switch(delivery, &board, action).await,
+        let (board, action) = match (self.board_named(delivery, name), action) {
+            (Ok(board), action) => (board, action),
+            // `power recovery soc-a-001` says the same.
+            (Err(refusal), PowerAction::Sequence(word)) => match self.board_named(delivery, &word) {
+                Ok(board) => (board, PowerAction::from(name.to_owned())),
+                Err(_) => return Ok(*refusal),
+            },
+            (Err(refusal), _) => return Ok(*refusal),
+        };
+        match sequence_of(delivery, &board, action) {
+            Ok(action) => self.switch(delivery, &board, action).await,
             Err(refusal) => Ok(*refusal),
         }
     }
@@ -113,7 +122,7 @@ impl Handler {
                 format!("{} is driven by the worker of {}, and this version has none", board.id, board.site);
             return Ok(Reaction::refused(reason, &[], format!("/lab board {}", board.id)));
         }
-        if !board.power.has_switch() {
+        if !board.power.has_switch() && !matches!(action, PowerAction::Sequence(_)) {
             let reason = format!("the board {} has no power switch that boardhand can drive", board.id);
             return Ok(Reaction::refused(reason, &[], format!("/lab board {}", board.id)));
         }
@@ -128,15 +137,15 @@ impl Handler {
             return Ok(Reaction::says(Note::new("power-refused", facts)));
         }
         Ok(Reaction {
+            answer: Note::new("power-asked", json!({ "board": board.id, "action": action.as_str() })),
+            instead: vec![],
+            audit: audit("power", format!("{} {}", board.id, action.as_str())),
             effect: Effect::Errand {
                 id: MessageId::new(&self.ids, self.clock.now()),
                 board: board.id.clone(),
                 action,
                 via: delivery.answer_via.clone(),
             },
-            answer: Note::new("power-asked", json!({ "board": board.id, "action": action.as_str() })),
-            instead: vec![],
-            audit: audit("power", format!("{} {}", board.id, action.as_str())),
         })
     }
 
@@ -268,6 +277,28 @@ impl Handler {
     pub(super) fn already_finished(&self, view: &RunView) -> Note {
         Note::new("already-finished", self.composer.run_facts(view))
     }
+}
+
+/// The action, a sequence as the board's boards.yaml spells it; a refusal where the board has none like that.
+fn sequence_of(
+    delivery: &Delivery,
+    board: &Board,
+    action: PowerAction,
+) -> std::result::Result<PowerAction, Box<Reaction>> {
+    let PowerAction::Sequence(typed) = action else { return Ok(action) };
+    let names = || board.power.sequences.keys().map(String::as_str);
+    if let Some(name) = names().find(|name| name.eq_ignore_ascii_case(&typed)) {
+        return Ok(PowerAction::Sequence(name.to_owned()));
+    }
+    let plain = PowerAction::PLAIN;
+    let near = grammar::near(&typed, plain.iter().map(PowerAction::as_str).chain(names())).map(str::to_owned);
+    let next = near.as_ref().map_or(format!("/lab board {}", board.id), |near| {
+        put_right(delivery, &[(typed.clone(), near.clone())])
+            .unwrap_or_else(|| format!("/lab power {} {near}", board.id))
+    });
+    let known: Vec<&str> = plain.iter().map(PowerAction::as_str).chain(names()).collect();
+    let reason = format!("{} has no power sequence {typed:?}; it has {}", board.id, known.join(", "));
+    Err(Box::new(Reaction::refused(reason, &near.into_iter().collect::<Vec<_>>(), next)))
 }
 
 /// Asks the Runner of a run to cycle the board it is on, as long as it is in that attempt.

@@ -120,6 +120,12 @@ fn every_other_command_is_read_in_both_languages() {
     ] {
         check(text, Mention, cycle.clone());
     }
+    let recovery = PowerAction::Sequence("recovery".into());
+    check(
+        "power soc-a-001 recovery",
+        Mention,
+        Command::Power { board: "soc-a-001".into(), action: recovery },
+    );
 }
 
 #[test]
@@ -182,7 +188,8 @@ fn a_value_that_cannot_be_says_why() {
     for run in ["0", "#", "-1", "#x", "99999999999999999999", "+1"] {
         check_wrong(&format!("/lab cancel {run}"), Wrong::NotARun);
     }
-    check_wrong("/lab power b restart", Wrong::NotOneOf("on, off, cycle, status"));
+    let actions = "on, off, cycle, status, a sequence of the board";
+    check_wrong("/lab power b re/start", Wrong::NotOneOf(actions));
     for build in ["b;reboot", "$(id)", "b\u{fc}", "a|b", "..\\x"] {
         check_wrong(&format!("/run-test socA {build}"), Wrong::NotABuild);
     }
@@ -263,10 +270,10 @@ fn problems_are_told_as_a_person_would() {
     check_says("/lab 取消 它", "`它` is not a run: a run is a number such as #42");
     check_says("/run-test", "`run-test` needs a soc or a board, and then a build");
     check_says("/lab board", "`board` needs a board");
-    check_says("/lab 电源 soc-a-001", "`power` needs one of on, off, cycle, status");
+    check_says("/lab 电源 soc-a-001", "`power` needs one of on, off, cycle, status, sequence");
     check_says(
         "/lab 电源 soc-a-001 爆炸",
-        "`action` cannot be `爆炸`: it must be one of on, off, cycle, status, or 开, 关, 重启, 状态",
+        "`action` cannot be `爆炸`: it must be one of on, off, cycle, status, a sequence of the board, or 开, 关, 重启, 状态",
     );
     check_says("/run-test socA b1 boards=0", "`boards` cannot be `0`: it must be a whole number from 1 to 8");
     check_says("/run-test socA b1 x0", "a test can be repeated x1 to x20, not `x0`");

@@ -8,7 +8,7 @@ use minijinja::{Environment, Error, ErrorKind, State, Value};
 use super::markup::mark;
 use super::structure::MACROS;
 use crate::chat::{Actor, Platform};
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, shown_seconds};
 use crate::message::Span;
 
 /// Adds every filter.
@@ -90,13 +90,7 @@ fn seconds(value: &Value) -> Result<f64, Error> {
 /// `83` as `1m 23s`: the two largest units.
 fn duration(seconds: f64) -> String {
     // As a cast: below zero is zero, and what is not a number too.
-    let total = seconds.round() as u64;
-    let [days, hours, minutes, secs] = [total / 86_400, total / 3_600 % 24, total / 60 % 60, total % 60];
-    let parts = [(days, "d"), (hours, "h"), (minutes, "m"), (secs, "s")];
-    let first = parts.iter().position(|(n, _)| *n > 0).unwrap_or(3);
-    let said: Vec<String> =
-        parts[first..].iter().take(2).filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
-    if said.is_empty() { "0s".to_owned() } else { said.join(" ") }
+    shown_seconds(seconds.round() as u64)
 }
 
 /// `reason | sentence`: with a capital letter and a full stop.

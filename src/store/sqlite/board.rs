@@ -8,8 +8,8 @@ use super::ledger::{self, Answer, Event};
 use super::row::{self, Reader, statements, unavailable};
 use super::script::Tx;
 use super::unreadable::Unreadable;
-use crate::board::BoardId;
 use crate::board::plan::PowerAction;
+use crate::board::{BoardId, is_name};
 use crate::chat::Actor;
 use crate::clock::Timestamp;
 use crate::id::{Ids, MessageId};
@@ -171,6 +171,5 @@ fn errand_read(row: &SqliteRow) -> Result<Errand> {
 }
 
 fn action_from_word(word: &str) -> Option<PowerAction> {
-    use PowerAction as A;
-    [A::On, A::Off, A::Cycle, A::Status].into_iter().find(|action| action.as_str() == word)
+    is_name(word).then(|| PowerAction::from(word.to_owned()))
 }

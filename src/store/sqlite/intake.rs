@@ -287,7 +287,7 @@ impl<'a> Rows<'a> {
             }
             Effect::Errand { id, board, action, via } => {
                 let at = intake.received_at;
-                self.errands.push(ErrandRow { id: *id, board, action: *action, by: &intake.actor, via, at });
+                self.errands.push(ErrandRow { id: *id, board, action, by: &intake.actor, via, at });
                 Ok(Applied { effected: Effected::Done, numbers: vec![], number: None })
             }
         }
@@ -562,7 +562,7 @@ struct CardRow<'a> {
 struct ErrandRow<'a> {
     id: MessageId,
     board: &'a BoardId,
-    action: PowerAction,
+    action: &'a PowerAction,
     by: &'a Actor,
     via: &'a AnswerVia,
     at: Timestamp,

@@ -13,7 +13,7 @@ use crate::door::transcript_dir;
 use crate::lease::reaper::LEASE_TTL;
 use crate::lease::{Grip, InHand};
 use crate::outcome::verdict::Happened;
-use crate::power::PowerError;
+use crate::power::{Outlet, Power, PowerError};
 use crate::run::Stage;
 use crate::store::Fenced;
 
@@ -62,7 +62,7 @@ impl Attempt {
     async fn fence_own(&mut self) -> Result<(), Halt> {
         let board = self.on_board()?.clone();
         if board.power.has_switch() {
-            return self.switch(PowerAction::Cycle).await;
+            return self.switch(&PowerAction::Cycle).await;
         }
         let taken = self.take_over(&board).await;
         if let Err(Halt::Happened(what)) = &taken
@@ -80,7 +80,7 @@ impl Attempt {
         let fenced = match self.inventory.board(id.as_str()).cloned() {
             None => Err(format!("{id} is not in boards.yaml any more")),
             Some(board) if board.power.has_switch() => {
-                match self.lab.power.act(grip.as_ref(), &board, PowerAction::Cycle).await {
+                match cycle(self.lab.power.clone(), &board, grip).await {
                     Err(PowerError::LeaseOver(_)) => return Err(Halt::Stale),
                     done => done.map(|_| ()).map_err(|error| error.to_string()),
                 }
@@ -200,17 +200,38 @@ impl Attempt {
     }
 
     /// Switches the board's outlet, with the console open before and read along, so that the first boot message is not
-    /// lost.
-    pub(super) async fn switch(&mut self, action: PowerAction) -> Result<(), Halt> {
-        if action != PowerAction::Off {
+    /// lost. The first time, its relays are put to rest before: whoever had the board may have left them otherwise.
+    pub(super) async fn switch(&mut self, action: &PowerAction) -> Result<(), Halt> {
+        if *action != PowerAction::Off {
             self.open_with(true).await?;
         }
         let board = self.on_board()?.clone();
-        match self.outlet(&board, action).await {
+        if let PowerAction::Sequence(name) = action {
+            self.has_moved_relays = true;
+            // What cuts it off, such as a cancel, drops it where it is.
+            self.half_done = Some(format!("the sequence {name} was cut off half done"));
+        }
+        let done = self.outlet(&board, action).await;
+        self.half_done = match &done {
+            Err(error @ PowerError::HalfDone { .. }) => Some(error.to_string()),
+            Ok(()) if matches!(action, PowerAction::Sequence(_)) => None,
+            Ok(()) | Err(_) => self.half_done.take(),
+        };
+        match done {
             Ok(()) => Ok(()),
             Err(PowerError::LeaseOver(_)) => Err(Halt::Stale),
             Err(error) => Err(self.halt(Happened::PowerUnreachable, error.to_string())),
         }
+    }
+
+    /// What a power sequence that did not come to its end left behind.
+    pub(in crate::worker) fn half_done(&self) -> Option<&str> {
+        self.half_done.as_deref()
+    }
+
+    /// Whether a power sequence was begun, which may have left relays as they are not to stay.
+    pub(in crate::worker) fn has_moved_relays(&self) -> bool {
+        self.has_moved_relays
     }
 
     /// Cycles the board as somebody asked who ended the attempt with it, and remembers how that went. A console that
@@ -218,7 +239,7 @@ impl Attempt {
     pub(super) async fn cycle_as_asked(&mut self) -> Result<(), Halt> {
         let board = self.on_board()?.clone();
         let clock = self.lab.clock.clone();
-        let cycling = Box::pin(self.outlet(&board, PowerAction::Cycle));
+        let cycling = Box::pin(self.outlet(&board, &PowerAction::Cycle));
         let done = match clock.timeout(CYCLE_WITHIN, cycling).await {
             Ok(Err(PowerError::LeaseOver(_))) => return Err(Halt::Stale),
             Ok(done) => done.map_err(|error| error.to_string()),
@@ -234,11 +255,17 @@ impl Attempt {
     }
 
     /// Switches the outlet and reads the console along meanwhile, where it is open.
-    async fn outlet(&mut self, board: &Board, action: PowerAction) -> Result<(), PowerError> {
+    async fn outlet(&mut self, board: &Board, action: &PowerAction) -> Result<(), PowerError> {
         self.has_booted = false;
-        self.half_cycled = action == PowerAction::Cycle;
+        self.half_cycled = *action != PowerAction::Off && board.power.is_cut_by(action);
         let (power, grip) = (self.lab.power.clone(), self.grip.clone());
-        let switching = async move { power.act(grip.as_ref(), board, action).await };
+        let relays_stand = std::mem::replace(&mut self.relays_stand, true);
+        let switching = async move {
+            if !relays_stand {
+                power.relays_to_rest(grip.as_ref(), board).await?;
+            }
+            power.act(grip.as_ref(), board, action).await
+        };
         if let Some(session) = self.session.as_mut() {
             session.booting();
         }
@@ -251,14 +278,16 @@ impl Attempt {
         switched.map(|_| ())
     }
 
-    /// Switches a board on again whose power cycle was cut off between off and on, unless it goes off anyhow; gives
-    /// what went wrong.
+    /// Switches a board on again whose power cycle or sequence was cut off between off and on, unless it goes off
+    /// anyhow; gives what went wrong.
     pub(in crate::worker) async fn end_cycle(&mut self) -> Option<String> {
         let board = self.board.clone().filter(|board| board.power.rest != Rest::Off)?;
         if !std::mem::take(&mut self.half_cycled) {
             return None;
         }
-        self.outlet(&board, PowerAction::On).await.err().map(|error| error.to_string())
+        // With its relays at rest first: a strap that is set now would be one at every later reset.
+        self.relays_stand &= !self.has_moved_relays;
+        self.outlet(&board, &PowerAction::On).await.err().map(|error| error.to_string())
     }
 
     /// Waits for something that is done to the board, with its console read along; gives what was wrong there, too.
@@ -313,6 +342,12 @@ impl Attempt {
             let _ = self.lab.clock.timeout(CLOSE_WITHIN, closing).await;
         }
     }
+}
+
+/// Cycles a board whose relays may stand in any way.
+async fn cycle(power: Power, board: &Board, grip: &Grip) -> Result<Option<Outlet>, PowerError> {
+    power.relays_to_rest(grip, board).await?;
+    power.act(grip, board, &PowerAction::Cycle).await
 }
 
 fn create_transcript(path: &std::path::Path, now: Timestamp) -> std::io::Result<Transcript> {

@@ -7,6 +7,7 @@ use super::{Attempt, Halt, What};
 use crate::board::plan::{Action, HostCommand, Parser, Step};
 use crate::board::quoting::CommandTemplate;
 use crate::board::selector;
+use crate::clock::shown_duration;
 use crate::console::{ConsoleError, Pattern, Session, ShellResult};
 use crate::door::transcript_dir;
 use crate::lease::InHand;
@@ -19,7 +20,7 @@ impl Attempt {
     /// One step of boot, deploy or collect: anything but success halts the attempt.
     pub(in crate::worker) async fn step(&mut self, step: &Step) -> Result<(), Halt> {
         match &step.action {
-            Action::Power(action) => self.switch(*action).await,
+            Action::Power(action) => self.switch(action).await,
             Action::Run(_) => {
                 // What it said explains a failure better than what the console showed around it.
                 let mut said = Tail::default();
@@ -187,7 +188,7 @@ impl Attempt {
             Ok(Ok(status)) if status.success() => return Ok(()),
             Ok(Ok(status)) => format!("{name} ended with {status}"),
             Ok(Err(error)) => format!("{name} could not run: {error}"),
-            Err(_) => format!("{name} did not end within {within:?}"),
+            Err(_) => format!("{name} did not end within {}", shown_duration(within)),
         };
         let event = Event { stage: self.stage, happened: Happened::HostStepFailed, detail: problem };
         let tail = tail.text().lines().map(str::to_owned).collect();

@@ -48,8 +48,8 @@ async fn somebody_new_asks_around() {
                 `/lab retry <#> [elsewhere]`
                 Run the same again, with elsewhere on another board.
                 
-                `/lab power <board> <on|off|cycle|status>`
-                Switch or read a board's power.
+                `/lab power <board> <on|off|cycle|status|sequence>`
+                Switch or read a board's power; a sequence is one of its own in boards.yaml.
                 
                 `/lab quarantine <board> <reason>`
                 Take a board out of service; what runs on it goes on.
@@ -65,8 +65,8 @@ async fn somebody_new_asks_around() {
                 In a mention or a direct message the slash and `lab` may be left out; in the thread of a run, its number too: `@boardhand cancel`. More about one command: `/lab help run-test`
 
             alice> /lab help power
-                `/lab power <board> <on|off|cycle|status>`
-                Switch or read a board's power.
+                `/lab power <board> <on|off|cycle|status|sequence>`
+                Switch or read a board's power; a sequence is one of its own in boards.yaml.
                 For example: `/lab power soc-a-001 cycle` · needs the role operator
 
             alice> /lab help nothing
@@ -96,8 +96,8 @@ async fn somebody_new_asks_around() {
                 `/lab retry <#> [elsewhere]`
                 Run the same again, with elsewhere on another board.
                 
-                `/lab power <board> <on|off|cycle|status>`
-                Switch or read a board's power.
+                `/lab power <board> <on|off|cycle|status|sequence>`
+                Switch or read a board's power; a sequence is one of its own in boards.yaml.
                 
                 `/lab quarantine <board> <reason>`
                 Take a board out of service; what runs on it goes on.
@@ -327,16 +327,14 @@ async fn a_mistake_is_told_with_what_is_near_and_what_to_type_next() {
                 Try: `/lab help`
 
             bob> /lab power soc-a-001
-                🤔 'power' needs one of on, off, cycle, status.
-                Usage: `/lab power <board> <on|off|cycle|status>`
+                🤔 'power' needs one of on, off, cycle, status, sequence.
+                Usage: `/lab power <board> <on|off|cycle|status|sequence>`
                 Try: `/lab power soc-a-001 cycle`
                 `/lab help` shows what I can do.
 
             bob> /lab power soc-a-001 explode
-                🤔 'action' cannot be 'explode': it must be one of on, off, cycle, status.
-                Usage: `/lab power <board> <on|off|cycle|status>`
-                Try: `/lab power soc-a-001 cycle`
-                `/lab help` shows what I can do.
+                ✋ soc-a-001 has no power sequence "explode"; it has on, off, cycle, status.
+                Try: `/lab board soc-a-001`
 
             bob> /lab power soc-b-001 cycle
                 ✋ The board soc-b-001 has no power switch that boardhand can drive.

@@ -191,7 +191,7 @@ fn power() {
     check(&power("driver: snpm"), "6:19: error: unknown power driver \"snpm\"; did you mean \"snmp\"?");
     check(
         &power("driver: simulated, preset: x"),
-        "6:30: error: unknown key \"preset\" in power of driver \"simulated\"; known keys are driver, host, outlet, off_for, rest",
+        "6:30: error: unknown key \"preset\" in power of driver \"simulated\"; known keys are driver, host, outlet, off_for, rest, relays, sequences",
     );
     check(&power("rest: of"), "6:17: error: unknown rest state \"of\"; did you mean \"off\"?");
     check(

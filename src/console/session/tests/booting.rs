@@ -48,7 +48,7 @@ async fn a_prompt_that_never_comes_is_asked_for_a_few_times() {
     .await;
     let mut session = bench.dial().await.expect("a session");
     let error = session.force_prompt(PromptOf::Shell, 60 * SECOND).await.expect_err("no prompt");
-    assert_eq!(error.to_string(), "the shell's prompt did not come within 60s");
+    assert_eq!(error.to_string(), "the shell's prompt did not come within 1m");
     drop(session);
     board.await.expect("the board's script");
 }

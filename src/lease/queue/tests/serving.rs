@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::board::{
-    Board, BoardId, ConsoleConfig, ConsoleKind, Family, Inventory, PowerConfig, PowerDriver, Rest,
-};
+use crate::board::{Board, BoardId, ConsoleConfig, ConsoleKind, Family, Inventory, PowerConfig};
 use crate::lease::queue::{CouldServe, Misfit, could_serve};
 use crate::run::{Priority, RunKind, RunSpec, Selector};
 
@@ -31,8 +29,8 @@ fn lab() -> Inventory {
             quiet_kernel: true,
             settle: Duration::ZERO,
         };
-        let (off_for, rest) = (Duration::ZERO, Rest::Leave);
-        let power = PowerConfig { driver: PowerDriver::None, host: None, outlet: None, off_for, rest };
+        let off_for = Duration::ZERO;
+        let power = PowerConfig { off_for, ..PowerConfig::none() };
         let (id, tags, owner) = (facts.id.clone(), facts.tags, None);
         let (family, revision, site) = (facts.family, facts.revision, facts.site);
         inventory.boards.insert(facts.id, Board { id, family, revision, site, tags, owner, console, power });
