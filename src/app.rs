@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use secrecy::SecretString;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -122,6 +122,8 @@ pub struct App {
     reloader: Option<Reloader>,
     /// Where the control socket is, if there is one.
     data_dir: Option<PathBuf>,
+    /// Where boot loaders ask for files, if they may.
+    tftp: Option<UdpSocket>,
 }
 
 impl App {
@@ -233,6 +235,7 @@ impl App {
             lab,
             reloader: None,
             data_dir: None,
+            tftp: None,
             reaper: Reaper::new(store.clone(), clock.clone(), doorbell.clone(), instance),
             relay,
             housekeeper,
@@ -257,6 +260,12 @@ impl App {
     /// The same, with a control socket in its data directory.
     pub fn controlled(mut self, data_dir: &Path) -> App {
         self.data_dir = Some(data_dir.to_owned());
+        self
+    }
+
+    /// The same, giving artifacts to boot loaders over TFTP on this socket.
+    pub fn booting_from(mut self, socket: UdpSocket) -> App {
+        self.tftp = Some(socket);
         self
     }
 
@@ -289,9 +298,13 @@ impl App {
             lab,
             instance,
             data_dir,
+            tftp,
         } = self;
         let store = door.store.clone();
         let (stopped, stopping) = watch::channel(false);
+        if let Some(socket) = tftp {
+            tokio::spawn(door::tftp::serve(socket, door.clone(), closing.subscribe()));
+        }
         let routes = door::router(door);
         let loops =
             Loops { clock: clock.clone(), doorbell: doorbell.clone(), died: watch::Sender::new(None) };

@@ -25,6 +25,9 @@ pub struct ServeArgs {
     /// Where boards reach this server, to fetch artifacts; the public address when absent.
     #[arg(long, env = "BOARDHAND_BOARD_URL")]
     pub board_url: Option<String>,
+    /// Address to give artifacts to boot loaders by TFTP, such as 0.0.0.0:69; none when absent.
+    #[arg(long, env = "BOARDHAND_TFTP")]
+    pub tftp: Option<String>,
     /// Folder of the database and the transcripts.
     #[arg(long, env = "BOARDHAND_DATA_DIR", default_value = "./data")]
     pub data_dir: PathBuf,
@@ -77,6 +80,8 @@ pub struct Config {
     pub public_url: String,
     /// Where boards reach this server, without a slash at its end.
     pub board_url: String,
+    /// Address of the TFTP server, if there is to be one.
+    pub tftp: Option<SocketAddr>,
     /// Folder of the database and the transcripts.
     pub data_dir: PathBuf,
     /// Folder of the artifacts.
@@ -199,6 +204,9 @@ impl Config {
             None => public_url.clone(),
             Some(url) => setting("BOARDHAND_BOARD_URL (--board-url)", board_url(url), &mut problems),
         };
+        let tftp = args.tftp.as_deref().filter(|address| !address.is_empty());
+        let tftp =
+            tftp.and_then(|text| setting("BOARDHAND_TFTP (--tftp)", socket_address(text), &mut problems));
         let artifacts = args.artifacts.clone().filter(|path| !path.as_os_str().is_empty());
         if artifacts.as_ref().is_some_and(|path| path.to_string_lossy().contains("://")) {
             problems.push("BOARDHAND_ARTIFACTS: this version keeps artifacts in a folder only".into());
@@ -214,6 +222,7 @@ impl Config {
             listen,
             public_url,
             board_url,
+            tftp,
             data_dir: args.data_dir.clone(),
             boards: args.boards.clone(),
             templates: args.templates.clone(),

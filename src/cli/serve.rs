@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{Signal, SignalKind};
 use tokio::sync::watch;
 
@@ -101,6 +101,14 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     .reading(Arc::new(source))
     .controlled(&config.data_dir);
     let listener = listen(config.listen).await?;
+    let app = match config.tftp {
+        Some(address) => app.booting_from(
+            UdpSocket::bind(address)
+                .await
+                .map_err(|error| anyhow::anyhow!("BOARDHAND_TFTP: cannot listen on {address}: {error}"))?,
+        ),
+        None => app,
+    };
     tracing::info!(listen = %config.listen, public_url = config.public_url, boards, simulate = config.simulate, "serving");
     serve_until_told(app, listener, Some(hangups)).await
 }

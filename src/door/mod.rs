@@ -9,6 +9,7 @@ mod health;
 mod logs;
 pub mod server;
 mod slack;
+pub mod tftp;
 
 pub use artifacts::Downloads;
 pub use logs::transcript_dir;

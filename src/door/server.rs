@@ -121,7 +121,7 @@ pub async fn serve(
 }
 
 /// Resolves when the door closes, also when nobody is left to say so.
-async fn is_true(closing: &mut watch::Receiver<bool>) {
+pub(super) async fn is_true(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
 }
 

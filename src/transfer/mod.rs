@@ -5,6 +5,7 @@
 mod fetch;
 #[cfg(test)]
 mod tests;
+pub mod tftp;
 mod tools;
 mod upload;
 

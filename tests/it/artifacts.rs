@@ -81,14 +81,14 @@ fn plan(program: &Path, folder: &Path) -> String {
 }
 
 /// The end of a run's log.
-fn log_of(lab: &Lab, run: i64) -> String {
+pub(crate) fn log_of(lab: &Lab, run: i64) -> String {
     let path = lab.data.path().join(format!("transcripts/{run}/1/console"));
     let log = transcript::render(&path, 0, 1_000_000).expect("a transcript").text;
     log.chars().rev().take(3000).collect::<Vec<_>>().into_iter().rev().collect()
 }
 
 /// Starts a run that does this beside its board, and waits until it has come to the point where it waits for `go-on`.
-async fn fetching(script: &str, test: impl AsyncFnOnce(&mut Lab, &Path, i64)) {
+pub(crate) async fn fetching(script: &str, test: impl AsyncFnOnce(&mut Lab, &Path, i64)) {
     let dir = tempfile::tempdir().expect("a folder");
     let program = dir.path().join("fetch");
     std::fs::write(&program, script).expect("a script");
@@ -102,6 +102,7 @@ async fn fetching(script: &str, test: impl AsyncFnOnce(&mut Lab, &Path, i64)) {
         std::os::unix::fs::symlink(lab.data.path().join("boardhand.db"), build.join("link")).expect("a link");
         std::os::unix::fs::symlink(lab.data.path().join("artifacts"), dir.path().join("artifacts"))
             .expect("a link");
+        std::fs::write(dir.path().join("port"), lab.tftp.port().to_string()).expect("a file");
         let run = lab.run("alice", "/run-test socA build-7").await;
         let ended = async {
             while lab.view(run).await.run.state.verdict().is_none() && !dir.path().join("done").exists() {

@@ -25,6 +25,7 @@ mod runs;
 mod settings;
 mod slack_trouble;
 mod store;
+mod tftp;
 mod tidy;
 mod timekeeper;
 mod trouble;

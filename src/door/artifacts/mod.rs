@@ -89,7 +89,7 @@ fn come_again() -> Response {
 }
 
 /// Whether a pass is that of an attempt which is on its board now.
-async fn is_at_work(door: &Door, pass: &str) -> Result<bool, Response> {
+pub(super) async fn is_at_work(door: &Door, pass: &str) -> Result<bool, Response> {
     let Some((run, attempt)) = door.links.board_pass(pass) else { return Ok(false) };
     match door.store.run_view(run).await {
         Ok(view) => Ok(view.is_some_and(

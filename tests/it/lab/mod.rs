@@ -5,6 +5,7 @@
 pub(crate) mod look;
 pub(crate) mod yaml;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use boardhand::sim::{SimLab, Speed};
 use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
 use boardhand::store::{Census, Store};
 use secrecy::SecretString;
+use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -38,6 +40,8 @@ pub(crate) struct Lab {
     pub(crate) slack: SimSlack,
     pub(crate) boards: SimLab,
     pub(crate) door: String,
+    /// Its TFTP server.
+    pub(crate) tftp: SocketAddr,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Clock,
     pub(crate) data: tempfile::TempDir,
@@ -55,7 +59,14 @@ pub(crate) async fn lab(text: &str, test: impl AsyncFnOnce(&mut Lab)) {
 
 /// The same with the very boards, consoles and switches that this boards.yaml names.
 pub(crate) async fn real_lab(text: &str, test: impl AsyncFnOnce(&mut Lab)) {
-    let mut lab = Lab::start_real(text).await;
+    let mut lab = Lab::start_real(text, ANY_PORT).await;
+    test(&mut lab).await;
+    lab.end().await;
+}
+
+/// The same with TFTP at this address: there are boot loaders that know no port but its own, which needs root.
+pub(crate) async fn booting_lab(tftp: &str, text: &str, test: impl AsyncFnOnce(&mut Lab)) {
+    let mut lab = Lab::start_real(text, tftp).await;
     test(&mut lab).await;
     lab.end().await;
 }
@@ -72,20 +83,26 @@ impl Lab {
         let (boards, inventory) = SimLab::start(&inventory, Speed::Fast, Clock::system(), Ids::system())
             .await
             .expect("simulated lab");
-        let lab = Lab::start_with(boards, inventory, WITHIN, None).await;
+        let lab = Lab::start_with(boards, inventory, WITHIN, None, ANY_PORT).await;
         lab.write_lab(text);
         lab
     }
 
-    async fn start_real(text: &str) -> Lab {
+    async fn start_real(text: &str, tftp: &str) -> Lab {
         let (nothing, _) = SimLab::start(&Inventory::default(), Speed::Fast, Clock::system(), Ids::system())
             .await
             .expect("no lab");
-        Lab::start_with(nothing, inventory(text), WITHIN_REAL, Some("10.0.2.2")).await
+        Lab::start_with(nothing, inventory(text), WITHIN_REAL, Some("10.0.2.2"), tftp).await
     }
 
     /// `host` is this machine as boards see it.
-    async fn start_with(boards: SimLab, inventory: Inventory, within: Duration, host: Option<&str>) -> Lab {
+    async fn start_with(
+        boards: SimLab,
+        inventory: Inventory,
+        within: Duration,
+        host: Option<&str>,
+        tftp: &str,
+    ) -> Lab {
         let (clock, ids) = (Clock::system(), Ids::system());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("address");
@@ -126,6 +143,9 @@ impl Lab {
         .expect("app")
         .reading(Arc::new(source))
         .controlled(data.path());
+        let tftp = tftp_socket(&clock, within, tftp).await;
+        let tftp_address = tftp.local_addr().expect("an address");
+        let app = app.booting_from(tftp);
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(app.serve(listener, async {
             let _ = stopped.await;
@@ -136,7 +156,8 @@ impl Lab {
             }
         };
         clock.timeout(within, listens).await.expect("the server listens");
-        Lab { slack, boards, door, store, clock, data, within, stop: Some(stop), server: Some(server) }
+        let (stop, server) = (Some(stop), Some(server));
+        Lab { slack, boards, door, tftp: tftp_address, store, clock, data, within, stop, server }
     }
 
     /// Somebody types in #soc-ci and sees this at once.
@@ -243,6 +264,24 @@ impl Lab {
         assert!(problems.is_empty(), "a real workspace would not have taken: {problems:#?}");
         self.stop().await;
     }
+}
+
+const ANY_PORT: &str = "127.0.0.1:0";
+
+/// A socket for TFTP at this address; another test that has it gives it back.
+async fn tftp_socket(clock: &Clock, within: Duration, address: &str) -> UdpSocket {
+    let bound = async {
+        loop {
+            match UdpSocket::bind(address).await {
+                Ok(socket) => return socket,
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                    clock.sleep(Duration::from_millis(50)).await;
+                }
+                Err(error) => panic!("UDP {address} cannot be had: {error}"),
+            }
+        }
+    };
+    clock.timeout(within, bound).await.expect("the port of TFTP is free at last")
 }
 
 /// The channel that tests talk in.
