@@ -3,6 +3,7 @@
 //! `lab_file` turns the text of boards.yaml into an [`Inventory`]; everybody else reads the inventory
 //! that is in force from a [`LiveInventory`].
 
+pub mod difference;
 pub mod health;
 pub mod inventory;
 pub mod lab_file;

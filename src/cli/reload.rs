@@ -37,12 +37,21 @@ fn said(reloaded: &Reloaded) -> String {
     if let Some(mistakes) = &reloaded.refused {
         return format!("{mistakes}\nboards.yaml was not taken, and nothing has changed\n");
     }
-    let mut lines = match reloaded.same {
-        true => "boards.yaml is the one that was in force; nothing is different\n".to_owned(),
-        false => format!("boards.yaml is in force: {} boards\n", reloaded.boards),
+    let different = &reloaded.different;
+    let boards = reloaded.boards;
+    let mut lines = match (reloaded.same, different.is_nothing()) {
+        (true, true) => "boards.yaml is the one that was in force; nothing is different\n".to_owned(),
+        (true, false) => {
+            "boards.yaml is the one that was in force; what its variables hold is different\n".to_owned()
+        }
+        (false, nothing) => {
+            let told =
+                format!("boards.yaml is in force: {boards} board{}", if boards == 1 { "" } else { "s" });
+            told + if nothing { "; it reads otherwise and says the same\n" } else { "\n" }
+        }
     };
     for (what, boards) in
-        [("came", &reloaded.added), ("left", &reloaded.removed), ("changed", &reloaded.changed)]
+        [("came", &different.added), ("left", &different.removed), ("changed", &different.changed)]
     {
         if !boards.is_empty() {
             let shown = boards.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
@@ -51,6 +60,9 @@ fn said(reloaded: &Reloaded) -> String {
             // Writing to a String cannot fail.
             let _ = writeln!(lines, "{what}: {shown}{more}");
         }
+    }
+    for also in &different.also {
+        let _ = writeln!(lines, "{}", also.line(NAMED_MAX));
     }
     if !reloaded.ended.is_empty() {
         let ended: Vec<String> = reloaded.ended.iter().map(|number| format!("#{number}")).collect();
@@ -105,15 +117,34 @@ fn is_nobody(error: &std::io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::board::difference::{Also, Difference, Part};
 
     #[test]
     fn what_came_left_and_changed_is_named_up_to_a_bound() {
         let many: Vec<String> = (0..NAMED_MAX + 2).map(|n| format!("b{n}")).collect();
-        let reloaded = Reloaded { boards: 12, added: many, ended: vec![4, 7], ..Reloaded::default() };
+        let roles = Also { part: Part::Roles, names: vec![] };
+        let different = Difference { added: many, also: vec![roles], ..Difference::default() };
+        let reloaded = Reloaded { boards: 12, different, ended: vec![4, 7], ..Reloaded::default() };
         assert_eq!(
             said(&reloaded),
             "boards.yaml is in force: 12 boards\ncame: b0, b1, b2, b3, b4, b5, b6, b7, b8, b9 and 2 more\n\
-             ended, since nothing can serve them any more: #4, #7\n"
+             roles changed\nended, since nothing can serve them any more: #4, #7\n"
+        );
+    }
+
+    #[test]
+    fn one_board_is_one_and_a_file_that_says_the_same_is_told_as_that() {
+        let nothing = |same| Reloaded { boards: 1, same, ..Reloaded::default() };
+        assert_eq!(
+            said(&nothing(false)),
+            "boards.yaml is in force: 1 board; it reads otherwise and says the same\n"
+        );
+        assert_eq!(said(&nothing(true)), "boards.yaml is the one that was in force; nothing is different\n");
+        let roles = vec![Also { part: Part::Roles, names: vec![] }];
+        let different = Difference { also: roles, ..Difference::default() };
+        assert_eq!(
+            said(&Reloaded { different, ..nothing(true) }),
+            "boards.yaml is the one that was in force; what its variables hold is different\nroles changed\n"
         );
     }
 }

@@ -13,14 +13,15 @@ use tokio::sync::Mutex;
 use super::runner::Lab;
 use super::steps::{Agent, Step};
 use super::stranded;
-use crate::board::{Board, BoardId, Inventory};
+use crate::board::difference::{Also, Difference, difference};
+use crate::board::{BoardId, Inventory};
 use crate::clock::Monotonic;
 use crate::doorbell::Bell;
 use crate::id::MessageId;
 use crate::message::Note;
 use crate::store::StoreError;
 
-/// Most boards that an answer names per kind of change.
+/// Most names that an answer gives per kind of change.
 pub const NAMED_MAX: usize = 10;
 /// Longest list of mistakes that is told, in bytes; what is cut is said.
 pub const MISTAKES_BYTES_MAX: usize = 2_000;
@@ -46,12 +47,8 @@ pub struct Reloaded {
     pub refused: Option<String>,
     /// Boards that the file has now.
     pub boards: usize,
-    /// Boards that came.
-    pub added: Vec<String>,
-    /// Boards that left; runs on them end first.
-    pub removed: Vec<String>,
-    /// Boards whose settings are others now, from their next lease on.
-    pub changed: Vec<String>,
+    /// What is different; boards that left end their runs first, and what changed counts from the next lease on.
+    pub different: Difference,
     /// Whether the file is, byte for byte, the one that was in force.
     pub same: bool,
     /// Runs that were ended, since nothing can serve them any more.
@@ -72,12 +69,19 @@ impl Reloaded {
             json!({ "boards": boards.iter().take(NAMED_MAX).collect::<Vec<_>>(),
                     "more": boards.len().saturating_sub(NAMED_MAX) })
         };
+        let part = |also: &Also| {
+            json!({ "part": also.part.as_str(), "names": also.names.iter().take(NAMED_MAX).collect::<Vec<_>>(),
+                    "more": also.names.len().saturating_sub(NAMED_MAX) })
+        };
+        let Difference { added, removed, changed, also } = &self.different;
         json!({
             "boards": self.boards,
             "same": self.same,
-            "added": named(&self.added),
-            "removed": named(&self.removed),
-            "changed": named(&self.changed),
+            "nothing": self.different.is_nothing(),
+            "added": named(added),
+            "removed": named(removed),
+            "changed": named(changed),
+            "also": also.iter().map(part).collect::<Vec<_>>(),
             "ended": self.ended,
         })
     }
@@ -111,7 +115,14 @@ impl Reloader {
                 return Ok(Reloaded { refused: Some(mistakes), ..Reloaded::default() });
             }
         };
-        let mut reloaded = difference(&self.lab.inventory.now(), &inventory);
+        let before = self.lab.inventory.now();
+        let mut reloaded = Reloaded {
+            refused: None,
+            boards: inventory.boards.len(),
+            different: difference(&before, &inventory),
+            same: before.hash == inventory.hash,
+            ended: vec![],
+        };
         let boards: Vec<BoardId> = inventory.boards.keys().cloned().collect();
         self.lab.store.board_register(&boards, now).await?;
         if let Err(error) = self.lab.redactor.learn(&inventory.secrets()) {
@@ -125,8 +136,9 @@ impl Reloader {
         self.lab.doorbell.ring(Bell::Scheduler);
         reloaded.ended = self.end_stranded().await?;
         *turn = Some(self.lab.clock.monotonic() + STRANDED_AGAIN);
-        let Reloaded { added, removed, changed, ended, .. } = &reloaded;
-        tracing::info!(?added, ?removed, ?changed, ?ended, hash, "boards.yaml is in force");
+        let Reloaded { different: Difference { added, removed, changed, also }, ended, .. } = &reloaded;
+        let also: Vec<String> = also.iter().map(|also| also.line(NAMED_MAX)).collect();
+        tracing::info!(?added, ?removed, ?changed, ?also, ?ended, hash, "boards.yaml is in force");
         Ok(reloaded)
     }
 
@@ -172,28 +184,6 @@ impl Agent for Reloader {
         self.look_again().await?;
         Ok(Step::Idle { until: self.lab.clock.monotonic() + IDLE })
     }
-}
-
-/// What is different between two labs.
-fn difference(before: &Inventory, after: &Inventory) -> Reloaded {
-    let names = |from: &Inventory, other: &Inventory| {
-        from.boards.keys().filter(|id| !other.boards.contains_key(*id)).map(ToString::to_string).collect()
-    };
-    let is_changed = |board: &&Board| before.boards.get(&board.id).is_some_and(|was| !same(was, board));
-    Reloaded {
-        refused: None,
-        boards: after.boards.len(),
-        added: names(after, before),
-        removed: names(before, after),
-        changed: after.boards.values().filter(is_changed).map(|board| board.id.to_string()).collect(),
-        same: before.hash == after.hash,
-        ended: vec![],
-    }
-}
-
-/// Whether a board is as it was, all its settings but its passwords: those do not print.
-fn same(was: &Board, is: &Board) -> bool {
-    format!("{was:?}") == format!("{is:?}")
 }
 
 /// The first mistakes; a note of what is not shown.

@@ -81,6 +81,43 @@ async fn a_lab_file_is_read_again_by_chat_and_taken_whole_or_not_at_all() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_that_is_different_is_told_and_no_password_is() {
+    lab(&led(1), async |lab| {
+        let (base, extra) = (led(1), "channels: {default: slack:C0SOCCI}\n");
+        let text = base.replacen("telnet_password: root", "telnet_password: s3cret", 1)
+            + extra
+            + "host_programs: {note: /bin/echo}\n";
+        let text = text.replace("limits: {total: 20s, no_output: 5s}", "limits: {total: 30s, no_output: 5s}");
+        let text =
+            text.replace("suites: {smoke: linux-smoke, trivial: trivial}", "suites: {smoke: linux-smoke}");
+        let text = text.replace("admin: [slack:U0LEAD]", "admin: [slack:U0LEAD, slack:U0ALICE]");
+        insta::assert_snapshot!(reload(lab, &text).await, @r#"
+            ✅ boards.yaml is in force: 2 boards.
+            Credentials changed: `soc-a-001`
+            Families changed: `socA`
+            Plans changed: `trivial`
+            Programs beside boards changed: `note` (new)
+            Roles changed
+            Channels changed
+        "#);
+        let again =
+            text.replace("telnet_password: s3cret", "telnet_password: root") + "# Somebody's remark.\n";
+        insta::assert_snapshot!(control(lab).await, @r#"
+            boards.yaml is the one that was in force; nothing is different
+        "#);
+        lab.write_lab(&again);
+        let told = control(lab).await;
+        assert_eq!(told, "boards.yaml is in force: 2 boards\ncredentials changed: soc-a-001\n");
+        insta::assert_snapshot!(reload(lab, &(again + "# And another.\n")).await, @r#"
+            ✅ boards.yaml is in force: 2 boards. It reads otherwise and says the same.
+        "#);
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_board_that_left_ends_its_run_first_and_what_nothing_can_serve_is_told() {
     lab(&led(2), async |lab| {
         let on = lab.run("alice", "/run-test socA build-crawl on=soc-a-002").await;

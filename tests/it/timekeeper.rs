@@ -211,7 +211,7 @@ async fn a_run_that_comes_back_from_a_board_which_left_is_ended_within_a_minute(
     let without = yaml::families(&[("socX", 1, "once")]);
     let mut reloader = Reloader::new(bench.lab.clone(), Arc::new(Text(without)));
     let reloaded = reloader.reload().await.expect("reloaded");
-    assert_eq!((reloaded.removed.len(), reloaded.ended.len()), (2, 0), "its run is on a board");
+    assert_eq!((reloaded.different.removed.len(), reloaded.ended.len()), (2, 0), "its run is on a board");
     bench.hand.advance(Duration::from_secs(5));
     reloader.step().await.expect("a step");
     let again = Decision::TryAgain { avoid: vec![] };

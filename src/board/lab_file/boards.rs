@@ -49,14 +49,21 @@ pub(super) struct Lab<'l, 'n> {
     pub(super) sites: &'l BTreeMap<Site, SiteSettings>,
 }
 
+/// The boards of a file, and where each of them stands.
+#[derive(Default)]
+pub(super) struct Boards {
+    pub(super) boards: BTreeMap<BoardId, Board>,
+    pub(super) at: BTreeMap<BoardId, Mark>,
+}
+
 /// Reads `boards:`.
 pub(super) fn boards(
     reader: &mut Reader<'_>,
     items: &[Node],
     lab: &Lab<'_, '_>,
     notes: &mut Notes,
-) -> BTreeMap<BoardId, Board> {
-    let mut boards: BTreeMap<BoardId, Board> = BTreeMap::new();
+) -> Boards {
+    let mut boards = Boards::default();
     let mut names: HashMap<String, u32> = HashMap::new();
     let mut twins = Twins::default();
     if let Some(families) = lab.families {
@@ -79,7 +86,8 @@ pub(super) fn boards(
             continue;
         };
         twins.meet(&board, &fields, lab.sites, &mut reader.problems);
-        boards.entry(board.id.clone()).or_insert(board);
+        boards.at.entry(board.id.clone()).or_insert(item.at);
+        boards.boards.entry(board.id.clone()).or_insert(board);
     }
     twins.finish(&mut reader.problems);
     if let Some(first) = items.get(BOARDS_MAX) {

@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-use self::boards::Lab;
+use self::boards::{Boards, Lab};
 use self::families::FamilyEntry;
 use self::notes::{Note, Notes};
 use self::reader::Reader;
@@ -90,14 +90,14 @@ fn inventory(reader: &mut Reader<'_>, root: &Node) -> Option<Inventory> {
         reader.problems.error(node.at, "the lab has no boards");
     }
     let lab = Lab { families: section("families").map(|_| &families), sites: &sites };
-    let boards = boards::boards(reader, items, &lab, &mut notes);
+    let Boards { boards, at } = boards::boards(reader, items, &lab, &mut notes);
     unused(reader, section("sites"), &families, &boards, items.len());
     let families = settings(families, &boards);
     if boards.len() == items.len() {
         // Boards with mistakes are missing here, and with them the sequences that they may have.
         sequences::check_plans(reader, &wanted, &boards, &families);
     }
-    switchless(&boards, &families, &plans, items, &mut notes);
+    switchless(&boards, &at, &families, &plans, &mut notes);
     notes.tell(&mut reader.problems);
     let inventory = Inventory {
         sites: all_sites(sites, &boards),
@@ -169,12 +169,11 @@ fn all_sites(
 /// Notes boards without a switch whose plans switch power.
 fn switchless(
     boards: &BTreeMap<BoardId, Board>,
+    at: &BTreeMap<BoardId, Mark>,
     families: &BTreeMap<Family, FamilySettings>,
     plans: &BTreeMap<String, Plan>,
-    items: &[Node],
     notes: &mut Notes,
 ) {
-    let at = items.first().map_or(Mark::START, |item| item.at);
     let switches = |plan: &Plan| {
         plan.steps().any(|step| {
             matches!(step.action, Action::Power(PowerAction::On | PowerAction::Off | PowerAction::Cycle))
@@ -188,7 +187,7 @@ fn switchless(
         for plan in suites.collect::<BTreeSet<_>>() {
             if plans.get(plan).is_some_and(switches) {
                 let note = Note::NoSwitch { plan: plan.clone(), family: board.family.to_string() };
-                notes.add(note, at, Some(board.id.as_str()));
+                notes.add(note, at[&board.id], Some(board.id.as_str()));
             }
         }
     }

@@ -214,6 +214,13 @@ fn a_board_without_a_switch_under_a_plan_that_switches() {
     let text =
         format!("{BOARD}families: {{f: {{suites: {{s: p}}}}}}\nplans: {{p: {{boot: [{{power: cycle}}]}}}}\n");
     check(&text, "1:10: warning: plan \"p\" switches power, but a has no power switch; name a power driver");
+    let two = "boards:
+  - {board_id: a, soc_family: f, board_ip: 10.0.0.1, lab_location: L, power: {driver: simulated}}
+  - {board_id: b, soc_family: f, board_ip: 10.0.0.2, lab_location: L}
+families: {f: {suites: {s: p}}}
+plans: {p: {boot: [{power: cycle}]}}
+";
+    check(two, "3:5: warning: plan \"p\" switches power, but b has no power switch; name a power driver");
 }
 
 #[test]
