@@ -168,6 +168,7 @@ impl App {
             tracing::warn!(runs = ?stranded, "ended runs that nothing in boards.yaml can serve any more");
         }
         let redactor = Arc::new(Redactor::new(&[])?.knowing(&inventory.secrets())?);
+        let artifacts = artifacts.noting(clock.clone());
         let lab = Arc::new(Lab {
             store: store.clone(),
             inventory: live.clone(),
@@ -181,7 +182,8 @@ impl App {
             artifacts: artifacts.clone(),
             links: links.clone(),
         });
-        let housekeeper = Housekeeper::new(store.clone(), queue.clone(), clock.clone(), transcripts.clone());
+        let housekeeper = Housekeeper::new(store.clone(), queue.clone(), clock.clone(), transcripts.clone())
+            .with_artifacts(artifacts.clone(), live.clone());
         let (closing, closed) = watch::channel(false);
         let mut apis: BTreeMap<Platform, (Arc<dyn ChatApi>, Pacing)> = BTreeMap::new();
         let verifier = slack.map(|slack| {

@@ -1,16 +1,23 @@
-//! Artifacts: files of a folder on the server that plans bring onto boards. Read-only; a name never leads out of the
-//! folder, and no file is in memory as a whole but a small one that somebody asked for whole.
+//! Artifacts: files of a folder on the server that plans bring onto boards. Nothing is ever written to one, and what is
+//! kept only so long is removed; a name never leads out of the folder, and no file is in memory as a whole but a small one that somebody asked for whole.
 
 mod digest;
+pub mod tidy;
 
+use std::fs::FileTimes;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
+use crate::clock::Clock;
 use digest::Digests;
+use tidy::Stored;
+
+/// How often it is noted at a file that it is read.
+const NOTED_EVERY: Duration = Duration::from_secs(3600);
 
 /// Why there is no such artifact to be had.
 #[derive(Debug, thiserror::Error)]
@@ -45,10 +52,12 @@ pub enum ArtifactError {
 }
 
 /// The artifacts there are.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Artifacts {
     folder: PathBuf,
     digests: Arc<Digests>,
+    clock: Option<Clock>,
+    trouble: Arc<Mutex<Option<String>>>,
 }
 
 /// An artifact that was found, as it was then.
@@ -82,7 +91,13 @@ impl Version {
 impl Artifacts {
     /// The files of a folder, which need not be there yet.
     pub fn folder(folder: impl Into<PathBuf>) -> Artifacts {
-        Artifacts { folder: folder.into(), digests: Arc::default() }
+        Artifacts { folder: folder.into(), digests: Arc::default(), clock: None, trouble: Arc::default() }
+    }
+
+    /// The same, noting at each file when it was read last.
+    pub fn noting(mut self, clock: Clock) -> Artifacts {
+        self.clock = Some(clock);
+        self
     }
 
     /// Finds an artifact and opens it.
@@ -92,6 +107,7 @@ impl Artifacts {
         let file = File::open(&path).await.map_err(unreadable)?;
         let data = file.metadata().await.map_err(unreadable)?;
         let modified = data.modified().map_err(unreadable)?;
+        let file = self.noted(file, data.accessed().ok()).await;
         Ok(Artifact { file, version: Version { path, bytes: data.len(), modified } })
     }
 
@@ -106,6 +122,40 @@ impl Artifacts {
             return Err(ArtifactError::TooLarge { name: name.to_owned(), max });
         }
         Ok(data)
+    }
+
+    /// Notes that a file is read now. Many file systems do that by themselves, once a day; some are told not to.
+    async fn noted(&self, file: File, before: Option<SystemTime>) -> File {
+        let Some(now) = self.clock.as_ref().map(|clock| tidy::system_time(clock.now())) else { return file };
+        if before.is_some_and(|before| now.duration_since(before).unwrap_or_default() < NOTED_EVERY) {
+            return file;
+        }
+        let file = file.into_std().await;
+        // Somebody else's file cannot be noted at; then its file system's own note has to do.
+        let _ = file.set_times(FileTimes::new().set_accessed(now));
+        File::from_std(file)
+    }
+
+    /// Every file, and when somebody had to do with it last.
+    pub async fn stored(&self) -> Vec<Stored> {
+        let root = self.folder.clone();
+        tokio::task::spawn_blocking(move || tidy::list(&root)).await.unwrap_or_default()
+    }
+
+    /// Removes files that nobody had to do with since they were listed; gives those that are gone, and what kept others.
+    pub async fn remove(&self, files: Vec<Stored>) -> (Vec<Stored>, Option<std::io::Error>) {
+        let root = self.folder.clone();
+        tokio::task::spawn_blocking(move || tidy::remove(&root, files)).await.unwrap_or_default()
+    }
+
+    /// Says what is wrong with the artifacts, or that nothing is any more.
+    pub fn tell(&self, trouble: Option<String>) {
+        *self.trouble.lock().expect("nobody panics with this lock") = trouble;
+    }
+
+    /// What is wrong with the artifacts, if anything is.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().expect("nobody panics with this lock").clone()
     }
 
     /// The SHA-256 of a version, if somebody has asked for it before.

@@ -52,6 +52,14 @@ pub struct ServeArgs {
     /// How long it is kept who was allowed or refused what.
     #[arg(long, env = "BOARDHAND_KEEP_AUDIT", default_value = "365d")]
     pub keep_audit: String,
+    /// How long artifacts are kept after somebody used them, in days, or forever; 7 in the data folder, forever in a
+    /// folder of your own.
+    #[arg(long, env = "ARTIFACT_RETENTION_DAYS")]
+    pub artifact_retention_days: Option<String>,
+    /// Most that artifacts and transcripts may take together, in GB, or unlimited; beyond it the artifacts go that nobody
+    /// used for longest. 100 in the data folder, unlimited in a folder of your own.
+    #[arg(long, env = "MAX_DISK_USAGE_GB")]
+    pub max_disk_usage_gb: Option<String>,
     /// Simulate every console and power switch of the lab file; nothing of the lab is touched.
     #[arg(long)]
     pub simulate: bool,
@@ -117,6 +125,10 @@ pub struct Retention {
     pub transcripts: Duration,
     /// Most bytes of transcripts in all.
     pub transcript_bytes: u64,
+    /// Artifacts that nobody uses.
+    pub artifacts: Duration,
+    /// Most bytes of artifacts and transcripts together.
+    pub disk_bytes: u64,
     /// Events, sent messages and done power requests.
     pub history: Duration,
     /// Audit rows.
@@ -125,12 +137,20 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Retention { transcripts: 30 * DAY, transcript_bytes: 20 * GB, history: 90 * DAY, audit: 365 * DAY }
+        Retention {
+            transcripts: 30 * DAY,
+            transcript_bytes: 20 * GB,
+            artifacts: 7 * DAY,
+            disk_bytes: 100 * GB,
+            history: 90 * DAY,
+            audit: 365 * DAY,
+        }
     }
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-const GB: u64 = 1_000_000_000;
+/// A gigabyte, as disks are sold.
+pub const GB: u64 = 1_000_000_000;
 
 /// How long something is kept: whole days or hours, at least an hour, or `forever`.
 pub fn kept(text: &str) -> Result<Duration, &'static str> {
@@ -182,8 +202,6 @@ pub const NOT_YET: &[&str] = &[
     "BOARDHAND_TLS_KEY",
     "BOARDHAND_TLS_CLIENT_CA",
     "BOARDHAND_TRUSTED_PROXIES",
-    "ARTIFACT_RETENTION_DAYS",
-    "MAX_DISK_USAGE_GB",
 ];
 
 impl Config {
@@ -278,12 +296,45 @@ fn retention(args: &ServeArgs, problems: &mut Vec<String>) -> Option<Retention> 
     let most =
         args.keep_transcripts_gb.parse::<u32>().map_err(|_| "a whole number of GB is needed, such as 20");
     let most = setting("BOARDHAND_KEEP_TRANSCRIPTS_GB (--keep-transcripts-gb)", most, problems);
+    // Somebody's own folder is not tidied unless they say so.
+    let own = args.artifacts.as_ref().is_some_and(|path| !path.as_os_str().is_empty());
+    let default = Retention::default();
+    let (age, bytes) = if own { (Duration::MAX, u64::MAX) } else { (default.artifacts, default.disk_bytes) };
+    let age = limit(&args.artifact_retention_days, "forever", age, |days| DAY * days)
+        .map_err(|()| "a whole number of days is needed, such as 7, or forever");
+    let artifacts = setting("ARTIFACT_RETENTION_DAYS (--artifact-retention-days)", age, problems);
+    let bytes = limit(&args.max_disk_usage_gb, "unlimited", bytes, |gb| u64::from(gb) * GB)
+        .map_err(|()| "a whole number of GB is needed, such as 100, or unlimited");
+    let disk_bytes = setting("MAX_DISK_USAGE_GB (--max-disk-usage-gb)", bytes, problems);
     Some(Retention {
         transcripts: transcripts?,
         transcript_bytes: u64::from(most?) * GB,
+        artifacts: artifacts?,
+        disk_bytes: disk_bytes?,
         history: history?,
         audit: audit?,
     })
+}
+
+/// A limit that may be absent, a number from 1, or the word for none.
+fn limit<T: Unlimited>(text: &Option<String>, none: &str, absent: T, of: impl Fn(u32) -> T) -> Result<T, ()> {
+    match text.as_deref().map(str::trim) {
+        None | Some("") => Ok(absent),
+        Some(word) if word == none => Ok(T::UNLIMITED),
+        Some(number) => number.parse().ok().filter(|n| *n > 0).map(of).ok_or(()),
+    }
+}
+
+trait Unlimited {
+    const UNLIMITED: Self;
+}
+
+impl Unlimited for Duration {
+    const UNLIMITED: Duration = Duration::MAX;
+}
+
+impl Unlimited for u64 {
+    const UNLIMITED: u64 = u64::MAX;
 }
 
 fn slack_settings(env: Env<'_>, problems: &mut Vec<String>) -> Option<SlackSettings> {

@@ -178,6 +178,14 @@ impl CommandTemplate {
         }
     }
 
+    /// What stands between the placeholders, in order.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(text.as_str()),
+            Part::Value { .. } => None,
+        })
+    }
+
     /// What it names, in order, each with the offset of its `{{` in bytes.
     pub fn placeholders(&self) -> impl Iterator<Item = (&Placeholder, usize)> {
         self.parts.iter().filter_map(|part| match part {

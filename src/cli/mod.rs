@@ -34,7 +34,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server.
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Try everything on this machine: a simulated lab and a chat playground; needs nothing.
     Demo(demo::DemoArgs),
     /// Read boards.yaml and say every mistake at once.

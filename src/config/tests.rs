@@ -18,6 +18,8 @@ fn args() -> ServeArgs {
         keep_transcripts_gb: "20".into(),
         keep_history: "90d".into(),
         keep_audit: "365d".into(),
+        artifact_retention_days: None,
+        max_disk_usage_gb: None,
         simulate: false,
     }
 }
@@ -165,6 +167,8 @@ fn every_wrong_setting_is_named_by_its_variable_and_told_at_once() {
         keep_transcripts_gb: "much".into(),
         keep_history: "1y".into(),
         keep_audit: "-1d".into(),
+        artifact_retention_days: Some("0".into()),
+        max_disk_usage_gb: Some("100GB".into()),
         ..args()
     };
     let env = |name: &str| match name {
@@ -184,6 +188,8 @@ fn every_wrong_setting_is_named_by_its_variable_and_told_at_once() {
         "BOARDHAND_KEEP_TRANSCRIPTS_GB (--keep-transcripts-gb): a whole number",
         "BOARDHAND_KEEP_HISTORY (--keep-history): ",
         "BOARDHAND_KEEP_AUDIT (--keep-audit): ",
+        "ARTIFACT_RETENTION_DAYS (--artifact-retention-days): a whole number of days",
+        "MAX_DISK_USAGE_GB (--max-disk-usage-gb): a whole number of GB",
     ] {
         assert!(error.contains(name), "no {name:?} in: {error}");
     }
@@ -213,4 +219,25 @@ fn links_to_the_readers_own_machine_are_warned_of_once_somebody_reads_them() {
     check(Some("http://[::1]:8080"), true, 1);
     check(Some("https://boardhand.example.com"), true, 0);
     check(Some("http://10.0.0.7:8080"), true, 0);
+}
+
+#[test]
+fn artifacts_of_the_data_folder_are_tidied_and_a_folder_of_ones_own_only_when_told() {
+    let check = |own: bool, told: Option<(&str, &str)>, days: u64, gb: u64| {
+        let args = ServeArgs {
+            artifacts: own.then(|| "/srv/builds".into()),
+            artifact_retention_days: told.map(|(days, _)| days.to_owned()),
+            max_disk_usage_gb: told.map(|(_, gb)| gb.to_owned()),
+            ..args()
+        };
+        let retention = Config::from_args(&args, &|_| None).expect("valid").retention;
+        let age = if days == 0 { Duration::MAX } else { Duration::from_secs(days * 24 * 3600) };
+        let bytes = if gb == 0 { u64::MAX } else { gb * GB };
+        assert_eq!((retention.artifacts, retention.disk_bytes), (age, bytes), "{own} {told:?}");
+    };
+    check(false, None, 7, 100);
+    check(true, None, 0, 0);
+    check(true, Some(("30", "500")), 30, 500);
+    check(false, Some(("forever", "unlimited")), 0, 0);
+    check(true, Some(("", "")), 0, 0);
 }

@@ -37,7 +37,8 @@ pub(super) async fn ready(State(door): State<Arc<Door>>) -> Response {
     });
     match asked.await {
         Ok(Ok(census)) => {
-            let (problems, trouble) = (problems(&census, &standing), troubles(&door));
+            let (problems, trouble) =
+                (problems(&census, &standing, door.artifacts.trouble()), troubles(&door));
             Json(json!({ "ready": true, "census": census, "problems": problems, "trouble": trouble }))
                 .into_response()
         }
@@ -47,7 +48,7 @@ pub(super) async fn ready(State(door): State<Arc<Door>>) -> Response {
 }
 
 /// What somebody should look at although the server goes on.
-fn problems(census: &Census, standing: &Standing) -> Vec<String> {
+fn problems(census: &Census, standing: &Standing, artifacts: Option<String>) -> Vec<String> {
     let rows = match census.unreadable {
         0 => None,
         1 => Some("1 row cannot be read and is left out; the log names it".to_owned()),
@@ -57,7 +58,7 @@ fn problems(census: &Census, standing: &Standing) -> Vec<String> {
         .refused
         .as_ref()
         .map(|(at, mistakes)| format!("boards.yaml was read at {} and not taken: {mistakes}", at.rfc3339()));
-    rows.into_iter().chain(refused).collect()
+    rows.into_iter().chain(refused).chain(artifacts).collect()
 }
 
 /// Chat platforms that take nothing now, each with what to do.
@@ -81,7 +82,7 @@ mod tests {
     #[test]
     fn health_tells_how_many_rows_cannot_be_read() {
         let told = |unreadable| {
-            problems(&Census { unreadable, ..Census::default() }, &Standing::default()).join("; ")
+            problems(&Census { unreadable, ..Census::default() }, &Standing::default(), None).join("; ")
         };
         assert_eq!(told(0), "");
         assert_eq!(told(1), "1 row cannot be read and is left out; the log names it");

@@ -1,6 +1,8 @@
 //! The housekeeper: the loop that removes what is older than it is kept, once an hour: rows that grow with every run,
-//! and transcripts, which are bounded in size too. It works in small batches with pauses between, so that nobody who
+//! and transcripts and artifacts, which are bounded in size too. It works in small batches with pauses between, so that nobody who
 //! writes waits for it. It never touches what an unfinished run needs, and a run and its results stay for ever.
+
+mod artifacts;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -10,6 +12,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::steps::{Agent, Step};
+use crate::artifact::Artifacts;
+use crate::artifact::tidy::Stored;
+use crate::board::LiveInventory;
 use crate::clock::{Clock, Monotonic, Timestamp};
 use crate::config::Retention;
 use crate::doorbell::Bell;
@@ -22,6 +27,8 @@ pub const ROUND_EVERY: Duration = Duration::from_secs(3600);
 pub const ROWS_MAX: u32 = 250;
 /// Most folders of transcripts that are removed in one step.
 pub const FOLDERS_MAX: usize = 20;
+/// Most artifacts that are removed in one step.
+pub const FILES_MAX: usize = 200;
 /// The pause between batches of a round.
 const BATCH_PAUSE: Duration = Duration::from_millis(100);
 /// Most runs that the store is asked about at once.
@@ -36,6 +43,7 @@ pub struct Housekeeper {
     clock: Clock,
     transcripts: PathBuf,
     retention: Retention,
+    artifacts: Option<(Artifacts, LiveInventory)>,
     due_at: Monotonic,
     round: Option<Round>,
 }
@@ -46,6 +54,10 @@ struct Round {
     walk: Option<TidyFrom>,
     /// Folders that go; `None` before they were chosen.
     folders: Option<VecDeque<Folder>>,
+    /// Bytes of transcripts that stay.
+    transcripts: u64,
+    /// Artifacts that go; `None` before they were chosen.
+    artifacts: Option<VecDeque<Stored>>,
     removed: Removed,
 }
 
@@ -58,6 +70,7 @@ struct Removed {
     errands: u64,
     leases: u64,
     transcripts: u64,
+    artifacts: u64,
     bytes: u64,
 }
 
@@ -73,7 +86,13 @@ impl Housekeeper {
     pub fn new(store: Arc<dyn Store>, queue: SharedQueue, clock: Clock, transcripts: PathBuf) -> Self {
         let due_at = clock.monotonic();
         let retention = Retention::default();
-        Housekeeper { store, queue, clock, transcripts, retention, due_at, round: None }
+        Housekeeper { store, queue, clock, transcripts, retention, artifacts: None, due_at, round: None }
+    }
+
+    /// The same, of these artifacts too, which the plans of this lab use.
+    pub fn with_artifacts(mut self, artifacts: Artifacts, inventory: LiveInventory) -> Self {
+        self.artifacts = Some((artifacts, inventory));
+        self
     }
 
     /// Keeps things so long.
@@ -88,15 +107,40 @@ impl Housekeeper {
             return Ok(false);
         }
         let Some(folders) = &mut round.folders else {
-            round.folders = Some(self.choose().await?);
+            let (folders, left) = self.choose().await?;
+            (round.folders, round.transcripts) = (Some(folders), left);
             return Ok(false);
         };
+        if folders.is_empty() {
+            return self.artifacts_too(round).await;
+        }
         let batch: Vec<Folder> = folders.drain(..folders.len().min(FOLDERS_MAX)).collect();
         let root = self.transcripts.clone();
         let gone = tokio::task::spawn_blocking(move || remove(&root, batch)).await.unwrap_or_default();
         round.removed.transcripts += gone.len() as u64;
         round.removed.bytes += gone.iter().map(|folder| folder.bytes).sum::<u64>();
-        Ok(folders.is_empty())
+        Ok(false)
+    }
+
+    /// A batch of artifacts; gives whether that was the last one.
+    async fn artifacts_too(&self, round: &mut Round) -> Result<bool, StoreError> {
+        let Some((artifacts, inventory)) = &self.artifacts else { return Ok(true) };
+        // Asked again for each batch: somebody may have asked for a run in between.
+        let Some(needed) = artifacts::Needed::now(&*self.store, inventory).await? else {
+            tracing::warn!("too many runs wait to say which artifacts they need: none is removed");
+            return Ok(true);
+        };
+        let Some(files) = &mut round.artifacts else {
+            let (retention, transcripts) = (&self.retention, round.transcripts);
+            let gone = artifacts::choose(artifacts, &needed, retention, transcripts, &self.clock).await;
+            round.artifacts = Some(gone.into());
+            return Ok(false);
+        };
+        let batch = files.drain(..files.len().min(FILES_MAX)).collect();
+        let (gone, bytes) = artifacts::remove(artifacts, &needed, batch).await;
+        round.removed.artifacts += gone;
+        round.removed.bytes += bytes;
+        Ok(files.is_empty())
     }
 
     async fn tidy(&self, from: TidyFrom, removed: &mut Removed) -> Result<Option<TidyFrom>, StoreError> {
@@ -119,8 +163,9 @@ impl Housekeeper {
         Ok(tidied.next)
     }
 
-    /// The folders that go: those of runs that ended too long ago, and of the oldest until the rest fits.
-    async fn choose(&self) -> Result<VecDeque<Folder>, StoreError> {
+    /// The folders that go: those of runs that ended too long ago, and of the oldest until the rest fits. And how many
+    /// bytes stay.
+    async fn choose(&self) -> Result<(VecDeque<Folder>, u64), StoreError> {
         let root = self.transcripts.clone();
         let folders = tokio::task::spawn_blocking(move || list(&root)).await.unwrap_or_default();
         let mut ended = HashMap::new();
@@ -128,7 +173,10 @@ impl Housekeeper {
             let runs: Vec<i64> = asked.iter().map(|folder| folder.run).collect();
             ended.extend(self.store.run_ended(&runs).await?);
         }
-        Ok(outdated(&folders, &ended, &self.retention, self.clock.now()))
+        let gone = outdated(&folders, &ended, &self.retention, self.clock.now());
+        let bytes = |folder: &Folder| folder.bytes;
+        let left = folders.iter().map(bytes).sum::<u64>().saturating_sub(gone.iter().map(bytes).sum());
+        Ok((gone, left))
     }
 }
 
@@ -148,7 +196,13 @@ impl Agent for Housekeeper {
         if begun.is_none() && now < self.due_at {
             return Ok(Step::Idle { until: self.due_at });
         }
-        let fresh = || Round { walk: Some(TidyFrom::default()), folders: None, removed: Removed::default() };
+        let fresh = || Round {
+            walk: Some(TidyFrom::default()),
+            folders: None,
+            transcripts: 0,
+            artifacts: None,
+            removed: Removed::default(),
+        };
         let mut round = begun.unwrap_or_else(fresh);
         let over = match self.batch(&mut round).await {
             Ok(over) => over,
@@ -166,8 +220,9 @@ impl Agent for Housekeeper {
             return Ok(Step::Idle { until: now + BATCH_PAUSE });
         }
         self.due_at = now + ROUND_EVERY;
-        let Removed { events, audit, messages, errands, leases, transcripts, bytes } = round.removed;
-        if events + audit + messages + errands + leases + transcripts > 0 {
+        let Removed { events, audit, messages, errands, leases, transcripts, artifacts, bytes } =
+            round.removed;
+        if events + audit + messages + errands + leases + transcripts + artifacts > 0 {
             tracing::info!(
                 events,
                 audit,
@@ -175,6 +230,7 @@ impl Agent for Housekeeper {
                 errands,
                 leases,
                 transcripts,
+                artifacts,
                 bytes,
                 "removed what is outdated"
             );

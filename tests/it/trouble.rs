@@ -10,6 +10,7 @@ use boardhand::board::LiveInventory;
 use boardhand::board::plan::PowerAction;
 use boardhand::chat::{AnswerVia, ChatApi, Found, Place, Platform, Post, SendResult};
 use boardhand::clock::{Clock, Timestamp};
+use boardhand::config::Retention;
 use boardhand::doorbell::Doorbell;
 use boardhand::id::{Ids, InstanceId, MessageId};
 use boardhand::lease::Holder;
@@ -29,7 +30,7 @@ use boardhand::sim::{SimLab, Speed};
 use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
 use boardhand::store::{Effect, Granted, Intake, OwedKind};
 use boardhand::worker::errands::Errands;
-use boardhand::worker::housekeeper::Housekeeper;
+use boardhand::worker::housekeeper::{Housekeeper, ROUND_EVERY};
 use boardhand::worker::pool::Pool;
 use boardhand::worker::runner;
 use boardhand::worker::steps::{Agent, Step};
@@ -548,17 +549,55 @@ async fn housekeeping_removes_old_transcripts_and_rows_of_finished_runs_only() {
     }
     let inventory = lab::inventory(&yaml::small(1));
     let queue = SharedQueue::new(&inventory);
-    let (clock, ids) = (Clock::system(), Ids::system());
+    // Eight days from now.
+    let (clock, hand) = Clock::manual(Clock::system().now() + Duration::from_secs(8 * 24 * 3600));
+    let ids = Ids::system();
     let (doorbell, instance) = (Doorbell::default(), InstanceId::new(&ids, clock.now()));
     let inventory = LiveInventory::new(inventory);
+    let (dir, artifacts) =
+        artifacts_used_at([("build-123/t", None), ("build-old/t", None), ("build-new/t", Some(clock.now()))]);
+    let live = inventory.clone();
     // What the scheduler has read is nobody's any more.
     let mut scheduler =
         Scheduler::new(store.store.clone(), queue.clone(), inventory, clock.clone(), ids, doorbell, instance);
     scheduler.step().await.expect("a step");
-    let mut housekeeper = Housekeeper::new(store.store.clone(), queue, clock, root.path().to_owned());
+    let mut housekeeper = Housekeeper::new(store.store.clone(), queue, clock, root.path().to_owned())
+        .with_artifacts(artifacts.clone(), live);
     step_until(&mut housekeeper, async || !root.path().join("1").exists()).await;
     assert!(root.path().join("2/1/console.raw").exists() && root.path().join("notes").exists());
     assert!(store.store.run_view(1).await.expect("view").is_some(), "the run itself stays");
+
+    // The build of the run that goes on stays, however old it is, and so does what was just put there.
+    step_until(&mut housekeeper, async || !dir.path().join("build-old").exists()).await;
+    let mut left: Vec<String> = artifacts.stored().await.into_iter().map(|file| file.name).collect();
+    left.sort();
+    assert_eq!(left, ["build-123/t", "build-new/t"]);
+    assert_eq!(artifacts.trouble(), None);
+    let small = Retention { disk_bytes: 0, ..Retention::default() };
+    housekeeper.keep(small);
+    hand.advance(ROUND_EVERY);
+    step_until(&mut housekeeper, async || artifacts.trouble().is_some()).await;
+    let told = artifacts.trouble().expect("something");
+    assert!(told.contains("more than MAX_DISK_USAGE_GB=0, and all that is left is needed by runs"), "{told}");
+}
+
+/// Artifacts that somebody used at these times, or never since they were made.
+fn artifacts_used_at<const N: usize>(
+    files: [(&str, Option<Timestamp>); N],
+) -> (tempfile::TempDir, Artifacts) {
+    let dir = tempfile::tempdir().expect("a folder");
+    for (name, used) in files {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(&path, "bytes").expect("a file");
+        if let Some(used) = used {
+            let used = std::time::SystemTime::UNIX_EPOCH + Duration::from_micros(used.as_micros() as u64);
+            let file = std::fs::File::open(path).expect("a file");
+            file.set_times(std::fs::FileTimes::new().set_accessed(used)).expect("its times");
+        }
+    }
+    let artifacts = Artifacts::folder(dir.path());
+    (dir, artifacts)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

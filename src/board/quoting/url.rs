@@ -70,6 +70,14 @@ impl UrlTemplate {
         ArtifactUrl { url, from_lab_file: true }
     }
 
+    /// Its texts, without what stands between them.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Piece::Text(text) => Some(text.as_str()),
+            Piece::Build | Piece::Served => None,
+        })
+    }
+
     /// Whether it leads to boardhand's own artifacts.
     pub fn is_served(&self) -> bool {
         self.parts.first() == Some(&Piece::Served)
