@@ -17,7 +17,7 @@ use crate::chat::feishu::{self, client::FeishuClient};
 use crate::chat::slack::client::SlackClient;
 use crate::chat::slack::signature::Verifier;
 use crate::chat::{ChatApi, Platform};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::command::handle::Handler;
 use crate::config::Retention;
 use crate::door::control::{self, Control};
@@ -36,7 +36,7 @@ use crate::message::template::Catalogue;
 use crate::message::waiting::Explainer;
 use crate::outcome::redact::Redactor;
 use crate::power::Power;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::worker::errands::Errands;
 use crate::worker::housekeeper::Housekeeper;
 use crate::worker::pool::Pool;
@@ -143,19 +143,8 @@ impl App {
             artifacts,
             board_url,
         } = parts;
-        let now = clock.now();
-        let instance = InstanceId::new(&ids, now);
-        let lapsed = store.lease_takeover(instance, now).await?;
-        if !lapsed.is_empty() {
-            tracing::warn!(
-                leases = lapsed.len(),
-                "took over the leases of a process that ended without a word"
-            );
-        }
-        let boards: Vec<BoardId> = inventory.boards.keys().cloned().collect();
-        store.board_register(&boards, now).await?;
-        // Whoever holds the data directory is the only process on it.
-        store.lab_put(&inventory.hash).await?;
+        let instance = InstanceId::new(&ids, clock.now());
+        take_over(store.as_ref(), instance, &inventory, clock.now()).await?;
         let doorbell = Doorbell::default();
         let queue = SharedQueue::new(&inventory);
         let live = LiveInventory::new(inventory.clone());
@@ -185,15 +174,7 @@ impl App {
         let housekeeper = Housekeeper::new(store.clone(), queue.clone(), clock.clone(), transcripts.clone())
             .with_artifacts(artifacts.clone(), live.clone());
         let (closing, closed) = watch::channel(false);
-        let mut apis: BTreeMap<Platform, (Arc<dyn ChatApi>, Pacing)> = BTreeMap::new();
-        let verifier = slack.map(|slack| {
-            apis.insert(Platform::Slack, (Arc::new(slack.client), slack.pacing));
-            Verifier::new(&slack.signing_secrets)
-        });
-        let feishu = feishu.map(|feishu| {
-            apis.insert(Platform::Feishu, (feishu.client, feishu.pacing));
-            FeishuDoor { verifier: feishu.verifier, bot: feishu.bot }
-        });
+        let Chats { apis, slack, feishu } = Chats::of(slack, feishu);
         let relay = Relay::new(store.clone(), apis, composer.clone(), clock.clone(), doorbell.clone());
         let handler = Handler {
             store: store.clone(),
@@ -205,7 +186,7 @@ impl App {
             ids: ids.clone(),
         };
         let door = Arc::new(Door {
-            slack: verifier,
+            slack,
             feishu,
             handler,
             store: store.clone(),
@@ -377,6 +358,46 @@ impl App {
         }
         tracing::info!("stopped");
         failed.map_or(Ok(()), |failed| Err(anyhow::anyhow!("{failed}; start the server again")))
+    }
+}
+
+/// Takes over what a process before this one left: its leases lapse in the first transaction, before anything else is
+/// done.
+async fn take_over(
+    store: &dyn Store,
+    instance: InstanceId,
+    inventory: &Inventory,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let lapsed = store.lease_takeover(instance, now).await?;
+    if !lapsed.is_empty() {
+        tracing::warn!(leases = lapsed.len(), "took over the leases of a process that ended without a word");
+    }
+    let boards: Vec<BoardId> = inventory.boards.keys().cloned().collect();
+    store.board_register(&boards, now).await?;
+    // Whoever holds the data directory is the only process on it.
+    store.lab_put(&inventory.hash).await
+}
+
+/// The platforms that are connected: what speaks to each, and what proves who speaks from there.
+struct Chats {
+    apis: BTreeMap<Platform, (Arc<dyn ChatApi>, Pacing)>,
+    slack: Option<Verifier>,
+    feishu: Option<FeishuDoor>,
+}
+
+impl Chats {
+    fn of(slack: Option<SlackParts>, feishu: Option<FeishuParts>) -> Chats {
+        let mut apis: BTreeMap<Platform, (Arc<dyn ChatApi>, Pacing)> = BTreeMap::new();
+        let slack = slack.map(|slack| {
+            apis.insert(Platform::Slack, (Arc::new(slack.client), slack.pacing));
+            Verifier::new(&slack.signing_secrets)
+        });
+        let feishu = feishu.map(|feishu| {
+            apis.insert(Platform::Feishu, (feishu.client, feishu.pacing));
+            FeishuDoor { verifier: feishu.verifier, bot: feishu.bot }
+        });
+        Chats { apis, slack, feishu }
     }
 }
 

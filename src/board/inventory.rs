@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 use super::plan::{ParamSpec, Plan};
 use super::quoting::{CommandTemplate, UrlTemplate};
-use super::{Board, BoardId, Family, Site};
+use super::{Board, BoardId, Family, PowerDriver, Site};
 
 /// The whole lab.
 #[derive(Debug, Clone, Default)]
@@ -112,8 +112,10 @@ impl Inventory {
     /// Every password, community and token of the lab's consoles and switches: whatever prints one, on a board or beside
     /// it, must not tell it to a channel.
     pub fn secrets(&self) -> Vec<SecretString> {
-        let of =
-            |board: &Board| board.console.password.clone().into_iter().chain(board.power.driver.secrets());
+        let of = |board: &Board| {
+            let switches = board.power.drivers().flat_map(PowerDriver::secrets);
+            board.console.password.clone().into_iter().chain(switches).collect::<Vec<_>>()
+        };
         self.boards.values().flat_map(of).collect()
     }
 

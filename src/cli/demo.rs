@@ -9,10 +9,11 @@ use std::sync::Arc;
 use clap::Args;
 use secrecy::SecretString;
 
-use super::serve::{load_lab, load_templates, parse_lab, serve_until_told};
+use super::serve::{load_lab, load_templates, parse_lab, serve_until_told, warn_of_simulated_switches};
 use super::source::LabFile;
 use crate::app::{App, Parts, SlackParts};
 use crate::artifact::Artifacts;
+use crate::board::Inventory;
 use crate::chat::slack::client::SlackClient;
 use crate::clock::Clock;
 use crate::config::socket_address;
@@ -35,9 +36,15 @@ pub(super) struct DemoArgs {
     /// Your own lab file instead of the built-in one: the same boards, simulated.
     #[arg(long)]
     boards: Option<PathBuf>,
+    /// The boards of that file as they are, driven over their own consoles and switches: only the chat is simulated.
+    #[arg(long, requires = "boards", conflicts_with = "fast")]
+    real_boards: bool,
     /// Folder of message templates that override the built-in ones.
     #[arg(long, env = "BOARDHAND_TEMPLATES")]
     templates: Option<PathBuf>,
+    /// Folder of the builds that are carried to boards.
+    #[arg(long, env = "BOARDHAND_ARTIFACTS")]
+    artifacts: Option<PathBuf>,
     /// Keep the data in this folder instead of a temporary one.
     #[arg(long)]
     data_dir: Option<PathBuf>,
@@ -58,13 +65,8 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         Some(path) => load_lab(path)?,
         None => parse_lab("boards.yaml", LAB)?,
     };
-    let speed = if args.fast { Speed::Brisk } else { Speed::Real };
-    let (lab, inventory) = SimLab::start(&inventory, speed, clock.clone(), ids.clone()).await?;
-    // The built-in lab is never another one; its simulators live as long as the demo.
-    let (file, _lab) = match args.boards.clone() {
-        Some(path) => (Some(LabFile::simulated(path, lab, speed, clock.clone(), ids.clone())), None),
-        None => (None, Some(lab)),
-    };
+    // Whatever drives boards ends before the simulators do: `lab` is held to the end of this function.
+    let (lab, inventory) = lab(args, inventory, &clock, &ids).await?;
     let data = DataDir::make(args.data_dir.clone(), &ids)?;
 
     let door = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -94,18 +96,47 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         ids,
         public_url: door_url,
         transcripts: data.path.join("transcripts"),
-        artifacts: Artifacts::folder(data.path.join("artifacts")),
+        artifacts: Artifacts::folder(args.artifacts.clone().unwrap_or_else(|| data.path.join("artifacts"))),
         board_url: None,
     })
     .await?
     .controlled(&data.path);
-    let app = match file {
-        Some(file) => app.reading(Arc::new(file)),
+    let app = match &lab.file {
+        Some(file) => app.reading(file.clone()),
         None => app,
     };
     println!("boardhand demo: open {} and type /run-test socA build-123", slack.url());
     // A terminal that is closed ends its demo.
     serve_until_told(app, door, None).await
+}
+
+/// The boards of a demo, for as long as it is held.
+struct DemoLab {
+    /// What is read again on `/lab reload`; the built-in lab is never another one.
+    file: Option<Arc<LabFile>>,
+    /// The simulators.
+    _boards: SimLab,
+}
+
+/// Starts the simulators, unless the boards are real.
+async fn lab(
+    args: &DemoArgs,
+    inventory: Inventory,
+    clock: &Clock,
+    ids: &Ids,
+) -> anyhow::Result<(DemoLab, Inventory)> {
+    if let (true, Some(path)) = (args.real_boards, &args.boards) {
+        warn_of_simulated_switches(&inventory);
+        let file = Some(Arc::new(LabFile::real(path.clone())));
+        return Ok((DemoLab { file, _boards: SimLab::default() }, inventory));
+    }
+    let speed = if args.fast { Speed::Brisk } else { Speed::Real };
+    let (boards, inventory) = SimLab::start(&inventory, speed, clock.clone(), ids.clone()).await?;
+    let file = args
+        .boards
+        .clone()
+        .map(|path| Arc::new(LabFile::simulated(path, boards.clone(), speed, clock.clone(), ids.clone())));
+    Ok((DemoLab { file, _boards: boards }, inventory))
 }
 
 /// The wanted port, or any free one when it is taken: the demo needs nothing, also not a free 8080.

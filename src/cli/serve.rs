@@ -59,6 +59,8 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         warn_of_artifacts_out_of_reach(&config, &inventory);
         (LabFile::real(path), inventory)
     };
+    // Where boards are simulated, whatever drives them ends before their simulators do: those are held to the end.
+    let source = Arc::new(source);
     let slack = match &config.slack {
         None => {
             if config.feishu.is_none() {
@@ -98,7 +100,7 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     })
     .await?
     .keeping(config.retention)
-    .reading(Arc::new(source))
+    .reading(source.clone())
     .controlled(&config.data_dir);
     let listener = listen(config.listen).await?;
     let app = match config.tftp {
@@ -164,7 +166,7 @@ async fn tell_who_we_are(client: SlackClient) {
 }
 
 /// A lab that began as a copy of the example still has its power switches, and nobody answers for them.
-fn warn_of_simulated_switches(inventory: &Inventory) {
+pub(super) fn warn_of_simulated_switches(inventory: &Inventory) {
     let simulated =
         |board: &&Board| board.power.drivers().any(|driver| matches!(driver, PowerDriver::Simulated));
     let boards = inventory.boards.values().filter(simulated).count();

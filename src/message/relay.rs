@@ -10,6 +10,7 @@
 //! When a platform takes nothing of ours, whatever the message, nothing is given up: everything stays owed, and one
 //! message is tried now and then until the line is back.
 
+mod card;
 mod lines;
 mod rescue;
 
@@ -22,12 +23,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::task::{self, JoinError, JoinSet};
 
+use super::Note;
 use super::compose::Composer;
-use super::pace::{Pacer, Pacing, Wait};
-use super::{Card, Note};
-use crate::chat::{AnswerVia, ChatApi, Found, Outage, Place, Platform, Post, SendResult};
+use super::pace::{Pacer, Pacing};
+use crate::chat::{AnswerVia, ChatApi, Outage, Place, Platform, SendResult};
 use crate::clock::{Clock, Timestamp};
 use crate::doorbell::{Bell, Doorbell};
+use crate::run::RunState;
 use crate::store::{End, MessageEnd, Owed, OwedKind, Store, StoreError};
 use crate::worker::steps::{Agent, Step};
 
@@ -39,6 +41,10 @@ pub const TRIES_MAX: u32 = 8;
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 /// Longest pause after a failure.
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
+/// Replies that tell what a run is doing; its outcome says more.
+const PROGRESS: [&str; 3] = ["run-leased", "run-testing", "run-first-failure"];
+/// How long one of them is worth telling of a run that has ended since.
+const PROGRESS_LIVES: Duration = Duration::from_secs(10);
 /// How long an answer to a person is worth sending: Slack's response_url lives as long.
 const ANSWER_LIVES: Duration = Duration::from_secs(30 * 60);
 /// How long rings gather: every commit rings, and nobody waits for a message to the millisecond.
@@ -343,132 +349,6 @@ impl Shared {
         }
     }
 
-    async fn card(&self, owed: &Owed) -> Result<Went, StoreError> {
-        let OwedKind::Card { run, place, message, via, last, revision: owed_revision, .. } = &owed.kind
-        else {
-            return Ok(Went::Ended(End::Dead { error: "not a card".into() }));
-        };
-        if place.thread.as_deref() == Some(TOLD_BY_URL) {
-            // There is no thread; the batch's own card tells the outcomes.
-            return Ok(Went::Ended(End::Sent { message: TOLD_BY_URL.into(), revision: *owed_revision }));
-        }
-        let Some(api) = self.apis.get(&place.platform) else {
-            return Ok(Went::Ended(no_platform(place.platform)));
-        };
-        if let Some(message) = message.as_deref().filter(|message| *message != TOLD_BY_URL)
-            && let Err(wait) = self.pace(place.platform, |pacer| pacer.edit(message, self.clock.monotonic()))
-        {
-            let now = self.clock.now();
-            return Ok(match wait {
-                Wait::Card(wait) => Went::Ended(End::Later { at: now + wait, failed: false }),
-                Wait::Workspace(wait) => Went::Paused { until: now + wait },
-            });
-        }
-        let Some((card, revision)) = self.drawn(owed).await? else {
-            return Ok(Went::Ended(End::Dead { error: "its run is gone".into() }));
-        };
-        Ok(match message.as_deref() {
-            // Only the outcome is worth one of the few uses of a delivery's own URL.
-            Some(TOLD_BY_URL) => match via {
-                Some(via) if *last => {
-                    match self.told_by_url(owed, api.answer_in_channel(via, &card).await, revision) {
-                        End::Dead { error } => {
-                            self.tell_requester(owed, api.as_ref(), (*run, place), (&card, revision), error)
-                                .await?
-                        }
-                        end => Went::Ended(end),
-                    }
-                }
-                // Not what was drawn: a run that has ended since is still to be told.
-                Some(_) | None => {
-                    Went::Ended(End::Sent { message: TOLD_BY_URL.into(), revision: *owed_revision })
-                }
-            },
-            Some(message) => match self.edit(api.as_ref(), place, message, &card, revision).await {
-                // A later state may fit again, and the outcome is told in any case. What came since is still owed.
-                Went::Ended(End::Dead { error }) if !*last => {
-                    tracing::info!(
-                        run,
-                        channel = place.channel,
-                        error,
-                        "a card could not show a run's progress"
-                    );
-                    Went::Ended(End::Sent { message: message.to_owned(), revision: *owed_revision })
-                }
-                Went::Ended(End::Dead { error }) if rescue::is_message_gone(&error) => {
-                    let view = self.store.run_view(*run).await?;
-                    let gone = (message, view.map_or(owed.since, |view| view.run.created_at));
-                    self.post_anew(owed, api.as_ref(), place, (&card, revision), gone).await
-                }
-                went => went,
-            },
-            None => {
-                let went = self.post(owed, api.as_ref(), place, &card, revision, true).await?;
-                match (&went, via) {
-                    (Went::Ended(End::Dead { error }), Some(via)) if is_closed_channel(error) => {
-                        Went::Ended(self.tell_by_url(owed, api.as_ref(), via, &card, revision).await)
-                    }
-                    _ => went,
-                }
-            }
-        })
-    }
-
-    /// A card in its newest state, and that state's revision.
-    async fn drawn(&self, owed: &Owed) -> Result<Option<(Card, i64)>, StoreError> {
-        Ok(match &owed.kind {
-            OwedKind::Card { run, place, batch: true, .. } => {
-                let view = self.store.batch_view(*run).await?;
-                view.map(|view| (self.composer.batch_card(&view, place), view.generation))
-            }
-            OwedKind::Card { run, place, .. } => {
-                let view = self.store.run_view(*run).await?;
-                view.map(|view| (self.composer.run_card(&view, place), view.generation))
-            }
-            OwedKind::Reply { .. } | OwedKind::Answer { .. } => None,
-        })
-    }
-
-    /// How telling an outcome through a delivery's URL ended: it is not told before the platform says so.
-    fn told_by_url(&self, owed: &Owed, told: SendResult, revision: i64) -> End {
-        match told {
-            SendResult::Sent(_) => End::Sent { message: TOLD_BY_URL.into(), revision },
-            SendResult::Refused(error) => End::Dead { error },
-            SendResult::Unknown(error) if owed.tries >= TRIES_MAX => End::Dead { error },
-            // The URL asks for no token: what is out is the way there.
-            SendResult::Out(_) if owed.tries >= TRIES_MAX => {
-                End::Dead { error: "the delivery's URL is not reached".into() }
-            }
-            SendResult::Unknown(_) | SendResult::Out(_) => self.later(owed),
-            SendResult::RetryAfter(_) if owed.tries >= TRIES_MAX => {
-                End::Dead { error: "the delivery's URL is used up".into() }
-            }
-            SendResult::RetryAfter(wait) => {
-                End::Later { at: self.clock.now() + wait.max(backoff(owed.tries)), failed: true }
-            }
-        }
-    }
-
-    async fn edit(
-        &self,
-        api: &dyn ChatApi,
-        place: &Place,
-        message: &str,
-        card: &Card,
-        revision: i64,
-    ) -> Went {
-        let (edited, now) = (api.edit(place, message, card).await, self.clock.now());
-        self.lines.heard(place.platform, &edited, now);
-        match edited {
-            SendResult::Sent(_) => Went::Ended(End::Sent { message: message.to_owned(), revision }),
-            SendResult::RetryAfter(wait) => Went::Paused { until: now + wait },
-            // An edit is idempotent: what may have arrived can be sent again.
-            SendResult::Unknown(_) => Went::Paused { until: now + EDIT_PAUSE },
-            SendResult::Out(outage) => self.out(place.platform, &outage),
-            SendResult::Refused(error) => Went::Ended(End::Dead { error }),
-        }
-    }
-
     /// The platform takes nothing of ours, for now.
     fn out(&self, platform: Platform, outage: &Outage) -> Went {
         Went::Paused { until: self.lines.fails(platform, outage, self.clock.now()) }
@@ -485,6 +365,9 @@ impl Shared {
         let Some(api) = self.apis.get(&place.platform) else {
             return Ok(Went::Ended(no_platform(place.platform)));
         };
+        if self.is_outdated(owed, *run, note).await? {
+            return Ok(Went::Ended(End::Sent { message: String::new(), revision: 0 }));
+        }
         let card = self.composer.note(note, place);
         let mut went = self.post(owed, api.as_ref(), place, &card, 0, *last).await?;
         if let Went::Ended(End::Dead { error }) = &went
@@ -503,97 +386,15 @@ impl Shared {
         }
     }
 
-    /// Posts once: looks for an earlier copy first where there may be one, notes the intent, posts.
-    async fn post(
-        &self,
-        owed: &Owed,
-        api: &dyn ChatApi,
-        place: &Place,
-        card: &Card,
-        revision: i64,
-        at_least_once: bool,
-    ) -> Result<Went, StoreError> {
-        let now = self.clock.now();
-        let key = owed.id.to_string();
-        if let Some(begun_at) = owed.begun_at {
-            match self.earlier_copy(api, place, &key, begun_at, at_least_once).await {
-                // The copy shows an older revision: revision 0 leaves the newest one owed, as an edit.
-                Earlier::Sent(message) => return Ok(Went::Ended(End::Sent { message, revision: 0 })),
-                Earlier::GiveUp(error) => return Ok(Went::Ended(End::Dead { error })),
-                Earlier::AskAgain(at) => return Ok(Went::Ended(End::Unsure { at })),
-                Earlier::PostAgain => {}
-            }
+    /// Whether a reply tells of progress that was long overtaken while it waited for the channel's pace: people would
+    /// read what is not so any more, and the outcomes behind it come later for it.
+    async fn is_outdated(&self, owed: &Owed, run: i64, note: &Note) -> Result<bool, StoreError> {
+        let late = self.clock.now().since(owed.since) >= PROGRESS_LIVES;
+        if !late || owed.begun_at.is_some() || !PROGRESS.contains(&note.template.as_str()) {
+            return Ok(false);
         }
-        if let Err(wait) =
-            self.pace(place.platform, |pacer| pacer.post(&place.channel, self.clock.monotonic()))
-        {
-            return Ok(Went::Paused { until: now + wait });
-        }
-        self.store.message_begin(&[owed.id], now).await?;
-        let posted = api.post(Post { place, card, key: &key, instead_of: None }).await;
-        self.lines.heard(place.platform, &posted, self.clock.now());
-        match &posted {
-            SendResult::Sent(_) => self.lines.note_channel(place, true),
-            SendResult::Refused(error) if is_closed_channel(error) => self.lines.note_channel(place, false),
-            _ => {}
-        }
-        Ok(Went::Ended(match posted {
-            // Asked a second time, a platform may answer with the copy that was there: the newest is owed as an edit.
-            SendResult::Sent(message) => {
-                End::Sent { message, revision: if owed.begun_at.is_some() { 0 } else { revision } }
-            }
-            // It may be there from before: that must not be forgotten.
-            SendResult::RetryAfter(wait) if owed.begun_at.is_some() => End::Unsure { at: now + wait },
-            SendResult::Out(outage) if owed.begun_at.is_some() => {
-                End::Unsure { at: self.lines.fails(place.platform, &outage, now) }
-            }
-            SendResult::RetryAfter(wait) => return Ok(Went::Paused { until: now + wait }),
-            SendResult::Out(outage) => return Ok(self.out(place.platform, &outage)),
-            SendResult::Refused(error) => End::Dead { error },
-            SendResult::Unknown(error) if owed.tries >= TRIES_MAX && !at_least_once => End::Dead { error },
-            SendResult::Unknown(_) => End::Unsure { at: now + backoff(owed.tries) },
-        }))
-    }
-
-    async fn earlier_copy(
-        &self,
-        api: &dyn ChatApi,
-        place: &Place,
-        key: &str,
-        begun_at: Timestamp,
-        again: bool,
-    ) -> Earlier {
-        match api.find(place, key, begun_at - PROBE_MARGIN).await {
-            Found::Sent(message) => Earlier::Sent(message),
-            Found::Absent => Earlier::PostAgain,
-            Found::NotNow(wait) => Earlier::AskAgain(self.clock.now() + wait),
-            Found::Out(outage) => {
-                Earlier::AskAgain(self.lines.fails(place.platform, &outage, self.clock.now()))
-            }
-            Found::CannotTell(_) if again => Earlier::PostAgain,
-            Found::CannotTell(error) => Earlier::GiveUp(format!("it may have been posted, and {error}")),
-        }
-    }
-
-    /// A channel that the bot is not in: the card goes through the delivery's own URL, once, and the person learns
-    /// what to do.
-    async fn tell_by_url(
-        &self,
-        owed: &Owed,
-        api: &dyn ChatApi,
-        via: &AnswerVia,
-        card: &Card,
-        revision: i64,
-    ) -> End {
-        let missing = Note::new("channel-missing", serde_json::json!({ "channel": via.place.channel }));
-        let told = api.answer_in_channel(via, card).await;
-        api.answer(via, &self.composer.note(&missing, &via.place)).await;
-        match told {
-            SendResult::Sent(_) => End::Sent { message: TOLD_BY_URL.into(), revision },
-            SendResult::RetryAfter(_) => End::Dead { error: "the delivery's URL is used up".into() },
-            SendResult::Refused(error) | SendResult::Unknown(error) => End::Dead { error },
-            SendResult::Out(_) => self.later(owed),
-        }
+        let view = self.store.run_view(run).await?;
+        Ok(view.is_none_or(|view| matches!(view.run.state, RunState::Finished { .. })))
     }
 
     fn pace<W>(&self, platform: Platform, ask: impl FnOnce(&mut Pacer) -> Result<(), W>) -> Result<(), W> {
@@ -610,14 +411,6 @@ impl Shared {
     fn later(&self, owed: &Owed) -> End {
         End::Later { at: self.clock.now() + backoff(owed.tries), failed: true }
     }
-}
-
-/// What is known of an earlier copy of a post.
-enum Earlier {
-    Sent(String),
-    PostAgain,
-    GiveUp(String),
-    AskAgain(Timestamp),
 }
 
 /// What a log line says about a message.
@@ -660,6 +453,10 @@ fn no_platform(platform: Platform) -> End {
 /// Whether a refusal says that the bot cannot see the channel, or may not post in it.
 fn is_closed_channel(error: &str) -> bool {
     // Feishu: the bot is not in the chat.
-    matches!(error, "channel_not_found" | "not_in_channel" | "is_archived" | "230002")
-        || error.starts_with("restricted_action")
+    matches!(error, "channel_not_found" | "not_in_channel" | "is_archived" | "230002") || is_restricted(error)
+}
+
+/// Whether it says that only some people, and not the bot, may post there.
+fn is_restricted(error: &str) -> bool {
+    error.starts_with("restricted_action")
 }

@@ -27,6 +27,7 @@
 
 mod filters;
 mod markup;
+mod rehearsal;
 mod structure;
 
 use std::collections::BTreeMap;
@@ -54,7 +55,7 @@ const FALLBACK_FACTS_MAX: usize = 20;
 const FALLBACK_FACT_CHARS_MAX: usize = 200;
 
 /// The built-in templates: locale, file, text.
-const BUILTIN: &[(&str, &str, &str)] = &[
+const BUILTIN: [(&str, &str, &str); 5] = [
     ("en", "words.yaml", include_str!("../../message-templates/en/words.yaml")),
     ("en", "card.yaml", include_str!("../../message-templates/en/card.yaml")),
     ("en", "replies.yaml", include_str!("../../message-templates/en/replies.yaml")),
@@ -122,12 +123,14 @@ impl Catalogue {
     }
 
     /// The built-in templates with those of `folder` in their place: `<folder>/<locale>/<any name>.yaml`. A message
-    /// there replaces the message of that name; what is not there stays built in. All mistakes at once, as
-    /// `en/mine.yaml:12: what is wrong`.
+    /// there replaces the message of that name; what is not there stays built in. Every message is filled in once with
+    /// sample facts. All mistakes at once, as `en/mine.yaml:12: what is wrong`.
     pub fn load(folder: &Path) -> Result<Self, Vec<String>> {
-        structure::read_folder(folder)
-            .and_then(|files| Self::read(&files))
-            .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+        let read = structure::read_folder(folder).and_then(|files| Self::read(&files));
+        let catalogue =
+            read.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let mistakes = rehearsal::mistakes(&catalogue);
+        if mistakes.is_empty() { Ok(catalogue) } else { Err(mistakes) }
     }
 
     /// Every template's name in the default language.

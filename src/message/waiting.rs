@@ -34,7 +34,7 @@ impl Explainer {
         }
         json!({
             "position": position.map(place),
-            "why": why_facts(&why),
+            "why": why_facts(&why, run),
             "eta": eta.map(|(low, high)| json!({ "low": low.as_secs_f64(), "high": high.as_secs_f64() })),
         })
     }
@@ -55,8 +55,11 @@ pub fn place(position: Position) -> String {
     }
 }
 
-fn why_facts(why: &Why) -> Value {
+fn why_facts(why: &Why, run: RunId) -> Value {
+    // Between two attempts: the board is still being brought to rest after the first.
+    let own = |held: &Held| matches!(&held.holder, Holder::Run { run: holder, .. } if *holder == run);
     match why {
+        Why::OnlyBoard(held) if own(held) => json!({ "kind": "resting", "board": held.board }),
         Why::NotWaiting => Value::Null,
         Why::Granting { .. } | Why::Next => json!({ "kind": "next" }),
         Why::NoBoards => json!({ "kind": "no-boards" }),

@@ -9,7 +9,7 @@
 use crate::board::BoardId;
 use crate::outcome::parse::Results;
 use crate::outcome::{Counts, Outcome, TestCase, Verdict};
-use crate::run::transition::{POWER_CYCLE_FAILED, POWER_CYCLED, WORKER_LOST};
+use crate::run::transition::{ARTIFACT_MISSING, POWER_CYCLE_FAILED, POWER_CYCLED, WORKER_LOST};
 use crate::run::{Attempt, Stage};
 
 /// Causes, as they stand in tables, the API and templates.
@@ -53,6 +53,8 @@ pub enum Happened {
     PartnerNotFenced,
     /// A file did not reach the board, or did not come back.
     TransferFailed,
+    /// What was to be carried or booted is not where builds are: nobody put it there, or its name is another.
+    ArtifactMissing,
     /// A step on boardhand's own machine failed.
     HostStepFailed,
     /// The board fell silent before it offered a login.
@@ -146,6 +148,7 @@ pub fn classify(stage: Stage, happened: &Happened, golden: bool) -> Option<(Verd
         H::LoginRefused => (Infra, "login-refused"),
         H::BootloaderError => (Infra, "bootloader-error"),
         H::TransferFailed => (Infra, "transfer-failed"),
+        H::ArtifactMissing => (Infra, ARTIFACT_MISSING),
         H::HostStepFailed => (Infra, "host-step-failed"),
         H::SilentWhileBooting { kernel_started: false } => (Infra, "boot-silent"),
         H::SilentWhileBooting { kernel_started: true } => (boot, "boot-silent"),
@@ -175,7 +178,8 @@ impl Happened {
             | H::LoginRefused
             | H::PartnerNotFenced
             | H::HostStepFailed
-            | H::TransferFailed => false,
+            | H::TransferFailed
+            | H::ArtifactMissing => false,
             H::ConsoleUnreachable
             | H::ConsoleBusy
             | H::ConsoleWedged
@@ -249,7 +253,7 @@ pub fn weigh(evidence: Evidence<'_>) -> Outcome {
     let asked = |event: &Event| {
         matches!(event.happened, Happened::PowerCycledBy { .. } | Happened::CancelledBy { .. })
     };
-    let mut worst: Option<(Verdict, String, &Event)> = None;
+    let mut worst: Option<(Verdict, String, &Event, Option<&Attempt>)> = None;
     // What failed outright is told before what merely ended with a status because of it.
     for event in tests_failed.iter().chain(happened()) {
         if cycled && !asked(event) {
@@ -261,13 +265,15 @@ pub fn weigh(evidence: Evidence<'_>) -> Outcome {
         let Some((verdict, cause)) = classify(event.stage, &event.happened, evidence.golden) else {
             continue;
         };
-        let (verdict, cause) = board_lost(verdict, cause, &evidence);
+        let (verdict, cause, before) = board_lost(verdict, cause, &evidence);
         if verdict > worst.as_ref().map_or(Verdict::Passed, |(worst, ..)| *worst) {
-            worst = Some((verdict, cause, event));
+            worst = Some((verdict, cause, event, before));
         }
     }
     let (verdict, cause, stage, detail) = match worst {
-        Some((verdict, cause, event)) => (verdict, cause, event.stage, event.detail.clone()),
+        Some((verdict, cause, event, before)) => {
+            (verdict, cause, event.stage, lost_twice(event.detail.clone(), before, evidence.board))
+        }
         None => (Verdict::Passed, String::new(), evidence.stage, String::new()),
     };
     // What somebody ended needs no explanation by its console.
@@ -276,17 +282,33 @@ pub fn weigh(evidence: Evidence<'_>) -> Outcome {
     Outcome { verdict, cause, stage, detail, excerpt, cases: evidence.cases, counts: evidence.counts }
 }
 
-/// A board that falls silent or restarts during a test may be broken. Two boards that do so are not: the build is.
-fn board_lost(verdict: Verdict, cause: String, evidence: &Evidence<'_>) -> (Verdict, String) {
+/// A board that falls silent or restarts during a test may be broken. Two boards that do so are not: the build is. Gives
+/// the attempt on the other board, too.
+fn board_lost<'a>(
+    verdict: Verdict,
+    cause: String,
+    evidence: &Evidence<'a>,
+) -> (Verdict, String, Option<&'a Attempt>) {
     let without_trace =
         verdict == Verdict::Infra && [cause::BOARD_SILENT, cause::BOARD_RESET].contains(&&*cause);
     let elsewhere = |attempt: &Attempt| {
         attempt.board != *evidence.board && attempt.outcome.as_ref().is_some_and(|o| o.cause == cause)
     };
-    if without_trace && evidence.before.iter().any(elsewhere) {
-        (Verdict::Failed, cause::BOARD_LOST.to_owned())
-    } else {
-        (verdict, cause)
+    match evidence.before.iter().find(|attempt| without_trace && elsewhere(attempt)) {
+        Some(before) => (Verdict::Failed, cause::BOARD_LOST.to_owned(), Some(before)),
+        None => (verdict, cause, None),
+    }
+}
+
+/// Why the second board that is lost in the same way is the build's doing.
+fn lost_twice(detail: String, before: Option<&Attempt>, board: &BoardId) -> String {
+    match before {
+        None => detail,
+        Some(Attempt { board: first, number, .. }) => {
+            format!(
+                "{detail}; {first} did the same in attempt {number}, so it is not {board} but what was tested"
+            )
+        }
     }
 }
 

@@ -112,9 +112,9 @@ pub fn decide(outcome: &Outcome, retry: RetryPolicy, failed_on: &[BoardId]) -> D
     if is_interrupted(&outcome.cause) {
         return Decision::TryAgain { avoid: vec![] };
     }
-    let asked_for = [POWER_CYCLED, POWER_CYCLE_FAILED].contains(&outcome.cause.as_str());
+    let for_good = [POWER_CYCLED, POWER_CYCLE_FAILED, ARTIFACT_MISSING].contains(&outcome.cause.as_str());
     let tries = u32::try_from(failed_on.len()).unwrap_or(u32::MAX);
-    if outcome.verdict != Verdict::Infra || asked_for || tries > retry.infra {
+    if outcome.verdict != Verdict::Infra || for_good || tries > retry.infra {
         return Decision::Finish;
     }
     Decision::TryAgain { avoid: if retry.other_board { failed_on.to_vec() } else { vec![] } }
@@ -124,6 +124,8 @@ pub fn decide(outcome: &Outcome, retry: RetryPolicy, failed_on: &[BoardId]) -> D
 pub const POWER_CYCLED: &str = "power-cycled";
 /// The same where the switch did not do it.
 pub const POWER_CYCLE_FAILED: &str = "power-cycle-failed";
+/// Cause of an attempt that did not find its build: no other board finds it either, so it is not retried unasked.
+pub const ARTIFACT_MISSING: &str = "artifact-missing";
 /// Cause of an attempt whose process died under it: always tried again, up to [`LOST_ATTEMPTS_MAX`].
 pub const WORKER_LOST: &str = "worker-lost";
 /// Cause of an attempt that its process handed back when it was told to stop: always tried again. However often a

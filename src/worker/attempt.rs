@@ -205,6 +205,7 @@ impl Attempt {
         if self.board.is_none() || self.plan.test.is_empty() && self.plan.boot.is_empty() {
             return Err(self.halt(Happened::HostStepFailed, "boards.yaml has no such board or plan any more"));
         }
+        self.look_for_builds().await?;
         let plan = self.plan.clone();
         for step in &plan.boot {
             self.advance(if matches!(step.action, Action::Power(_)) {

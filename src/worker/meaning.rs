@@ -40,8 +40,8 @@ pub(super) fn happened(error: &ConsoleError, stage: Stage, kernel_spoke: bool) -
         E::LoginFailed { reason: LoginFailure::AtBootloader | LoginFailure::NoShell, .. } => {
             Happened::LoginNeverOffered
         }
-        // A build that nobody put there says nothing about the board that asked for it.
-        E::Bootloader { text, .. } if bootloader::is_missing(text) => Happened::TransferFailed,
+        // A build that nobody put there says nothing about the board that asked for it, nor would another board get it.
+        E::Bootloader { text, .. } if bootloader::is_missing(text) => Happened::ArtifactMissing,
         E::Bootloader { .. } => Happened::BootloaderError,
         E::Garbled { .. } => Happened::ConsoleLost,
         E::Command(_) | E::BootloaderLine => Happened::HostStepFailed,

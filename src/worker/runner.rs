@@ -29,7 +29,9 @@ use crate::message::links::Links;
 use crate::outcome::redact::Redactor;
 use crate::outcome::{Counts, Outcome, Verdict};
 use crate::power::Power;
-use crate::run::transition::{HANDED_BACK, POWER_CYCLED, WORKER_LOST, decide, is_interrupted};
+use crate::run::transition::{
+    ARTIFACT_MISSING, HANDED_BACK, POWER_CYCLED, WORKER_LOST, decide, is_interrupted,
+};
 use crate::run::{Decision, LeaseRef, Request, RunKind, RunState};
 use crate::store::{Fenced, RunView, Settle, Store, StoreError};
 
@@ -297,6 +299,7 @@ const NOT_THE_BOARD: &[&str] = &[
     "command-failed",
     "step-timeout",
     "transfer-failed",
+    ARTIFACT_MISSING,
 ];
 
 /// Of those, the ones that a plan of the lab's own can have, whose every step is to work on a healthy board.

@@ -57,7 +57,7 @@ async fn three_runs_pass_under_one_card() {
         insta::assert_snapshot!(steady(&seen), @r#"
             👍 *#1*, *#2*, *#3* socA · `build-123` · smoke
             Boards are free: they start right away.
-            The card in this channel shows how they go, its thread how each of them does.
+            Their card is on its way to this channel, and its thread tells of each.
         "#);
         until_batch(lab, ": 3 passed").await;
         lab.settle().await;

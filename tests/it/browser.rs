@@ -12,10 +12,14 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
+use crate::console_real::rig::Rig;
+
 /// What a person waits for at most.
 const PATIENCE: Duration = Duration::from_secs(40);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
+/// How often the driver looks for a port.
+const DRIVER_TRIES_MAX: u32 = 5;
 /// Longest answer of the driver that is read.
 const ANSWER_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// The key of an element in WebDriver's JSON.
@@ -112,11 +116,36 @@ async fn a_failed_run_is_read_beside_its_thread() {
     assert_eq!(browser.errors().await, [""; 0], "the page reports no error");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_board_is_tried_from_the_chat_of_the_demo() {
+    let rig = Rig::new();
+    let port = rig.busybox_telnetd("/bin/login", true);
+    let boards = rig.path("boards.yaml");
+    let text = format!(
+        "boards: [{{board_id: bench-1, soc_family: bench, board_ip: 127.0.0.1, telnet_port: {port}, telnet_username: lab, \
+         telnet_password: lab, lab_location: Desk}}]\nfamilies: {{bench: {{suites: {{smoke: hello}}}}}}\n\
+         plans: {{hello: {{test: [{{name: hello, run: 'test -d /proc/self && echo as real as it gets'}}]}}}}\n"
+    );
+    std::fs::write(&boards, text).expect("a lab file");
+    let boards = boards.display().to_string();
+    let (_demo, url) = demo_of(&["--boards", &boards, "--real-boards"]).await;
+    let (browser, _driver) = Browser::start().await;
+    browser.open(&url).await;
+    browser.type_in(COMPOSE, "/run-test bench build-1").await;
+    let passed = browser.sees(&card(1), "Passed").await;
+    assert!(passed.contains("bench-1") && passed.contains("no power switch"), "{passed}");
+    assert_eq!(browser.errors().await, [""; 0], "the page reports no error");
+}
+
 /// The demo on a free port; its data goes with the folder.
 async fn demo() -> ((Group, tempfile::TempDir), String) {
+    demo_of(&["--fast"]).await
+}
+
+async fn demo_of(more: &[&str]) -> ((Group, tempfile::TempDir), String) {
     let data = tempfile::tempdir().expect("a folder");
     let folder = data.path().display().to_string();
-    let args = ["demo", "--fast", "--listen", "127.0.0.1:0", "--data-dir", &folder];
+    let args = [&["demo", "--listen", "127.0.0.1:0", "--data-dir", &folder], more].concat();
     let (child, url) = start("boardhand", env!("CARGO_BIN_EXE_boardhand"), &args, |line| {
         line.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned)
     })
@@ -139,6 +168,17 @@ async fn start(
     args: &[&str],
     find: impl Fn(&str) -> Option<String>,
 ) -> (Group, String) {
+    let started = try_start(name, program, args, find).await;
+    started.unwrap_or_else(|| panic!("{name} ended without saying where it listens"))
+}
+
+/// The same; nothing when it ends before it has said that.
+async fn try_start(
+    name: &str,
+    program: &str,
+    args: &[&str],
+    find: impl Fn(&str) -> Option<String>,
+) -> Option<(Group, String)> {
     let mut command = Command::new(program);
     command.args(args).env_remove("RUST_LOG").process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -150,18 +190,18 @@ async fn start(
     let said = async {
         while let Ok(Some(line)) = lines.next_line().await {
             if let Some(found) = find(&line) {
-                return found;
+                return Some(found);
             }
         }
-        panic!("{name} ended without saying where it listens");
+        None
     };
     let found = Clock::system()
         .timeout(STARTS_WITHIN, said)
         .await
-        .unwrap_or_else(|_| panic!("{name} starts in time"));
+        .unwrap_or_else(|_| panic!("{name} starts in time"))?;
     // What it says later must not fill the pipe.
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    (group, found)
+    Some((group, found))
 }
 
 /// A program and everything that it started: a browser outlives its driver otherwise.
@@ -184,10 +224,7 @@ struct Browser {
 
 impl Browser {
     async fn start() -> (Browser, Group) {
-        let (driver, port) = start("chromedriver", "chromedriver", &["--port=0"], |line| {
-            line.split_once("successfully on port ").map(|(_, port)| port.trim_end_matches('.').to_owned())
-        })
-        .await;
+        let (driver, port) = Browser::driver().await;
         let port = port.parse().expect("a port");
         let profile = tempfile::tempdir().expect("a folder");
         let args = [
@@ -213,6 +250,19 @@ impl Browser {
         });
         browser.session = format!("/session/{}", made["sessionId"].as_str().expect("a session"));
         (browser, driver)
+    }
+
+    /// The driver, and its port. It takes a free port for IPv4 and then the same for IPv6, which somebody else may have.
+    async fn driver() -> (Group, String) {
+        let said = |line: &str| {
+            line.split_once("successfully on port ").map(|(_, port)| port.trim_end_matches('.').to_owned())
+        };
+        for _ in 0..DRIVER_TRIES_MAX {
+            if let Some(started) = try_start("chromedriver", "chromedriver", &["--port=0"], said).await {
+                return started;
+            }
+        }
+        panic!("chromedriver finds no port to listen on");
     }
 
     async fn open(&self, url: &str) {

@@ -346,7 +346,7 @@ async fn in_a_channel_without_the_bot_the_result_is_told_all_the_same() {
         lab.slack.say("alice", "#random", "/run-test socA build-123").await;
         lab.settle().await;
         let invited = lab.slack.say("alice", "#random", "/run-test socA build-123").await.text;
-        assert!(invited.contains("The card in this channel shows how it goes"), "{invited}");
+        assert!(invited.contains("Its card is on its way to this channel"), "{invited}");
         lab.settle().await;
         lab.read_all();
     })

@@ -11,7 +11,7 @@ async fn a_run_that_passes_tells_its_story_in_one_card_and_its_thread() {
         insta::assert_snapshot!(crate::lab::steady(&seen), @r#"
             👍 *#1* socA · `build-123` · smoke
             A board is free: it starts right away.
-            The card in this channel shows how it goes.
+            Its card is on its way to this channel.
         "#);
         lab.until_card(1, "passed").await;
         lab.settle().await;
@@ -161,7 +161,7 @@ const VERDICTS: &[Case] = &[
         name: "no-tftp",
         plan: "netboot",
         faults: |f| f.netboot_fails = true,
-        expect: "infra transfer-failed in booting",
+        expect: "infra artifact-missing in booting",
         ..FINE
     },
     Case {

@@ -2,7 +2,7 @@
 //!
 //! Any card, however long or hostile, becomes a message that Slack accepts: whatever is over a limit is cut at a
 //! character and says so. The tone is not drawn: templates say it in a word and an emoji, and plain blocks are
-//! replaced whole by `chat.update`. The limits themselves are checked independently by [`limits`](super::limits).
+//! replaced whole by `chat.update`. The limits themselves are checked independently by the simulated Slack.
 
 use serde_json::{Value, json};
 

@@ -1,12 +1,10 @@
 //! Slack: bytes in, bytes out. `signature` says whether a request is Slack's, `decode` turns its body into a
 //! [`Delivery`](super::Delivery), `blocks` draws a [`Card`](crate::message::Card) as Block Kit, `client` sends it,
-//! `manifest` describes the app to Slack. `limits` checks messages against Slack's rules, for tests and the
-//! simulated Slack. Nothing is decided here, and only `client` talks to the network.
+//! `manifest` describes the app to Slack. Nothing is decided here, and only `client` talks to the network.
 
 pub mod blocks;
 pub mod client;
 pub mod decode;
-pub mod limits;
 pub mod manifest;
 pub mod mrkdwn;
 pub mod signature;

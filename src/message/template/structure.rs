@@ -186,7 +186,7 @@ pub(super) fn parse(file: &str, text: &str, problems: &mut Vec<TemplateProblem>)
     read
 }
 
-/// Every `<locale>/<name>.yaml` of a folder: locale, file name, text.
+/// Every `<locale>/<name>.yaml` of a folder (which has no others): locale, file name, text.
 pub(super) fn read_folder(folder: &Path) -> Result<Vec<(String, String, String)>, Vec<TemplateProblem>> {
     let failed = |path: &Path, message: String| {
         vec![TemplateProblem { file: path.display().to_string(), line: 0, message }]
@@ -199,11 +199,13 @@ pub(super) fn read_folder(folder: &Path) -> Result<Vec<(String, String, String)>
     };
     let name = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let mut files = Vec::new();
-    for locale in listed(folder)?.iter().filter(|path| path.is_dir()) {
-        for path in listed(locale)? {
-            if !path.extension().is_some_and(|e| e == "yaml" || e == "yml") {
-                continue;
-            }
+    let is_yaml = |path: &Path| path.extension().is_some_and(|e| e == "yaml" || e == "yml");
+    let (locales, beside): (Vec<_>, Vec<_>) = listed(folder)?.into_iter().partition(|path| path.is_dir());
+    if let Some(path) = beside.iter().find(|path| is_yaml(path)) {
+        return Err(failed(path, "stands beside the languages; it belongs into one, such as en/".to_owned()));
+    }
+    for locale in &locales {
+        for path in listed(locale)?.into_iter().filter(|path| is_yaml(path)) {
             if files.len() == FILES_MAX {
                 return Err(failed(&path, format!("more than {FILES_MAX} template files")));
             }

@@ -3,10 +3,11 @@
 use serde_json::json;
 
 use super::*;
-use crate::chat::slack::{blocks, limits};
+use crate::chat::slack::blocks;
 use crate::clock::Timestamp;
 use crate::command::Verb;
 use crate::message::ButtonStyle;
+use crate::sim::slack::limits;
 
 /// One set of facts or more for every template, by its name.
 fn samples() -> Map<String, Json> {
@@ -272,6 +273,33 @@ fn a_folder_that_cannot_be_read_is_a_problem() {
     std::fs::write(folder.path().join("en/big.yaml"), "#".repeat(FILE_BYTES_MAX as usize + 1)).expect("file");
     let problems = Catalogue::load(folder.path()).err().expect("problems");
     assert!(problems[0].contains("longer than"), "{problems:?}");
+}
+
+#[test]
+fn what_nobody_asks_for_stands_beside_or_fails_on_real_facts_is_told_with_its_line() {
+    let folder = tempfile::tempdir().expect("folder");
+    std::fs::create_dir(folder.path().join("en")).expect("folder");
+    let file = folder.path().join("en/mine.yaml");
+    let check = |text: &str, expect: &[&str]| {
+        std::fs::write(&file, text).expect("file");
+        assert_eq!(Catalogue::load(folder.path()).err().unwrap_or_default(), expect, "{text}");
+    };
+    check("run-finished:\n  summary: \"#{{ run.number }}\"\n", &[]);
+    check(
+        "run-finshed:\n  summary: done\n",
+        &["en/mine.yaml:2: there is no message `run-finshed`: did you mean `run-finished`?"],
+    );
+    check(
+        "run-card:\n  summary: \"#{{ run.number }}\"\n  blocks:\n    - text: \"{{ rn.number }}\"\n",
+        &["en/mine.yaml:4: `rn` is undefined"],
+    );
+    check("run-card:\n  summary: x\n  tone: glad\n", &["en/mine.yaml:3: `glad` is not a tone"]);
+    std::fs::write(folder.path().join("flat.yaml"), "").expect("file");
+    let beside = Catalogue::load(folder.path()).err().unwrap_or_default();
+    assert!(
+        beside[0].ends_with("flat.yaml: stands beside the languages; it belongs into one, such as en/"),
+        "{beside:?}"
+    );
 }
 
 #[track_caller]

@@ -29,6 +29,7 @@ fn the_table_of_verdicts() {
         (Booting, H::BootloaderError, false, Infra, "bootloader-error"),
         (Booting, H::ResetLoop, false, Infra, "reset-loop"),
         (Deploying, H::TransferFailed, false, Infra, "transfer-failed"),
+        (Deploying, H::ArtifactMissing, false, Infra, "artifact-missing"),
         (Deploying, H::HostStepFailed, false, Infra, "host-step-failed"),
         (Booting, H::SilentWhileBooting { kernel_started: false }, false, Infra, "boot-silent"),
         (Booting, started.clone(), false, Failed, "boot-silent"),

@@ -6,6 +6,7 @@
 
 mod api;
 mod faults;
+pub mod limits;
 mod methods;
 pub mod model;
 mod people;

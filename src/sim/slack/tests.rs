@@ -101,7 +101,7 @@ async fn errors_have_slacks_own_shapes() {
     check(&slack, "nonsense", json!({}), "unknown_method").await;
     let (status, answer) = call(&slack, "auth.test", "wrong", json!({})).await.expect("answered");
     assert_eq!((status, &answer["error"]), (200, &json!("invalid_auth")));
-    assert!(slack.problems().iter().any(|problem| problem.contains("unsupported type")));
+    assert!(slack.problems().iter().any(|problem| problem.contains("unknown block type")));
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{Attempt, Halt};
+use crate::artifact::ArtifactError;
 use crate::board::plan::{Action, Step};
 use crate::console::{ConsoleError, Session};
 use crate::door::transcript_dir;
@@ -14,13 +15,35 @@ use crate::transfer::{Fetch, Transfer, TransferError, UPLOAD_BYTES_MAX, Upload};
 const COMMAND_WITHIN: Duration = Duration::from_secs(30);
 
 impl Attempt {
+    /// Looks for every file that the plan carries to the board, before anything is done to the board for nothing.
+    pub(super) async fn look_for_builds(&mut self) -> Result<(), Halt> {
+        let plan = self.plan.clone();
+        for step in plan.boot.iter().chain(&plan.deploy).chain(&plan.test) {
+            if let Action::Upload { from, .. } = &step.action
+                && let Err(error) = self.lab.artifacts.open(&self.fill(from)?).await
+            {
+                return Err(self.not_had(&error));
+            }
+        }
+        Ok(())
+    }
+
+    /// A file that cannot be carried, since it cannot be had.
+    fn not_had(&self, error: &ArtifactError) -> Halt {
+        let happened = match error {
+            ArtifactError::Missing { .. } => Happened::ArtifactMissing,
+            _ => Happened::TransferFailed,
+        };
+        self.halt(happened, error.to_string())
+    }
+
     /// Brings a file to the board, or one back.
     pub(super) async fn carry(&mut self, step: &Step) -> Result<(), Halt> {
         match &step.action {
             Action::Upload { from, to } => {
                 let name = self.fill(from)?;
                 let data = self.lab.artifacts.read(&name, UPLOAD_BYTES_MAX).await;
-                let data = data.map_err(|error| self.halt(Happened::TransferFailed, error.to_string()))?;
+                let data = data.map_err(|error| self.not_had(&error))?;
                 let upload = Upload::new(data, to);
                 let upload = upload.map_err(|error| self.not_carried(&error))?;
                 self.transfer(step, upload).await?.map(drop).map_err(|error| self.not_carried(&error))

@@ -79,7 +79,7 @@ async fn ten_clicks_on_retry_are_one_run_and_nine_answers() {
         insta::assert_snapshot!(steady(&again), @r#"
             👍 *#3* socA · `build-fail` · smoke repeats #1
             A board is free: it starts right away.
-            The card in this channel shows how it goes.
+            Its card is on its way to this channel.
         "#);
         lab.until_card(3, "Failed").await;
         lab.settle().await;
@@ -97,7 +97,7 @@ async fn a_retry_elsewhere_avoids_the_board_that_failed() {
         insta::assert_snapshot!(lab.click("alice", run, "Retry on another board").await, @r#"
             👍 *#2* socA · `build-fail` · smoke repeats #1
             A board is free: it starts right away.
-            The card in this channel shows how it goes.
+            Its card is on its way to this channel.
         "#);
         lab.until_card(2, "Failed").await;
         lab.settle().await;

@@ -44,17 +44,17 @@ async fn whoever_waits_is_told_for_whom_and_where_in_line() {
             bob> /run-test socA build-2
                 👍 *#2* socA · `build-2` · smoke
                 Every board that fits is busy.
-                The card in this channel shows how it goes. Why is it waiting: `/lab why 2`
+                Its card is on its way to this channel. Why is it waiting: `/lab why 2`
 
             bob> /run-test socA build-3
                 👍 *#3* socA · `build-3` · smoke
                 1 other run waits for these boards too.
-                The card in this channel shows how it goes. Why is it waiting: `/lab why 3`
+                Its card is on its way to this channel. Why is it waiting: `/lab why 3`
 
             alice> /run-test socA build-4 priority=high
                 👍 *#4* socA · `build-4` · smoke · high priority
                 2 other runs wait for these boards too.
-                The card in this channel shows how it goes. Why is it waiting: `/lab why 4`
+                Its card is on its way to this channel. Why is it waiting: `/lab why 4`
         "#);
         lab.until_card(4, "Place in line").await;
         let seen = lab
@@ -232,7 +232,7 @@ async fn the_thread_of_a_run_knows_its_run() {
         insta::assert_snapshot!(lab.answer("bob").await, @r#"
             👍 *#2* socA · `build-fail` · smoke repeats #1
             A board is free: it starts right away.
-            The card in this channel shows how it goes.
+            Its card is on its way to this channel.
         "#);
         lab.until_card(2, "Failed").await;
         lab.settle().await;

@@ -143,7 +143,7 @@ async fn a_run_is_asked_for_in_a_chat_and_told_in_a_card_and_its_thread() {
         ou_li: run socA build-123
           ↩ 👍 **#1** socA · `build-123` · smoke
           ↩ A board is free: it starts right away.
-          ↩ The card in this channel shows how it goes.
+          ↩ Its card is on its way to this channel.
         [green] #1 socA · build-123 · smoke
         **✅ Passed**
         **Board**

@@ -78,7 +78,7 @@ async fn the_board_of_the_docs_does_what_they_say() {
         let expect = [
             "/run-test virt build-1: passed in testing",
             "/run-test virt build-1 suite=panic: failed panic in testing",
-            "/run-test virt build-2: infra transfer-failed in booting after infra transfer-failed, infra transfer-failed",
+            "/run-test virt build-2: infra artifact-missing in booting",
         ];
         assert_eq!(seen, expect);
         lab.say("lead", "/lab power virt-1 status").await;

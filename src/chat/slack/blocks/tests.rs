@@ -4,11 +4,11 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::chat::slack::limits::check_message;
 use crate::chat::{Actor, Platform};
 use crate::clock::Timestamp;
 use crate::command::{Click, Verb};
 use crate::message::{Span, Tone};
+use crate::sim::slack::limits::check_message;
 
 fn card(blocks: Vec<Block>) -> Card {
     Card { summary: "a summary".into(), tone: Tone::Neutral, blocks }

@@ -1,5 +1,5 @@
 //! Slack's limits on messages, written down from its documentation and not from our renderer: what Slack would
-//! refuse, [`check_message`] finds. For tests and the simulated Slack; production never calls it.
+//! refuse, [`check_message`] finds. What is checked is never asked how it is made: the two check each other.
 //!
 //! Lengths are UTF-16 units, the stricter reading of "characters". Sources: docs.slack.dev, reference/block-kit.
 
@@ -7,6 +7,9 @@ use std::collections::HashSet;
 use std::fmt;
 
 use serde_json::Value;
+
+/// What is wrong with `blocks` that are none.
+pub(super) const NOT_A_LIST: &str = "not a list";
 
 /// A place in a message that Slack would refuse.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +41,7 @@ pub fn check_message(message: &Value) -> Vec<LimitProblem> {
         check.problem("", "no text, no blocks and no attachments");
     }
     if message.get("blocks").is_some_and(|b| !b.is_array()) {
-        check.problem("/blocks", "not a list");
+        check.problem("/blocks", NOT_A_LIST);
     }
     check.blocks("/blocks", blocks.map_or(&[], Vec::as_slice));
     check.count("/attachments", attachments.map_or(0, Vec::len), 0, 100);
