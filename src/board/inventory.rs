@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use regex::bytes::Regex;
 use secrecy::SecretString;
 
 use super::plan::{ParamSpec, Plan};
@@ -43,6 +44,8 @@ pub struct FamilySettings {
     pub quarantine_after: u32,
     /// How the family's boards are looked after between runs.
     pub health: Option<HealthSettings>,
+    /// Console lines that look like trouble and are none on these boards, whatever plan they perform.
+    pub ignore: Vec<Regex>,
 }
 
 /// How a family's boards are looked after between runs: `families.*.health`.

@@ -11,8 +11,13 @@ use memchr::memchr2;
 pub const LINE_BYTES_MAX: usize = 8192;
 /// Lines a [`Tail`] keeps for people.
 pub const TAIL_LINES_MAX: usize = 20;
-/// Longest line in a [`Tail`].
-pub const TAIL_LINE_BYTES_MAX: usize = 400;
+/// Most bytes of a [`Tail`], its newest line aside. Its lines stay whole: one that is cut may end with half a secret, which
+/// nobody would recognise afterwards.
+pub const TAIL_BYTES_MAX: usize = 8 * 1024;
+/// Longest text of a console that an error repeats.
+pub const SAID_BYTES_MAX: usize = 400;
+/// Largest memory of a line that the next one takes over.
+const REUSED_BYTES_MAX: usize = 1024;
 
 /// Longest control sequence (`ESC [ … letter`); a longer one is given up.
 const SEQUENCE_BYTES_MAX: usize = 64;
@@ -187,6 +192,14 @@ pub fn cut(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
 }
 
+/// `text` cut to at most `max` bytes between two words: half a word may be half a secret.
+pub fn cut_words(text: &str, max: usize) -> &str {
+    match text.len() <= max {
+        true => text,
+        false => cut(text, max).rsplit_once(char::is_whitespace).map_or("", |(whole, _)| whole),
+    }
+}
+
 /// Removes escape sequences and NULs and keeps everything else in place, for matching on a growing stream.
 #[derive(Default)]
 pub struct Stripper {
@@ -215,9 +228,12 @@ impl Stripper {
     }
 }
 
-/// The last lines, for people.
+/// The last lines, for people, whole.
 #[derive(Default)]
-pub struct Tail(VecDeque<String>);
+pub struct Tail {
+    lines: VecDeque<String>,
+    bytes: usize,
+}
 
 impl Tail {
     /// Adds a line; empty ones are left out.
@@ -225,17 +241,24 @@ impl Tail {
         if line.trim().is_empty() {
             return;
         }
-        // The oldest line's memory is used again: this runs for every line of the console.
-        let mut kept =
-            if self.0.len() == TAIL_LINES_MAX { self.0.pop_front() } else { None }.unwrap_or_default();
+        let mut kept = String::new();
+        while self.lines.len() == TAIL_LINES_MAX || self.bytes > TAIL_BYTES_MAX {
+            let Some(oldest) = self.lines.pop_front() else { break };
+            self.bytes -= oldest.len();
+            // The oldest line's memory is used again: this runs for every line of the console.
+            if oldest.capacity() <= REUSED_BYTES_MAX {
+                kept = oldest;
+            }
+        }
         kept.clear();
-        kept.push_str(cut(line, TAIL_LINE_BYTES_MAX));
-        self.0.push_back(kept);
+        kept.push_str(line);
+        self.bytes += kept.len();
+        self.lines.push_back(kept);
     }
 
     /// The lines, oldest first.
     pub fn lines(&self) -> Vec<String> {
-        self.0.iter().cloned().collect()
+        self.lines.iter().cloned().collect()
     }
 }
 
@@ -437,10 +460,25 @@ mod tests {
         let mut tail = Tail::default();
         (0..TAIL_LINES_MAX + 5).for_each(|n| tail.push(&format!("line {n}")));
         tail.push("");
-        tail.push(&"\u{fc}".repeat(TAIL_LINE_BYTES_MAX));
         let lines = tail.lines();
-        assert_eq!((lines.len(), lines[0].as_str()), (TAIL_LINES_MAX, "line 6"));
-        assert!(lines[TAIL_LINES_MAX - 1].len() <= TAIL_LINE_BYTES_MAX);
+        assert_eq!((lines.len(), lines[0].as_str()), (TAIL_LINES_MAX, "line 5"));
+        let long = "\u{fc}".repeat(LINE_BYTES_MAX / 2);
+        for _ in 0..TAIL_LINES_MAX {
+            tail.push(&long);
+            assert!(tail.lines().concat().len() <= TAIL_BYTES_MAX + 2 * LINE_BYTES_MAX);
+        }
+        assert!(tail.lines().iter().all(|line| *line == long), "whole");
+        let memory: usize = tail.lines.iter().map(String::capacity).sum();
+        assert!(memory <= TAIL_BYTES_MAX + 2 * LINE_BYTES_MAX, "{memory}");
+    }
+
+    #[test]
+    fn what_is_cut_between_words_ends_with_a_whole_one() {
+        let check = |text: &str, max: usize, expect: &str| assert_eq!(cut_words(text, max), expect, "{text}");
+        check("token hunter2", 13, "token hunter2");
+        check("token hunter2", 12, "token");
+        check("token hunter2", 3, "");
+        check("é é", 4, "é");
     }
 
     proptest! {

@@ -264,7 +264,7 @@ impl Line {
         lines.retain(|line| !self.is_ours(line));
         let open = self.liner.open();
         if !open.trim().is_empty() && !self.is_ours(&open) {
-            lines.push(clean::cut(&open, clean::TAIL_LINE_BYTES_MAX).to_owned());
+            lines.push(open.into_owned());
         }
         lines
     }
@@ -488,7 +488,7 @@ impl Line {
         self.liner.feed(&self.data, &mut |line| {
             *kernel_spoke |= boots::is_kernel(line);
             if boots && boot.line(line) {
-                over.get_or_insert_with(|| clean::cut(line, clean::TAIL_LINE_BYTES_MAX).to_owned());
+                over.get_or_insert_with(|| clean::cut_words(line, clean::SAID_BYTES_MAX).to_owned());
             }
             tail.push(line);
             watcher.line(line, &mut found);
@@ -589,7 +589,7 @@ impl Line {
         let greeting = clean::text(&self.greeting);
         match greeting.lines().find(|line| EXCUSE.is_match(line)) {
             Some(line) if self.greeting_counts => {
-                ConsoleError::Busy { text: clean::cut(line.trim(), clean::TAIL_LINE_BYTES_MAX).to_owned() }
+                ConsoleError::Busy { text: clean::cut_words(line.trim(), clean::SAID_BYTES_MAX).to_owned() }
             }
             _ => ConsoleError::Closed { tail: self.tail() },
         }
@@ -603,7 +603,7 @@ impl Line {
         }
         let line = said.lines().map(str::trim).rfind(|line| !line.is_empty());
         let source =
-            line.map(|line| io::Error::other(clean::cut(line, clean::TAIL_LINE_BYTES_MAX).to_owned()));
+            line.map(|line| io::Error::other(clean::cut_words(line, clean::SAID_BYTES_MAX).to_owned()));
         ConsoleError::Unreachable { address: self.target.address(), source }
     }
 }

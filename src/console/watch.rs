@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use regex::bytes::Regex;
 
 use super::builtin::{BUILTIN, Severity};
-use super::clean::cut;
+use super::clean::{LINE_BYTES_MAX, cut, cut_words};
 use crate::board::plan::WatchRule;
 use crate::outcome::Verdict;
 
@@ -15,8 +15,8 @@ use crate::outcome::Verdict;
 pub const TRACE_LINES_MAX: usize = 200;
 /// Most bytes of one trace.
 pub const TRACE_BYTES_MAX: usize = 16 * 1024;
-/// Longest line kept in a trace.
-pub const TRACE_LINE_BYTES_MAX: usize = 1000;
+/// Longest line kept in a trace: a whole one, as far as lines are.
+pub const TRACE_LINE_BYTES_MAX: usize = LINE_BYTES_MAX;
 /// Longest start of a line that is looked at.
 const WATCHED_BYTES_MAX: usize = 1024;
 
@@ -90,6 +90,12 @@ fn any_of(rules: &[Rule]) -> Option<Regex> {
 impl WatchList {
     /// The lab's rules, in order, and then the built-in ones. A rule without a meaning makes its lines harmless.
     pub fn new(rules: &[WatchRule]) -> Arc<WatchList> {
+        WatchList::ignoring(&[], rules)
+    }
+
+    /// The same, with these lines harmless as well.
+    pub fn ignoring(ignore: &[Regex], rules: &[WatchRule]) -> Arc<WatchList> {
+        let ignore = ignore.iter().map(|start| Rule { start: start.clone(), until: None, meaning: None });
         let own = rules.iter().map(|rule| Rule {
             start: rule.start.clone(),
             until: rule.until.clone(),
@@ -100,7 +106,7 @@ impl WatchList {
                 reset: false,
             }),
         });
-        let own: Vec<Rule> = own.collect();
+        let own: Vec<Rule> = ignore.chain(own).collect();
         let own_any = if own.iter().any(|rule| rule.meaning.is_some()) { Some(any_of(&own)) } else { None };
         let (built_in, built_in_any) = &*BUILT_IN;
         let any = match own_any {
@@ -192,7 +198,7 @@ impl Watcher {
                 self.open = Some(Open { hit, until, bytes: 0 });
                 self.collect(line, hits);
             }
-            None => hits.push(Hit { trace: vec![cut(line, TRACE_LINE_BYTES_MAX).to_owned()], ..hit }),
+            None => hits.push(Hit { trace: vec![cut_words(line, TRACE_LINE_BYTES_MAX).to_owned()], ..hit }),
         }
     }
 
@@ -211,7 +217,7 @@ impl Watcher {
 
     fn collect(&mut self, line: &str, hits: &mut Vec<Hit>) {
         let Some(open) = &mut self.open else { return };
-        let kept = cut(line, TRACE_LINE_BYTES_MAX);
+        let kept = cut_words(line, TRACE_LINE_BYTES_MAX);
         open.bytes += kept.len();
         open.hit.trace.push(kept.to_owned());
         let full = open.hit.trace.len() >= TRACE_LINES_MAX || open.bytes >= TRACE_BYTES_MAX;

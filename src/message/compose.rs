@@ -13,6 +13,7 @@ use super::{Card, Note};
 use crate::board::LiveInventory;
 use crate::chat::Place;
 use crate::clock::Clock;
+use crate::outcome::trace;
 use crate::outcome::verdict::cause;
 use crate::outcome::{CaseStatus, Counts, Measurement, Outcome, TestCase, Verdict};
 use crate::run::{Attempt, Run, RunState, Stage};
@@ -160,6 +161,7 @@ pub fn outcome_facts(outcome: &Outcome) -> Value {
         "stage": outcome.stage.as_str(),
         "detail": outcome.detail,
         "excerpt": outcome.excerpt.join("\n"),
+        "traced": trace::leads(&outcome.excerpt, &outcome.detail),
         "failed_cases": failed.iter().take(FAILED_CASES_SHOWN).collect::<Vec<_>>(),
         "failed_cases_more": failed.len().saturating_sub(FAILED_CASES_SHOWN),
         "measured": measured(outcome).take(MEASURED_SHOWN).collect::<Vec<_>>(),

@@ -180,7 +180,8 @@ const FAILED_WORDS: [&str; 6] = ["FAIL", "ERROR", "***", "TBROK", "RESULT=fail",
 /// Shortest last part of a case's name that is looked for by itself.
 const OWN_NAME_BYTES_MIN: usize = 3;
 
-fn cut(line: &str) -> String {
+/// A line as an excerpt shows it.
+pub(super) fn cut(line: &str) -> String {
     let plain: String = line.chars().filter(|c| !c.is_control() || *c == '\t').collect();
     if plain.len() <= EXCERPT_LINE_BYTES_MAX {
         return plain;

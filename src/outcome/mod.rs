@@ -4,6 +4,7 @@ pub mod excerpt;
 pub mod parse;
 pub mod redact;
 pub mod signature;
+pub mod trace;
 pub mod verdict;
 
 use serde::{Deserialize, Serialize};

@@ -365,12 +365,20 @@ async fn converse(
 ) -> io::Result<()> {
     let mut telnet = Telnet::new(shared.spec.raw);
     let mut wire = Wire { sent: 0 };
-    if !shared.faults().silent {
-        let opening = telnet.open(shared.faults().negotiation_storm);
-        stream.write_all(&opening).await?;
+    let faults = shared.faults();
+    if !faults.silent && !faults.half_open {
+        stream.write_all(&telnet.open(faults.negotiation_storm)).await?;
+        let old = faults.replay.unwrap_or_default();
+        stream.write_all(&telnet.encode(old.as_bytes())).await?;
     }
     let mut buffer = [0; 4096];
+    let mut changes = shared.faults.subscribe();
     loop {
+        while changes.borrow_and_update().half_open {
+            if changes.changed().await.is_err() {
+                return Ok(());
+            }
+        }
         tokio::select! {
             got = stream.read(&mut buffer) => {
                 let n = got?;
@@ -383,6 +391,9 @@ async fn converse(
                     continue;
                 }
                 stream.write_all(&received.reply).await?;
+                if shared.faults().deaf {
+                    continue;
+                }
                 if !received.data.is_empty() && shared.input.try_send(received.data).is_err() {
                     tracing::debug!(board = shared.spec.id, "input lost: the board does not read");
                 }
@@ -395,6 +406,8 @@ async fn converse(
                 }
                 Some(LineOut::HangUp) | None => return Ok(()),
             },
+            // Also a half-open end: it is looked at above.
+            _ = changes.changed() => {}
         }
     }
 }

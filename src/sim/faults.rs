@@ -28,6 +28,13 @@ pub struct Faults {
     pub busy: Option<String>,
     /// Connections are accepted and never answered; nothing typed reaches the board.
     pub silent: bool,
+    /// What a console server shows every client first: text of a session before.
+    pub replay: Option<String>,
+    /// Nothing that is typed reaches the board, not even an echo of it comes back.
+    pub deaf: bool,
+    /// The other end of the connection is gone without a word: it reads nothing and says nothing, as a machine that lost its
+    /// power.
+    pub half_open: bool,
     /// Output goes out in TCP writes of at most so many bytes.
     pub split_every: Option<usize>,
     /// The board does not echo what is typed.
@@ -42,6 +49,8 @@ pub struct Faults {
     pub hang_at: Option<BootStage>,
     /// The kernel panics there; before there is a kernel, the board just hangs.
     pub panic_at: Option<BootStage>,
+    /// The board starts over there, again and again.
+    pub reset_at: Option<BootStage>,
     /// So many telnet options are offered and asked for at once on connecting, at most [`STORM_OPTIONS_MAX`].
     pub negotiation_storm: usize,
     /// A kernel message cuts into the shell's output after every so many bytes, whatever the console's log level.

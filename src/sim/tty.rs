@@ -95,6 +95,9 @@ impl Tty {
         if faults.hang_at == Some(stage) {
             return Err(Halt::Dead);
         }
+        if faults.reset_at == Some(stage) {
+            return Err(Halt::Reset);
+        }
         if faults.panic_at == Some(stage) {
             return Err(super::script::panic(self, stage, "simulated fault").await);
         }

@@ -12,7 +12,7 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
 
 use crate::clock::Clock;
-use crate::console::clean::{Liner, TAIL_LINE_BYTES_MAX, cut};
+use crate::console::clean::Liner;
 
 /// Where a program finds others.
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -119,7 +119,7 @@ impl Said {
 
     /// Adds a line, while there is room.
     pub(super) fn push(&mut self, line: &str) {
-        let line = format!("<{}> {}", self.name, cut(line, TAIL_LINE_BYTES_MAX));
+        let line = format!("<{}> {line}", self.name);
         if self.bytes + line.len() > SAID_BYTES_MAX {
             self.left_out += 1;
             return;

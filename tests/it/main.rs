@@ -29,3 +29,4 @@ mod tftp;
 mod tidy;
 mod timekeeper;
 mod trouble;
+mod watch;

@@ -186,6 +186,40 @@ const VERDICTS: &[Case] = &[
         ..FINE
     },
     Case {
+        name: "half-open",
+        plan: "once",
+        faults: |f| f.half_open = true,
+        expect: "infra boot-silent in booting",
+        ..FINE
+    },
+    Case {
+        name: "wedged",
+        plan: "found",
+        faults: |f| (f.replay, f.deaf) = (Some("[   99.1] eth0: link is up\r\n".into()), true),
+        expect: "infra console-wedged in booting",
+        ..FINE
+    },
+    Case {
+        name: "stale",
+        faults: |f| f.replay = Some("Debian GNU/Linux 12 stale ttyS0\r\n\r\nstale login: ".into()),
+        expect: "passed in testing",
+        ..FINE
+    },
+    Case {
+        name: "starts-over",
+        plan: "once",
+        faults: |f| f.reset_at = Some(BootStage::Bootloader),
+        expect: "infra reset-loop in booting",
+        ..FINE
+    },
+    Case {
+        name: "starts-over-late",
+        plan: "once",
+        faults: |f| f.reset_at = Some(BootStage::Kernel),
+        expect: "failed boot-reset in booting",
+        ..FINE
+    },
+    Case {
         name: "no-pdu",
         plan: "once",
         pdu: |f| f.refuse = true,
@@ -233,6 +267,16 @@ async fn every_mishap_leads_to_the_verdict_of_the_table_and_leaves_its_boards_of
         }
         lab.settle().await;
         assert_eq!(lab.on(), [""; 0], "boards that are still on");
+        // Whoever reads the card reads the same word.
+        for (case, run) in VERDICTS.iter().zip(&runs) {
+            let cause = case.expect.split(' ').nth(1).filter(|_| !case.expect.starts_with("passed"));
+            let card = lab.thread(*run);
+            assert!(
+                cause.is_none_or(|cause| card.contains(&format!("· `{cause}`\n"))),
+                "{}: {card}",
+                case.name
+            );
+        }
         lab.read_all();
     })
     .await;
@@ -329,11 +373,6 @@ async fn a_panic_is_told_with_its_trace() {
               *❌ Failed* · `panic`
               Kernel panic - not syncing: npu: fatal bus error.
               New failure on socA.
-              *Board* `soc-a-001`
-              *By* @alice
-              *Tests* 6 passed
-              *Took* N s
-              ✓ power   ✓ boot   ✓ deploy   ✗ test   · collect
               ```
                   ok 1 gemm_f32_128x128
                   ok 2 gemm_f16_256x256
@@ -355,6 +394,11 @@ async fn a_panic_is_told_with_its_trace() {
               [kernel time] Memory Limit: none
               [kernel time] ---[ end Kernel panic - not syncing: npu: fatal bus error ]---
               ```
+              *Board* `soc-a-001`
+              *By* @alice
+              *Tests* 6 passed
+              *Took* N s
+              ✓ power   ✓ boot   ✓ deploy   ✗ test   · collect
               Finished <time> · Console log
               [Retry] [Retry on another board] [Power Cycle]
             boardhand: ▶️ `soc-a-001` is up, `build-panic` is being tested.

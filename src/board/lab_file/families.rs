@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use regex::bytes::Regex;
+
 use super::devices::{self, Layers, Pdu, Subject};
 use super::notes::Notes;
-use super::plans::BUILT_IN_PLAN;
+use super::plans::{BUILT_IN_PLAN, WATCH_MAX};
 use super::problem::Mark;
 use super::reader::{Env, Fields, Reader};
 use super::tree::Node;
@@ -17,7 +19,8 @@ use crate::board::shown;
 /// The suite of a family that names none.
 pub(super) const SUITE_DEFAULT: &str = "smoke";
 
-const FAMILY_KEYS: [&str; 6] = ["artifacts", "console", "power", "default_suite", "suites", "health"];
+const FAMILY_KEYS: [&str; 7] =
+    ["artifacts", "console", "power", "default_suite", "suites", "health", "watch"];
 
 /// A family as the file has it.
 pub(super) struct FamilyEntry<'n> {
@@ -82,7 +85,22 @@ fn family<'n>(
     if let Some(node) = fields.get("health") {
         health(reader, node, plans, &mut entry.settings);
     }
+    if let Some(node) = fields.get("watch") {
+        entry.settings.ignore = ignored(reader, node);
+    }
     entry
+}
+
+/// Reads `watch: {ignore: […]}`.
+fn ignored(reader: &mut Reader<'_>, node: &Node) -> Vec<Regex> {
+    let Some(fields) = reader.fields(node, "watch of a family", &["ignore"]) else { return Vec::new() };
+    let ignore = fields.get("ignore").and_then(|node| reader.list(node, "ignore"));
+    let items = ignore.unwrap_or_default();
+    if let Some(item) = items.get(WATCH_MAX) {
+        let message = format!("ignore has {} patterns; at most {WATCH_MAX} are allowed", items.len());
+        reader.problems.error(item.at, message);
+    }
+    items.iter().take(WATCH_MAX).filter_map(|item| reader.pattern(item, "a pattern to ignore")).collect()
 }
 
 fn artifacts(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, UrlTemplate> {

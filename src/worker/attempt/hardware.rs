@@ -166,7 +166,9 @@ impl Attempt {
         let target = ConsoleTarget::from(&board.console);
         let (clock, ids) = (&self.lab.clock, &self.lab.ids);
         let hand = || -> Arc<dyn InHand> { grip.clone() };
-        let watches = WatchList::new(&self.plan.watch);
+        let family = self.inventory.families.get(&board.family);
+        let ignore = family.map_or(&[][..], |family| &family.ignore);
+        let watches = WatchList::ignoring(ignore, &self.plan.watch);
         let mut dials = 0;
         loop {
             dials += 1;

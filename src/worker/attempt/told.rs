@@ -4,6 +4,7 @@
 use super::{Attempt, Ended, Halt, What};
 use crate::console::{ConsoleError, Session, printk};
 use crate::outcome::excerpt::redacted_excerpt;
+use crate::outcome::trace;
 use crate::outcome::verdict::{Event, Evidence, Happened, weigh};
 use crate::outcome::{Outcome, Verdict};
 use crate::run::transition::HANDED_BACK;
@@ -92,8 +93,11 @@ impl Attempt {
         let mut tail: String = self.results.tail();
         let missing = self.traces.iter().filter(|line| !tail.contains(line.as_str()));
         tail.insert_str(0, &missing.flat_map(|line| [line.as_str(), "\n"]).collect::<String>());
-        let mut halted = None;
+        let (mut halted, mut died) = (None, Vec::new());
         if let Some(What { event, tail: last }) = what {
+            if let Happened::WatchFatal { .. } = event.happened {
+                died.clone_from(&last);
+            }
             halted = Some(event);
             // The console's last lines go on where the test's output ends.
             let known = tail.lines().next_back().and_then(|end| last.iter().rposition(|line| line == end));
@@ -116,6 +120,9 @@ impl Attempt {
             board: &self.grip.lease().board,
             before: &self.view.attempts,
         });
+        let trace = self.trace_of(&outcome.detail, &died);
+        let trace = redactor.redact(&trace);
+        outcome.excerpt = trace::told(outcome.excerpt, &trace.lines().collect::<Vec<_>>());
         if let Some(error) = self.session.as_mut().and_then(Session::transcript_error) {
             tracing::error!(%error, "the transcript has gaps");
             let gaps = format!("its console log has gaps: {error}");
@@ -123,6 +130,22 @@ impl Attempt {
             outcome.detail = if said.is_empty() { gaps } else { format!("{said}; {gaps}") };
         }
         outcome
+    }
+
+    /// The trace that begins with the line by which the outcome is named, if one does: the last one, of a kernel that
+    /// died, or one of a kernel that went on.
+    fn trace_of(&self, named: &str, died: &[String]) -> String {
+        let is_first = |line: &String, named: &str| self.lab.redactor.redact(printk::unstamp(line)) == named;
+        if died.first().is_some_and(|line| is_first(line, named)) {
+            return died.join("\n");
+        }
+        let Some(from) = self.traces.iter().position(|line| is_first(line, named)) else {
+            return String::new();
+        };
+        let trace = &self.traces[from..];
+        let begins = |line: &String| self.watched.iter().any(|event| is_first(line, &event.detail));
+        let end = trace.iter().skip(1).position(begins).map_or(trace.len(), |next| next + 1);
+        trace[..end].join("\n")
     }
 
     /// Keeps what the watch found since the last call: a kernel that stumbled and went on is a failure all the same.

@@ -2,6 +2,7 @@
 //! each ended by its id when the test ends.
 
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
@@ -29,10 +30,40 @@ const GROUP: &str = "root:x:0:\ntty:x:5:\nlab:x:0:\n";
 pub(crate) struct Rig {
     dir: tempfile::TempDir,
     children: Arc<Mutex<Vec<Child>>>,
+    guard: Guard,
+}
+
+/// A program beside the tests that ends what they started when they cannot do it any more: it reads the ids of process
+/// groups, and when its input ends, as it does however a process dies, it kills them and removes their directory.
+struct Guard(Child);
+
+impl Guard {
+    fn new(dir: &Path) -> Guard {
+        let script = "while read -r id; do ids=\"$ids -$id\"; done; [ -z \"$ids\" ] || env kill -KILL -- $ids; rm -rf \"$0\"";
+        let mut sh = Command::new("sh");
+        // A group of its own: what interrupts the tests does not interrupt it.
+        let sh =
+            sh.args(["-c", script]).arg(dir).process_group(0).stdin(Stdio::piped()).stderr(Stdio::null());
+        Guard(sh.spawn().expect("a shell"))
+    }
+
+    fn watch(&self, group: u32) {
+        let mut ids = self.0.stdin.as_ref().expect("its input");
+        writeln!(ids, "{group}").expect("the guard listens");
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // First of all: by the time it could kill them, the ids may be somebody else's.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }
 
 impl Drop for Rig {
     fn drop(&mut self) {
+        drop(self.guard.0.kill());
         for child in self.children.lock().expect("children").iter_mut() {
             // Each was started as the leader of a group of its own, whose id is its own.
             let group = format!("-{}", child.id());
@@ -49,7 +80,8 @@ impl Rig {
         for (name, text) in [("passwd", PASSWD), ("shadow", SHADOW), ("group", GROUP)] {
             fs::write(dir.path().join(name), text).expect("a file");
         }
-        Rig { dir, children: Arc::default() }
+        let guard = Guard::new(dir.path());
+        Rig { dir, children: Arc::default(), guard }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -75,6 +107,7 @@ impl Rig {
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let id = child.id();
+        self.guard.watch(id);
         self.children.lock().expect("children").push(child);
         id
     }
@@ -268,4 +301,16 @@ pub(crate) fn need(program: &str, package: &str) {
 
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port()
+}
+
+#[test]
+fn what_a_rig_started_ends_with_a_process_that_is_killed() {
+    let rig = Rig::new();
+    let id = rig.start(Command::new("sh").args(["-c", "sleep 1000 & sleep 1000"]));
+    let runs = || fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    assert!(runs());
+    let mut rig = rig;
+    // What the kernel does with the open ends of a process that is killed.
+    drop(rig.guard.0.stdin.take());
+    rig.wait_until(|| !runs() && !rig.dir.path().exists());
 }

@@ -94,6 +94,11 @@ pub(crate) fn families(of: &[(&str, usize, &str)]) -> String {
              test: [{{run: uname}}]\n    collect: [{{run: '{collect}', within: 30s}}]\n    finally: [{{power: off}}]\n",
         ));
     }
+    // A board as it is found, on or off.
+    text.push_str(
+        "  found:\n    limits: {total: 60s, no_output: 20s}\n    retry: {infra: 0}\n    boot: [{login: {within: 50s}}]\n    \
+         test: [{run: uname}]\n",
+    );
     // Plans whose first command must log in, and one that hangs on its way to the tests.
     for (plan, boot, deploy, test) in [
         ("loginless", power.to_owned(), "uname", "uname"),

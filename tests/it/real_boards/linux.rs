@@ -5,8 +5,8 @@ use crate::lab::{Lab, real_lab};
 use super::bench::{Bench, Boots};
 use super::shows;
 
-const SUITES: &str = "smoke: linux, panic: panic, ticks: ticks, once: once, found: found";
-const PLANS: &str = r"
+const SUITES: &str = "smoke: linux, panic: panic, ticks: ticks, once: once, found: found, stumble: stumble";
+const PLANS: &str = r#"
   linux:
     limits: {total: 4m, no_output: 40s}
     boot: [{power: cycle}, {login: {within: 100s}}]
@@ -27,12 +27,19 @@ const PLANS: &str = r"
     retry: {infra: 0}
     boot: [{power: cycle}, {login: {within: 100s}}]
     test: [{name: uname, run: 'uname -a', within: 30s}]
+  stumble:
+    limits: {total: 4m, no_output: 40s}
+    boot: [{power: cycle}, {login: {within: 100s}}]
+    test:
+      - name: stumble
+        run: 'for l in "Internal error: Oops: 96000004 [#1] SMP" "Call trace:" " stumble+0x4/0x8" "---[ end trace 0000000000000000 ]---"; do echo "<0>$l" > /dev/kmsg; done'
+      - {name: after, run: 'uname -a', within: 30s}
   found:
     retry: {infra: 0}
     boot: [{login: {within: 40s}}]
     test:
       - {name: unit, run: 'selftest {{ build.id }}', parse: ktap, within: 60s}
-";
+"#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_board_is_booted_logged_in_to_tested_and_switched_off_again() {
@@ -104,6 +111,29 @@ async fn a_panic_of_a_real_kernel_is_told_with_its_trace_and_its_board_is_at_res
         let next = lab.run("bob", "/run-test virt build-1").await;
         assert_eq!(lab.verdict(next).await, "passed in testing");
         lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_kernel_that_stumbles_and_goes_on_fails_the_run_with_its_trace_first_on_the_card() {
+    let bench = Bench::new(1, Boots::Linux);
+    real_lab(&bench.yaml(SUITES, PLANS), async |lab| {
+        let run = lab.run("alice", "/run-test virt build-1 suite=stumble").await;
+        assert_eq!(lab.verdict(run).await, "failed oops in testing");
+        lab.settle().await;
+        let thread = lab.thread(run);
+        let (card, _) = thread.split_once("is being tested").expect("a card and its replies");
+        let trace = [
+            "[kernel time] Internal error: Oops: 96000004 [#1] SMP\n",
+            "[kernel time] Call trace:\n",
+            "[kernel time]  stumble+0x4/0x8\n",
+            "[kernel time] ---[ end trace 0000000000000000 ]---\n",
+        ];
+        shows(card, &["*❌ Failed* · `oops`\n", "*Tests* 2 passed\n"]);
+        shows(card, &trace);
+        assert!(card.find(trace[3]) < card.find("*Board*"), "{card}");
         lab.read_all();
     })
     .await;

@@ -186,6 +186,24 @@ fn consoles() {
 }
 
 #[test]
+fn what_a_family_ignores() {
+    let with = |watch: &str| format!("{BOARD}families:\n  f:\n    watch: {watch}\n");
+    check(&with("{ignore: ['WARNING: CPU', 'x[0-9]+']}"), "");
+    check(
+        &with("{ignor: []}"),
+        "4:13: error: unknown key \"ignor\" in watch of a family; did you mean \"ignore\"?",
+    );
+    check(&with("{ignore: x}"), "4:21: error: ignore must be a list, not \"x\"");
+    check(
+        &with("{ignore: ['a', '(']}"),
+        "4:27: error: a pattern to ignore is not a regular expression: unclosed group",
+    );
+    let many = vec!["a"; crate::board::lab_file::WATCH_MAX + 1].join(", ");
+    let told = told(&with(&format!("{{ignore: [{many}]}}")));
+    assert!(told.ends_with("error: ignore has 201 patterns; at most 200 are allowed"), "{told}");
+}
+
+#[test]
 fn power() {
     let power = |settings: &str| with_board_keys(&format!("  power: {{{settings}}}\n"));
     check(&power("driver: snpm"), "6:19: error: unknown power driver \"snpm\"; did you mean \"snmp\"?");
