@@ -129,6 +129,7 @@ impl Bench {
             board_fault: false,
             unfit: None,
             quarantine_after: 0,
+            lookback: None,
             told: None,
             outcome: Outcome {
                 verdict: Verdict::Passed,

@@ -13,10 +13,10 @@ CREATE TABLE outcomes (
     seen        INTEGER,
     first_run   INTEGER,
     last_run    INTEGER,
-    -- How each test case ended, packed; only of the newest runs of a suite.
-    cases       TEXT,
     -- What was new when it ended.
     comparison  TEXT,
+    -- How each test case ended, packed; only of the newest runs of a suite. What stands behind it is slow to read.
+    cases       TEXT,
     CHECK ((signature IS NULL) = (seen IS NULL))
 ) STRICT;
 

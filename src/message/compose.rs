@@ -95,6 +95,7 @@ impl Composer {
             "verdict": outcome.map(|o| o.verdict.as_str()),
             "outcome": outcome.map(outcome_facts),
             "seen": view.seen,
+            "comparison": view.comparison,
             "attempt": attempt,
             "attempts": view.attempts.iter().map(attempt_facts).collect::<Vec<_>>(),
             "board": board,

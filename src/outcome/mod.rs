@@ -1,5 +1,6 @@
 //! Outcomes: verdict, cause, stage and test cases of an attempt. Pure; never talks to a board.
 
+pub mod compare;
 pub mod excerpt;
 pub mod parse;
 pub mod redact;

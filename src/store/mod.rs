@@ -21,7 +21,8 @@ use crate::clock::Timestamp;
 use crate::id::{InstanceId, LeaseId, MessageId, RunId};
 use crate::lease::{Holder, Lease};
 use crate::message::Note;
-use crate::outcome::{Counts, Outcome};
+use crate::outcome::compare::{Comparison, Marks, Past, RunOfBuild};
+use crate::outcome::{Counts, Outcome, Verdict};
 use crate::run::{Attempt, Decision, LeaseRef, Priority, Request, Run, RunKind, RunSpec, Selector, Stage};
 
 /// What a store operation gives.
@@ -83,6 +84,10 @@ pub trait Store: Send + Sync {
     async fn batch_view(&self, first: i64) -> Result<Option<BatchView>>;
     /// Runs, newest first; finished ones without their test cases.
     async fn run_list(&self, filter: &RunFilter) -> Result<Vec<Run>>;
+    /// The newest finished test runs of a suite of a family, as later ones look back at them.
+    async fn suite_past(&self, family: &Family, suite: &str) -> Result<SuitePast>;
+    /// The test runs of a build that have ended on a board, the newest first; the newest few dozen.
+    async fn build_ended(&self, build: &str) -> Result<Vec<Ended>>;
 
     // ---- the queue ----------------------------------------------------------------------------------------
 
@@ -431,6 +436,8 @@ pub struct RunView {
     pub retried_as: Vec<(i64, Actor)>,
     /// How often its failure had been seen before, once it has failed.
     pub seen: Option<Seen>,
+    /// What was new about it when it ended, where it says something about its build.
+    pub comparison: Option<Comparison>,
     /// The newest revision of its cards.
     pub generation: i64,
 }
@@ -457,6 +464,29 @@ pub struct Sighting {
     pub build: String,
     /// When it ended.
     pub at: Timestamp,
+}
+
+/// What a suite came to before, as far back as anybody looks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SuitePast {
+    /// Its newest runs that had test cases and say something about their builds, the newest first; at most
+    /// [`PAST_MAX`](crate::outcome::compare::PAST_MAX).
+    pub runs: Vec<Past>,
+    /// The newest run that passed.
+    pub good: Option<RunOfBuild>,
+}
+
+/// A test run that ended on a board.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Its number.
+    pub number: i64,
+    /// The kind of board.
+    pub family: Family,
+    /// The suite.
+    pub suite: String,
+    /// How it ended.
+    pub verdict: Verdict,
 }
 
 /// A batch with everything its card shows.
@@ -663,6 +693,8 @@ pub struct Settle {
     pub decision: Decision,
     /// Owed to the run's threads, in order; where the run ends with a failure, the store adds how often it was `seen`.
     pub notes: Vec<Note>,
+    /// Where the run says something about its build: what is kept for those that look back at it.
+    pub lookback: Option<Lookback>,
     /// Whether the board is to blame: feeds its health.
     pub board_fault: bool,
     /// Faults in a row that quarantine the board; 0 never, however it behaves.
@@ -673,6 +705,15 @@ pub struct Settle {
     pub told: Option<(AnswerVia, Note)>,
     /// When.
     pub now: Timestamp,
+}
+
+/// What of a run is kept for those that look back at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lookback {
+    /// What it is beside those before it.
+    pub comparison: Comparison,
+    /// How its test cases ended.
+    pub marks: Marks,
 }
 
 // ---- boards and errands -----------------------------------------------------------------------------------

@@ -26,14 +26,15 @@ use crate::lease::{Grip, Lease};
 use crate::message::Note;
 use crate::message::compose::Composer;
 use crate::message::links::Links;
+use crate::outcome::compare::{Marks, Past, RunOfBuild, compare};
 use crate::outcome::redact::Redactor;
 use crate::outcome::{Counts, Outcome, Verdict};
 use crate::power::Power;
 use crate::run::transition::{
     ARTIFACT_MISSING, HANDED_BACK, POWER_CYCLED, WORKER_LOST, decide, is_interrupted,
 };
-use crate::run::{Decision, LeaseRef, Request, RunKind, RunState};
-use crate::store::{Fenced, RunView, Settle, Store, StoreError};
+use crate::run::{Decision, LeaseRef, Request, RunKind, RunSpec, RunState};
+use crate::store::{Fenced, Lookback, RunView, Settle, Store, StoreError};
 
 /// What every runner of a worker shares.
 pub struct Lab {
@@ -194,7 +195,9 @@ async fn settle(
     lease: &LeaseRef,
     outcome: Outcome,
 ) -> Result<Fenced, StoreError> {
-    let full = settlement(lab, attempt, lease, outcome);
+    let mut full = settlement(lab, attempt, lease, outcome);
+    let (number, spec) = (attempt.view().run.number, attempt.view().run.spec.clone());
+    look_back(lab, number, &spec, &mut full).await;
     let error = match lab.persist(|| lab.store.run_settle(&full)).await {
         Err(error) => error,
         settled => return settled,
@@ -239,11 +242,36 @@ fn settlement(lab: &Lab, attempt: &Attempt, lease: &LeaseRef, outcome: Outcome) 
             // A board that fails its check is out of service where nothing else is said.
             RunKind::Health => settings.quarantine_after.max(1),
         }),
+        lookback: None,
         told: attempt.board().and_then(|board| told(lab, &inventory, board, attempt, &outcome)),
         outcome,
         decision,
         now: lab.clock.now(),
     }
+}
+
+/// Where a run ends and says something about its build: what is new beside the runs before it, for its threads and for
+/// the runs after it.
+async fn look_back(lab: &Lab, number: i64, spec: &RunSpec, settle: &mut Settle) {
+    let outcome = &settle.outcome;
+    let of_the_build = matches!(outcome.verdict, Verdict::Passed | Verdict::Failed | Verdict::TimedOut);
+    if !of_the_build || settle.decision != Decision::Finish || !spec.kind.is_test() {
+        return;
+    }
+    let past = match lab.persist(|| lab.store.suite_past(&spec.family, &spec.suite)).await {
+        Ok(past) => past,
+        Err(error) => {
+            tracing::error!(%error, "nobody can look back: what is new about this run is not told");
+            return;
+        }
+    };
+    let run = RunOfBuild { number, build: spec.build.clone() };
+    let this = Past { run, marks: Marks::of(&outcome.cases) };
+    let comparison = compare(&this, &outcome.cases, &past.runs, past.good);
+    for note in &mut settle.notes {
+        note.facts.insert("comparison".into(), json!(comparison));
+    }
+    settle.lookback = Some(Lookback { comparison, marks: this.marks });
 }
 
 /// What the thread is told about the end of an attempt.

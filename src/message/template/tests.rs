@@ -376,7 +376,10 @@ fn the_last_reply_of_a_failed_run_calls_whoever_asked() {
         "[Bad] #42 Failed: 140 passed, 2 failed, 1 skipped\n\
          ❌ Failed · tests-failed on soc-a-001 in 1m 23s: 140 passed, 2 failed, 1 skipped · li\n\
          Failed: can.loopback, spi.dma and 1,200 more\n\
-         Seen 7 times before on socA since build-119, last in #40 2027-01-15 05:13 UTC.\n  \
+         Seen 7 times before on socA since build-119, last in #40 2027-01-15 05:13 UTC.\n\
+         2 new failures (can.loopback, spi.dma), 1 failing that was not run before (uart.rs485), 1 fixed (gpio.irq), \
+         1,202 still failing, 2 failed before and did not run, 1 flaky (net.mtu in 3 of 12 runs) since build-122 (#56); \
+         last good: build-119 (#41).\n  \
          | not ok 3 can.loopback\n  \
          | # expected 5, got 4\n  \
          (Console log)\n",

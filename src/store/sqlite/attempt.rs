@@ -22,7 +22,7 @@ use crate::message::Note;
 use crate::outcome::{Counts, Outcome, Verdict};
 use crate::run::transition::{LOST_ATTEMPTS_MAX, WORKER_LOST};
 use crate::run::{Decision, LeaseRef, Request, Run, RunEvent, RunState, Stage};
-use crate::store::{Fenced, Result, Settle, StoreError};
+use crate::store::{Fenced, Lookback, Result, Settle, StoreError};
 
 statements! {
     // With what is known of its board, for the end of the attempt.
@@ -156,6 +156,7 @@ pub(super) async fn settle(tx: &mut Tx, ids: &Ids, settle: &Settle) -> Result<Fe
         outcome: &settle.outcome,
         decision: settle.decision.clone(),
         notes,
+        lookback: settle.lookback.as_ref(),
         now: settle.now,
     };
     let mut script = Script::default();
@@ -189,7 +190,7 @@ pub(super) async fn lost(tx: &mut Tx, ids: &Ids, run: Run, stage: Stage, now: Ti
         false => (Decision::TryAgain { avoid: vec![] }, "run-requeued-after-restart"),
     };
     let notes = vec![Cow::Owned(outcome_note(template, &run, &outcome))];
-    let end = AttemptEnd { run, outcome: &outcome, decision, notes, now };
+    let end = AttemptEnd { run, outcome: &outcome, decision, notes, lookback: None, now };
     attempt_end(tx, ids, end, Script::default()).await
 }
 
@@ -243,17 +244,19 @@ struct AttemptEnd<'a> {
     outcome: &'a Outcome,
     decision: Decision,
     notes: Vec<Cow<'a, Note>>,
+    lookback: Option<&'a Lookback>,
     now: Timestamp,
 }
 
 /// Ends an attempt, behind what `script` says already.
 async fn attempt_end(tx: &mut Tx, ids: &Ids, end: AttemptEnd<'_>, mut script: Script) -> Result<()> {
-    let AttemptEnd { run, outcome, mut decision, mut notes, now } = end;
+    let AttemptEnd { run, outcome, mut decision, mut notes, mut lookback, now } = end;
     let mut run_outcome = Cow::Borrowed(outcome);
     // Whoever asked to end the run was told that it will end: another attempt would break that word.
     if decision != Decision::Finish && matches!(run.request, Some(Request::Cancel { .. })) {
         run_outcome = Cow::Owned(cancelled(outcome));
         decision = Decision::Finish;
+        lookback = None;
         notes = vec![Cow::Owned(outcome_note("run-cancelled", &run, &run_outcome))];
     }
     let settled = RunEvent::Settled { outcome: run_outcome.as_ref().clone(), decision, at: now };
@@ -262,7 +265,7 @@ async fn attempt_end(tx: &mut Tx, ids: &Ids, end: AttemptEnd<'_>, mut script: Sc
     let finished = matches!(next.state, RunState::Finished { .. });
     save(&mut script, &[(&run, &next)]);
     if finished && run.spec.kind.is_test() {
-        let seen = outcomes::keep(tx, &mut script, &run, &run_outcome, now).await?;
+        let seen = outcomes::keep(tx, &mut script, &run, &run_outcome, lookback, now).await?;
         for note in notes.iter_mut().filter(|_| seen.is_some()) {
             note.to_mut().facts.insert("seen".into(), json!(seen));
         }

@@ -33,7 +33,7 @@ use sqlx::sqlite::SqlitePool;
 use self::row::{Reader, statements, unavailable};
 use self::unreadable::Unreadable;
 use self::writer::Writer;
-use crate::board::BoardId;
+use crate::board::{BoardId, Family};
 use crate::chat::Place;
 use crate::clock::Timestamp;
 use crate::id::{Ids, InstanceId, LeaseId, MessageId};
@@ -42,9 +42,9 @@ use crate::message::Note;
 use crate::outcome::{Counts, Outcome};
 use crate::run::{LeaseRef, Request, Run, Stage};
 use crate::store::{
-    AtRest, BatchView, BoardRow, Census, Committed, Cursor, Errand, Fenced, Grant, Granted, Intake, Lapsed,
-    LeaseTerms, MessageEnd, Outdated, Owed, QueueChanges, ReloadRequest, Result, RunFilter, RunView, Settle,
-    Store, StoreError, Tidied, TidyFrom, Told,
+    AtRest, BatchView, BoardRow, Census, Committed, Cursor, Ended, Errand, Fenced, Grant, Granted, Intake,
+    Lapsed, LeaseTerms, MessageEnd, Outdated, Owed, QueueChanges, ReloadRequest, Result, RunFilter, RunView,
+    Settle, Store, StoreError, SuitePast, Tidied, TidyFrom, Told,
 };
 
 pub use self::open::{OpenError, SqliteOptions};
@@ -102,6 +102,14 @@ impl Store for SqliteStore {
 
     async fn run_list(&self, filter: &RunFilter) -> Result<Vec<Run>> {
         run::list(&self.readers, &self.unreadable, filter).await
+    }
+
+    async fn suite_past(&self, family: &Family, suite: &str) -> Result<SuitePast> {
+        outcomes::suite_past(&self.readers, &self.unreadable, family, suite).await
+    }
+
+    async fn build_ended(&self, build: &str) -> Result<Vec<Ended>> {
+        outcomes::of_build(&self.readers, &self.unreadable, build).await
     }
 
     async fn queue_changes(&self, cursor: Option<Cursor>) -> Result<QueueChanges> {

@@ -95,9 +95,9 @@ pub(super) async fn view(
     let generation = found.int("revision")?;
     let attempts = unreadable.sift(&rows[1].rows, attempt_read)?;
     let retried_as = unreadable.sift(&rows[2].rows, retry_read)?;
-    let seen = outcomes::seen(&rows[3])?;
+    let (seen, comparison) = outcomes::known(&rows[3])?;
     cases_restore(&mut run, &attempts);
-    Ok(Some(RunView { run, attempts, progress, retried_as, seen, generation }))
+    Ok(Some(RunView { run, attempts, progress, retried_as, seen, comparison, generation }))
 }
 
 /// What the card or thread there tells.

@@ -152,6 +152,7 @@ impl Lab {
             decision,
             notes: vec![note("run-finished")],
             quarantine_after: 2,
+            lookback: None,
             told: None,
             now: at(60),
         }

@@ -1,8 +1,13 @@
-//! What finished runs came to, looked back at: failures that were seen before.
+//! What finished runs came to, looked back at: failures that were seen before, and how the cases of a suite did.
 
-use boardhand::outcome::{Outcome, Verdict};
-use boardhand::run::{Decision, RunKind};
-use boardhand::store::{Effect, NewRun, OwedKind, Seen};
+use boardhand::board::Family;
+use boardhand::id::RunId;
+use boardhand::outcome::compare::{Marks, PAST_MAX, Past, RunOfBuild, compare};
+use boardhand::outcome::{CaseStatus, Outcome, TestCase, Verdict};
+use boardhand::run::{Decision, LeaseRef, RunKind};
+use boardhand::store::{
+    AtRest, Effect, End, Fenced, Granted, Lookback, MessageEnd, NewRun, OwedKind, Seen, Sighting, SuitePast,
+};
 use serde_json::json;
 
 use super::lab::{at, lease_ref, outcome};
@@ -14,6 +19,11 @@ store_tests! {
     what_is_no_failure_of_a_build_was_never_seen,
     runs_that_end_at_once_are_counted_one_after_the_other,
     the_last_word_says_how_often_the_failure_was_seen,
+    a_run_is_looked_back_at_with_what_was_new_about_it,
+    a_suite_is_looked_back_at_in_the_order_of_ends_and_so_far_only,
+    a_run_asked_to_end_is_not_looked_back_at,
+    the_runs_of_a_build_are_found_the_newest_first,
+    what_belongs_to_a_run_goes_with_it,
 }
 
 /// A run of this build ends so on the board; gives its number.
@@ -21,8 +31,7 @@ async fn ended(lab: &Lab, new: NewRun, build: &str, outcome: Outcome) -> i64 {
     let number = started(lab, new, build).await;
     let (run, lease) = on_a_board(lab, number).await;
     lab.settled(&lease, run, outcome, Decision::Finish).await;
-    let rest = boardhand::store::AtRest::Yes;
-    let _ = lab.store.lease_release(&lease, &rest, at(61)).await.expect("release");
+    let _ = lab.store.lease_release(&lease, &AtRest::Yes, at(61)).await.expect("release");
     number
 }
 
@@ -31,12 +40,12 @@ async fn started(lab: &Lab, mut new: NewRun, build: &str) -> i64 {
     super::lab::number(&lab.commit(Effect::Start(vec![new])).await.answer)
 }
 
-async fn on_a_board(lab: &Lab, number: i64) -> (boardhand::id::RunId, boardhand::run::LeaseRef) {
+async fn on_a_board(lab: &Lab, number: i64) -> (RunId, LeaseRef) {
     let boards = lab.store.board_list().await.expect("boards");
     let free = boards.iter().find(|board| board.lease.is_none()).expect("a free board");
     let id = lab.view(number).await.run.id;
     let granted = lab.store.lease_grant(&[lab.grant(id, 1, &free.id)], &lab.terms()).await.expect("grant");
-    let [boardhand::store::Granted::Leases(leases)] = granted.as_slice() else { panic!("{granted:?}") };
+    let [Granted::Leases(leases)] = granted.as_slice() else { panic!("{granted:?}") };
     (id, lease_ref(&leases[0]))
 }
 
@@ -47,7 +56,7 @@ async fn seen(lab: &Lab, number: i64) -> Option<Seen> {
 /// How often it was seen before, and the numbers and builds of the first and the last.
 async fn told(lab: &Lab, number: i64) -> (u32, Option<(i64, String)>, Option<(i64, String)>) {
     let seen = seen(lab, number).await.expect("a failure");
-    let short = |sighting: Option<boardhand::store::Sighting>| sighting.map(|s| (s.number, s.build));
+    let short = |sighting: Option<Sighting>| sighting.map(|s| (s.number, s.build));
     (seen.before, short(seen.first), short(seen.last))
 }
 
@@ -71,7 +80,7 @@ async fn a_failure_is_seen_again_with_the_first_and_the_last_of_its_kind(lab: &L
 async fn only_failures_of_the_same_family_are_the_same(lab: &Lab) {
     let [_] = lab.boards().await;
     let mut elsewhere = lab.new_run();
-    elsewhere.spec.family = boardhand::board::Family::new("socB");
+    elsewhere.spec.family = Family::new("socB");
     ended(lab, lab.new_run(), "build-1", outcome(Verdict::Failed, "panic")).await;
     let other_family = ended(lab, elsewhere, "build-2", outcome(Verdict::Failed, "panic")).await;
     let other_cause = ended(lab, lab.new_run(), "build-3", outcome(Verdict::Failed, "oops")).await;
@@ -119,8 +128,7 @@ async fn the_last_word_says_how_often_the_failure_was_seen(lab: &Lab) {
     let (run, lease) = on_a_board(lab, number).await;
     lab.settled(&lease, run, infra, Decision::TryAgain { avoid: vec![] }).await;
     assert_eq!(seen(lab, number).await, None, "it is not over");
-    let rest = boardhand::store::AtRest::Yes;
-    let _ = lab.store.lease_release(&lease, &rest, at(61)).await.expect("release");
+    let _ = lab.store.lease_release(&lease, &AtRest::Yes, at(61)).await.expect("release");
     let boards = lab.store.board_list().await.expect("boards");
     let lease = lab.on_board(run, 2, &boards[0].id).await;
     lab.settled(&lease, run, outcome(Verdict::Failed, "panic"), Decision::Finish).await;
@@ -151,9 +159,129 @@ async fn notes(lab: &Lab, run: i64) -> Vec<serde_json::Map<String, serde_json::V
                 OwedKind::Answer { .. } => 0,
             };
             let message = format!("m{}", owed.id);
-            let end = boardhand::store::End::Sent { message, revision };
-            ends.push(boardhand::store::MessageEnd { id: owed.id, end });
+            let end = End::Sent { message, revision };
+            ends.push(MessageEnd { id: owed.id, end });
         }
         lab.store.message_end(&ends, at(200)).await.expect("end");
     }
+}
+
+/// A run ends by its build, with these cases looked back at later.
+async fn judged(lab: &Lab, suite: &str, build: &str, cases: &[TestCase], verdict: Verdict, end: u64) -> i64 {
+    let mut new = lab.new_run();
+    suite.clone_into(&mut new.spec.suite);
+    let number = started(lab, new, build).await;
+    let (run, lease) = on_a_board(lab, number).await;
+    let past = lab.store.suite_past(&Family::new("socA"), suite).await.expect("past");
+    let mut settle = lab.settle(&lease, run, outcome(verdict, "x"), Decision::Finish);
+    settle.now = at(end);
+    settle.lookback = Some(looked_back(number, build, cases, &past));
+    assert_eq!(lab.store.run_settle(&settle).await.expect("settle"), Fenced::Done);
+    let _ = lab.store.lease_release(&lease, &AtRest::Yes, at(end)).await.expect("release");
+    number
+}
+
+fn looked_back(number: i64, build: &str, cases: &[TestCase], past: &SuitePast) -> Lookback {
+    let this = Past { run: RunOfBuild { number, build: build.into() }, marks: Marks::of(cases) };
+    Lookback { comparison: compare(&this, cases, &past.runs, past.good.clone()), marks: this.marks }
+}
+
+fn case(name: &str, status: CaseStatus) -> TestCase {
+    TestCase::new(name, status, "")
+}
+
+async fn a_run_is_looked_back_at_with_what_was_new_about_it(lab: &Lab) {
+    let [_] = lab.boards().await;
+    let (good, bad) = ([case("ö", CaseStatus::Passed)], [case("ö", CaseStatus::Failed)]);
+    assert_eq!(
+        lab.store.suite_past(&Family::new("socA"), "smoke").await.expect("past"),
+        SuitePast::default()
+    );
+    judged(lab, "smoke", "build-1", &good, Verdict::Passed, 60).await;
+    judged(lab, "other", "build-2", &good, Verdict::Passed, 61).await;
+    let failed = judged(lab, "smoke", "build-3", &bad, Verdict::Failed, 62).await;
+    let comparison = lab.view(failed).await.comparison.expect("a comparison");
+    let build_1 = Some(RunOfBuild { number: 1, build: "build-1".into() });
+    assert_eq!((&comparison.base, &comparison.good), (&build_1, &build_1));
+    assert_eq!(comparison.changes.expect("changes").new.names, ["ö"]);
+
+    let past = lab.store.suite_past(&Family::new("socA"), "smoke").await.expect("past");
+    assert_eq!(past.runs.iter().map(|past| past.run.number).collect::<Vec<_>>(), [failed, 1]);
+    assert_eq!((past.runs[0].marks == Marks::of(&bad), past.good), (true, build_1));
+    let elsewhere = lab.store.suite_past(&Family::new("socB"), "smoke").await.expect("past");
+    assert_eq!(elsewhere, SuitePast::default());
+}
+
+async fn a_suite_is_looked_back_at_in_the_order_of_ends_and_so_far_only(lab: &Lab) {
+    let [_] = lab.boards().await;
+    let cases = [case("a", CaseStatus::Passed)];
+    // The second run ends last.
+    judged(lab, "smoke", "build-1", &cases, Verdict::Passed, 60).await;
+    judged(lab, "smoke", "build-2", &cases, Verdict::Passed, 1_000).await;
+    for n in 3..=PAST_MAX as u64 + 2 {
+        judged(lab, "smoke", &format!("build-{n}"), &cases, Verdict::Failed, 60 + n).await;
+    }
+    // Without test cases there is nothing to look back at, but that it passed.
+    let caseless = judged(lab, "smoke", "build-x", &[], Verdict::Passed, 500).await;
+    let past = lab.store.suite_past(&Family::new("socA"), "smoke").await.expect("past");
+    let numbers: Vec<i64> = past.runs.iter().map(|past| past.run.number).collect();
+    let newest = (4..=PAST_MAX as i64 + 2).rev();
+    assert_eq!(numbers, std::iter::once(2).chain(newest).collect::<Vec<_>>());
+    assert_eq!(past.good.map(|run| run.number), Some(2));
+    assert!(lab.view(caseless).await.comparison.is_some());
+    let dir = lab.dir.as_ref().expect("a lab of its own").path();
+    let kept = crate::lab::look::rows(dir, "SELECT COUNT(*) FROM outcomes WHERE cases IS NOT NULL").await;
+    assert_eq!(kept, [PAST_MAX.to_string()], "older ones are thinned out");
+}
+
+async fn a_run_asked_to_end_is_not_looked_back_at(lab: &Lab) {
+    let [_] = lab.boards().await;
+    let number = started(lab, lab.new_run(), "build-1").await;
+    let (run, lease) = on_a_board(lab, number).await;
+    lab.commit(super::intake::cancel(number)).await;
+    let again = Decision::TryAgain { avoid: vec![] };
+    let mut settle = lab.settle(&lease, run, outcome(Verdict::Infra, "console"), again);
+    let cases = [case("a", CaseStatus::Failed)];
+    settle.lookback = Some(looked_back(number, "build-1", &cases, &SuitePast::default()));
+    assert_eq!(lab.store.run_settle(&settle).await.expect("settle"), Fenced::Done);
+    let view = lab.view(number).await;
+    assert_eq!(
+        (view.run.state.verdict(), view.seen, view.comparison),
+        (Some(Verdict::Cancelled), None, None)
+    );
+    let past = lab.store.suite_past(&Family::new("socA"), "smoke").await.expect("past");
+    assert_eq!(past, SuitePast::default());
+}
+
+async fn the_runs_of_a_build_are_found_the_newest_first(lab: &Lab) {
+    let [_] = lab.boards().await;
+    let mut elsewhere = lab.new_run();
+    elsewhere.spec.family = Family::new("socB");
+    ended(lab, lab.new_run(), "build-1", outcome(Verdict::Failed, "panic")).await;
+    ended(lab, elsewhere, "build-1", outcome(Verdict::Infra, "console-busy")).await;
+    ended(lab, lab.new_run(), "build-2", outcome(Verdict::Passed, "")).await;
+    started(lab, lab.new_run(), "build-1").await;
+    let found = lab.store.build_ended("build-1").await.expect("runs");
+    let found: Vec<_> = found.iter().map(|run| (run.number, run.family.as_str(), run.verdict)).collect();
+    assert_eq!(found, [(2, "socB", Verdict::Infra), (1, "socA", Verdict::Failed)]);
+    assert_eq!(lab.store.build_ended("build-9").await.expect("runs"), []);
+}
+
+async fn what_belongs_to_a_run_goes_with_it(lab: &Lab) {
+    let [_] = lab.boards().await;
+    let panic = || outcome(Verdict::Failed, "panic");
+    ended(lab, lab.new_run(), "build-1", panic()).await;
+    let second = ended(lab, lab.new_run(), "build-2", panic()).await;
+    let dir = lab.dir.as_ref().expect("a lab of its own").path();
+    crate::lab::look::tamper(
+        dir,
+        "PRAGMA foreign_keys = ON; DELETE FROM outbox; DELETE FROM cards; DELETE FROM attempts WHERE run = 1;
+         DELETE FROM runs WHERE number = 1",
+    )
+    .await;
+    let left = crate::lab::look::rows(dir, "SELECT run FROM outcomes").await;
+    assert_eq!(left, [second.to_string()]);
+    assert_eq!(told(lab, second).await, (1, None, None));
+    let third = ended(lab, lab.new_run(), "build-3", panic()).await;
+    assert_eq!(told(lab, third).await, (2, None, Some((second, "build-2".into()))), "the count goes on");
 }
