@@ -24,7 +24,7 @@
 //!   ([`board`]) over [`console`] and [`power`], and brings the board to rest on every path. `worker::timekeeper` starts
 //!   health runs, `worker::reloader` reads boards.yaml again.
 //! - [`transfer`]: files over a console, proved piece by piece; [`artifact`]: the folder they come from.
-//! - [`outcome`]: what happened, weighed to a verdict; test cases out of console lines.
+//! - [`outcome`]: what happened, weighed to a verdict; test cases out of console lines; what is new about them.
 //! - [`message`]: facts → template → [`Card`](message::Card) → a platform's JSON; `message::relay` sends what is owed.
 //! - [`store`]: one coarse operation is one transaction.
 //! - [`sim`]: simulated boards, PDUs and Slack, for the demo and the tests. The other side of every wire.

@@ -1,7 +1,7 @@
 //! The product's numbers: what its users would notice, measured on the whole server of this process or on the program
 //! itself. Results and the machine they were measured on stand in `docs/measured.md`.
 //!
-//! `cargo bench --bench numbers -- intake|steady|latency|burst|reserve|console|parse|idle|all`
+//! `cargo bench --bench numbers -- intake|steady|latency|burst|reserve|settle|console|parse|idle|all`
 
 mod console;
 mod http;
@@ -12,6 +12,7 @@ mod latency;
 mod machine;
 mod parse;
 mod reserve;
+mod settle;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--bench")).collect();
@@ -26,12 +27,13 @@ fn main() {
     lab::log_to_nowhere();
     machine::describe();
     let all = args.is_empty() || args.iter().any(|arg| arg == "all");
-    let parts: [(&str, fn()); 8] = [
+    let parts: [(&str, fn()); 9] = [
         ("intake", intake::compare),
         ("steady", intake::steady),
         ("latency", latency::accepted_to_begun),
         ("burst", latency::burst),
         ("reserve", reserve::enqueue_to_lease),
+        ("settle", settle::with_and_without_looking_back),
         ("console", console::throughput),
         ("parse", parse::throughput),
         ("idle", idle::server),

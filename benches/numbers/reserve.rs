@@ -42,16 +42,17 @@ pub(crate) fn enqueue_to_lease() {
     });
 }
 
-struct Bench {
-    store: Arc<dyn Store>,
+/// A store with a scheduler at work over it.
+pub(crate) struct Bench {
+    pub(crate) store: Arc<dyn Store>,
     doorbell: Doorbell,
-    clock: Clock,
+    pub(crate) clock: Clock,
     ids: Ids,
     _stop: watch::Sender<bool>,
 }
 
 impl Bench {
-    async fn start(data: &std::path::Path) -> Bench {
+    pub(crate) async fn start(data: &std::path::Path) -> Bench {
         let (clock, ids, doorbell) = (Clock::system(), Ids::system(), Doorbell::default());
         let inventory = LiveInventory::new(lab::inventory(&lab::yaml(FAMILIES, BOARDS)));
         let store = SqliteStore::open(data, SqliteOptions::new(ids.clone())).await.expect("store");
@@ -120,10 +121,21 @@ impl Bench {
 
     /// What a worker does at the end of an attempt.
     async fn end(&self, lease: &Lease) {
-        let Holder::Run { run, .. } = lease.holder else { return };
-        let held = LeaseRef { id: lease.id, board: lease.board.clone(), fence: lease.fence };
-        let settle = Settle {
-            lease: held.clone(),
+        let Some(settle) = self.settle(lease) else { return };
+        assert_eq!(self.store.run_settle(&settle).await.expect("settled"), Fenced::Done);
+        self.release(&settle.lease).await;
+    }
+
+    pub(crate) async fn release(&self, held: &LeaseRef) {
+        let released = self.store.lease_release(held, &AtRest::Yes, self.clock.now()).await;
+        assert_eq!(released.expect("released"), Fenced::Done);
+    }
+
+    /// How the run under a lease ends: well, and without a test case.
+    pub(crate) fn settle(&self, lease: &Lease) -> Option<Settle> {
+        let Holder::Run { run, .. } = lease.holder else { return None };
+        Some(Settle {
+            lease: LeaseRef { id: lease.id, board: lease.board.clone(), fence: lease.fence },
             run,
             notes: vec![],
             board_fault: false,
@@ -142,13 +154,26 @@ impl Bench {
             },
             decision: Decision::Finish,
             now: self.clock.now(),
-        };
-        assert_eq!(self.store.run_settle(&settle).await.expect("settled"), Fenced::Done);
-        let released = self.store.lease_release(&held, &AtRest::Yes, self.clock.now()).await;
-        assert_eq!(released.expect("released"), Fenced::Done);
+        })
     }
 
-    fn intake(&self, family: usize, series: &str, n: usize) -> Intake {
+    /// A run of this family is asked for, and gets a board: its lease.
+    pub(crate) async fn leased(&self, mut intake: Intake, kind: RunKind) -> Lease {
+        if let Effect::Start(runs) = &mut intake.effect {
+            runs[0].spec.kind = kind;
+        }
+        self.store.commit(intake).await.expect("commit");
+        self.doorbell.ring(Bell::Scheduler);
+        loop {
+            self.doorbell.wait(Bell::Pool).await;
+            let leases = self.store.lease_list().await.expect("leases");
+            if let Some(lease) = leases.into_iter().find(|lease| lease.state == LeaseState::Active) {
+                return lease;
+            }
+        }
+    }
+
+    pub(crate) fn intake(&self, family: usize, series: &str, n: usize) -> Intake {
         let now = self.clock.now();
         let actor = Actor {
             platform: Platform::Slack,

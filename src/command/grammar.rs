@@ -44,6 +44,8 @@ pub enum Form {
     Run,
     /// [`Command::Why`](super::Command::Why).
     Why,
+    /// [`Command::Compare`](super::Command::Compare).
+    Compare,
     /// [`Command::Cancel`](super::Command::Cancel).
     Cancel,
     /// [`Command::Retry`](super::Command::Retry).
@@ -231,6 +233,17 @@ pub const TABLE: &[Row] = &[
         ..LATER
     },
     Row {
+        form: Form::Compare,
+        words: &["compare", "diff"],
+        zh: &["对比"],
+        arguments: &[maybe("#|build"), maybe("#|build"), maybe("soc")],
+        options: &[option("suite", "suite=…")],
+        help: "What fails now and did not: two runs or builds, or one and the last good run before it",
+        example: "/lab compare build-119 build-123 socA",
+        available: true,
+        ..LATER
+    },
+    Row {
         form: Form::Cancel,
         words: &["cancel", "abort", "stop"],
         zh: &["取消", "停止"],
@@ -313,7 +326,6 @@ pub const TABLE: &[Row] = &[
     later(&["handover"], &["移交"]),
     later(&["watch"], &["关注"]),
     later(&["unwatch"], &["取消关注"]),
-    later(&["compare"], &["对比"]),
     later(&["builds"], &["构建"]),
     later(&["log"], &["日志"]),
     later(&["campaign"], &["批次"]),
@@ -471,9 +483,10 @@ mod tests {
     #[test]
     fn every_form_has_exactly_one_row_but_later() {
         use Form::*;
-        for form in
-            [RunTest, Boards, Board, Runs, Run, Why, Cancel, Retry, Power, Quarantine, Return, Reload, Help]
-        {
+        for form in [
+            RunTest, Boards, Board, Runs, Run, Why, Compare, Cancel, Retry, Power, Quarantine, Return,
+            Reload, Help,
+        ] {
             assert_eq!(TABLE.iter().filter(|row| row.form == form).count(), 1, "{form:?}");
             assert!(row(form).available);
         }

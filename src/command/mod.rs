@@ -43,6 +43,8 @@ pub enum Command {
     Run(RunRef),
     /// `/lab why <#>`.
     Why(RunRef),
+    /// `/lab compare [#|build] [#|build] [soc]`.
+    Compare(Compare),
     /// `/lab cancel <#>`.
     Cancel(RunRef),
     /// `/lab retry <#>`.
@@ -105,6 +107,26 @@ pub struct RunTest {
     pub repeat: Option<u32>,
     /// Everything else, as typed.
     pub params: BTreeMap<String, String>,
+}
+
+/// What `/lab compare` asks for, as typed: names are not looked up yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Compare {
+    /// What is compared: two, the older first; or fewer, where the rest is understood.
+    pub of: Vec<Which>,
+    /// Only on this family.
+    pub family: Option<String>,
+    /// `suite=`.
+    pub suite: Option<String>,
+}
+
+/// A side of a comparison.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// `#42`.
+    Run(i64),
+    /// The newest run of a build.
+    Build(String),
 }
 
 /// Which run is meant.

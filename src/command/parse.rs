@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::grammar::{self, Argument, CHOICES_ZH, Form, Row};
 use super::problem::{REPEAT, shown};
 use super::words::{self, Word};
-use super::{Command, RunRef, RunTest};
+use super::{Command, Compare, RunRef, RunTest, Which};
 use crate::board::is_name;
 use crate::board::plan::PowerAction;
 use crate::run::{BOARDS_MAX, Priority, REPEAT_MAX};
@@ -282,6 +282,7 @@ fn build(typed: &Typed<'_>, in_thread: bool) -> Result<Command, ParseProblem> {
         Form::Runs => Command::Runs { mine: typed.value("mine").is_some() },
         Form::Run => Command::Run(typed.run(in_thread)?),
         Form::Why => Command::Why(typed.run(in_thread)?),
+        Form::Compare => Command::Compare(build_compare(typed, in_thread)?),
         Form::Cancel => Command::Cancel(typed.run(in_thread)?),
         Form::Retry => {
             Command::Retry { run: typed.run(in_thread)?, other_board: typed.value("elsewhere").is_some() }
@@ -334,6 +335,21 @@ fn build_run_test(typed: &Typed<'_>) -> Result<RunTest, ParseProblem> {
         repeat: typed.repeat.map(|times| typed.number(REPEAT, times, REPEAT_MAX)).transpose()?,
         params: typed.params.clone(),
     })
+}
+
+/// What is a number is a run; a build is anything else that one can be.
+fn build_compare(typed: &Typed<'_>, in_thread: bool) -> Result<Compare, ParseProblem> {
+    let which = |word: &Cow<'_, str>| match (run_number(word), build_problem(word)) {
+        (Some(number), _) => Ok(Which::Run(number)),
+        (None, None) => Ok(Which::Build(word.to_string())),
+        (None, Some(wrong)) => Err(typed.bad("build", word, wrong)),
+    };
+    let of: Vec<Which> = typed.arguments.iter().take(2).map(which).collect::<Result<_, _>>()?;
+    if of.is_empty() && !in_thread {
+        return Err(typed.missing(&typed.row.arguments[0]));
+    }
+    let suite = typed.value("suite").map(str::to_owned);
+    Ok(Compare { of, family: typed.arguments.get(2).map(|word| word.to_string()), suite })
 }
 
 fn build_power(typed: &Typed<'_>) -> Result<Command, ParseProblem> {
@@ -430,6 +446,7 @@ impl Command {
             Command::Runs { .. } => Form::Runs,
             Command::Run(_) => Form::Run,
             Command::Why(_) => Form::Why,
+            Command::Compare(_) => Form::Compare,
             Command::Cancel(_) => Form::Cancel,
             Command::Retry { .. } => Form::Retry,
             Command::Power { .. } => Form::Power,

@@ -101,7 +101,9 @@ fn rule(asked: Asked<'_>, about: About) -> Rule {
         Asked::Command(command) => match command {
             Command::Help { .. } => Rule { needs: None, what: "ask for help" },
             Command::Boards { .. } | Command::Board { .. } => look("look at boards"),
-            Command::Runs { .. } | Command::Run(_) | Command::Why(_) => look("look at runs"),
+            Command::Runs { .. } | Command::Run(_) | Command::Why(_) | Command::Compare(_) => {
+                look("look at runs")
+            }
             Command::RunTest(_) => look("start runs"),
             Command::Cancel(_) => cancel(),
             Command::Retry { .. } => retry(),
@@ -193,6 +195,13 @@ mod tests {
             }
         };
         assert_eq!(got, expect, "{who} {command:?}");
+    }
+
+    #[test]
+    fn a_user_compares_runs() {
+        let compare = Command::Compare(crate::command::Compare::default());
+        check(&compare, "U1", &closed(), false, Ok(()));
+        check(&compare, "U1", &roles(&[], &[], &["slack:U2"]), false, Err(Role::User));
     }
 
     #[test]

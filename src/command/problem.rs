@@ -134,6 +134,7 @@ pub enum Wrong {
 fn wanted(argument: &str) -> String {
     match argument {
         "#" => "the number of a run, such as #42".to_owned(),
+        "#|build" => "a run such as #42, or a build".to_owned(),
         "soc|board" => "a soc or a board, and then a build".to_owned(),
         "board" | "build" => format!("a {argument}"),
         "reason" => "a reason".to_owned(),

@@ -97,7 +97,7 @@ impl Composer {
             "seen": view.seen,
             "comparison": view.comparison,
             "attempt": attempt,
-            "attempts": view.attempts.iter().map(attempt_facts).collect::<Vec<_>>(),
+            "attempts": view.attempts.iter().map(|attempt| self.attempt_facts(run.number, attempt)).collect::<Vec<_>>(),
             "board": board,
             "boards": boards,
             "no_switch": has_switch == Some(false),
@@ -122,6 +122,19 @@ impl Composer {
                     && outcome.map_or(run.request.is_none(), |o| o.verdict != Verdict::Passed),
                 "why": matches!(run.state, RunState::Queued { .. }),
             },
+        })
+    }
+
+    fn attempt_facts(&self, run: i64, attempt: &Attempt) -> Value {
+        let outcome = attempt.outcome.as_ref();
+        json!({
+            "number": attempt.number,
+            "board": attempt.board,
+            "boards": boards_of(attempt),
+            "verdict": outcome.map(|o| o.verdict.as_str()),
+            "cause": outcome.map(|o| o.cause.as_str()),
+            "detail": outcome.map(|o| o.detail.as_str()),
+            "log_url": self.links.log(run, attempt.number),
         })
     }
 
@@ -204,16 +217,6 @@ fn counts_facts(counts: Counts) -> Value {
 /// Every board of an attempt, the one that its plan drives first.
 fn boards_of(attempt: &Attempt) -> Vec<&str> {
     std::iter::once(&attempt.board).chain(&attempt.others).map(|board| board.as_str()).collect()
-}
-
-fn attempt_facts(attempt: &Attempt) -> Value {
-    json!({
-        "number": attempt.number,
-        "board": attempt.board,
-        "boards": boards_of(attempt),
-        "verdict": attempt.outcome.as_ref().map(|o| o.verdict.as_str()),
-        "cause": attempt.outcome.as_ref().map(|o| o.cause.as_str()),
-    })
 }
 
 /// The phases a card shows: name, and `done`, `now`, `failed` or `todo`.

@@ -246,7 +246,7 @@ async fn in_the_thread_of_a_batch_a_command_needs_a_number() {
         lab.until_card(3, "Waiting").await;
         let ts = parent(lab).ts;
         let mut seen = String::new();
-        for text in ["cancel", "retry", "run", "why", "why 3", "cancel 3"] {
+        for text in ["cancel", "retry", "run", "compare", "why", "why 3", "cancel 3"] {
             lab.slack.say_in_thread("bob", CHANNEL, &ts, &format!("@boardhand {text}")).await;
             seen.push_str(&format!("bob> @boardhand {text}\n{}\n\n", lab.answer("bob").await));
         }
@@ -262,6 +262,10 @@ async fn in_the_thread_of_a_batch_a_command_needs_a_number() {
             bob> @boardhand run
             ✋ This thread tells of #1, #2 and #3: say which one is meant.
             Try: `@boardhand run 1`
+
+            bob> @boardhand compare
+            ✋ This thread tells of #1, #2 and #3: say which one is meant.
+            Try: `@boardhand compare 1`
 
             bob> @boardhand why
             2 of 3 wait for a board: 1 testing, 2 waiting…

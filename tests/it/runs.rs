@@ -474,6 +474,11 @@ async fn lab_trouble_is_tried_on_other_boards_and_every_attempt_is_kept() {
               ```
               Console log
         "#);
+        let seen = lab.talk(&[("bob", "/lab run 1")]).await;
+        for (n, board) in boards.iter().enumerate() {
+            let line = format!("{}. `{board}` ⚠️ Lab trouble (command-failed): Wget ended with status 1. · Console log", n + 1);
+            assert!(seen.contains(&line), "{line}:\n{seen}");
+        }
     })
     .await;
 }

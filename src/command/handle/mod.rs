@@ -1,10 +1,12 @@
 //! Handles a command: parse, policy, and then the effect for the store with the answer that goes with it. Reads the
 //! store, never writes it: what comes out is an [`Intake`] for the door to commit.
 //!
-//! `start` begins runs, `act` changes running things, `batch` several of them at once, `read` answers questions.
+//! `start` begins runs, `act` changes running things, `batch` several of them at once, `read` answers questions,
+//! `compare` one about two runs.
 
 mod act;
 mod batch;
+mod compare;
 mod read;
 mod start;
 
@@ -157,6 +159,7 @@ impl Handler {
             (Command::Boards { filter }, _) => self.boards(filter.as_deref()).await?,
             (Command::Board { board }, _) => self.board(delivery, &board).await?,
             (Command::Runs { mine }, _) => self.runs(delivery, mine).await?,
+            (Command::Compare(asked), _) => Box::pin(self.compare(delivery, &asked)).await?,
             (Command::Power { board, action }, _) => self.power(delivery, &board, action).await?,
             (Command::Quarantine { board, reason }, _) => {
                 Box::pin(self.quarantine(delivery, &board, &reason)).await?

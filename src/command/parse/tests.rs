@@ -309,3 +309,24 @@ fn a_line_to_type_next_keeps_everything_but_the_wrong_word() {
     check("/run-test socB b1", &soc, None);
     check("/run-test socC b1 note=\"a b\"", &soc, None);
 }
+
+#[test]
+fn a_comparison_names_two_one_or_in_a_thread_none() {
+    let run = Which::Run;
+    let build = |build: &str| Which::Build(build.into());
+    let of = |of: &[Which]| Command::Compare(Compare { of: of.to_vec(), ..Compare::default() });
+    check("/lab compare 41 #57", Slash, of(&[run(41), run(57)]));
+    check("compare build-119 57", Mention, of(&[build("build-119"), run(57)]));
+    check("对比 #57", Mention, of(&[run(57)]));
+    let named = Compare {
+        of: vec![build("a/1"), build("a/2")],
+        family: Some("socA".into()),
+        suite: Some("full".into()),
+    };
+    check("/lab compare a/1 a/2 socA suite=full", Slash, Command::Compare(named));
+    check_thread("compare", of(&[]));
+    check_thread("compare 41", of(&[run(41)]));
+    check_problem("/lab compare", "missing-argument", "/lab compare build-119 build-123 socA");
+    check_problem("/lab compare 1 2 socA 4", "unexpected-word", "/lab compare build-119 build-123 socA");
+    check_wrong("/lab compare 1 b;c", Wrong::NotABuild);
+}

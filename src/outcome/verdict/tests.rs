@@ -61,9 +61,43 @@ fn the_table_of_verdicts() {
         (Testing, H::LeaseLost, false, Infra, "lease-lost"),
         (Testing, H::WorkerLost, false, Infra, "worker-lost"),
     ];
+    let told = told();
     for (stage, happened, golden, verdict, cause) in table {
+        let says = told.get(*cause).is_some_and(|says| says.contains(&format!("`{}`", verdict.as_str())));
+        assert!(says || *cause == "panic", "docs/verdicts.md: {cause} {verdict:?}");
         let expect = Some((*verdict, (*cause).to_owned()));
         assert_eq!(classify(*stage, happened, *golden), expect, "{stage:?} {happened:?} golden: {golden}");
+    }
+}
+
+/// The verdicts of docs/verdicts.md by their causes.
+fn told() -> std::collections::BTreeMap<&'static str, &'static str> {
+    let page = include_str!("../../../docs/verdicts.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" | "));
+    let rows = rows.filter_map(|(causes, rest)| Some((causes, rest.split_once(" | ")?.0)));
+    rows.flat_map(|(causes, says)| {
+        causes.split('`').filter(|word| !word.contains([' ', ','])).map(move |c| (c, says))
+    })
+    .collect()
+}
+
+#[test]
+fn every_cause_that_the_docs_tell_of_is_one() {
+    let source = [
+        include_str!("../verdict.rs"),
+        include_str!("../../run/transition.rs"),
+        include_str!("../../worker/runner.rs"),
+        include_str!("../../worker/stranded.rs"),
+        include_str!("../../store/sqlite/unreadable.rs"),
+        include_str!("../../console/builtin.rs"),
+    ]
+    .concat();
+    let causes: Vec<&str> =
+        told().into_keys().filter(|word| word.contains('-') && !word.starts_with('/')).collect();
+    assert!(causes.len() > 30, "{causes:?}");
+    for cause in causes {
+        let ours = cause == "boot-" || Verdict::from_word(cause).is_some();
+        assert!(ours || source.contains(&format!("\"{cause}\"")), "{cause}");
     }
 }
 

@@ -95,7 +95,14 @@ pub(super) async fn view(
     let generation = found.int("revision")?;
     let attempts = unreadable.sift(&rows[1].rows, attempt_read)?;
     let retried_as = unreadable.sift(&rows[2].rows, retry_read)?;
-    let (seen, comparison) = outcomes::known(&rows[3])?;
+    // What others came to must not keep a run from being shown.
+    let (seen, comparison) = match outcomes::known(&rows[3]) {
+        Err(error) => {
+            unreadable.tell(error)?;
+            (None, None)
+        }
+        known => known?,
+    };
     cases_restore(&mut run, &attempts);
     Ok(Some(RunView { run, attempts, progress, retried_as, seen, comparison, generation }))
 }

@@ -107,6 +107,7 @@ async fn a_retry_elsewhere_avoids_the_board_that_failed() {
               *❌ Failed* · `tests-failed`
               Failed: `gemm.gemm_i4_packed`, `memory.memory_alloc_free`
               Seen 1 time before on socA since `build-fail`, last in #1 <time>.
+              2 still failing since `build-fail` (#1).
               *Board* `soc-a-002`
               *By* @alice
               *Tests* 17 passed, *2* failed
@@ -135,6 +136,7 @@ async fn a_retry_elsewhere_avoids_the_board_that_failed() {
             boardhand: *❌ Failed* · `tests-failed` on `soc-a-002` in N s: 17 passed, *2* failed · @alice
               Failed: `gemm.gemm_i4_packed`, `memory.memory_alloc_free`
               Seen 1 time before on socA since `build-fail`, last in #1 <time>.
+              2 still failing since `build-fail` (#1).
               ```
               ok 1 abi
                   KTAP version 1

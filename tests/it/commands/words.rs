@@ -42,6 +42,9 @@ async fn somebody_new_asks_around() {
                 `/lab why <#>`
                 Why a run is still waiting.
                 
+                `/lab compare [#|build] [#|build] [soc] [suite=…]`
+                What fails now and did not: two runs or builds, or one and the last good run before it.
+                
                 `/lab cancel <#>`
                 End a run; other people's runs need an operator.
                 
@@ -89,6 +92,9 @@ async fn somebody_new_asks_around() {
                 
                 `/lab why <#>`
                 Why a run is still waiting.
+                
+                `/lab compare [#|build] [#|build] [soc] [suite=…]`
+                What fails now and did not: two runs or builds, or one and the last good run before it.
                 
                 `/lab cancel <#>`
                 End a run; other people's runs need an operator.

@@ -44,7 +44,7 @@ impl Bench {
         for n in 1..=boards {
             let id = bench.rig.start(&mut bench.qemu(n, boots, &guest));
             bench.qemus.push(id);
-            bench.rig.wait_until(|| bench.path(n, "qmp").exists());
+            bench.rig.wait_until(|| UnixStream::connect(bench.path(n, "qmp")).is_ok());
             let port = bench.console_of(n);
             bench.consoles.push(port);
             fs::write(bench.path(n, "outlet"), "off").expect("a file");

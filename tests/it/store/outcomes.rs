@@ -24,6 +24,7 @@ store_tests! {
     a_run_asked_to_end_is_not_looked_back_at,
     the_runs_of_a_build_are_found_the_newest_first,
     what_belongs_to_a_run_goes_with_it,
+    what_cannot_be_read_costs_its_run_no_more_than_that,
 }
 
 /// A run of this build ends so on the board; gives its number.
@@ -284,4 +285,19 @@ async fn what_belongs_to_a_run_goes_with_it(lab: &Lab) {
     assert_eq!(told(lab, second).await, (1, None, None));
     let third = ended(lab, lab.new_run(), "build-3", panic()).await;
     assert_eq!(told(lab, third).await, (2, None, Some((second, "build-2".into()))), "the count goes on");
+}
+
+async fn what_cannot_be_read_costs_its_run_no_more_than_that(lab: &Lab) {
+    let [_] = lab.boards().await;
+    let cases = [case("a", CaseStatus::Passed)];
+    judged(lab, "smoke", "build-1", &cases, Verdict::Passed, 60).await;
+    judged(lab, "smoke", "build-2", &cases, Verdict::Passed, 61).await;
+    let dir = lab.dir.as_ref().expect("a lab of its own").path();
+    crate::lab::look::tamper(dir, "UPDATE outcomes SET comparison = '{', cases = 'x' WHERE run = 1").await;
+    let view = lab.view(1).await;
+    assert_eq!((view.run.state.verdict(), view.comparison), (Some(Verdict::Passed), None));
+    let past = lab.store.suite_past(&Family::new("socA"), "smoke").await.expect("past");
+    assert_eq!(past.runs.iter().map(|past| past.run.number).collect::<Vec<_>>(), [2]);
+    assert!(lab.view(2).await.comparison.is_some());
+    assert_eq!(lab.store.census().await.expect("census").unreadable, 1);
 }
