@@ -198,7 +198,8 @@ async fn the_shell_keeps_state_quotes_and_status() {
         ),
         ("eval 'eval \"exit_me=7\"'; echo $exit_me", "7", "0"),
         ("[ -f /tmp/f ] && echo there", "there", "0"),
-        ("echo $(id)", "-sh: syntax error: \"$(\" unexpected", "2"),
+        ("for t in a b; do command -v dd && echo $t; done | tail -n 1", "b", "0"),
+        ("echo $(id -u; echo b) c", "uid=0(root) gid=0(root) groups=0(root) b c", "0"),
     ])
     .await;
 }

@@ -610,3 +610,32 @@ async fn a_console_log_that_the_disk_did_not_take_is_told_to_have_gaps() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_simulated_board_takes_a_file_and_gives_it_back() {
+    let carry = "    deploy:\n      - upload: {from: '{{ build.id }}/data', to: /tmp/data, within: 60s}\n    test:\n      \
+                 - {name: there, run: 'if [ -s /tmp/data ]; then echo $(wc -c </tmp/data) bytes; else false; fi'}\n    \
+                 collect:\n      - fetch: {from: /tmp/data, as: back, within: 60s}\n    finally:\n";
+    let small = yaml::small(1);
+    let (before, after) = (small.find("    deploy:\n").expect("a step"), small.find("    finally:\n"));
+    let after = after.expect("a step") + "    finally:\n".len();
+    let text = format!("{}{carry}{}", &small[..before], &small[after..]);
+    lab(&text, async |lab| {
+        let sent: Vec<u8> = (0..5000_u32).map(|n| (n * 7 % 251) as u8).collect();
+        let folder = lab.data.path().join("artifacts/build-1");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join("data"), &sent).expect("a file");
+        let run = lab.run("alice", "/run-test socA build-1").await;
+        assert_eq!(lab.verdict(run).await, "passed in collecting");
+        lab.settle().await;
+        let back = lab.data.path().join(format!("transcripts/{run}/1/back"));
+        assert_eq!(std::fs::read(back).expect("it came back"), sent);
+        // Nobody put this one there, and no board is switched for it.
+        let run = lab.run("alice", "/run-test socA build-2").await;
+        assert_eq!(lab.verdict(run).await, "infra artifact-missing in leased");
+        lab.settle().await;
+        assert!(lab.thread(run).contains("Is `build-2` the right build"), "{}", lab.thread(run));
+        lab.read_all();
+    })
+    .await;
+}

@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use super::{ENTRIES_MAX, Halt, PIPE_BYTES_MAX, Shell, Streams, Tty, parse};
 
 /// Longest `sleep`.
 const SLEEP_SECONDS_MAX: f64 = 86_400.0;
+/// Length of a line of base64.
+const BASE64_LINE: usize = 76;
+/// What `command -v` finds.
+const PROGRAMS: [&str; 10] = ["base64", "cat", "dd", "grep", "head", "mv", "rm", "sha256sum", "tail", "wc"];
 /// Status of a command that does not exist, as POSIX has it.
 pub(super) const NOT_FOUND: i32 = 127;
 
@@ -140,6 +146,18 @@ impl Shell<'_> {
                 }
                 Some(status)
             }
+            ["mv", paths @ ..] => {
+                let paths: Vec<&&str> = paths.iter().filter(|path| !path.starts_with('-')).collect();
+                let [from, to] = paths.as_slice() else { return Some(1) };
+                match self.files.0.remove(&self.absolute(from)) {
+                    Some(file) => {
+                        self.files.0.insert(self.absolute(to), file);
+                        Some(0)
+                    }
+                    None => Some(missing(tty, io, "mv", from).await),
+                }
+            }
+            ["dd", operands @ ..] => Some(self.dd(tty, operands, io).await),
             ["mkdir", ..] => Some(0),
             ["ls", paths @ ..] => {
                 let folder = paths.iter().find(|path| !path.starts_with('-')).unwrap_or(&".");
@@ -157,7 +175,7 @@ impl Shell<'_> {
                 Some(0)
             }
             ["test", condition @ ..] | ["[", condition @ .., "]"] => Some(self.test(condition)),
-            ["sha256sum" | "cat" | "tail" | "head" | "grep" | "wc", ..] => {
+            ["base64" | "sha256sum" | "cat" | "tail" | "head" | "grep" | "wc", ..] => {
                 let (input, complaint) = self.input(&words[1..], io, words[0]);
                 match complaint {
                     Some(complaint) => {
@@ -169,6 +187,37 @@ impl Shell<'_> {
             }
             _ => None,
         }
+    }
+
+    /// Copies blocks of a file, or of what is piped to it, to a place in another, or to the output.
+    async fn dd(&mut self, tty: &mut Tty, operands: &[&str], io: &mut Streams) -> i32 {
+        let operand =
+            |name: &str| operands.iter().find_map(|operand| operand.strip_prefix(name)?.strip_prefix('='));
+        let number = |name: &str, default: usize| {
+            operand(name).and_then(|text| text.parse::<usize>().ok()).unwrap_or(default)
+        };
+        let input = match operand("if") {
+            None => io.stdin.take().unwrap_or_default(),
+            Some(path) => match self.files.0.get(&self.absolute(path)) {
+                Some(file) => file.bytes.clone(),
+                None => return missing(tty, io, "dd", path).await,
+            },
+        };
+        let block = number("bs", 512).max(1);
+        let bytes = input.into_iter().skip(number("skip", 0).saturating_mul(block));
+        let bytes: Vec<u8> = bytes.take(number("count", usize::MAX).saturating_mul(block)).collect();
+        let Some(path) = operand("of").map(|path| self.absolute(path)) else {
+            io.out.write(tty, &bytes).await;
+            return 0;
+        };
+        let kept = operand("conv") == Some("notrunc");
+        let mut whole =
+            self.files.0.get(&path).filter(|_| kept).map(|file| file.bytes.clone()).unwrap_or_default();
+        let at = number("seek", 0).saturating_mul(block).min(PIPE_BYTES_MAX);
+        whole.resize(whole.len().max(at + bytes.len()), 0);
+        whole[at..at + bytes.len()].copy_from_slice(&bytes);
+        self.files.write(path, whole, false);
+        0
     }
 
     fn test(&self, condition: &[&str]) -> i32 {
@@ -241,6 +290,8 @@ impl Shell<'_> {
             ["echo", "-n", rest @ ..] => rest.join(" "),
             ["echo", rest @ ..] => format!("{}\n", rest.join(" ")),
             ["printf", format, rest @ ..] => printf(format, rest),
+            ["command", "-v", name] if PROGRAMS.contains(name) => format!("/usr/bin/{name}\n"),
+            ["command", "-v", _] => return Ok(NOT_FOUND),
             ["pwd"] => format!("{}\n", self.cwd),
             ["uname"] => "Linux\n".to_owned(),
             ["uname", "-r"] => "6.6.52-lab\n".to_owned(),
@@ -287,6 +338,21 @@ async fn filter(tty: &mut Tty, words: &[&str], input: &[u8], io: &mut Streams) -
     let picked: Vec<&str> = match words {
         ["cat", ..] => {
             io.out.write(tty, input).await;
+            return 0;
+        }
+        ["base64", "-d", ..] => {
+            let text: String = text.split_whitespace().collect();
+            let Ok(bytes) = STANDARD.decode(text) else {
+                io.err(tty, "base64: invalid input\n").await;
+                return 1;
+            };
+            io.out.write(tty, &bytes).await;
+            return 0;
+        }
+        ["base64", ..] => {
+            for line in STANDARD.encode(input).as_bytes().chunks(BASE64_LINE) {
+                io.out.write(tty, &[line, b"\n"].concat()).await;
+            }
             return 0;
         }
         ["sha256sum", rest @ ..] => {

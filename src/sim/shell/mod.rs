@@ -10,14 +10,14 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
-use self::parse::{List, Part, Redirect, Simple, SyntaxError, When, Word};
+use self::parse::{Command, List, Part, Redirect, Simple, SyntaxError, When, Word};
 use super::faults::BootStage;
 use super::script;
 use super::tty::{Halt, Tty};
 
 /// Longest script: a command line with its continuations.
 const SCRIPT_BYTES_MAX: usize = 64 * 1024;
-/// Deepest nesting of `eval` and `sh -c`.
+/// Deepest nesting of `eval`, `sh -c`, `$(…)`, loops and conditions.
 const DEPTH_MAX: usize = 16;
 /// Most bytes in a pipe or in a file; more is dropped.
 pub(super) const PIPE_BYTES_MAX: usize = 1024 * 1024;
@@ -175,7 +175,17 @@ impl Shell<'_> {
         })
     }
 
-    async fn run_list(
+    fn run_list<'s>(
+        &'s mut self,
+        tty: &'s mut Tty,
+        list: &'s List,
+        out: &'s mut Sink,
+        depth: usize,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Halt>> + Send + 's>> {
+        Box::pin(async move { self.run_pipelines(tty, list, out, depth).await })
+    }
+
+    async fn run_pipelines(
         &mut self,
         tty: &mut Tty,
         list: &List,
@@ -192,12 +202,15 @@ impl Shell<'_> {
                 continue;
             }
             let mut piped = None;
-            for (number, simple) in pipeline.iter().enumerate() {
+            for (number, command) in pipeline.iter().enumerate() {
                 let last = number + 1 == pipeline.len();
                 let sink =
                     if last { std::mem::replace(out, Sink::Console) } else { Sink::Buffer(Vec::new()) };
                 let mut streams = Streams { stdin: piped.take(), out: sink, err: ErrTo::Console };
-                let ended = self.run_simple(tty, simple, &mut streams, depth).await;
+                let ended = match command {
+                    Command::Simple(simple) => self.run_simple(tty, simple, &mut streams, depth).await,
+                    compound => self.run_compound(tty, compound, &mut streams, depth + 1).await,
+                };
                 match streams.out {
                     sink if last => *out = sink,
                     Sink::Buffer(bytes) => piped = Some(bytes),
@@ -209,6 +222,43 @@ impl Shell<'_> {
         Ok(())
     }
 
+    /// A loop or a condition.
+    async fn run_compound(
+        &mut self,
+        tty: &mut Tty,
+        command: &Command,
+        streams: &mut Streams,
+        depth: usize,
+    ) -> Result<i32, Halt> {
+        if depth > DEPTH_MAX {
+            streams.err(tty, "-sh: nested too deeply\n").await;
+            return Ok(2);
+        }
+        self.status = 0;
+        match command {
+            Command::Simple(simple) => return self.run_simple(tty, simple, streams, depth).await,
+            Command::For { variable, words, body } => {
+                for value in self.expand_all(tty, words, depth).await? {
+                    self.assign(variable, value);
+                    self.run_list(tty, body, &mut streams.out, depth).await?;
+                }
+            }
+            Command::If { condition, then, otherwise } => {
+                self.run_list(tty, condition, &mut streams.out, depth).await?;
+                let branch = if self.status == 0 { then } else { otherwise };
+                self.status = 0;
+                self.run_list(tty, branch, &mut streams.out, depth).await?;
+            }
+        }
+        Ok(self.status)
+    }
+
+    fn assign(&mut self, name: &str, value: String) {
+        if self.variables.len() < ENTRIES_MAX || self.variables.contains_key(name) {
+            self.variables.insert(name.to_owned(), value);
+        }
+    }
+
     async fn run_simple(
         &mut self,
         tty: &mut Tty,
@@ -217,15 +267,17 @@ impl Shell<'_> {
         depth: usize,
     ) -> Result<i32, Halt> {
         for (name, value) in &simple.assigns {
-            let value = self.expand(value).join(" ");
-            if self.variables.len() < ENTRIES_MAX || self.variables.contains_key(name) {
-                self.variables.insert(name.clone(), value);
-            }
+            let value = self.expand(tty, value, depth).await?.join(" ");
+            self.assign(name, value);
         }
-        let argv: Vec<String> = simple.words.iter().flat_map(|word| self.expand(word)).collect();
+        let argv = self.expand_all(tty, &simple.words, depth).await?;
         let mut file = None;
         for (kind, target) in &simple.redirects {
-            let path = target.as_ref().map(|word| self.absolute(&self.expand(word).join(" ")));
+            let path = match target {
+                Some(word) => Some(self.expand(tty, word, depth).await?.join(" ")),
+                None => None,
+            };
+            let path = path.map(|path| self.absolute(&path));
             match (kind, path) {
                 (Redirect::ErrToOut, _) => streams.err = ErrTo::Out,
                 (Redirect::OutToErr, _) => streams.out = Sink::Console,
@@ -260,7 +312,7 @@ impl Shell<'_> {
     }
 
     /// A word's fields: an unquoted variable is split at white space, an empty one vanishes.
-    fn expand(&self, word: &Word) -> Vec<String> {
+    async fn expand(&mut self, tty: &mut Tty, word: &Word, depth: usize) -> Result<Vec<String>, Halt> {
         let mut fields = vec![];
         let mut field = String::new();
         let mut there = word.quoted;
@@ -270,9 +322,17 @@ impl Shell<'_> {
                     field.push_str(text);
                     there |= !text.is_empty();
                 }
-                Part::Variable { name, quoted: true } => field.push_str(&self.value(name)),
-                Part::Variable { name, quoted: false } => {
-                    for (number, piece) in self.value(name).split_whitespace().enumerate() {
+                Part::Variable { quoted, .. } | Part::Output { quoted, .. } => {
+                    let value = match part {
+                        Part::Output { text, .. } => self.output(tty, text, depth).await?,
+                        Part::Variable { name, .. } => self.value(name),
+                        Part::Text(text) => text.clone(),
+                    };
+                    if *quoted {
+                        field.push_str(&value);
+                        continue;
+                    }
+                    for (number, piece) in value.split_whitespace().enumerate() {
                         if number > 0 {
                             fields.push(std::mem::take(&mut field));
                         }
@@ -285,7 +345,23 @@ impl Shell<'_> {
         if there || !field.is_empty() {
             fields.push(field);
         }
-        fields
+        Ok(fields)
+    }
+
+    async fn expand_all(&mut self, tty: &mut Tty, words: &[Word], depth: usize) -> Result<Vec<String>, Halt> {
+        let mut fields = Vec::new();
+        for word in words {
+            fields.extend(self.expand(tty, word, depth).await?);
+        }
+        Ok(fields)
+    }
+
+    /// What a command prints, without the line ends after it.
+    async fn output(&mut self, tty: &mut Tty, text: &str, depth: usize) -> Result<String, Halt> {
+        let mut out = Sink::Buffer(Vec::new());
+        self.run_text(tty, text, &mut out, depth + 1).await?;
+        let Sink::Buffer(bytes) = out else { return Ok(String::new()) };
+        Ok(String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned())
     }
 
     fn value(&self, name: &str) -> String {

@@ -1,4 +1,7 @@
-//! Words and lists of a POSIX shell's command line. Pure: text in, a tree out; nothing is expanded or run.
+//! Words, lists, loops and conditions of a POSIX shell's command line. Pure: text in, a tree out; nothing is expanded or run.
+
+use std::iter::Peekable;
+use std::vec::IntoIter;
 
 /// A command line.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,7 +16,25 @@ pub(super) enum When {
 }
 
 /// Commands joined by `|`.
-pub(super) type Pipeline = Vec<Simple>;
+pub(super) type Pipeline = Vec<Command>;
+
+/// One command of a pipeline.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Command {
+    Simple(Simple),
+    /// `for variable in words; do body; done`.
+    For {
+        variable: String,
+        words: Vec<Word>,
+        body: List,
+    },
+    /// `if condition; then then; else otherwise; fi`.
+    If {
+        condition: List,
+        then: List,
+        otherwise: List,
+    },
+}
 
 /// One command with its assignments and redirections.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -46,7 +67,15 @@ pub(super) struct Word {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Part {
     Text(String),
-    Variable { name: String, quoted: bool },
+    Variable {
+        name: String,
+        quoted: bool,
+    },
+    /// `$(text)`.
+    Output {
+        text: String,
+        quoted: bool,
+    },
 }
 
 /// Why a text is not a command line.
@@ -69,66 +98,176 @@ enum Token {
 const OPERATORS: [&str; 14] =
     ["2>&1", ">&2", "1>&2", "2>>", "2>", "&&", "||", ">>", ">", "<", "|", ";", "\n", "&"];
 
+/// Words that end a list inside a compound command.
+const CLOSING: [&str; 5] = ["then", "else", "fi", "do", "done"];
+
 /// Reads a command line.
 pub(super) fn parse(text: &str) -> Result<List, SyntaxError> {
-    let tokens = tokens(text)?;
-    let mut list = List(Vec::new());
-    let mut when = When::Always;
-    let mut pipeline = Pipeline::new();
-    let mut simple = Simple::default();
-    let mut at = tokens.into_iter().peekable();
-    while let Some(token) = at.next() {
-        match token {
-            Token::Word(word) => match assignment(&word).filter(|_| simple.words.is_empty()) {
-                Some(assign) => simple.assigns.push(assign),
-                None => simple.words.push(word),
-            },
-            Token::Operator(op @ ("&" | "<<")) => return Err(SyntaxError::Unexpected(op.to_owned())),
-            Token::Operator(op @ (";" | "\n" | "&&" | "||" | "|")) => {
-                let empty = simple == Simple::default();
-                if empty && (op != "\n" || !pipeline.is_empty() || when != When::Always) {
-                    if op == "\n" {
-                        // A line may end after `&&`, `||` and `|`.
-                        continue;
-                    }
-                    return Err(SyntaxError::Unexpected(op.to_owned()));
-                }
-                if !empty {
-                    pipeline.push(std::mem::take(&mut simple));
-                }
-                if op != "|" {
-                    if !pipeline.is_empty() {
-                        list.0.push((when, std::mem::take(&mut pipeline)));
-                    }
-                    when = match op {
-                        "&&" => When::AfterSuccess,
-                        "||" => When::AfterFailure,
-                        _ => When::Always,
-                    };
-                }
-            }
-            Token::Operator(op) => {
-                let target = match (redirect(op), at.peek()) {
-                    (Redirect::ErrToOut | Redirect::OutToErr, _) => None,
-                    (_, Some(Token::Word(_))) => match at.next() {
-                        Some(Token::Word(word)) => Some(word),
-                        _ => None,
-                    },
-                    _ => return Err(SyntaxError::Unexpected(op.to_owned())),
-                };
-                simple.redirects.push((redirect(op), target));
-            }
+    let mut parser = Parser { tokens: tokens(text)?.into_iter().peekable() };
+    Ok(parser.list(&[])?.0)
+}
+
+struct Parser {
+    tokens: Peekable<IntoIter<Token>>,
+}
+
+/// A list while it is read.
+#[derive(Default)]
+struct Reading {
+    list: Vec<(When, Pipeline)>,
+    when: Option<When>,
+    pipeline: Pipeline,
+    simple: Simple,
+    compound: Option<Command>,
+}
+
+impl Reading {
+    /// Whether a command may begin here.
+    fn is_empty(&self) -> bool {
+        self.compound.is_none() && self.simple == Simple::default()
+    }
+
+    fn end_command(&mut self) {
+        let simple = std::mem::take(&mut self.simple);
+        self.pipeline.push(self.compound.take().unwrap_or(Command::Simple(simple)));
+    }
+
+    fn end_pipeline(&mut self) {
+        let when = self.when.take().unwrap_or(When::Always);
+        if !self.pipeline.is_empty() {
+            self.list.push((when, std::mem::take(&mut self.pipeline)));
         }
     }
-    if simple != Simple::default() {
-        pipeline.push(simple);
-    } else if !pipeline.is_empty() || when != When::Always {
-        return Err(SyntaxError::Incomplete);
+
+    /// `;`, a new line, `&&`, `||` or `|`.
+    fn separator(&mut self, op: &'static str) -> Result<(), SyntaxError> {
+        if self.is_empty() {
+            // A line may end after `&&`, `||` and `|`, and may be empty.
+            return if op == "\n" { Ok(()) } else { Err(SyntaxError::Unexpected(op.to_owned())) };
+        }
+        self.end_command();
+        if op != "|" {
+            self.end_pipeline();
+            self.when = match op {
+                "&&" => Some(When::AfterSuccess),
+                "||" => Some(When::AfterFailure),
+                _ => None,
+            };
+        }
+        Ok(())
     }
-    if !pipeline.is_empty() {
-        list.0.push((when, pipeline));
+
+    fn end(mut self) -> Result<List, SyntaxError> {
+        if !self.is_empty() {
+            self.end_command();
+        } else if !self.pipeline.is_empty() || self.when.is_some() {
+            return Err(SyntaxError::Incomplete);
+        }
+        self.end_pipeline();
+        Ok(List(self.list))
     }
-    Ok(list)
+}
+
+impl Parser {
+    /// Commands up to one of the words that close the list, which is given too; up to the end where none does.
+    fn list(&mut self, closing: &[&str]) -> Result<(List, String), SyntaxError> {
+        let mut reading = Reading::default();
+        while let Some(token) = self.tokens.next() {
+            match token {
+                Token::Word(word) if reading.compound.is_some() => {
+                    return Err(SyntaxError::Unexpected(plain(&word).unwrap_or_default().to_owned()));
+                }
+                Token::Word(word) => match plain(&word).filter(|_| reading.is_empty()) {
+                    Some(end) if closing.contains(&end) && reading.pipeline.is_empty() => {
+                        return Ok((reading.end()?, end.to_owned()));
+                    }
+                    Some(word) if CLOSING.contains(&word) => {
+                        return Err(SyntaxError::Unexpected(word.to_owned()));
+                    }
+                    Some("for") => reading.compound = Some(self.for_loop()?),
+                    Some("if") => reading.compound = Some(self.condition()?),
+                    _ => match assignment(&word).filter(|_| reading.simple.words.is_empty()) {
+                        Some(assign) => reading.simple.assigns.push(assign),
+                        None => reading.simple.words.push(word),
+                    },
+                },
+                Token::Operator(op @ ("&" | "<<")) => return Err(SyntaxError::Unexpected(op.to_owned())),
+                Token::Operator(op @ (";" | "\n" | "&&" | "||" | "|")) => reading.separator(op)?,
+                Token::Operator(op) if reading.compound.is_some() => {
+                    return Err(SyntaxError::Unexpected(op.to_owned()));
+                }
+                Token::Operator(op) => {
+                    let redirect = self.redirect(op)?;
+                    reading.simple.redirects.push(redirect);
+                }
+            }
+        }
+        if !closing.is_empty() {
+            return Err(SyntaxError::Incomplete);
+        }
+        Ok((reading.end()?, String::new()))
+    }
+
+    fn redirect(&mut self, op: &str) -> Result<(Redirect, Option<Word>), SyntaxError> {
+        let redirect = redirect(op);
+        if let Redirect::ErrToOut | Redirect::OutToErr = redirect {
+            return Ok((redirect, None));
+        }
+        match self.tokens.next() {
+            Some(Token::Word(word)) => Ok((redirect, Some(word))),
+            _ => Err(SyntaxError::Unexpected(op.to_owned())),
+        }
+    }
+
+    /// What follows `for`.
+    fn for_loop(&mut self) -> Result<Command, SyntaxError> {
+        let variable = self.word()?;
+        if !is_variable(&variable) {
+            return Err(SyntaxError::Unexpected(variable));
+        }
+        match self.word()?.as_str() {
+            "in" => {}
+            other => return Err(SyntaxError::Unexpected(other.to_owned())),
+        }
+        let mut words = Vec::new();
+        loop {
+            match self.tokens.next() {
+                Some(Token::Word(word)) => words.push(word),
+                Some(Token::Operator(";" | "\n")) => break,
+                Some(Token::Operator(op)) => return Err(SyntaxError::Unexpected(op.to_owned())),
+                None => return Err(SyntaxError::Incomplete),
+            }
+        }
+        match self.word()?.as_str() {
+            "do" => Ok(Command::For { variable, words, body: self.list(&["done"])?.0 }),
+            other => Err(SyntaxError::Unexpected(other.to_owned())),
+        }
+    }
+
+    /// What follows `if`.
+    fn condition(&mut self) -> Result<Command, SyntaxError> {
+        let (condition, _) = self.list(&["then"])?;
+        let (then, end) = self.list(&["else", "fi"])?;
+        let otherwise = if end == "else" { self.list(&["fi"])?.0 } else { List(Vec::new()) };
+        Ok(Command::If { condition, then, otherwise })
+    }
+
+    /// A word without quotes and variables.
+    fn word(&mut self) -> Result<String, SyntaxError> {
+        match self.tokens.next() {
+            Some(Token::Word(word)) => Ok(plain(&word).unwrap_or_default().to_owned()),
+            Some(Token::Operator(op)) => Err(SyntaxError::Unexpected(op.to_owned())),
+            None => Err(SyntaxError::Incomplete),
+        }
+    }
+}
+
+/// The text of a word that is nothing else: only such a one is a word of the language.
+fn plain(word: &Word) -> Option<&str> {
+    match word.parts.as_slice() {
+        [Part::Text(text)] if !word.quoted => Some(text),
+        _ => None,
+    }
 }
 
 fn redirect(op: &str) -> Redirect {
@@ -259,7 +398,7 @@ fn double_quoted<'t>(text: &'t str, word: &mut Word) -> Result<&'t str, SyntaxEr
 fn variable<'t>(text: &'t str, quoted: bool, word: &mut Word) -> Result<&'t str, SyntaxError> {
     let rest = &text[1..];
     let length = match rest.chars().next() {
-        Some('(') => return Err(SyntaxError::Unexpected("$(".to_owned())),
+        Some('(') => return output(rest, quoted, word),
         Some('{') => rest.find('}').ok_or(SyntaxError::Incomplete)? + 1,
         Some('?' | '$' | '#') => 1,
         _ => rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len()),
@@ -275,21 +414,42 @@ fn variable<'t>(text: &'t str, quoted: bool, word: &mut Word) -> Result<&'t str,
     Ok(&rest[length..])
 }
 
+/// What follows the `$` of `$(text)`; gives what follows that. Parentheses count, quoted ones too.
+fn output<'t>(rest: &'t str, quoted: bool, word: &mut Word) -> Result<&'t str, SyntaxError> {
+    let mut depth = 0_usize;
+    for (at, char) in rest.char_indices() {
+        match char {
+            '(' => depth += 1,
+            ')' if depth == 1 => {
+                word.parts.push(Part::Output { text: rest[1..at].to_owned(), quoted });
+                return Ok(&rest[at + 1..]);
+            }
+            ')' => depth -= 1,
+            _ => {}
+        }
+    }
+    Err(SyntaxError::Incomplete)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// Words as `a|b`, commands of a pipeline joined by ` PIPE `, pipelines by their condition.
     fn show(text: &str) -> String {
-        let list = match parse(text) {
-            Ok(list) => list,
-            Err(error) => return format!("error: {error}"),
-        };
+        match parse(text) {
+            Ok(list) => show_list(&list),
+            Err(error) => format!("error: {error}"),
+        }
+    }
+
+    fn show_list(list: &List) -> String {
         let simple = |simple: &Simple| {
             let word = |word: &Word| {
                 let part = |part: &Part| match part {
                     Part::Text(text) => text.clone(),
                     Part::Variable { name, .. } => format!("<{name}>"),
+                    Part::Output { text, .. } => format!("<({text})>"),
                 };
                 word.parts.iter().map(part).collect::<String>()
             };
@@ -301,8 +461,19 @@ mod tests {
             }));
             out.join("|")
         };
+        let command = |command: &Command| match command {
+            Command::Simple(command) => simple(command),
+            Command::For { variable, words, body } => {
+                let words = Simple { words: words.clone(), ..Simple::default() };
+                format!("for {variable} in {} {{{}}}", simple(&words), show_list(body))
+            }
+            Command::If { condition, then, otherwise } => {
+                let [condition, then, otherwise] = [condition, then, otherwise].map(show_list);
+                format!("if {{{condition}}} {{{then}}} {{{otherwise}}}")
+            }
+        };
         let pipeline = |(when, pipeline): &(When, Pipeline)| {
-            let commands: Vec<_> = pipeline.iter().map(simple).collect();
+            let commands: Vec<_> = pipeline.iter().map(command).collect();
             format!("{when:?} {}", commands.join(" PIPE "))
         };
         list.0.iter().map(pipeline).collect::<Vec<_>>().join("; ")
@@ -334,15 +505,33 @@ mod tests {
     }
 
     #[test]
-    fn an_open_quote_waits_for_more() {
-        for open in ["echo 'a", "echo \"b", "echo \\", "a &&", "a |"] {
+    fn loops_conditions_and_outputs() {
+        check(
+            "for t in a $b; do c $t && d; done; e",
+            "Always for t in a|<b> {Always c|<t>; AfterSuccess d}; Always e",
+        );
+        check("if a; then b\nelse c; fi | d", "Always if {Always a} {Always b} {Always c} PIPE d");
+        check(
+            "if a; then if b; then c; fi; fi",
+            "Always if {Always a} {Always if {Always b} {Always c} {}} {}",
+        );
+        check("echo $(wc -c <$(a)) for if done", "Always echo|<(wc -c <$(a))>|for|if|done");
+    }
+
+    #[test]
+    fn what_is_open_waits_for_more() {
+        for open in
+            ["echo 'a", "echo \"b", "echo \\", "a &&", "a |", "for a in b; do c", "if a; then b;", "echo $(a"]
+        {
             assert_eq!(parse(open), Err(SyntaxError::Incomplete), "{open}");
         }
     }
 
     #[test]
     fn what_it_does_not_know_is_an_error() {
-        check("echo $(id)", "error: \"$(\" unexpected");
+        check("done", "error: \"done\" unexpected");
+        check("if a; then b; fi c", "error: \"c\" unexpected");
+        check("for 1 in a; do b; done", "error: \"1\" unexpected");
         check("; a", "error: \";\" unexpected");
         check("a &", "error: \"&\" unexpected");
         check("cat <<E", "error: \"<<\" unexpected");
@@ -358,10 +547,11 @@ mod tests {
         fn a_single_quoted_value_stays_one_word(value in "[^\0]{0,40}") {
             let quoted = format!("echo '{}'", value.replace('\'', r"'\''"));
             let list = parse(&quoted).expect("quoted text parses");
-            let word = &list.0[0].1[0].words[1];
+            let Command::Simple(simple) = &list.0[0].1[0] else { panic!("{list:?}") };
+            let word = &simple.words[1];
             let text: String = word.parts.iter().map(|part| match part {
                 Part::Text(text) => text.clone(),
-                Part::Variable { .. } => "a variable".to_owned(),
+                Part::Variable { .. } | Part::Output { .. } => "no text".to_owned(),
             }).collect();
             proptest::prop_assert_eq!(text, value);
         }
