@@ -3,7 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::excerpt::trouble;
+use super::excerpt::{is_frame, trouble};
 use super::{CaseStatus, Outcome, Verdict};
 use crate::run::Stage;
 use crate::run::transition::{POWER_CYCLE_FAILED, POWER_CYCLED};
@@ -48,11 +48,6 @@ fn telling(outcome: &Outcome) -> Vec<String> {
     };
     let trace = outcome.excerpt[at + 1..].iter().filter(|line| is_frame(line)).take(SIGNATURE_PARTS_MAX);
     std::iter::once(&outcome.excerpt[at]).chain(trace).map(|line| normalise(line)).collect()
-}
-
-/// A line of a kernel's call trace: `panic+0x168/0x350`.
-fn is_frame(line: &str) -> bool {
-    line.split_once("+0x").is_some_and(|(_, rest)| rest.contains("/0x"))
 }
 
 /// The line without stamp, numbers, addresses, times and superfluous spaces: each run of letters and digits that

@@ -167,6 +167,20 @@ pub fn classify(stage: Stage, happened: &Happened, golden: bool) -> Option<(Verd
 }
 
 impl Happened {
+    /// Whether nothing more came of a board, or not in time.
+    pub fn is_silence(&self) -> bool {
+        use Happened as H;
+        matches!(
+            self,
+            H::SilentWhileBooting { .. }
+                | H::BoardSilentInTest
+                | H::NoOutput
+                | H::StepTimeout
+                | H::TotalTimeout
+                | H::ConsoleWedged
+        )
+    }
+
     /// Whether it ends tests from outside, so that results that did not come are its consequence.
     fn cuts_results(&self) -> bool {
         use Happened as H;

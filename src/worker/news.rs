@@ -12,7 +12,7 @@ use super::runner::Lab;
 use crate::clock::Monotonic;
 use crate::doorbell::Bell;
 use crate::message::Note;
-use crate::outcome::excerpt::redacted_excerpt;
+use crate::outcome::excerpt::{EndedBy, redacted_excerpt};
 use crate::outcome::verdict::cause;
 use crate::outcome::{Counts, Outcome, Verdict};
 use crate::run::{LeaseRef, Stage};
@@ -100,7 +100,7 @@ impl News {
             cause: cause::TESTS_FAILED.to_owned(),
             stage: Stage::Testing,
             detail: String::new(),
-            excerpt: redacted_excerpt(redactor, &results.tail(), &cases),
+            excerpt: redacted_excerpt(redactor, &results.tail(), &cases, EndedBy::Word),
             cases,
             counts: results.counts(),
         };

@@ -3,7 +3,7 @@
 
 use super::{Attempt, Ended, Halt, What};
 use crate::console::{ConsoleError, Session, printk};
-use crate::outcome::excerpt::redacted_excerpt;
+use crate::outcome::excerpt::{EndedBy, redacted_excerpt};
 use crate::outcome::trace;
 use crate::outcome::verdict::{Event, Evidence, Happened, weigh};
 use crate::outcome::{Outcome, Verdict};
@@ -108,7 +108,9 @@ impl Attempt {
             event.detail = redactor.redact(&event.detail).into_owned();
         }
         let cases: Vec<_> = self.results.cases().iter().map(|case| case.redacted(redactor)).collect();
-        let excerpt = redacted_excerpt(redactor, &tail, &cases);
+        let silent = halted.as_ref().is_some_and(|event| event.happened.is_silence());
+        let ended = if silent { EndedBy::Silence } else { EndedBy::Word };
+        let excerpt = redacted_excerpt(redactor, &tail, &cases, ended);
         let mut outcome = weigh(Evidence {
             events: &events,
             halted: halted.as_ref(),

@@ -52,6 +52,7 @@ async fn a_file_of_results_is_brought_back_and_decides_the_run() {
                     "Failed: `test_gpio.test_reads[4]`, `test_gpio.test_wired`",
                     "Measured: `test_gpio.test_toggle` 41.2 MB/s\n",
                     "*Tests* 2 passed, *4* failed, 2 skipped\n",
+                    "assert 4 == 3\n",
                 ],
             ),
             (
