@@ -12,6 +12,7 @@ mod deliveries;
 mod feishu;
 mod health;
 mod host_steps;
+mod hostile;
 mod kill;
 mod lab;
 mod many;
