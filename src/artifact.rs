@@ -1,6 +1,7 @@
-//! Artifacts: files of a folder on the server that plans bring onto boards. Nothing is ever written to one, and what is
+//! Artifacts: files of a folder on the server, or of a bucket elsewhere, that plans bring onto boards. Nothing is ever written to one, and what is
 //! kept only so long is removed; a name never leads out of the folder, and no file is in memory as a whole but a small one that somebody asked for whole.
 
+pub mod bucket;
 mod digest;
 pub mod tidy;
 
@@ -13,6 +14,7 @@ use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
 use crate::clock::Clock;
+use bucket::{Bucket, BucketSettings};
 use digest::Digests;
 use tidy::Stored;
 
@@ -57,6 +59,8 @@ pub struct Artifacts {
     folder: PathBuf,
     digests: Arc<Digests>,
     clock: Option<Clock>,
+    /// Where the folder's files come from, if they do not come by themselves.
+    bucket: Option<Arc<Bucket>>,
     trouble: Arc<Mutex<Option<String>>>,
 }
 
@@ -91,7 +95,27 @@ impl Version {
 impl Artifacts {
     /// The files of a folder, which need not be there yet.
     pub fn folder(folder: impl Into<PathBuf>) -> Artifacts {
-        Artifacts { folder: folder.into(), digests: Arc::default(), clock: None, trouble: Arc::default() }
+        Artifacts {
+            folder: folder.into(),
+            digests: Arc::default(),
+            clock: None,
+            bucket: None,
+            trouble: Arc::default(),
+        }
+    }
+
+    /// The objects of a bucket, which are brought to a folder in the data folder when somebody wants them, and take at most
+    /// `bytes_max` bytes there.
+    pub fn bucket(
+        settings: &BucketSettings,
+        data_dir: &Path,
+        bytes_max: u64,
+        clock: Clock,
+    ) -> Result<Artifacts, String> {
+        let here = data_dir.join("artifact-copies");
+        let bucket = Bucket::new(settings, here.join("coming"), bytes_max)?;
+        let bucket = Some(Arc::new(bucket));
+        Ok(Artifacts { bucket, ..Artifacts::folder(here.join("whole")) }.noting(clock))
     }
 
     /// The same, noting at each file when it was read last.
@@ -102,6 +126,12 @@ impl Artifacts {
 
     /// Finds an artifact and opens it.
     pub async fn open(&self, name: &str) -> Result<Artifact, ArtifactError> {
+        if !is_inside(name) {
+            return Err(ArtifactError::Name(name.to_owned()));
+        }
+        if let (Some(bucket), Some(clock)) = (&self.bucket, &self.clock) {
+            bucket.bring(&self.folder, name, clock.now()).await?;
+        }
         let path = find(&self.folder, name).await?;
         let unreadable = |source| ArtifactError::Unreadable { name: name.to_owned(), source };
         let file = File::open(&path).await.map_err(unreadable)?;
@@ -170,12 +200,14 @@ impl Artifacts {
     }
 }
 
-/// The file of a name. Links are followed first, so that none leads out.
+/// Whether a name is a path that leads down, and somewhere.
+fn is_inside(name: &str) -> bool {
+    let down = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    !name.is_empty() && !name.contains('\0') && down
+}
+
+/// The file of a name that leads down. Links are followed first, so that none leads out.
 async fn find(folder: &Path, name: &str) -> Result<PathBuf, ArtifactError> {
-    let inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
-    if name.is_empty() || name.contains('\0') || !inside {
-        return Err(ArtifactError::Name(name.to_owned()));
-    }
     let missing = || ArtifactError::Missing { name: name.to_owned(), folder: folder.to_owned() };
     let root = tokio::fs::canonicalize(folder).await.map_err(|_| missing())?;
     let path = tokio::fs::canonicalize(root.join(name)).await.map_err(|_| missing())?;

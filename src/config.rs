@@ -1,6 +1,7 @@
 //! Configuration: flags and environment, validated at start. Every problem names its variable; a secret is never
 //! printed and can come from a file (`NAME_FILE`).
 
+mod bucket;
 mod feishu;
 
 pub use feishu::FeishuSettings;
@@ -11,6 +12,8 @@ use std::time::Duration;
 
 use clap::Args;
 use secrecy::SecretString;
+
+use crate::artifact::bucket::BucketSettings;
 
 /// What `serve` is told, as it is told: [`Config::from_args`] reads it, and tells every mistake at once. Secrets are not
 /// flags: a command line is public on its machine.
@@ -31,7 +34,8 @@ pub struct ServeArgs {
     /// Folder of the database and the transcripts.
     #[arg(long, env = "BOARDHAND_DATA_DIR", default_value = "./data")]
     pub data_dir: PathBuf,
-    /// Folder of the files that plans upload to boards; `artifacts` in the data folder when absent.
+    /// Folder of the files that plans bring onto boards, or s3://bucket/prefix; `artifacts` in the data folder when
+    /// absent.
     #[arg(long, env = "BOARDHAND_ARTIFACTS")]
     pub artifacts: Option<PathBuf>,
     /// The lab file.
@@ -92,8 +96,10 @@ pub struct Config {
     pub tftp: Option<SocketAddr>,
     /// Folder of the database and the transcripts.
     pub data_dir: PathBuf,
-    /// Folder of the artifacts.
+    /// Folder of the artifacts, when they are not in a bucket.
     pub artifacts: PathBuf,
+    /// The bucket of the artifacts.
+    pub bucket: Option<BucketSettings>,
     /// The lab file.
     pub boards: PathBuf,
     /// Folder of message templates.
@@ -226,9 +232,9 @@ impl Config {
         let tftp =
             tftp.and_then(|text| setting("BOARDHAND_TFTP (--tftp)", socket_address(text), &mut problems));
         let artifacts = args.artifacts.clone().filter(|path| !path.as_os_str().is_empty());
-        if artifacts.as_ref().is_some_and(|path| path.to_string_lossy().contains("://")) {
-            problems.push("BOARDHAND_ARTIFACTS: this version keeps artifacts in a folder only".into());
-        }
+        let address = artifacts.as_ref().map(|path| path.to_string_lossy().into_owned());
+        let bucket = address.filter(|address| address.contains("://"));
+        let bucket = bucket.and_then(|address| bucket::settings(&address, env, &mut problems));
         let retention = retention(args, &mut problems);
         let (Some(listen), Some(public_url), Some(board_url), Some(retention), true) =
             (listen, public_url, board_url, retention, problems.is_empty())
@@ -237,6 +243,7 @@ impl Config {
         };
         Ok(Config {
             artifacts: artifacts.unwrap_or_else(|| args.data_dir.join("artifacts")),
+            bucket,
             listen,
             public_url,
             board_url,
@@ -297,7 +304,8 @@ fn retention(args: &ServeArgs, problems: &mut Vec<String>) -> Option<Retention> 
         args.keep_transcripts_gb.parse::<u32>().map_err(|_| "a whole number of GB is needed, such as 20");
     let most = setting("BOARDHAND_KEEP_TRANSCRIPTS_GB (--keep-transcripts-gb)", most, problems);
     // Somebody's own folder is not tidied unless they say so.
-    let own = args.artifacts.as_ref().is_some_and(|path| !path.as_os_str().is_empty());
+    let folder = args.artifacts.as_ref().map(|path| path.to_string_lossy()).unwrap_or_default();
+    let own = !folder.is_empty() && !folder.contains("://");
     let default = Retention::default();
     let (age, bytes) = if own { (Duration::MAX, u64::MAX) } else { (default.artifacts, default.disk_bytes) };
     let age = limit(&args.artifact_retention_days, "forever", age, |days| DAY * days)

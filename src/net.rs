@@ -256,10 +256,15 @@ fn device_client(tls: bool, insecure: bool) -> Result<Client, String> {
     builder.build().map_err(|error| reason(&error))
 }
 
-fn base() -> ClientBuilder {
+/// Has TLS use the one cryptography that is built in.
+pub fn choose_cryptography() {
     static PROVIDER: OnceLock<()> = OnceLock::new();
     // An error means that somebody was first, with the only provider that is built in.
     PROVIDER.get_or_init(|| drop(rustls::crypto::ring::default_provider().install_default()));
+}
+
+fn base() -> ClientBuilder {
+    choose_cryptography();
     Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(TOTAL_TIMEOUT)

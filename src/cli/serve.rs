@@ -85,6 +85,7 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let boards = inventory.boards.len();
     // The store's lock comes first: who holds it is the only process on this data.
     let store = SqliteStore::open(&config.data_dir, SqliteOptions::new(ids.clone())).await?;
+    let artifacts = artifacts(&config, &clock)?;
     let app = App::new(Parts {
         store: Arc::new(store),
         inventory: Arc::new(inventory),
@@ -95,7 +96,7 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         ids,
         public_url: config.public_url.clone(),
         transcripts: config.data_dir.join("transcripts"),
-        artifacts: Artifacts::folder(&config.artifacts),
+        artifacts,
         board_url: Some(config.board_url.clone()),
     })
     .await?
@@ -113,6 +114,13 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     };
     tracing::info!(listen = %config.listen, public_url = config.public_url, boards, simulate = config.simulate, "serving");
     serve_until_told(app, listener, Some(hangups)).await
+}
+
+fn artifacts(config: &Config, clock: &Clock) -> anyhow::Result<Artifacts> {
+    let Some(settings) = &config.bucket else { return Ok(Artifacts::folder(&config.artifacts)) };
+    let most = config.retention.disk_bytes;
+    Artifacts::bucket(settings, &config.data_dir, most, clock.clone())
+        .map_err(|error| anyhow::anyhow!("BOARDHAND_ARTIFACTS: {error}"))
 }
 
 fn feishu_parts(settings: &FeishuSettings, clock: &Clock) -> FeishuParts {

@@ -3,6 +3,7 @@
 mod artifacts;
 mod batches;
 mod browser;
+mod bucket;
 mod check_connect;
 mod commands;
 mod console_real;

