@@ -1,5 +1,5 @@
-//! Console bytes: a board that talks without pause, through telnet, watch, expect and transcript; one session, and two
-//! hundred at once.
+//! Console bytes: a board that talks without pause, through telnet, watch, expect and transcript, also in ways that are
+//! meant to cost more the longer they last; one session, and a thousand at once.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -19,8 +19,15 @@ const ROUNDS: usize = 3;
 const FLOOD_MB: usize = 200;
 const SESSIONS: usize = 200;
 const SESSION_KB: usize = 500;
+/// Consoles of boards that are worked with: each has printed a boot and a test, and waits.
+const CONSOLES: usize = 1_000;
+const CONSOLE_KB: usize = 50;
+/// How much a trap prints first, and then twice of it: what is linear takes twice as long.
+const TRAP_MB: usize = 20;
+/// Floods that are no ordinary lines.
+const TRAPS: [&str; 4] = ["endless", "trace", "nearly", "stamps"];
 
-/// Measures both.
+/// Measures one session, and many.
 pub(crate) fn throughput() {
     let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let board = Board::start();
@@ -33,7 +40,47 @@ pub(crate) fn throughput() {
         }
         println!("{name}: {} MB/s, {} MB per CPU second", median(wall), median(cpu));
     }
-    many_sessions(board.address, home.path());
+    many_sessions(board.address, home.path(), SESSIONS, SESSION_KB);
+}
+
+/// Measures what a thousand consoles hold.
+pub(crate) fn thousand() {
+    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let board = Board::start();
+    many_sessions(board.address, home.path(), CONSOLES, CONSOLE_KB);
+}
+
+/// Measures floods that are meant to cost more the longer they last.
+pub(crate) fn traps() {
+    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let board = Board::start();
+    for trap in TRAPS {
+        let (mut rate, mut ratio) = (vec![], vec![]);
+        for _ in 0..ROUNDS {
+            let once = TRAP_MB as f64 / cpu_of(board.address, home.path(), trap, TRAP_MB);
+            let twice = 2.0 * TRAP_MB as f64 / cpu_of(board.address, home.path(), trap, 2 * TRAP_MB);
+            rate.push(twice);
+            ratio.push(once / twice);
+        }
+        println!(
+            "{trap}: {} MB per CPU second; the first half against the whole: {}",
+            median(rate),
+            median(ratio)
+        );
+    }
+}
+
+/// CPU seconds that so many megabytes of a trap take.
+fn cpu_of(board: SocketAddr, home: &std::path::Path, trap: &str, megabytes: usize) -> f64 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    runtime.block_on(async {
+        let mut session = open(&Clock::system(), board, &home.join("trap")).await;
+        let cpu = machine::thread_cpu_seconds();
+        let command = format!("{trap} {megabytes}000");
+        let ran = session.follow(&command, Duration::from_secs(300), &mut |_| {}).await;
+        assert_eq!(ran.expect("a status"), 0, "{trap}");
+        machine::thread_cpu_seconds() - cpu
+    })
 }
 
 #[derive(Clone, Copy)]
@@ -68,18 +115,18 @@ fn one_session(board: SocketAddr, home: &std::path::Path, what: What) -> (f64, f
     })
 }
 
-fn many_sessions(board: SocketAddr, home: &std::path::Path) {
+fn many_sessions(board: SocketAddr, home: &std::path::Path, count: usize, kilobytes: usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     let before = machine::resident("self");
     runtime.block_on(async {
         let clock = Clock::system();
         let begin = clock.monotonic();
         let mut sessions = tokio::task::JoinSet::new();
-        for n in 0..SESSIONS {
+        for n in 0..count {
             let (clock, path) = (clock.clone(), home.join(format!("many-{n}")));
             sessions.spawn(async move {
                 let mut session = open(&clock, board, &path).await;
-                let command = format!("flood {SESSION_KB}");
+                let command = format!("flood {kilobytes}");
                 let ran = session.follow(&command, Duration::from_secs(120), &mut |_| {}).await;
                 assert_eq!(ran.expect("a status"), 0);
                 session
@@ -88,11 +135,12 @@ fn many_sessions(board: SocketAddr, home: &std::path::Path) {
         let open = sessions.join_all().await;
         let took = clock.monotonic().since(begin).as_secs_f64();
         let grown = machine::resident("self") - before;
-        let megabytes = SESSIONS as f64 * SESSION_KB as f64 / 1000.0;
+        let megabytes = count as f64 * kilobytes as f64 / 1000.0;
         println!(
-            "{} sessions of {SESSION_KB} KB each: {took:.2} s ({:.0} MB/s), memory +{grown:.1} MiB",
+            "{} sessions of {kilobytes} KB each: {took:.2} s ({:.0} MB/s), memory +{grown:.1} MiB, {:.0} KB each",
             open.len(),
-            megabytes / took
+            megabytes / took,
+            grown * 1048.576 / count as f64
         );
     });
 }
@@ -173,7 +221,12 @@ fn obey(line: &str, out: &mut impl Write) -> std::io::Result<()> {
         let command = command.trim().trim_start_matches("eval ").replace('\'', "").replace("$__r", "0");
         match command.split_once(' ').unwrap_or((&command, "")) {
             ("echo", text) => write!(out, "{text}\r\n")?,
-            ("flood", kilobytes) => flood(kilobytes.parse().unwrap_or(0), out)?,
+            ("flood", kilobytes) => flood(&lines(), kilobytes.parse().unwrap_or(0), out)?,
+            (kind, kilobytes) if TRAPS.contains(&kind) => {
+                out.write_all(trap_begins(kind))?;
+                flood(&trap(kind), kilobytes.parse().unwrap_or(0), out)?;
+                out.write_all(b"\r\n")?;
+            }
             _ => {}
         }
     }
@@ -181,9 +234,9 @@ fn obey(line: &str, out: &mut impl Write) -> std::io::Result<()> {
 }
 
 /// Lines of 84 bytes, as a kernel or a test prints them; every fiftieth ends like a prompt.
-fn flood(kilobytes: usize, out: &mut impl Write) -> std::io::Result<()> {
+fn lines() -> String {
     let mut block = String::new();
-    while block.len() < 64_000 {
+    while block.len() < BLOCK_BYTES {
         let n = block.len() / 84;
         let end = if n % 50 == 49 { "$ " } else { "ok" };
         block.push_str(&format!(
@@ -191,6 +244,35 @@ fn flood(kilobytes: usize, out: &mut impl Write) -> std::io::Result<()> {
             format!("    ok {n} test_case_{n} - checks register {n:#x}")
         ));
     }
+    block
+}
+
+/// How much is written at a time; a whole number of lines.
+const BLOCK_BYTES: usize = 84 * 762;
+
+/// What stands before a trap: that of a trace without end begins one.
+fn trap_begins(kind: &str) -> &'static [u8] {
+    match kind {
+        "trace" => b"BUG: KASAN: use-after-free in x\r\n",
+        _ => b"",
+    }
+}
+
+/// A line without end, a trace without end, text that nearly is trouble, and stamps that nearly are a kernel's.
+fn trap(kind: &str) -> String {
+    let piece = match kind {
+        "endless" => "A",
+        "trace" => " f+0x1/0x2\r\n",
+        "nearly" => {
+            "INFO: task Kernel pani BUG: KASA INFO: rcu_ Internal error: traps: Assertion I/O error, de\r\n"
+        }
+        _ => "[    1.234567] [   12.34567",
+    };
+    piece.repeat(BLOCK_BYTES / piece.len())
+}
+
+/// So much of a text, again and again.
+fn flood(block: &str, kilobytes: usize, out: &mut impl Write) -> std::io::Result<()> {
     let whole = kilobytes * 1000 / block.len();
     for _ in 0..whole {
         out.write_all(block.as_bytes())?;

@@ -1,7 +1,7 @@
 //! The product's numbers: what its users would notice, measured on the whole server of this process or on the program
 //! itself. Results and the machine they were measured on stand in `docs/measured.md`.
 //!
-//! `cargo bench --bench numbers -- intake|steady|latency|burst|reserve|settle|console|parse|idle|all`
+//! `cargo bench --bench numbers -- intake|steady|latency|burst|reserve|settle|console|traps|consoles|parse|idle|all`
 
 mod console;
 mod http;
@@ -27,7 +27,7 @@ fn main() {
     lab::log_to_nowhere();
     machine::describe();
     let all = args.is_empty() || args.iter().any(|arg| arg == "all");
-    let parts: [(&str, fn()); 9] = [
+    let parts: [(&str, fn()); 11] = [
         ("intake", intake::compare),
         ("steady", intake::steady),
         ("latency", latency::accepted_to_begun),
@@ -35,6 +35,8 @@ fn main() {
         ("reserve", reserve::enqueue_to_lease),
         ("settle", settle::with_and_without_looking_back),
         ("console", console::throughput),
+        ("traps", console::traps),
+        ("consoles", console::thousand),
         ("parse", parse::throughput),
         ("idle", idle::server),
     ];

@@ -69,19 +69,20 @@ impl Hit {
 pub struct WatchList {
     /// Match whatever any rule matches, so that one search acquits nearly every line: the built-in rules, and the
     /// lab's own where there are any.
-    any: [Option<Regex>; 2],
-    rules: Vec<Rule>,
+    any: [Option<Arc<Regex>>; 2],
+    rules: Vec<Arc<Rule>>,
 }
 
-/// The built-in rules, compiled once: that takes a tenth of a second and a megabyte, and every attempt needs them.
-static BUILT_IN: LazyLock<(Vec<Rule>, Regex)> = LazyLock::new(|| {
-    let rules: Vec<Rule> = BUILTIN.iter().map(built_in).collect();
+/// The built-in rules, compiled once: that takes a tenth of a second and a megabyte, and every attempt needs them. Shared
+/// and not cloned, since every clone of an expression grows a memory of its own while it searches.
+static BUILT_IN: LazyLock<(Vec<Arc<Rule>>, Arc<Regex>)> = LazyLock::new(|| {
+    let rules: Vec<Arc<Rule>> = BUILTIN.iter().map(built_in).map(Arc::new).collect();
     let any = any_of(&rules).expect("built-in patterns fit into one expression, a test says so");
-    (rules, any)
+    (rules, Arc::new(any))
 });
 
 /// Too many patterns for one expression give none.
-fn any_of(rules: &[Rule]) -> Option<Regex> {
+fn any_of(rules: &[Arc<Rule>]) -> Option<Regex> {
     let sources = rules.iter().filter(|rule| rule.meaning.is_some());
     let sources: Vec<String> = sources.map(|rule| format!("(?:{})", rule.start.as_str())).collect();
     Regex::new(&sources.join("|")).ok()
@@ -106,12 +107,12 @@ impl WatchList {
                 reset: false,
             }),
         });
-        let own: Vec<Rule> = ignore.chain(own).collect();
+        let own: Vec<Arc<Rule>> = ignore.chain(own).map(Arc::new).collect();
         let own_any = if own.iter().any(|rule| rule.meaning.is_some()) { Some(any_of(&own)) } else { None };
         let (built_in, built_in_any) = &*BUILT_IN;
         let any = match own_any {
             None => [Some(built_in_any.clone()), None],
-            Some(Some(own_any)) => [Some(built_in_any.clone()), Some(own_any)],
+            Some(Some(own_any)) => [Some(built_in_any.clone()), Some(Arc::new(own_any))],
             // Too many own patterns: then every line is looked at by each.
             Some(None) => [None, None],
         };
@@ -132,7 +133,7 @@ impl WatchList {
         if self.acquits(line) {
             return None;
         }
-        self.rules.iter().find(|rule| rule.start.is_match(line))
+        self.rules.iter().find(|rule| rule.start.is_match(line)).map(Arc::as_ref)
     }
 }
 
@@ -252,7 +253,9 @@ mod tests {
     fn every_built_in_pattern_compiles_and_is_found_by_the_common_search() {
         let list = WatchList::new(&[]);
         assert_eq!(list.rules.len(), BUILTIN.len());
-        assert!(list.any[0].is_some());
+        let (any, another) = (list.any[0].as_ref(), WatchList::new(&[]));
+        let shared = any.zip(another.any[0].as_ref()).is_some_and(|(one, other)| Arc::ptr_eq(one, other));
+        assert!(shared, "a thousand sessions search with one expression");
     }
 
     #[test]
