@@ -168,12 +168,19 @@ fn credentials_differ(was: &Board, is: &Board) -> bool {
 /// Settings that print, and those that do not because a credential may stand in them; where a credential is another
 /// one, it is what makes these others.
 fn settings_differ(was: &Board, is: &Board) -> bool {
-    let hidden = || exposed(&filled_in(&was.power.driver)) != exposed(&filled_in(&is.power.driver));
-    prints_otherwise(was, is) || !credentials_differ(was, is) && hidden()
+    let hidden = |board: &Board| board.power.drivers().flat_map(filled_in).collect::<Vec<_>>();
+    let hidden_differs = || exposed(&hidden(was)) != exposed(&hidden(is));
+    prints_otherwise(was, is) || !credentials_differ(was, is) && hidden_differs()
 }
 
 fn credentials(board: &Board) -> Vec<SecretString> {
-    board.console.password.clone().into_iter().chain(board.power.driver.secrets()).collect()
+    board
+        .console
+        .password
+        .clone()
+        .into_iter()
+        .chain(board.power.drivers().flat_map(PowerDriver::secrets))
+        .collect()
 }
 
 /// Addresses, bodies and lines of a switch into which a credential may have been filled.

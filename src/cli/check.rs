@@ -58,7 +58,9 @@ fn check_file(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> CheckReport 
     let name = path.display().to_string();
     match read(path) {
         Ok(bytes) => check_bytes(&name, &bytes, env),
-        Err(error) => CheckReport::broken(format!("{name}: error: {error}\n")),
+        Err(error) => CheckReport::broken(format!(
+            "{name}: error: {error}; name the lab file with --boards or BOARDHAND_BOARDS\n"
+        )),
     }
 }
 
@@ -133,6 +135,11 @@ mod tests {
     fn a_file_that_is_not_there_is_a_problem_and_not_a_panic() {
         let report = check_file(Path::new("/nowhere/boards.yaml"), &|_| None);
         assert!(!report.ok && report.text.starts_with("/nowhere/boards.yaml: error: "), "{}", report.text);
+        assert!(
+            report.text.ends_with("; name the lab file with --boards or BOARDHAND_BOARDS\n"),
+            "{}",
+            report.text
+        );
     }
 
     #[test]

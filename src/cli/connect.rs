@@ -158,7 +158,12 @@ impl Check<'_> {
                     }
                     _ => "check pdu_host, pdu_outlet and the driver's credentials; docs/power.md",
                 };
-                finding.wrong(format!("power: {error} ({took})"), advice);
+                // Nothing was told to do anything here.
+                let problem = match error {
+                    PowerError::Unreachable { problem, .. } => format!("cannot be read: {problem}"),
+                    other => other.to_string(),
+                };
+                finding.wrong(format!("power: {problem} ({took})"), advice);
                 None
             }
             Err(_) => {

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use clap::Args;
 use secrecy::SecretString;
 
-use super::serve::{load_lab, load_templates, parse_lab, serve_until_told, warn_of_simulated_switches};
+use super::serve::{
+    Stops, load_lab, load_templates, parse_lab, serve_until_told, warn_of_simulated_switches,
+};
 use super::source::LabFile;
 use crate::app::{App, Parts, SlackParts};
 use crate::artifact::Artifacts;
@@ -50,6 +52,10 @@ pub(super) struct DemoArgs {
     data_dir: Option<PathBuf>,
 }
 
+/// What is said at the first Ctrl-C: the demo has no log to say so.
+const STOPPING: &str =
+    "stopping: boards are brought to rest, which takes some seconds; Ctrl-C again ends it at once";
+
 /// The lab of the demo.
 const LAB: &str = include_str!("../../boards.yaml");
 
@@ -62,11 +68,12 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     );
     let (clock, ids) = (Clock::system(), Ids::system());
     let inventory = match &args.boards {
-        Some(path) => load_lab(path)?,
-        None => parse_lab("boards.yaml", LAB)?,
+        Some(path) => load_lab(path, !args.real_boards)?,
+        None => parse_lab("boards.yaml", LAB, true)?,
     };
     // Whatever drives boards ends before the simulators do: `lab` is held to the end of this function.
     let (lab, inventory) = lab(args, inventory, &clock, &ids).await?;
+    let stops = Stops::begin(Some(STOPPING))?;
     let data = DataDir::make(args.data_dir.clone(), &ids)?;
 
     let door = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -107,7 +114,7 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     };
     println!("boardhand demo: open {} and type /run-test socA build-123", slack.url());
     // A terminal that is closed ends its demo.
-    serve_until_told(app, door, None).await
+    serve_until_told(app, door, stops, None).await
 }
 
 /// The boards of a demo, for as long as it is held.

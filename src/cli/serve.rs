@@ -46,10 +46,10 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    let hangups = hangups()?;
+    let (hangups, stops) = (hangups()?, Stops::begin(None)?);
     let clock = Clock::system();
     let ids = Ids::system();
-    let inventory = load_lab(&config.boards)?;
+    let inventory = load_lab(&config.boards, config.simulate)?;
     let path = config.boards.clone();
     let (source, inventory) = if config.simulate {
         let (lab, inventory) = SimLab::start(&inventory, Speed::Real, clock.clone(), ids.clone()).await?;
@@ -113,7 +113,7 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         None => app,
     };
     tracing::info!(listen = %config.listen, public_url = config.public_url, boards, simulate = config.simulate, "serving");
-    serve_until_told(app, listener, Some(hangups)).await
+    serve_until_told(app, listener, stops, Some(hangups)).await
 }
 
 fn artifacts(config: &Config, clock: &Clock) -> anyhow::Result<Artifacts> {
@@ -208,9 +208,9 @@ pub(super) async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpL
     })
 }
 
-/// Reads and checks the lab file; every mistake is told at once.
-pub(super) fn load_lab(path: &Path) -> anyhow::Result<Inventory> {
-    parse_lab(&path.display().to_string(), &read_lab(path)?)
+/// Reads and checks the lab file; every mistake is told at once. One that is simulated needs no variables.
+pub(super) fn load_lab(path: &Path, simulated: bool) -> anyhow::Result<Inventory> {
+    parse_lab(&path.display().to_string(), &read_lab(path)?, simulated)
 }
 
 /// The lab file's text, unless it is absurdly large.
@@ -241,8 +241,9 @@ fn variable_from(name: &str, env: &dyn Fn(&str) -> Option<String>) -> Option<Str
 }
 
 /// The inventory of a lab file's text, or every mistake in it.
-pub(super) fn parse_lab(name: &str, text: &str) -> anyhow::Result<Inventory> {
-    let read = lab_file::parse(name, text, &lab_variable);
+pub(super) fn parse_lab(name: &str, text: &str, simulated: bool) -> anyhow::Result<Inventory> {
+    let parse = if simulated { lab_file::parse_simulated } else { lab_file::parse };
+    let read = parse(name, text, &lab_variable);
     let Some(inventory) = read.inventory else {
         anyhow::bail!("{MISTAKES}\n{}", lab_file::render(&read.problems).trim_end());
     };
@@ -268,10 +269,11 @@ const STOPPED_AT_ONCE: u8 = 130;
 pub(super) async fn serve_until_told(
     app: App,
     listener: TcpListener,
+    stops: Stops,
     hangups: Option<Signal>,
 ) -> anyhow::Result<ExitCode> {
     let (told, times) = watch::channel(0_u32);
-    tokio::spawn(count_signals(told));
+    tokio::spawn(count_signals(told, stops));
     if let (Some(reloader), Some(hangups)) = (app.reloader(), hangups) {
         tokio::spawn(reload_when_told(reloader, hangups));
     }
@@ -298,22 +300,35 @@ async fn reload_when_told(reloader: Reloader, mut hangups: Signal) {
     }
 }
 
-/// Counts how often the process is told to stop.
-async fn count_signals(told: watch::Sender<u32>) {
-    use tokio::signal::unix::signal;
-    // Without signals the process can only be killed, which it survives.
-    if let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    {
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            told.send_modify(|times| *times = times.saturating_add(1));
-        }
+/// The signals to stop, from now on.
+pub(super) struct Stops {
+    terminate: Signal,
+    interrupt: Signal,
+    /// What is said at the first of them.
+    said: Option<&'static str>,
+}
+
+impl Stops {
+    /// Begins to listen: a signal that comes while the server starts is heeded once it runs.
+    pub(super) fn begin(said: Option<&'static str>) -> std::io::Result<Stops> {
+        use tokio::signal::unix::signal;
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Stops { terminate, interrupt: signal(SignalKind::interrupt())?, said })
     }
-    std::future::pending().await
+}
+
+/// Counts how often the process is told to stop.
+async fn count_signals(told: watch::Sender<u32>, mut stops: Stops) {
+    loop {
+        tokio::select! {
+            _ = stops.terminate.recv() => {}
+            _ = stops.interrupt.recv() => {}
+        }
+        if let Some(said) = stops.said.take() {
+            println!("{said}");
+        }
+        told.send_modify(|times| *times = times.saturating_add(1));
+    }
 }
 
 /// Resolves when the process was told to stop so often.

@@ -42,8 +42,8 @@ impl LabFile {
 #[async_trait]
 impl LabSource for LabFile {
     async fn read(&self) -> Result<Inventory, String> {
-        let path = self.path.clone();
-        let read = tokio::task::spawn_blocking(move || load_lab(&path)).await;
+        let (path, simulated) = (self.path.clone(), self.simulated.is_some());
+        let read = tokio::task::spawn_blocking(move || load_lab(&path, simulated)).await;
         let inventory = match read {
             Ok(Ok(inventory)) => inventory,
             Ok(Err(error)) => {

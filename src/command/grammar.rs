@@ -106,6 +106,8 @@ pub struct CommandOption {
     pub aliases: &'static [&'static str],
     /// How it stands in a usage line: `suite=…`.
     pub usage: &'static str,
+    /// What it does, in one line.
+    pub help: &'static str,
     /// Whether it is a bare word without a value.
     pub flag: bool,
     /// Whether it may stand more than once.
@@ -131,23 +133,35 @@ const fn maybe_rest(name: &'static str) -> Argument {
 /// `#42` or `42`; may be left out in a run's thread.
 const RUN: Argument = word("#");
 
-const fn option(name: &'static str, usage: &'static str) -> CommandOption {
-    CommandOption { name, aliases: &[], usage, flag: false, repeatable: false }
+const fn option(name: &'static str, usage: &'static str, help: &'static str) -> CommandOption {
+    CommandOption { name, aliases: &[], usage, help, flag: false, repeatable: false }
 }
 
-const fn flag(name: &'static str, aliases: &'static [&'static str]) -> CommandOption {
-    CommandOption { name, aliases, usage: name, flag: true, repeatable: false }
+const fn flag(name: &'static str, aliases: &'static [&'static str], help: &'static str) -> CommandOption {
+    CommandOption { flag: true, aliases, ..option(name, name, help) }
 }
 
 /// Options of `/run-test`; their names are reserved and can never be a plan's parameter.
 const RUN_TEST_OPTIONS: &[CommandOption] = &[
-    option("suite", "suite=…"),
-    option("priority", "priority=high|normal|low"),
-    CommandOption { aliases: &["revision"], ..option("rev", "rev=…") },
-    CommandOption { repeatable: true, ..option("tag", "tag=k:v") },
-    option("on", "on=board"),
-    option("timeout", "timeout=20m"),
-    option("boards", "boards=2"),
+    option("suite", "suite=…", "which tests; a board of the family names them: /lab board soc-a-001"),
+    option("priority", "priority=high|normal|low", "who is sooner in line; normal when absent"),
+    CommandOption {
+        aliases: &["revision"],
+        ..option("rev", "rev=…", "only a board of this revision, such as rev=rev2")
+    },
+    CommandOption {
+        repeatable: true,
+        ..option("tag", "tag=k:v", "only a board with this tag, such as tag=ddr:8g; may stand more than once")
+    },
+    option("on", "on=board", "only this board"),
+    option("timeout", "timeout=20m", "the longest that the whole run may take"),
+    option("boards", "boards=2", "so many boards of one site at once, for one run"),
+];
+
+/// What else may follow `/run-test`.
+const RUN_TEST_FREE: &[(&str, &str)] = &[
+    ("x3", "three runs of the same, each on a board of its own, under one card"),
+    ("name=value", "a parameter of the suite; the same answer names them"),
 ];
 
 /// The default of a row: a command that comes later.
@@ -206,7 +220,7 @@ pub const TABLE: &[Row] = &[
         form: Form::Runs,
         words: &["runs", "queue"],
         zh: &["任务", "队列"],
-        options: &[flag("mine", &["my", "我的"])],
+        options: &[flag("mine", &["my", "我的"], "only those that you asked for")],
         help: "What runs and what waits",
         example: "/lab runs mine",
         available: true,
@@ -237,7 +251,7 @@ pub const TABLE: &[Row] = &[
         words: &["compare", "diff"],
         zh: &["对比"],
         arguments: &[maybe("#|build"), maybe("#|build"), maybe("soc")],
-        options: &[option("suite", "suite=…")],
+        options: &[option("suite", "suite=…", "which tests; as in /run-test")],
         help: "What fails now and did not: two runs or builds, or one and the last good run before it",
         example: "/lab compare build-119 build-123 socA",
         available: true,
@@ -258,7 +272,7 @@ pub const TABLE: &[Row] = &[
         words: &["retry", "rerun"],
         zh: &["重试", "重跑"],
         arguments: &[RUN],
-        options: &[flag("elsewhere", &["other", "other-board", "换板"])],
+        options: &[flag("elsewhere", &["other", "other-board", "换板"], "on another board than before")],
         help: "Run the same again, with elsewhere on another board",
         example: "/lab retry #42 elsewhere",
         available: true,
@@ -351,12 +365,17 @@ impl Row {
         self.words.first().copied().unwrap_or_default()
     }
 
-    /// The whole usage line: `/lab power <board> <on|off|cycle|status|sequence>`.
-    pub fn usage(&self) -> String {
-        let mut usage = match self.form {
+    /// What is typed for it: `/lab power`.
+    pub fn typed(&self) -> String {
+        match self.form {
             Form::RunTest => "/run-test".to_owned(),
             _ => format!("/lab {}", self.name()),
-        };
+        }
+    }
+
+    /// The whole usage line: `/lab power <board> <on|off|cycle|status|sequence>`.
+    pub fn usage(&self) -> String {
+        let mut usage = self.typed();
         for argument in self.arguments {
             let (open, close) = if argument.optional { ('[', ']') } else { ('<', '>') };
             usage.extend([" ", &format!("{open}{}{close}", argument.name)]);
@@ -375,6 +394,16 @@ impl Row {
         self.options.iter().find(|o| same(o.name, name) || o.aliases.iter().any(|alias| same(alias, name)))
     }
 
+    /// What may follow it, each with what it does.
+    fn options_explained(&self) -> Vec<Value> {
+        let free = if self.params { RUN_TEST_FREE } else { &[] };
+        let options = self.options.iter().map(|option| (option.usage, option.help));
+        options
+            .chain(free.iter().copied())
+            .map(|(usage, help)| json!({ "usage": usage, "help": help }))
+            .collect()
+    }
+
     /// Facts of one command for the help templates.
     pub fn facts(&self) -> Value {
         json!({
@@ -384,6 +413,7 @@ impl Row {
             "help": self.help,
             "example": self.example,
             "needs": self.needs.as_str(),
+            "options": self.options_explained(),
         })
     }
 }

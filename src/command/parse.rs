@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::grammar::{self, Argument, CHOICES_ZH, Form, Row};
-use super::problem::{REPEAT, shown};
+use super::problem::{REPEAT, SHOWN_CHARS_MAX, shown};
 use super::words::{self, Word};
 use super::{Command, Compare, RunRef, RunTest, Which};
 use crate::board::is_name;
+use crate::board::near::nearest;
 use crate::board::plan::PowerAction;
 use crate::run::{BOARDS_MAX, Priority, REPEAT_MAX};
 
@@ -38,7 +39,7 @@ pub enum Surface {
 /// The command that `text` says. `in_thread`: it was said in a run's thread, where `#` may be left out.
 pub fn parse(text: &str, in_thread: bool, surface: Surface) -> Result<Command, ParseProblem> {
     let words = words::split(text)?;
-    let (row, words) = choose_row(&words, surface)?;
+    let (row, words) = choose_row(&words, in_thread, surface)?;
     if !row.available {
         return Err(ParseProblem::NotYet { command: row.name() });
     }
@@ -49,7 +50,11 @@ pub fn parse(text: &str, in_thread: bool, surface: Surface) -> Result<Command, P
 }
 
 /// The row that the first words name, and the words after them.
-fn choose_row(all: &[Word], surface: Surface) -> Result<(&'static Row, &[Word]), ParseProblem> {
+fn choose_row(
+    all: &[Word],
+    in_thread: bool,
+    surface: Surface,
+) -> Result<(&'static Row, &[Word]), ParseProblem> {
     let mut words = all;
     while surface == Surface::Mention && words.first().is_some_and(|w| w.text.starts_with('@')) {
         words = &words[1..];
@@ -64,6 +69,14 @@ fn choose_row(all: &[Word], surface: Surface) -> Result<(&'static Row, &[Word]),
     let Some(row) = grammar::find(verb) else {
         return Err(unknown_command(all, words.len(), verb));
     };
+    // The state of nothing in particular is that of everything.
+    if row.form == Form::Run
+        && rest.is_empty()
+        && !in_thread
+        && ["status", "状态"].contains(&&*verb.to_lowercase())
+    {
+        return Ok((grammar::row(Form::Runs), rest));
+    }
     Ok((run_or_run_test(row, verb, rest, surface), rest))
 }
 
@@ -113,6 +126,7 @@ fn unknown_command(all: &[Word], words_left: usize, verb: &str) -> ParseProblem 
 /// What was typed after the command, sorted by the row.
 struct Typed<'a> {
     row: &'static Row,
+    words: &'a [Word],
     arguments: Vec<Cow<'a, str>>,
     /// Values by the option's own name, in their order.
     options: Vec<(&'static str, &'a str)>,
@@ -123,8 +137,8 @@ struct Typed<'a> {
 impl<'a> Typed<'a> {
     fn gather(row: &'static Row, words: &'a [Word]) -> Result<Self, ParseProblem> {
         let mut typed =
-            Typed { row, arguments: vec![], options: vec![], params: BTreeMap::new(), repeat: None };
-        let mut words = words.iter();
+            Typed { row, words, arguments: vec![], options: vec![], params: BTreeMap::new(), repeat: None };
+        let mut words = typed.words.iter();
         while let Some(word) = words.next() {
             if typed.is_in_a_sentence() {
                 typed.bare(&word.text)?;
@@ -234,7 +248,7 @@ impl<'a> Typed<'a> {
     }
 
     fn unknown_option(&self, option: &str) -> ParseProblem {
-        let near = grammar::near(option, self.row.options.iter().map(|option| option.name));
+        let near = nearest(option, self.row.options.iter().map(|option| option.name));
         ParseProblem::UnknownOption { command: self.row.name(), option: shown(option), near }
     }
 
@@ -242,9 +256,26 @@ impl<'a> Typed<'a> {
         let next = match self.row.form {
             // Somebody meant to start a run.
             Form::Run => shown(&format!("/run-test {} {word}", self.arguments.join(" "))),
-            _ => self.row.example.to_owned(),
+            _ => self.without(word).unwrap_or_else(|| self.row.example.to_owned()),
         };
         ParseProblem::UnexpectedWord { command: self.row.name(), word: shown(word), next }
+    }
+
+    /// What was typed without a word of it, where that is a command; `x 3` becomes `x3`. `None` where quotes matter.
+    fn without(&self, word: &str) -> Option<String> {
+        let mut words: Vec<Cow<'_, str>> = self.words.iter().map(|word| word.text.as_str().into()).collect();
+        let at = words.iter().rposition(|other| other == word)?;
+        words.remove(at);
+        if let Some(times) = words.get_mut(at)
+            && self.row.params
+            && word.eq_ignore_ascii_case(REPEAT)
+            && is_digits(times)
+        {
+            *times = format!("{REPEAT}{times}").into();
+        }
+        let line = std::iter::once(self.row.typed().into()).chain(words).collect::<Vec<_>>().join(" ");
+        let fits = line.chars().count() <= SHOWN_CHARS_MAX && parse(&line, false, Surface::Slash).is_ok();
+        fits.then_some(line)
     }
 
     fn missing(&self, argument: &Argument) -> ParseProblem {

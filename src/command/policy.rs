@@ -142,7 +142,7 @@ fn role_of(actor: &Actor, roles: &Roles) -> Option<Held> {
     } else if !listed(&roles.user) {
         None
     } else if roles.admin.is_empty() && roles.operator.is_empty() {
-        Some(Held { role: Role::Operator, how: "a user of an open lab" })
+        Some(Held { role: Role::Operator, how: "an operator of this open lab" })
     } else {
         Some(Held { role: Role::User, how: "a user" })
     }

@@ -438,4 +438,11 @@ mod tests {
         check(Health, Verdict::Cancelled, "cancelled", false);
         check(Health, Verdict::Passed, "", false);
     }
+
+    #[test]
+    fn the_manual_names_every_cause_that_is_not_the_boards() {
+        let manual = include_str!("../../docs/lab.md");
+        let missing = NOT_THE_BOARD.iter().filter(|cause| !manual.contains(&format!("`{cause}`")));
+        assert_eq!(missing.collect::<Vec<_>>(), [&""; 0]);
+    }
 }

@@ -143,7 +143,7 @@ async fn without_a_server_real_consoles_and_a_real_agent_are_asked() {
         d-raw       ok     no power switch; console lab:port logged in (N s)
         e-device    WRONG  console lab:port: the console is busy: Device open failure: Value or file not found (N s): the console server cannot open its device: is the cable in, and does its file name the device?; no power switch
         f-refused   WRONG  console lab:port refused the connection (N s): is the console server running, and is telnet_port its port?; no power switch
-        g-silent    WRONG  power: the PDU of g-silent did not do as it was told: nothing listens on its SNMP port (N s): check pdu_host, pdu_outlet and the driver's credentials; docs/power.md; console lab:port: the console stayed silent for N s (N s): the port answers and the board does not: has it power, is the serial line in, is its speed right?
+        g-silent    WRONG  power: cannot be read: nothing listens on its SNMP port (N s): check pdu_host, pdu_outlet and the driver's credentials; docs/power.md; console lab:port: the console stayed silent for N s (N s): the port answers and the board does not: has it power, is the serial line in, is its speed right?
         2 of 7 boards answer as they should, 5 do not
     "#);
     assert_eq!(code, Some(1));

@@ -63,6 +63,7 @@ async fn a_quarantined_board_ends_its_run_and_gets_no_other() {
                 *Site* Lab Site A
                 *Console* `lab:port`
                 *Power switch* yes
+                Suites: `smoke` (iterations=…), `trivial`
         "#);
         let next = lab.run("alice", "/run-test socA build-1").await;
         lab.say("alice", "/lab cancel 1").await;
@@ -82,9 +83,9 @@ async fn a_quarantined_board_ends_its_run_and_gets_no_other() {
         assert!(lab.verdict(next).await.starts_with("passed"));
         let audit = lab.rows("SELECT actor, verb, target, reason FROM audit WHERE verb IN ('quarantine', 'return')").await;
         insta::assert_snapshot!(audit.join("\n"), @r#"
-            slack:U0BOB | quarantine | soc-a-001 the fan is dead, baud=9600 helps !channel | slack:U0BOB is a user of an open lab and may take boards out of service
-            slack:U0LEAD | quarantine | soc-a-001 again | slack:U0LEAD is a user of an open lab and may take boards out of service
-            slack:U0BOB | return | soc-a-001 | slack:U0BOB is a user of an open lab and may put boards back into service
+            slack:U0BOB | quarantine | soc-a-001 the fan is dead, baud=9600 helps !channel | slack:U0BOB is an operator of this open lab and may take boards out of service
+            slack:U0LEAD | quarantine | soc-a-001 again | slack:U0LEAD is an operator of this open lab and may take boards out of service
+            slack:U0BOB | return | soc-a-001 | slack:U0BOB is an operator of this open lab and may put boards back into service
         "#);
         lab.settle().await;
         lab.read_all();
@@ -142,6 +143,7 @@ async fn a_board_that_fails_is_checked_leaves_service_and_its_owner_is_told_once
                 *Health check* #2 ⚠️ Lab trouble, <time>
                 *Owner* @lead
                 *Last used* <time>
+                Suites: `smoke` (iterations=…), `trivial`
 
             alice> /lab retry 2
                 ✋ #2 is a health run; boardhand starts them.
@@ -167,6 +169,7 @@ async fn a_board_that_fails_is_checked_leaves_service_and_its_owner_is_told_once
                 *Health check* #3 ✅ Passed, <time>
                 *Owner* @lead
                 *Last used* <time>
+                Suites: `smoke` (iterations=…), `trivial`
         "#);
         lab.read_all();
     })

@@ -10,6 +10,7 @@ mod console_real;
 mod console_replay;
 mod damage;
 mod deliveries;
+mod demo;
 mod feishu;
 mod health;
 mod host_steps;

@@ -261,6 +261,36 @@ fn every_variable_of_the_readme_is_read_and_the_other_way_round() {
     assert_eq!(read, told, "what is read, and what the README tells of");
 }
 
+/// What may stand in a plan, as the reader of lab files names it to whoever writes something else.
+#[test]
+fn the_manual_of_plans_has_all_that_can_stand_in_one() {
+    let manual = std::fs::read_to_string(root().join("docs/plans.md")).expect("the manual");
+    let mut missing = Vec::new();
+    for (plan, names) in [
+        ("{zzz: 1}", "known keys are "),
+        ("{boot: [{name: x}]}", "a step needs one of "),
+        ("{boot: [{zzz: 1}]}", "known keys are "),
+        ("{boot: [{run: '{{ zzz }}'}]}", "known are "),
+        ("{limits: {zzz: 1}}", "known keys are "),
+        ("{retry: {zzz: 1}}", "known keys are "),
+        ("{params: {n: {zzz: 1}}}", "known keys are "),
+        ("{params: {n: {type: zzz}}}", "known are "),
+        ("{watch: [{zzz: 1}]}", "known keys are "),
+    ] {
+        let text = format!(
+            "boards: [{{board_id: a, soc_family: f, board_ip: 10.0.0.1, lab_location: L}}]\nplans: {{p: {plan}}}\n"
+        );
+        let problems = boardhand::board::lab_file::parse("boards.yaml", &text, &|_| None).problems;
+        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        let known = told.iter().find_map(|problem| problem.split_once(names));
+        let (_, known) = known.unwrap_or_else(|| panic!("{plan}: {told:?}"));
+        let is_told =
+            |word: &&str| ["`", ":", "\""].iter().any(|end| manual.contains(&format!("`{word}{end}")));
+        missing.extend(known.split(", ").filter(|word| !is_told(word)).map(|word| format!("{plan}: {word}")));
+    }
+    assert!(missing.is_empty(), "docs/plans.md says nothing of {missing:#?}");
+}
+
 #[test]
 fn every_lab_file_in_the_docs_is_one() {
     let mut read = 0;

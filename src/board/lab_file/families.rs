@@ -12,6 +12,7 @@ use super::problem::Mark;
 use super::reader::{Env, Fields, Reader};
 use super::tree::Node;
 use crate::board::inventory::{FamilySettings, HealthSettings};
+use crate::board::near::nearest;
 use crate::board::plan::Plan;
 use crate::board::quoting::{Placeholder, UrlTemplate};
 use crate::board::shown;
@@ -133,7 +134,6 @@ fn suites(
     plans: &BTreeMap<String, Plan>,
     settings: &mut FamilySettings,
 ) {
-    let known: Vec<&str> = plans.keys().map(String::as_str).collect();
     let mut declared: Vec<&str> = Vec::new();
     if let Some(suites) = fields.get("suites").and_then(|node| reader.mapping(node, "suites")) {
         settings.suites.clear();
@@ -144,7 +144,7 @@ fn suites(
                 continue;
             };
             if !plans.contains_key(plan) {
-                reader.unknown(node.at, "plan", plan, &known);
+                unknown_plan(reader, node, plan, plans);
             } else if named {
                 settings.suites.insert(key.text.clone(), plan.to_owned());
             }
@@ -173,6 +173,16 @@ fn suites(
                 reader.problems.error_with(fields.at, message, suggestion);
             }
         },
+    }
+}
+
+/// Tells a plan that is not there. One of the file's own was rather meant than the one that is built in.
+fn unknown_plan(reader: &mut Reader<'_>, node: &Node, plan: &str, plans: &BTreeMap<String, Plan>) {
+    let known = || plans.keys().map(String::as_str);
+    let own: Vec<&str> = known().filter(|name| *name != BUILT_IN_PLAN).collect();
+    match nearest(plan, own.iter().copied()) {
+        Some(_) => reader.unknown(node.at, "plan", plan, &own),
+        None => reader.unknown(node.at, "plan", plan, &known().collect::<Vec<_>>()),
     }
 }
 
@@ -215,7 +225,7 @@ fn health(
         return;
     };
     match plans.get(plan) {
-        None => reader.unknown(node.at, "plan", plan, &plans.keys().map(String::as_str).collect::<Vec<_>>()),
+        None => unknown_plan(reader, node, plan, plans),
         Some(known) => {
             if let Some(name) = of_a_build(known, settings) {
                 let message = format!("a health run has no build, and plan {} names {name}", shown(plan));

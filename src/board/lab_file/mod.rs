@@ -56,7 +56,16 @@ pub struct LabFile {
 
 /// Reads a lab file. `source_name` stands in front of every problem; `env` looks up variables for `${NAME}`.
 pub fn parse(source_name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> LabFile {
-    let mut reader = Reader::new(source_name, text, env);
+    read(Reader::new(source_name, text, env), text)
+}
+
+/// The same for a lab that is only simulated: a variable that is not set is a warning, since no console and no switch
+/// of that lab will ask for a password.
+pub fn parse_simulated(source_name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> LabFile {
+    read(Reader::new(source_name, text, env).standing_in(), text)
+}
+
+fn read(mut reader: Reader<'_>, text: &str) -> LabFile {
     let text_without_mark = text.strip_prefix('\u{feff}').unwrap_or(text);
     let root = tree::read(text_without_mark, &mut reader.problems);
     let inventory = root.and_then(|root| inventory(&mut reader, &root));

@@ -14,6 +14,9 @@ use crate::board::{NAME_BYTES_MAX, is_name, shown};
 /// Longest duration of a lab file.
 pub const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// What a simulation has for a variable that is not set.
+const STAND_IN: &str = "simulated";
+
 /// Most `${NAME}` in one value.
 const VARIABLES_MAX: usize = 16;
 
@@ -31,6 +34,8 @@ pub(super) struct Reader<'a> {
     pub(super) problems: Problems,
     env: &'a dyn Fn(&str) -> Option<String>,
     lines: Vec<&'a str>,
+    /// For variables that are not set: in a simulation nothing needs what they hold. With those that were told.
+    stand_in: Option<HashSet<String>>,
     /// Regular expressions of power switches: compiled once for all boards that share them.
     regexes: HashMap<String, regex::Regex>,
 }
@@ -70,8 +75,14 @@ impl<'a> Reader<'a> {
             problems: Problems::new(source),
             env,
             lines: text.lines().collect(),
+            stand_in: None,
             regexes: HashMap::new(),
         }
+    }
+
+    /// Reads on where a variable is not set, with a word of our own in its place.
+    pub(super) fn standing_in(self) -> Self {
+        Reader { stand_in: Some(HashSet::new()), ..self }
     }
 
     /// A mapping with names of the file's own as keys, such as `plans:`.
@@ -204,6 +215,13 @@ impl<'a> Reader<'a> {
             (Some(value), None) => Some(value),
             (Some(value), Some(_)) if !value.is_empty() => Some(value),
             (_, Some(default)) => Some(default.to_owned()),
+            (None, None) if self.stand_in.is_some() => {
+                if self.stand_in.as_mut().is_some_and(|told| told.insert(name.to_owned())) {
+                    let message = format!("the variable {name} is not set; the simulation does without");
+                    self.problems.warning(mark, message, None);
+                }
+                Some(STAND_IN.to_owned())
+            }
             (None, None) => {
                 let suggestion = Some(format!("set it, or give a default: ${{{name}:-…}}"));
                 self.problems.error_with(mark, format!("the variable {name} is not set"), suggestion);

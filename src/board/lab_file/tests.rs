@@ -38,6 +38,29 @@ fn told(text: &str) -> String {
     problems.join("\n")
 }
 
+#[test]
+fn a_simulation_needs_no_variable_and_says_which_are_not_set() {
+    let board = |n| {
+        format!(
+            "- {{board_id: a{n}, soc_family: f, board_ip: 10.0.0.{n}, lab_location: L, soc_revision: ${{REV:-r1}}, telnet_username: root, \
+             telnet_password: ${{NOBODY}}}}\n"
+        )
+    };
+    let text = format!("boards:\n{}{}", board(1), board(2));
+    assert!(told(&text).contains("2:136: error: the variable NOBODY is not set"), "{}", told(&text));
+    let LabFile { inventory, problems } = parse_simulated("boards.yaml", &text, &env);
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let expect =
+        "boards.yaml:2:136: warning: the variable NOBODY is not set; the simulation does without".to_owned();
+    assert_eq!(told, [expect]);
+    let lab = inventory.expect("a lab");
+    assert!(
+        lab.boards
+            .values()
+            .all(|board| board.revision.as_deref() == Some("r1") && board.console.password.is_some())
+    );
+}
+
 fn lab(text: &str) -> Inventory {
     let file = read(text);
     file.inventory.unwrap_or_else(|| panic!("{}", render(&file.problems)))

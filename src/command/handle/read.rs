@@ -17,6 +17,8 @@ use crate::store::{BoardRow, Health, Result, RunFilter, RunView};
 const ROWS_MAX: usize = 40;
 /// Every one of a list that is bounded where it is made.
 const ALL: u32 = u32::MAX;
+/// Most suites of a board, and parameters of each, that one answer names.
+const SUITES_MAX: usize = 20;
 /// Most runs that one answer lists.
 const RUNS_MAX: u32 = 15;
 /// Most unfinished runs that are looked at for it, and counted.
@@ -76,8 +78,22 @@ impl Handler {
         facts["owner"] = json!(board.owner);
         facts["console"] = json!(format!("{}:{}", board.console.host, board.console.port));
         facts["has_switch"] = json!(board.power.has_switch());
+        facts["suites"] = json!(self.suites(&board));
         facts["check"] = self.check_facts(&board, row_of(&rows, &board)).await?;
         Ok(Reaction::says(Note::new("board", json!({ "board": facts }))))
+    }
+
+    /// The suites of a board's family, the one of a run that names none first, and what people may set on each.
+    fn suites(&self, board: &Board) -> Vec<Value> {
+        let lab = self.inventory.now();
+        let Some(family) = lab.families.get(&board.family) else { return vec![] };
+        let mut names: Vec<&String> = family.suites.keys().take(SUITES_MAX).collect();
+        names.sort_by_key(|name| **name != family.default_suite);
+        let params = |suite: &String| {
+            let params = lab.params_of(&board.family, suite).into_iter().flat_map(|params| params.keys());
+            params.take(SUITES_MAX).cloned().collect::<Vec<_>>()
+        };
+        names.into_iter().map(|name| json!({ "name": name, "params": params(name) })).collect()
     }
 
     /// The board's health runs: what the last one said, the one that waits or runs, how often there is one. Null where

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::act::audit;
 use super::{Handler, Reaction, put_right};
 use crate::board::Family;
+use crate::board::near::nearest;
 use crate::board::selector;
 use crate::chat::{Delivery, Place, Platform};
 use crate::command::{RunTest, grammar};
@@ -75,8 +76,8 @@ impl Handler {
         }
         let params = selector::params(&lab, &family, &suite, &request.params).map_err(|problem| {
             let known: Vec<&str> = problem.known.iter().map(String::as_str).collect();
-            let near =
-                near(&problem.name, known.into_iter().chain(option_names().map(|name| -> &str { name })));
+            let known = known.into_iter().chain(option_names().map(|name| -> &str { name }));
+            let near: Vec<String> = nearest(&problem.name, known).map(str::to_owned).into_iter().collect();
             let next = match (near.first(), request.params.get(&problem.name)) {
                 (Some(near), Some(value)) => {
                     let words = (format!("{}={value}", problem.name), format!("{near}={value}"));

@@ -98,6 +98,28 @@ fn run_is_two_commands() {
 }
 
 #[test]
+fn status_of_no_run_is_that_of_all_and_in_a_thread_that_of_its_run() {
+    check("/lab status", Slash, Command::Runs { mine: false });
+    check("状态", Mention, Command::Runs { mine: false });
+    check_thread("status", Command::Run(RunRef::Thread));
+    check_problem("/lab run", "missing-argument", "/lab run #42");
+}
+
+#[test]
+fn a_word_too_many_is_left_out_of_what_to_type_next() {
+    let next = |text: &str, next: &str| check_problem(text, "unexpected-word", next);
+    next("/run-test socA b1 x 3", "/run-test socA b1 x3");
+    next("/run-test socA b1 X 3 suite=full", "/run-test socA b1 x3 suite=full");
+    next("/run-test socA b1 smoke", "/run-test socA b1");
+    next("/lab power soc-a-001 cycle now", "/lab power soc-a-001 cycle");
+    // What would not be a command either, or not as it was typed.
+    let example = "/run-test socA build-123 suite=smoke priority=high";
+    next("/run-test socA b1 one two", example);
+    next("/run-test socA b1 msg=\"a b\" smoke", example);
+    next(&format!("/run-test socA b1 smoke msg={}", "y".repeat(SHOWN_CHARS_MAX)), example);
+}
+
+#[test]
 fn every_other_command_is_read_in_both_languages() {
     check("/lab boards socA", Slash, Command::Boards { filter: Some("socA".into()) });
     check("boards \"Lab Site A\"", Mention, Command::Boards { filter: Some("Lab Site A".into()) });
@@ -158,7 +180,7 @@ fn a_problem_says_what_to_type_next() {
     check_problem("/lab power soc-a-001", "missing-argument", "/lab power soc-a-001 cycle");
     check_problem("/lab runs mine mine", "repeated", "/lab runs mine");
     check_problem("/lab runs of=me", "unknown-option", "/lab runs mine");
-    check_problem("/lab board a b", "unexpected-word", "/lab board soc-a-001");
+    check_problem("/lab board a b", "unexpected-word", "/lab board a");
     check_problem("/lab board \"a", "open-quote", "/lab help");
 }
 

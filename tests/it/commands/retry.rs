@@ -19,7 +19,7 @@ async fn ten_clicks_on_retry_are_one_run_and_nine_answers() {
         assert_eq!(lab.rows("SELECT number, retry_of FROM runs ORDER BY number").await, ["1 | -", "2 | 1"]);
         let answers = format!("{}\n{}", lab.slack.render_answers("alice"), lab.slack.render_answers("bob"));
         assert_eq!(answers.matches("👍").count(), 1, "{answers}");
-        assert_eq!(answers.matches("Somebody was first: #1 is retried as *#2*").count(), 9, "{answers}");
+        assert_eq!(answers.matches("That was clicked before: #1 is retried as *#2*").count(), 9, "{answers}");
         // Who was first is a matter of luck.
         let seen = lab.thread(run).replace("by @bob", "by @alice").replace("🔁 @bob", "🔁 @alice");
         insta::assert_snapshot!(seen, @r#"

@@ -121,6 +121,15 @@ async fn somebody_new_asks_around() {
             alice> /run-test --help
                 `/run-test <soc|board> <build> [suite=…] [priority=high|normal|low] [rev=…] [tag=k:v] [on=board] [timeout=20m] [boards=2] [x3] [name=value …]`
                 Test a build on a board; add x3 to run it three times.
+                `suite=…` which tests; a board of the family names them: /lab board soc-a-001
+                `priority=high|normal|low` who is sooner in line; normal when absent
+                `rev=…` only a board of this revision, such as rev=rev2
+                `tag=k:v` only a board with this tag, such as tag=ddr:8g; may stand more than once
+                `on=board` only this board
+                `timeout=20m` the longest that the whole run may take
+                `boards=2` so many boards of one site at once, for one run
+                `x3` three runs of the same, each on a board of its own, under one card
+                `name=value` a parameter of the suite; the same answer names them
                 For example: `/run-test socA build-123 suite=smoke priority=high`
 
             alice> /lab boards
@@ -145,6 +154,7 @@ async fn somebody_new_asks_around() {
                 *Site* Lab Site A
                 *Console* `lab:port`
                 *Power switch* yes
+                Suites: `smoke` (iterations=…), `trivial`
 
             alice> /lab board SOC-B-001
                 soc-b-001
@@ -153,6 +163,7 @@ async fn somebody_new_asks_around() {
                 *Site* Lab Site B
                 *Console* `lab:port`
                 *Power switch* no
+                Suites: `smoke`
 
             alice> /lab runs
                 *Runs*: on boards, waiting, ended last

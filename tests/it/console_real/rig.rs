@@ -187,15 +187,24 @@ impl Rig {
         device
     }
 
-    /// ser2net that controls its port (RFC 2217), in front of a shell.
+    /// ser2net that controls its port (RFC 2217), in front of a shell: the first line of the manual's, which begins at
+    /// another speed.
     pub(super) fn ser2net_rfc2217(&self) -> u16 {
         need("ser2net", "ser2net");
         let (port, device) = (free_port(), self.serial_shell("ttyR"));
-        let config = format!(
-            "%YAML 1.1\n---\nconnection: &c\n  accepter: telnet(rfc2217=true),tcp,{HERE},{port}\n  connector: \
-             serialdev,{},9600n81,local\n",
-            device.display()
-        );
+        let manual = include_str!("../../../docs/consoles.md");
+        let (_, config) = manual.split_once("```yaml\n%YAML").expect("a ser2net.yaml");
+        let (first, _) = config.split_once("connection: &soc-a-002").expect("two lines");
+        let adapter = "/dev/serial/by-id/usb-FTDI_FT232R_A5069RR4-if00-port0";
+        let config = [
+            ("10.0.0.5,2001", format!("{HERE},{port}")),
+            (adapter, device.display().to_string()),
+            ("115200n81", "9600n81".into()),
+        ];
+        let config = config.iter().fold(format!("%YAML{first}"), |text, (from, to)| {
+            assert!(text.contains(from), "{text}");
+            text.replace(from, to)
+        });
         fs::write(self.path("rfc2217.yaml"), config).expect("a file");
         let pid = self.path("rfc2217.pid");
         self.start(

@@ -254,6 +254,10 @@ fn families_suites_and_sites() {
         "2:28: error: unknown plan \"smok\"; did you mean \"smoke\"?",
     );
     check(
+        &(families("{f: {suites: {a: smoke2}}}") + "plans: {smoke1: {test: [{run: x}]}}\n"),
+        "2:28: error: unknown plan \"smoke2\"; did you mean \"smoke1\"?",
+    );
+    check(
         &families("{f: {suites: {a: smoke, b: smoke}}}"),
         "2:15: error: family \"f\" has several suites and no default_suite; name one of a, b",
     );
