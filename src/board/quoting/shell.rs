@@ -57,7 +57,13 @@ struct HereDocument {
 struct Words {
     done: Vec<String>,
     open: Option<String>,
+    /// Whether the next word is where a redirection leads: no word of the command.
+    redirecting: bool,
 }
+
+/// Stands in a word for an unquoted expansion or a raw value, which may turn out as no word at all, or as any. No
+/// command holds this character itself.
+const UNKNOWN: char = '\0';
 
 /// How many words of one simple command are remembered: enough for `busybox sh -e -c`.
 const WORDS_MAX: usize = 16;
@@ -74,14 +80,30 @@ impl Words {
     fn end_word(&mut self) {
         if let Some(word) = self.open.take() {
             let assignment = self.done.is_empty() && word.contains('=');
-            if !assignment && self.done.len() < WORDS_MAX {
+            let target = std::mem::take(&mut self.redirecting);
+            if assignment || target {
+                return;
+            }
+            if self.done.len() < WORDS_MAX {
                 self.done.push(word);
+            } else if let Some(last) = self.done.last_mut() {
+                last.push(UNKNOWN);
             }
         }
     }
 
+    /// `<` or `>`: digits directly before it say which stream.
+    fn redirect(&mut self) {
+        if self.open.as_ref().is_some_and(|word| word.chars().all(|c| c.is_ascii_digit())) {
+            self.open = None;
+        }
+        self.end_word();
+        self.redirecting = true;
+    }
+
     fn end_command(&mut self) {
         self.open = None;
+        self.redirecting = false;
         self.done.clear();
     }
 
@@ -90,8 +112,10 @@ impl Words {
         let is = |word: &String, names: &[&str]| names.contains(&word.rsplit('/').next().unwrap_or_default());
         let shell = |word: &String| is(word, &["sh", "ash", "bash", "dash", "ksh", "zsh", "su"]);
         let eval = self.done.iter().any(|word| is(word, &["eval", "trap"]));
+        // What may vanish, or be the `-c`, before the value: then nobody can tell what the shell reads.
+        let unsure = self.done.iter().skip_while(|word| !shell(word)).any(|word| word.contains(UNKNOWN));
         let minus_c = |word: &String| word.starts_with('-') && !word.starts_with("--") && word.ends_with('c');
-        eval || self.done.iter().any(shell) && self.done.last().is_some_and(minus_c)
+        eval || unsure || self.done.iter().any(shell) && self.done.last().is_some_and(minus_c)
     }
 }
 
@@ -137,7 +161,10 @@ impl Lexer {
                 Symbol::Char('\\') => self.escape()?,
                 Symbol::Char('\'') => self.single_quotes()?,
                 Symbol::Char('"') => self.double_quotes()?,
-                Symbol::Char('`') => self.backticks()?,
+                Symbol::Char('`') => {
+                    self.command.push(UNKNOWN);
+                    self.backticks()?;
+                }
                 Symbol::Char('$') => self.dollar(false)?,
                 Symbol::Char('#') if !self.command.in_word() => self.comment()?,
                 Symbol::Char('<') if self.peek_char(0) == Some('<') => self.here_document()?,
@@ -148,8 +175,11 @@ impl Lexer {
                     self.command.end_command();
                     self.here_document_bodies()?;
                 }
+                // `>&2`, `&>file` and `>|file` redirect, and end no command.
+                Symbol::Char('&' | '|') if self.is_redirection() => {}
                 Symbol::Char(';' | '&' | '|' | '(' | ')') => self.command.end_command(),
-                Symbol::Char(' ' | '\t' | '<' | '>') => self.command.end_word(),
+                Symbol::Char('<' | '>') => self.command.redirect(),
+                Symbol::Char(' ' | '\t') => self.command.end_word(),
                 Symbol::Char(c) => self.command.push(c),
             }
         }
@@ -160,6 +190,14 @@ impl Lexer {
                 self.refuse(end, format!("the here-document has no end {:?}", document.delimiter))
             }
         }
+    }
+
+    /// Whether the `&` or `|` just taken belongs to a redirection.
+    fn is_redirection(&self) -> bool {
+        let before = self.at.checked_sub(2).and_then(|at| self.symbols.get(at)).map(|(_, symbol)| *symbol);
+        let here = self.symbols[self.at - 1].1;
+        matches!(before, Some(Symbol::Char('<' | '>')))
+            || here == Symbol::Char('&') && self.peek_char(0) == Some('>')
     }
 
     /// A value as an unquoted word, or part of one.
@@ -174,7 +212,10 @@ impl Lexer {
         if raw && self.peek_char(0) == Some('#') {
             return self.refuse(self.taken(), "a raw placeholder cannot stand directly before `#`");
         }
-        self.command.open.get_or_insert_default();
+        match raw {
+            true => self.command.push(UNKNOWN),
+            false => drop(self.command.open.get_or_insert_default()),
+        }
         Ok(())
     }
 
@@ -258,6 +299,9 @@ impl Lexer {
     fn dollar(&mut self, quoted: bool) -> Checked {
         let dollar = self.taken();
         self.command.push('$');
+        if !quoted {
+            self.command.push(UNKNOWN);
+        }
         match self.peek() {
             Some(Symbol::Value { .. }) => {
                 self.at += 1;

@@ -101,6 +101,16 @@ fn a_placeholder_where_no_quoting_helps_is_refused_with_its_position() {
     check("x=1 busybox sh -ec {{ params.x }}", 19, evaluated);
     check("su root -c \"ls \"{{ params.x }}", 16, evaluated);
     check("trap {{ params.x }} EXIT", 5, evaluated);
+    // What may vanish, or turn out to be `-c`, and what is no word of the command at all.
+    check("sh -c $x {{ params.x }}", 9, evaluated);
+    check("sh $x {{ params.x }}", 6, evaluated);
+    check("sh -c `x` {{ params.x }}", 10, evaluated);
+    check("sh {{ board.site | raw }} {{ params.x }}", 26, evaluated);
+    check("sh -c >/dev/null {{ params.x }}", 17, evaluated);
+    check("sh -c 2>&1 {{ params.x }}", 11, evaluated);
+    check("sh -c >|f {{ params.x }}", 10, evaluated);
+    check("sh -c &>f {{ params.x }}", 10, evaluated);
+    check(&format!("sh {} -c {{{{ params.x }}}}", ["-e"; 20].join(" ")), 66, evaluated);
     check(
         "echo 'a {{ build.id | raw }}",
         8,
