@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 
 use memchr::memchr2;
 
-/// Longest line; a longer one is handed out in pieces.
+/// Longest line, in bytes as they were received; a longer one is handed out in pieces. A byte that is no UTF-8 stands in
+/// the text as a character of three.
 pub const LINE_BYTES_MAX: usize = 8192;
 /// Lines a [`Tail`] keeps for people.
 pub const TAIL_LINES_MAX: usize = 20;

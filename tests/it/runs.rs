@@ -512,6 +512,7 @@ async fn a_board_that_could_not_be_switched_off_is_suspect_and_its_next_run_make
             *Console* `lab:port`
             *Power switch* yes
             *Last used* <time>
+            Suites: `smoke` (iterations=…), `trivial`
         "#);
         assert_eq!(lab.on(), ["soc-a-001", "soc-b-001"]);
 
@@ -528,6 +529,7 @@ async fn a_board_that_could_not_be_switched_off_is_suspect_and_its_next_run_make
             *Console* `lab:port`
             *Power switch* yes
             *Last used* <time>
+            Suites: `smoke` (iterations=…), `trivial`
         "#);
         lab.read_all();
     })

@@ -349,6 +349,6 @@ fn a_comparison_names_two_one_or_in_a_thread_none() {
     check_thread("compare", of(&[]));
     check_thread("compare 41", of(&[run(41)]));
     check_problem("/lab compare", "missing-argument", "/lab compare build-119 build-123 socA");
-    check_problem("/lab compare 1 2 socA 4", "unexpected-word", "/lab compare build-119 build-123 socA");
+    check_problem("/lab compare 1 2 socA 4", "unexpected-word", "/lab compare 1 2 socA");
     check_wrong("/lab compare 1 b;c", Wrong::NotABuild);
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Attempt, Halt};
 use crate::artifact::ArtifactError;
 use crate::board::plan::{Action, Step};
+use crate::clock::shown_duration;
 use crate::console::{ConsoleError, Session};
 use crate::door::transcript_dir;
 use crate::outcome::verdict::Happened;
@@ -97,7 +98,7 @@ impl Attempt {
         while let Some(command) = transfer.next() {
             let left = until.since(self.lab.clock.monotonic());
             if left.is_zero() {
-                let late = format!("the file did not get through within {:?}", step.within);
+                let late = format!("the file did not get through within {}", shown_duration(step.within));
                 return Err(self.halt(Happened::TransferFailed, late));
             }
             if !self.has_shell() {
