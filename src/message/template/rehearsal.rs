@@ -6,8 +6,9 @@ use serde_json::{Map, Value as Json};
 use super::{BUILTIN, Catalogue, Note, RenderError};
 use crate::board::near::nearest;
 
-/// Facts for every message: one set, or a list of them.
-const SAMPLES: &str = include_str!("../../../tests/samples/messages.json");
+/// Facts for every message: one set, or a list of them. They stand beside the built-in messages, which the tests fill in
+/// with them as well.
+const SAMPLES: &str = include_str!("../../../message-templates/samples.json");
 
 /// What a catalogue's messages fail on, as `en/mine.yaml:12: what is wrong`.
 pub(super) fn mistakes(catalogue: &Catalogue) -> Vec<String> {

@@ -11,7 +11,7 @@ use crate::sim::slack::limits;
 
 /// One set of facts or more for every template, by its name.
 fn samples() -> Map<String, Json> {
-    serde_json::from_str(include_str!("../../../tests/samples/messages.json")).expect("samples are JSON")
+    serde_json::from_str(include_str!("../../../message-templates/samples.json")).expect("samples are JSON")
 }
 
 fn variants(samples: &Json) -> Vec<&Json> {
