@@ -620,3 +620,23 @@ async fn a_simulated_board_takes_a_file_and_gives_it_back() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_power_cycle_that_is_cut_off_between_off_and_on_is_ended_where_boards_stay_on() {
+    let stays_on = yaml::small(1)
+        .replace("off_for: 50ms, rest: off", "off_for: 60s")
+        .replace("    finally:\n      - power: off\n", "");
+    lab(&stays_on, async |lab| {
+        let pdu = lab.boards.pdu("pdu-a").expect("a PDU");
+        let run = lab.run("alice", "/run-test socA build-1").await;
+        lab.until(run, "off", |_| pdu.log().iter().any(|switch| !switch.on)).await;
+        lab.say("alice", &format!("/lab cancel {run}")).await;
+        assert_eq!(lab.verdict(run).await, "cancelled cancelled in powering");
+        lab.settle().await;
+        assert_eq!(lab.on(), ["soc-a-001", "soc-b-001"]);
+        let switched: Vec<bool> = pdu.log().iter().map(|switch| switch.on).collect();
+        assert_eq!(switched, [false, true]);
+        lab.read_all();
+    })
+    .await;
+}
