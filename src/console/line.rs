@@ -220,6 +220,22 @@ impl Line {
         self.redial_at = self.clock.monotonic() + REDIAL_PAUSE;
     }
 
+    /// The other side has closed although the board does not restart: the console is dialled again all the same. Not where
+    /// it still answers, or hung up on a login that it refused.
+    pub(super) fn dial_again(&mut self) -> bool {
+        let lost = self.ended && !matches!(self.closed(), ConsoleError::LoginFailed { .. });
+        if lost {
+            (self.ended, self.comes_back) = (false, true);
+            self.hang_up();
+        }
+        lost
+    }
+
+    /// Whether nothing is connected: what is typed now is lost.
+    pub(super) fn is_away(&self) -> bool {
+        self.wire.is_none()
+    }
+
     /// Whether a kernel has said something since the board was restarted.
     pub(super) fn kernel_spoke(&self) -> bool {
         self.kernel_spoke

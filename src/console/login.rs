@@ -243,6 +243,10 @@ impl Login {
         }
         // Whatever is typed into a console that another client holds may reach the board later.
         let silent = self.nudges > 0 && !self.heard && !self.reacted && !self.plan.booting;
+        // A shell that we left mute answers no nudge, whatever old text stands before it.
+        if self.nudges > 0 && self.plan.typed_into_silence && self.proofs == 0 {
+            return self.prove();
+        }
         if self.nudges >= NUDGES_UNHEARD && self.is_wedged() {
             return LoginStep::Failed(LoginFailure::Wedged);
         }
@@ -251,7 +255,6 @@ impl Login {
             return self.interrupt();
         }
         match silent {
-            true if self.plan.typed_into_silence && self.proofs == 0 => self.prove(),
             true => LoginStep::Failed(LoginFailure::Silent),
             false if self.nudges >= NUDGES_MAX => LoginStep::Failed(LoginFailure::NoShell),
             false => {
@@ -492,6 +495,15 @@ mod tests {
         check(
             ours,
             &[("", 2000, send("\n")), ("", 5000, send("echo abcde''fghij\n")), ("abcdefghij\n", 0, setup())],
+        );
+        // Also where the console shows what was there before.
+        check(
+            LoginPlan { typed_into_silence: true, ..plan() },
+            &[
+                ("half a line of before", 2000, send("\n")),
+                ("", 5000, send("echo abcde''fghij\n")),
+                ("abcdefghij\n", 0, setup()),
+            ],
         );
     }
 

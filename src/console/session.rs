@@ -151,6 +151,20 @@ impl Session {
         }
     }
 
+    /// Dials a console again that hung up in the middle of something that can go on, until it is there or this time is
+    /// over; gives whether it was lost. What listens there then is for [`Session::take_over`] to find out.
+    pub async fn dial_again(&mut self, within: Duration) -> Result<bool, ConsoleError> {
+        if !self.line.dial_again() {
+            return Ok(false);
+        }
+        (self.at_shell, self.busy) = (false, false);
+        let until = self.after(within);
+        while self.line.is_away() && self.now() < until {
+            self.line.pump(until.min(self.after(TICK))).await?;
+        }
+        Ok(true)
+    }
+
     /// Logs in, or accepts a shell that is there already, and leaves a quiet, proven shell.
     pub async fn login(
         &mut self,

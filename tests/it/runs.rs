@@ -640,3 +640,35 @@ async fn a_power_cycle_that_is_cut_off_between_off_and_on_is_ended_where_boards_
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_gets_through_a_console_that_hangs_up_again_and_again() {
+    let carry = "    deploy:\n      - upload: {from: '{{ build.id }}/data', to: /tmp/data, within: 60s}\n    test:\n      \
+                 - {name: there, run: sha256sum /tmp/data}\n    finally:\n";
+    // A console that is away says nothing.
+    let small = yaml::small(1).replace("no_output: 2s", "no_output: 20s");
+    let (before, after) = (small.find("    deploy:\n").expect("a step"), small.find("    finally:\n"));
+    let after = after.expect("a step") + "    finally:\n".len();
+    let text = format!("{}{carry}{}", &small[..before], &small[after..]);
+    lab(&text, async |lab| {
+        let folder = lab.data.path().join("artifacts/build-1");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join("data"), vec![7; 60_000]).expect("a file");
+        let board = lab.boards.board("soc-a-001").expect("a board");
+        board.record_bytes();
+        let run = lab.run("alice", "/run-test socA build-1").await;
+        lab.until_state(run, "deploying").await;
+        board.set_faults(|faults| faults.drop_after = Some(3_000));
+        lab.until_state(run, "testing").await;
+        board.set_faults(|faults| faults.drop_after = None);
+        let verdict = lab.verdict(run).await;
+        // A drop that comes with the last byte of the upload is the test's.
+        assert!(verdict.starts_with("passed in testing"), "{verdict}");
+        let connections: std::collections::BTreeSet<u64> =
+            board.recorded().iter().map(|record| record.connection).collect();
+        assert!(connections.len() > 2, "the console hung up in the middle: {connections:?}");
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}

@@ -15,6 +15,9 @@ use crate::transfer::{Fetch, Transfer, TransferError, UPLOAD_BYTES_MAX, Upload};
 /// How long one command of a transfer may take, its typing at a paced console not counted.
 const COMMAND_WITHIN: Duration = Duration::from_secs(30);
 
+/// How often a console is dialled again that hangs up in the middle of one transfer.
+const REDIALS_MAX: u32 = 10;
+
 impl Attempt {
     /// Looks for every file that the plan carries to the board, before anything is done to the board for nothing.
     pub(super) async fn look_for_builds(&mut self) -> Result<(), Halt> {
@@ -95,24 +98,46 @@ impl Attempt {
         let until = self.lab.clock.monotonic() + step.within;
         self.open().await?;
         let char_delay = self.on_board()?.console.char_delay;
+        let mut redials = 0;
         while let Some(command) = transfer.next() {
             let left = until.since(self.lab.clock.monotonic());
             if left.is_zero() {
                 let late = format!("the file did not get through within {}", shown_duration(step.within));
                 return Err(self.halt(Happened::TransferFailed, late));
             }
-            if !self.has_shell() {
-                self.login(left).await?;
+            match self.has_shell() {
+                true => {}
+                false if redials > 0 => self.find_shell(left).await?,
+                false => self.login(left).await?,
             }
             let Some(session) = self.session.as_mut() else { break };
             let typing = char_delay.saturating_mul(u32::try_from(command.len()).unwrap_or(u32::MAX));
-            let said = typed(session, &command, left.min(COMMAND_WITHIN + typing)).await;
-            let output = said.map_err(|error| self.console_halt(error))?;
+            let output = match typed(session, &command, left.min(COMMAND_WITHIN + typing)).await {
+                Err(lost @ ConsoleError::Closed { .. }) if redials < REDIALS_MAX => {
+                    redials += 1;
+                    session.note("the console hung up; it is dialled again");
+                    match session.dial_again(left).await {
+                        // What is proved stays proved: the transfer goes on where it was.
+                        Ok(true) => None,
+                        Ok(false) => return Err(self.console_halt(lost)),
+                        Err(error) => return Err(self.console_halt(error)),
+                    }
+                }
+                said => said.map_err(|error| self.console_halt(error))?,
+            };
             if let Err(error) = transfer.answer(output.as_deref()) {
                 return Ok(Err(error));
             }
         }
         Ok(Ok(transfer))
+    }
+
+    /// Proves a shell behind a console that was dialled again: the one from before, which prompts no more, or another.
+    async fn find_shell(&mut self, within: Duration) -> Result<(), Halt> {
+        let console = self.on_board()?.console.clone();
+        let Some(session) = self.session.as_mut() else { return Ok(()) };
+        let found = session.take_over(console.username.as_deref(), console.password.as_ref(), within).await;
+        found.map_err(|error| self.console_halt(error))
     }
 
     /// Keeps a file that came back beside the transcript.
