@@ -1,9 +1,11 @@
-//! HTTP to the outside: the only file that uses reqwest. Chat platforms' clients and callbacks go through [`Http`],
-//! power switches through [`DeviceHttp`].
+//! HTTP and WebSockets to the outside: the only module that uses reqwest. Chat platforms' clients and callbacks go through
+//! [`Http`], power switches through [`DeviceHttp`]; `ws` makes a connection of [`Http`] a WebSocket.
 //!
 //! What never happens here: following a redirect, plain HTTP to another machine that the operator did not configure,
 //! an unbounded body, a token or a body in a log or an error. Proxies come from `HTTPS_PROXY` and `NO_PROXY`; this
 //! machine itself and the lab's devices are never reached through a proxy.
+
+pub mod ws;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -30,6 +32,8 @@ pub struct Http(Arc<Clients>);
 struct Clients {
     /// Made at first use: it reads the machine's certificates, which a lab on one machine does not need.
     outside: OnceLock<Result<Client, String>>,
+    /// The same for connections that become WebSockets: those begin as HTTP/1.1, whatever else TLS would agree on.
+    sockets: OnceLock<Result<Client, String>>,
     loopback: OnceLock<Result<Client, String>>,
     /// Hosts that the operator configured with plain HTTP.
     plain_hosts: Vec<String>,
@@ -105,7 +109,8 @@ impl Http {
         let plain =
             configured.iter().filter_map(|url| Url::parse(url).ok()).filter(|url| url.scheme() == "http");
         let plain_hosts = plain.filter_map(|url| url.host_str().map(str::to_owned)).collect();
-        Http(Arc::new(Clients { outside: OnceLock::new(), loopback: OnceLock::new(), plain_hosts }))
+        let [outside, sockets, loopback] = [const { OnceLock::new() }; 3];
+        Http(Arc::new(Clients { outside, sockets, loopback, plain_hosts }))
     }
 
     /// Posts JSON, with a bearer token where there is one, and waits for the answer at most `within` and
@@ -165,6 +170,20 @@ impl Http {
     }
 
     fn client_for(&self, url: &Url) -> Result<&Client, NetError> {
+        self.choose(url, &self.0.outside, base)
+    }
+
+    fn client_for_sockets(&self, url: &Url) -> Result<&Client, NetError> {
+        self.choose(url, &self.0.sockets, || base().http1_only())
+    }
+
+    /// The client for an address: the one for this machine, or that one, which is made at first use.
+    fn choose<'c>(
+        &'c self,
+        url: &Url,
+        outside: &'c OnceLock<Result<Client, String>>,
+        make: fn() -> ClientBuilder,
+    ) -> Result<&'c Client, NetError> {
         let host = url.host_str().ok_or(NetError::Address("no host"))?;
         let loopback = is_loopback(host);
         match url.scheme() {
@@ -174,9 +193,9 @@ impl Http {
             _ => return Err(NetError::Address("neither HTTP nor HTTPS")),
         }
         let client = if loopback && url.scheme() == "http" {
-            self.0.loopback.get_or_init(|| build(false))
+            self.0.loopback.get_or_init(|| build(base().no_proxy().tls_certs_only([])))
         } else {
-            self.0.outside.get_or_init(|| build(true))
+            outside.get_or_init(|| build(make()))
         };
         client.as_ref().map_err(|problem| NetError::Connect(problem.clone()))
     }
@@ -239,9 +258,7 @@ impl DeviceHttp {
 }
 
 /// The one place where clients for platforms are made.
-fn build(outside: bool) -> Result<Client, String> {
-    let builder = base();
-    let builder = if outside { builder } else { builder.no_proxy().tls_certs_only([]) };
+fn build(builder: ClientBuilder) -> Result<Client, String> {
     builder.build().map_err(|error| reason(&error))
 }
 

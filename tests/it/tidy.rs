@@ -84,6 +84,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 const EDGES: &[(&str, &[&str])] = &[
     ("sqlx", &["store::sqlite"]),
     ("reqwest", &["net"]),
+    ("tungstenite", &["net", "sim"]),
     ("object_store", &["artifact::bucket"]),
     ("snmp2", &["power"]),
     ("rumqttc", &["power"]),
