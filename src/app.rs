@@ -175,6 +175,7 @@ impl App {
             .with_artifacts(artifacts.clone(), live.clone());
         let (closing, closed) = watch::channel(false);
         let Chats { apis, slack, feishu } = Chats::of(slack, feishu);
+        let connected = apis.keys().copied().collect();
         let relay = Relay::new(store.clone(), apis, composer.clone(), clock.clone(), doorbell.clone());
         let handler = Handler {
             store: store.clone(),
@@ -182,6 +183,7 @@ impl App {
             queue: queue.clone(),
             composer: composer.clone(),
             lines: relay.lines(),
+            connected,
             clock: clock.clone(),
             ids: ids.clone(),
         };

@@ -14,6 +14,7 @@ use clap::Args;
 use secrecy::SecretString;
 
 use crate::artifact::bucket::BucketSettings;
+use crate::chat::Platform;
 
 /// What `serve` is told, as it is told: [`Config::from_args`] reads it, and tells every mistake at once. Secrets are not
 /// flags: a command line is public on its machine.
@@ -258,6 +259,12 @@ impl Config {
         })
     }
 
+    /// The chat platforms that are connected.
+    pub fn connected(&self) -> Vec<Platform> {
+        let slack = self.slack.is_some().then_some(Platform::Slack);
+        slack.into_iter().chain(self.feishu.is_some().then_some(Platform::Feishu)).collect()
+    }
+
     /// What is valid and surely not meant: links that lead everybody to their own machine.
     pub fn warnings(&self) -> Vec<String> {
         if (self.slack.is_none() && self.feishu.is_none()) || !is_here(&self.public_url) {
@@ -269,6 +276,14 @@ impl Config {
             self.public_url
         )]
     }
+}
+
+/// The chat platforms that these variables connect, as far as they can be read.
+pub fn connected(env: Env<'_>) -> Vec<Platform> {
+    let env: Env<'_> = &|name| env(name).filter(|value| !value.trim().is_empty());
+    let slack = slack_settings(env, &mut vec![]).map(|_| Platform::Slack);
+    let feishu = feishu::settings(env, &mut vec![]).map(|_| Platform::Feishu);
+    slack.into_iter().chain(feishu).collect()
 }
 
 /// Whether an address leads everybody to their own machine.

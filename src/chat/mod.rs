@@ -28,6 +28,9 @@ pub enum Platform {
 }
 
 impl Platform {
+    /// Those that people talk on, and that take messages.
+    pub const CHATS: [Platform; 2] = [Platform::Slack, Platform::Feishu];
+
     /// The word in tables, boards.yaml and logs.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -212,4 +215,8 @@ pub trait ChatApi: Send + Sync {
     async fn answer(&self, via: &AnswerVia, card: &Card) -> SendResult;
     /// Tells a channel through the URL of a delivery, for a channel that the bot is not in.
     async fn answer_in_channel(&self, via: &AnswerVia, card: &Card) -> SendResult;
+    /// What somebody is called, for platforms on which they cannot be mentioned; nothing where this one does not tell.
+    async fn name_of(&self, _id: &str) -> Option<String> {
+        None
+    }
 }

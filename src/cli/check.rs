@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use crate::board::Inventory;
 use crate::board::inventory::FamilySettings;
 use crate::board::lab_file::{self, BUILT_IN_PLAN, FILE_BYTES_MAX, LabFile};
+use crate::chat::Platform;
+use crate::config;
 use crate::message::template::Catalogue;
 
 /// What `check` found.
@@ -35,7 +37,8 @@ pub(super) async fn check(
     templates: Option<&Path>,
     connect: Option<&Path>,
 ) -> anyhow::Result<ExitCode> {
-    let lab = check_file(boards, &super::serve::lab_variable);
+    let connected = config::connected(&|name| std::env::var(name).ok());
+    let lab = check_file(boards, &super::serve::lab_variable, &connected);
     print!("{}", lab.text);
     let mut ok = lab.ok;
     if let Some(folder) = templates {
@@ -54,10 +57,10 @@ pub(super) async fn check(
 }
 
 /// Checks the lab file at `path`.
-fn check_file(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> CheckReport {
+fn check_file(path: &Path, env: &dyn Fn(&str) -> Option<String>, connected: &[Platform]) -> CheckReport {
     let name = path.display().to_string();
     match read(path) {
-        Ok(bytes) => check_bytes(&name, &bytes, env),
+        Ok(bytes) => check_bytes(&name, &bytes, env, connected),
         Err(error) => CheckReport::broken(format!(
             "{name}: error: {error}; name the lab file with --boards or BOARDHAND_BOARDS\n"
         )),
@@ -72,7 +75,12 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn check_bytes(name: &str, bytes: &[u8], env: &dyn Fn(&str) -> Option<String>) -> CheckReport {
+fn check_bytes(
+    name: &str,
+    bytes: &[u8],
+    env: &dyn Fn(&str) -> Option<String>,
+    connected: &[Platform],
+) -> CheckReport {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {
@@ -83,7 +91,7 @@ fn check_bytes(name: &str, bytes: &[u8], env: &dyn Fn(&str) -> Option<String>) -
             return CheckReport::broken(format!("{name}:{line}:{column}: error: this byte is not UTF-8\n"));
         }
     };
-    let LabFile { inventory, problems } = lab_file::parse(name, text, env);
+    let LabFile { inventory, problems } = lab_file::parse_for(name, text, env, false, connected);
     let mut report = lab_file::render(&problems);
     if let Some(inventory) = &inventory {
         // Writing to a String cannot fail.
@@ -115,7 +123,7 @@ mod tests {
     #[test]
     fn a_check_tells_every_problem_and_whether_the_server_would_start() {
         let check = |text: &[u8], expect: &str, ok: bool| {
-            let report = check_bytes("boards.yaml", text, &|_| None);
+            let report = check_bytes("boards.yaml", text, &|_| None, &[Platform::Slack]);
             assert_eq!((report.text.as_str(), report.ok), (expect, ok));
         };
         let board = "boards: [{board_id: a, soc_family: s, board_ip: 10.0.0.1, lab_location: L}]\n";
@@ -127,13 +135,20 @@ mod tests {
              people\n0 errors, 1 warning\nboards.yaml: 1 board, 1 family, 1 plan: ok\n",
             true,
         );
+        let mirrored = format!("{board}channels: {{mirrors: [{{from: slack:C1, to: feishu:oc_1}}]}}\n");
+        check(
+            mirrored.as_bytes(),
+            "boards.yaml:2:22: warning: runs of slack:C1 get no card in feishu:oc_1: Feishu is not connected; set its \
+             FEISHU_ variables, see docs/feishu.md\n0 errors, 1 warning\nboards.yaml: 1 board, 1 family, 1 plan: ok\n",
+            true,
+        );
         check(b"boards: []\n", "boards.yaml:1:9: error: the lab has no boards\n1 error, 0 warnings\n", false);
         check(b"boards:\n- \xc3\xa4\xff\n", "boards.yaml:2:4: error: this byte is not UTF-8\n", false);
     }
 
     #[test]
     fn a_file_that_is_not_there_is_a_problem_and_not_a_panic() {
-        let report = check_file(Path::new("/nowhere/boards.yaml"), &|_| None);
+        let report = check_file(Path::new("/nowhere/boards.yaml"), &|_| None, &[]);
         assert!(!report.ok && report.text.starts_with("/nowhere/boards.yaml: error: "), "{}", report.text);
         assert!(
             report.text.ends_with("; name the lab file with --boards or BOARDHAND_BOARDS\n"),
@@ -144,7 +159,7 @@ mod tests {
 
     #[test]
     fn the_example_lab_has_nothing_to_complain_about() {
-        let report = check_bytes("boards.yaml", include_bytes!("../../boards.yaml"), &|_| None);
+        let report = check_bytes("boards.yaml", include_bytes!("../../boards.yaml"), &|_| None, &[]);
         assert_eq!(report.text, "boards.yaml: 20 boards, 2 families, 3 plans: ok\n");
     }
 }

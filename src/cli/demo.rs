@@ -16,6 +16,7 @@ use super::source::LabFile;
 use crate::app::{App, Parts, SlackParts};
 use crate::artifact::Artifacts;
 use crate::board::Inventory;
+use crate::chat::Platform;
 use crate::chat::slack::client::SlackClient;
 use crate::clock::Clock;
 use crate::config::socket_address;
@@ -56,6 +57,9 @@ pub(super) struct DemoArgs {
 const STOPPING: &str =
     "stopping: boards are brought to rest, which takes some seconds; Ctrl-C again ends it at once";
 
+/// What people chat on in the demo.
+const CHATS: [Platform; 1] = [Platform::Slack];
+
 /// The lab of the demo.
 const LAB: &str = include_str!("../../boards.yaml");
 
@@ -68,8 +72,8 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     );
     let (clock, ids) = (Clock::system(), Ids::system());
     let inventory = match &args.boards {
-        Some(path) => load_lab(path, !args.real_boards)?,
-        None => parse_lab("boards.yaml", LAB, true)?,
+        Some(path) => load_lab(path, !args.real_boards, &CHATS)?,
+        None => parse_lab("boards.yaml", LAB, true, &CHATS)?,
     };
     // Whatever drives boards ends before the simulators do: `lab` is held to the end of this function.
     let (lab, inventory) = lab(args, inventory, &clock, &ids).await?;
@@ -134,15 +138,13 @@ async fn lab(
 ) -> anyhow::Result<(DemoLab, Inventory)> {
     if let (true, Some(path)) = (args.real_boards, &args.boards) {
         warn_of_simulated_switches(&inventory);
-        let file = Some(Arc::new(LabFile::real(path.clone())));
+        let file = Some(Arc::new(LabFile::real(path.clone()).for_chats(CHATS.to_vec())));
         return Ok((DemoLab { file, _boards: SimLab::default() }, inventory));
     }
     let speed = if args.fast { Speed::Brisk } else { Speed::Real };
     let (boards, inventory) = SimLab::start(&inventory, speed, clock.clone(), ids.clone()).await?;
-    let file = args
-        .boards
-        .clone()
-        .map(|path| Arc::new(LabFile::simulated(path, boards.clone(), speed, clock.clone(), ids.clone())));
+    let file = |path| LabFile::simulated(path, boards.clone(), speed, clock.clone(), ids.clone());
+    let file = args.boards.clone().map(|path| Arc::new(file(path).for_chats(CHATS.to_vec())));
     Ok((DemoLab { file, _boards: boards }, inventory))
 }
 

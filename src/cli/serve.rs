@@ -17,7 +17,7 @@ use crate::board::lab_file::{self, Severity};
 use crate::board::{Board, Inventory, PowerDriver};
 use crate::chat::feishu::client::{FeishuClient, FeishuError};
 use crate::chat::{
-    feishu,
+    Platform, feishu,
     slack::client::{SlackClient, SlackError},
 };
 use crate::clock::Clock;
@@ -49,15 +49,17 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let (hangups, stops) = (hangups()?, Stops::begin(None)?);
     let clock = Clock::system();
     let ids = Ids::system();
-    let inventory = load_lab(&config.boards, config.simulate)?;
+    let connected = config.connected();
+    let inventory = load_lab(&config.boards, config.simulate, &connected)?;
     let path = config.boards.clone();
     let (source, inventory) = if config.simulate {
         let (lab, inventory) = SimLab::start(&inventory, Speed::Real, clock.clone(), ids.clone()).await?;
-        (LabFile::simulated(path, lab, Speed::Real, clock.clone(), ids.clone()), inventory)
+        let file = LabFile::simulated(path, lab, Speed::Real, clock.clone(), ids.clone());
+        (file.for_chats(connected), inventory)
     } else {
         warn_of_simulated_switches(&inventory);
         warn_of_artifacts_out_of_reach(&config, &inventory);
-        (LabFile::real(path), inventory)
+        (LabFile::real(path).for_chats(connected), inventory)
     };
     // Where boards are simulated, whatever drives them ends before their simulators do: those are held to the end.
     let source = Arc::new(source);
@@ -209,8 +211,8 @@ pub(super) async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpL
 }
 
 /// Reads and checks the lab file; every mistake is told at once. One that is simulated needs no variables.
-pub(super) fn load_lab(path: &Path, simulated: bool) -> anyhow::Result<Inventory> {
-    parse_lab(&path.display().to_string(), &read_lab(path)?, simulated)
+pub(super) fn load_lab(path: &Path, simulated: bool, connected: &[Platform]) -> anyhow::Result<Inventory> {
+    parse_lab(&path.display().to_string(), &read_lab(path)?, simulated, connected)
 }
 
 /// The lab file's text, unless it is absurdly large.
@@ -241,9 +243,13 @@ fn variable_from(name: &str, env: &dyn Fn(&str) -> Option<String>) -> Option<Str
 }
 
 /// The inventory of a lab file's text, or every mistake in it.
-pub(super) fn parse_lab(name: &str, text: &str, simulated: bool) -> anyhow::Result<Inventory> {
-    let parse = if simulated { lab_file::parse_simulated } else { lab_file::parse };
-    let read = parse(name, text, &lab_variable);
+pub(super) fn parse_lab(
+    name: &str,
+    text: &str,
+    simulated: bool,
+    connected: &[Platform],
+) -> anyhow::Result<Inventory> {
+    let read = lab_file::parse_for(name, text, &lab_variable, simulated, connected);
     let Some(inventory) = read.inventory else {
         anyhow::bail!("{MISTAKES}\n{}", lab_file::render(&read.problems).trim_end());
     };

@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 
 use super::serve::{MISTAKES, load_lab};
 use crate::board::Inventory;
+use crate::chat::Platform;
 use crate::clock::Clock;
 use crate::id::Ids;
 use crate::sim::{SimLab, Speed};
@@ -16,6 +17,8 @@ use crate::worker::reloader::LabSource;
 /// A lab file.
 pub struct LabFile {
     path: PathBuf,
+    /// Chat platforms that its channels may be on.
+    connected: Vec<Platform>,
     simulated: Option<Simulated>,
 }
 
@@ -30,20 +33,27 @@ struct Simulated {
 impl LabFile {
     /// A real lab's.
     pub fn real(path: PathBuf) -> LabFile {
-        LabFile { path, simulated: None }
+        LabFile { path, connected: Platform::CHATS.to_vec(), simulated: None }
     }
 
     /// A simulated one's, with the simulators that run already.
     pub fn simulated(path: PathBuf, lab: SimLab, speed: Speed, clock: Clock, ids: Ids) -> LabFile {
-        LabFile { path, simulated: Some(Simulated { lab: Mutex::new(lab), speed, clock, ids }) }
+        let simulated = Some(Simulated { lab: Mutex::new(lab), speed, clock, ids });
+        LabFile { simulated, ..LabFile::real(path) }
+    }
+
+    /// The same for a server to which only these chat platforms are connected.
+    pub fn for_chats(self, connected: Vec<Platform>) -> LabFile {
+        LabFile { connected, ..self }
     }
 }
 
 #[async_trait]
 impl LabSource for LabFile {
     async fn read(&self) -> Result<Inventory, String> {
-        let (path, simulated) = (self.path.clone(), self.simulated.is_some());
-        let read = tokio::task::spawn_blocking(move || load_lab(&path, simulated)).await;
+        let (path, simulated, connected) =
+            (self.path.clone(), self.simulated.is_some(), self.connected.clone());
+        let read = tokio::task::spawn_blocking(move || load_lab(&path, simulated, &connected)).await;
         let inventory = match read {
             Ok(Ok(inventory)) => inventory,
             Ok(Err(error)) => {

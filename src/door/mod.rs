@@ -108,7 +108,8 @@ impl IntoResponse for Refusal {
 }
 
 /// Commits a delivery: whoever sent it is answered with what this gives, and only then.
-async fn take(door: &Door, delivery: Delivery) -> Result<Committed, Refusal> {
+async fn take(door: &Door, mut delivery: Delivery) -> Result<Committed, Refusal> {
+    door.composer.names().meet(&mut delivery.actor);
     let span = tracing::info_span!("delivery", delivery.key = delivery.key, actor = delivery.actor.id);
     let work = async {
         let intake = door.handler.handle(delivery.clone()).await;

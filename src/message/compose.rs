@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::links::Links;
+use super::names::Names;
 use super::template::Catalogue;
 use super::{Card, Note};
 use crate::board::LiveInventory;
@@ -42,6 +43,7 @@ pub struct Composer {
     clock: Clock,
     inventory: LiveInventory,
     why: Arc<dyn WhyWaiting>,
+    names: Names,
 }
 
 impl Composer {
@@ -53,12 +55,19 @@ impl Composer {
         inventory: LiveInventory,
         why: Arc<dyn WhyWaiting>,
     ) -> Self {
-        Composer { catalogue, links, clock, inventory, why }
+        Composer { catalogue, links, clock, inventory, why, names: Names::default() }
     }
 
-    /// A note as a card.
-    pub fn note(&self, note: &Note, _place: &Place) -> Card {
-        self.catalogue.render(note)
+    /// What people are called who cannot be mentioned.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// A note as a card for that place.
+    pub fn note(&self, note: &Note, place: &Place) -> Card {
+        let mut card = self.catalogue.render(note);
+        self.names.fill(&mut card, place.platform);
+        card
     }
 
     /// A run's card in its newest state.

@@ -21,11 +21,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use tokio::task::{self, JoinError, JoinSet};
 
-use super::Note;
 use super::compose::Composer;
 use super::pace::{Pacer, Pacing};
+use super::{Card, Note};
 use crate::chat::{AnswerVia, ChatApi, Outage, Place, Platform, SendResult};
 use crate::clock::{Clock, Timestamp};
 use crate::doorbell::{Bell, Doorbell};
@@ -320,7 +321,7 @@ impl Shared {
         let Some(api) = self.apis.get(&via.place.platform) else {
             return Ok(Went::Ended(no_platform(via.place.platform)));
         };
-        let card = self.composer.note(note, &via.place);
+        let card = self.named(self.composer.note(note, &via.place), &via.place).await;
         self.post(owed, api.as_ref(), &via.place, &card, 0, true).await
     }
 
@@ -332,7 +333,8 @@ impl Shared {
         let Some(api) = self.apis.get(&via.place.platform) else {
             return no_platform(via.place.platform);
         };
-        let answered = api.answer(via, &self.composer.note(note, &via.place)).await;
+        let card = self.named(self.composer.note(note, &via.place), &via.place).await;
+        let answered = api.answer(via, &card).await;
         if via.url.is_none() {
             self.lines.heard(via.place.platform, &answered, now);
         }
@@ -368,7 +370,7 @@ impl Shared {
         if self.is_outdated(owed, *run, note).await? {
             return Ok(Went::Ended(End::Sent { message: String::new(), revision: 0 }));
         }
-        let card = self.composer.note(note, place);
+        let card = self.named(self.composer.note(note, place), place).await;
         let mut went = self.post(owed, api.as_ref(), place, &card, 0, *last).await?;
         if let Went::Ended(End::Dead { error }) = &went
             && *last
@@ -395,6 +397,25 @@ impl Shared {
         }
         let view = self.store.run_view(run).await?;
         Ok(view.is_none_or(|view| matches!(view.run.state, RunState::Finished { .. })))
+    }
+
+    /// A card with the names of people from other platforms, asked for where nobody knows them yet. A platform that is
+    /// in trouble is not asked: its people must not hold up what the others are told.
+    async fn named(&self, mut card: Card, place: &Place) -> Card {
+        let names = self.composer.names();
+        let lacking = names.lacking(&mut card, place.platform, self.clock.now());
+        if lacking.is_empty() {
+            return card;
+        }
+        let troubles = self.lines.troubles();
+        let asked = lacking.iter().filter_map(|actor| {
+            let api = self.apis.get(&actor.platform)?;
+            let works = troubles.iter().all(|(platform, _)| *platform != actor.platform);
+            works.then(|| names.ask(api.as_ref(), actor, &self.clock))
+        });
+        join_all(asked).await;
+        names.fill(&mut card, place.platform);
+        card
     }
 
     fn pace<W>(&self, platform: Platform, ask: impl FnOnce(&mut Pacer) -> Result<(), W>) -> Result<(), W> {

@@ -73,6 +73,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "lease::reaper",
             "message::relay",
             "message::compose",
+            "message::names",
             "message::waiting",
             "command::handle",
         ],

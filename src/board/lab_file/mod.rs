@@ -33,6 +33,7 @@ use super::inventory::{FamilySettings, Inventory, SiteSettings};
 use super::near::nearest;
 use super::plan::{Action, Plan, PowerAction};
 use super::{Board, BoardId, Family, PowerDriver, Site, shown};
+use crate::chat::Platform;
 
 pub use self::boards::{BOARDS_MAX, TAGS_MAX};
 pub use self::host::HOST_ARGUMENTS_MAX;
@@ -63,6 +64,18 @@ pub fn parse(source_name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>
 /// of that lab will ask for a password.
 pub fn parse_simulated(source_name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> LabFile {
     read(Reader::new(source_name, text, env).standing_in(), text)
+}
+
+/// The same for a server to which only these chat platforms are connected: mirrors that come to nothing are told.
+pub fn parse_for(
+    source_name: &str,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    simulated: bool,
+    connected: &[Platform],
+) -> LabFile {
+    let reader = Reader::new(source_name, text, env).where_only(connected);
+    read(if simulated { reader.standing_in() } else { reader }, text)
 }
 
 fn read(mut reader: Reader<'_>, text: &str) -> LabFile {

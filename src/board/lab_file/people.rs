@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::problem::Mark;
 use super::reader::{Env, Reader};
 use super::tree::Node;
 use crate::board::inventory::{Channels, Roles, SiteSettings};
 use crate::board::{NAME_BYTES_MAX, Site, shown};
+use crate::chat::Platform;
 
 /// Longest id of a person, a group or a channel, in bytes.
 const ID_BYTES_MAX: usize = 64;
@@ -130,6 +132,25 @@ pub(super) fn roles(reader: &mut Reader<'_>, node: Option<&Node>) -> Roles {
     roles
 }
 
+/// Tells a mirror that tells nobody anything, because one of its ends is on a platform that is not connected.
+fn lonely(reader: &mut Reader<'_>, at: Mark, (from, to): &(String, String)) {
+    let Some(connected) = reader.connected else { return };
+    let there = |key: &str| {
+        let platform = key.split_once(':').and_then(|(word, _)| Platform::from_word(word));
+        platform.is_none_or(|platform| connected.contains(&platform))
+    };
+    let (end, what) = match (there(from), there(to)) {
+        (true, true) => return,
+        (true, false) => (to, format!("runs of {from} get no card in {to}")),
+        (false, _) => (from, format!("nobody can start a run in {from}")),
+    };
+    let (name, manual) = match end.starts_with("slack:") {
+        true => ("Slack", "set its SLACK_ variables, see README.md"),
+        false => ("Feishu", "set its FEISHU_ variables, see docs/feishu.md"),
+    };
+    reader.problems.warning(at, format!("{what}: {name} is not connected"), Some(manual.into()));
+}
+
 /// Reads `channels:`.
 pub(super) fn channels(reader: &mut Reader<'_>, node: Option<&Node>) -> Channels {
     let mut channels = Channels::default();
@@ -156,6 +177,7 @@ pub(super) fn channels(reader: &mut Reader<'_>, node: Option<&Node>) -> Channels
             let message = format!("a mirror from {} to {} tells every run there twice", pair.0, pair.1);
             reader.problems.error(fields.at, message);
         }
+        lonely(reader, fields.at, &pair);
         channels.mirrors.push(pair);
     }
     if let Some(node) = fields.get("locale") {

@@ -10,6 +10,7 @@ use super::problem::{Mark, Problems, listed};
 use super::tree::{Key, Node, Style, Value};
 use crate::board::near::nearest;
 use crate::board::{NAME_BYTES_MAX, is_name, shown};
+use crate::chat::Platform;
 
 /// Longest duration of a lab file.
 pub const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -36,6 +37,8 @@ pub(super) struct Reader<'a> {
     lines: Vec<&'a str>,
     /// For variables that are not set: in a simulation nothing needs what they hold. With those that were told.
     stand_in: Option<HashSet<String>>,
+    /// The chat platforms that are connected, where that is known.
+    pub(super) connected: Option<&'a [Platform]>,
     /// Regular expressions of power switches: compiled once for all boards that share them.
     regexes: HashMap<String, regex::Regex>,
 }
@@ -76,8 +79,14 @@ impl<'a> Reader<'a> {
             env,
             lines: text.lines().collect(),
             stand_in: None,
+            connected: None,
             regexes: HashMap::new(),
         }
+    }
+
+    /// Knows which chat platforms are connected.
+    pub(super) fn where_only(self, connected: &'a [Platform]) -> Self {
+        Reader { connected: Some(connected), ..self }
     }
 
     /// Reads on where a variable is not set, with a word of our own in its place.

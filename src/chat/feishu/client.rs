@@ -259,6 +259,12 @@ impl ChatApi for FeishuClient {
     async fn answer_in_channel(&self, _via: &AnswerVia, _card: &Card) -> SendResult {
         SendResult::Refused("no_response_url".to_owned())
     }
+
+    async fn name_of(&self, id: &str) -> Option<String> {
+        let path = format!("/open-apis/contact/v3/users/{}?user_id_type=open_id", id_in_path(id).ok()?);
+        let told = self.call(Method::GET, &path, None).await.ok()?;
+        told["data"]["user"]["name"].as_str().map(str::to_owned)
+    }
 }
 
 // ---- requests and answers ---------------------------------------------------------------------------------

@@ -328,6 +328,16 @@ impl ChatApi for SlackClient {
         }
         sent(self.respond(url, &body).await)
     }
+
+    async fn name_of(&self, id: &str) -> Option<String> {
+        let url = format!("{}users.info", self.base_url);
+        let reply =
+            self.http.post_form(&url, Some(&self.token), &[("user", id)], TOTAL_TIMEOUT).await.ok()?;
+        let told = accepted(&reply).ok()?;
+        let profile = &told["user"]["profile"];
+        let names = [&profile["display_name"], &profile["real_name"], &told["user"]["name"]];
+        names.into_iter().filter_map(|name| name.as_str()).find(|name| !name.is_empty()).map(str::to_owned)
+    }
 }
 
 // ---- requests and answers ---------------------------------------------------------------------------------

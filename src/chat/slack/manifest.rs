@@ -54,6 +54,8 @@ oauth_config:
       # progress message may be missing. They let the bot read the channels it is in.
       # - channels:history
       # - groups:history # the same for private channels
+      # Optional. Cards that stand in Feishu too name people there instead of showing their ids.
+      # - users:read
 ";
 
 struct SlashCommand {

@@ -44,6 +44,8 @@ pub struct Handler {
     pub composer: Arc<Composer>,
     /// Which channels the bot is not in.
     pub lines: Lines,
+    /// The chat platforms that take messages.
+    pub connected: Vec<Platform>,
     /// Time.
     pub clock: Clock,
     /// Ids of new runs.

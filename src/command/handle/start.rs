@@ -181,21 +181,19 @@ impl Handler {
 
     /// Where a run's cards stand: where it was asked for, and the channels that tell the same story.
     pub(super) fn card_places(&self, origin: &Place) -> Vec<Place> {
-        let mut places = vec![origin.clone()];
         let here = format!("{}:{}", origin.platform.as_str(), origin.channel);
-        for (from, to) in self.inventory.now().channels.mirrors.iter().filter(|(from, _)| *from == here) {
-            match to
-                .split_once(':')
-                .and_then(|(platform, channel)| Some((Platform::from_word(platform)?, channel)))
-            {
-                // A platform that no card can stand on has none to keep in step.
-                Some((platform @ (Platform::Slack | Platform::Feishu), channel)) => {
-                    places.push(Place { platform, channel: channel.to_owned(), thread: None });
-                }
-                Some(_) | None => tracing::debug!(from, to, "a mirror is not connected"),
-            }
-        }
-        places
+        let lab = self.inventory.now();
+        let linked = lab.channels.mirrors.iter().filter(|(from, _)| *from == here).filter_map(|(_, to)| {
+            let (platform, channel) = to.split_once(':')?;
+            Some(Place {
+                platform: Platform::from_word(platform)?,
+                channel: channel.to_owned(),
+                thread: None,
+            })
+        });
+        // One whose platform is not connected was told when boards.yaml was read; a card there would only die.
+        let linked = linked.filter(|place| self.connected.contains(&place.platform));
+        std::iter::once(origin.clone()).chain(linked).collect()
     }
 }
 

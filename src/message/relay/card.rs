@@ -110,16 +110,17 @@ impl Shared {
 
     /// A card in its newest state, and that state's revision.
     async fn drawn(&self, owed: &Owed) -> Result<Option<(Card, i64)>, StoreError> {
-        Ok(match &owed.kind {
-            OwedKind::Card { run, place, batch: true, .. } => {
-                let view = self.store.batch_view(*run).await?;
-                view.map(|view| (self.composer.batch_card(&view, place), view.generation))
-            }
-            OwedKind::Card { run, place, .. } => {
-                let view = self.store.run_view(*run).await?;
-                view.map(|view| (self.composer.run_card(&view, place), view.generation))
-            }
-            OwedKind::Reply { .. } | OwedKind::Answer { .. } => None,
+        let OwedKind::Card { run, place, batch, .. } = &owed.kind else { return Ok(None) };
+        let drawn = if *batch {
+            let view = self.store.batch_view(*run).await?;
+            view.map(|view| (self.composer.batch_card(&view, place), view.generation))
+        } else {
+            let view = self.store.run_view(*run).await?;
+            view.map(|view| (self.composer.run_card(&view, place), view.generation))
+        };
+        Ok(match drawn {
+            Some((card, revision)) => Some((self.named(card, place).await, revision)),
+            None => None,
         })
     }
 

@@ -19,11 +19,13 @@ const TOKEN_OVER: i64 = 99_991_663;
 const TOO_FAST: i64 = 99_991_400;
 const NOT_IN_CHAT: i64 = 230_002;
 const RECALLED: i64 = 230_011;
+const NO_AUTHORITY: i64 = 41_050;
 
 pub(super) fn routes(feishu: SimFeishu) -> Router {
     Router::new()
         .route("/open-apis/auth/v3/tenant_access_token/internal", post(token))
         .route("/open-apis/bot/v3/info", get(info))
+        .route("/open-apis/contact/v3/users/{id}", get(person))
         .route("/open-apis/im/v1/messages", post(send))
         .route("/open-apis/im/v1/messages/{id}/reply", post(reply))
         .route("/open-apis/im/v1/messages/{id}", patch(edit))
@@ -54,11 +56,35 @@ async fn info(State(feishu): State<SimFeishu>, headers: HeaderMap) -> Response {
         .into_response()
 }
 
+async fn person(State(feishu): State<SimFeishu>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    linger(&feishu, Call::Person).await;
+    let mut world = feishu.lock();
+    if let Err(response) = stumble(&mut world, Call::Person, &headers) {
+        return *response;
+    }
+    match world.people.get(&id) {
+        Some(name) => {
+            let user = json!({ "open_id": id, "name": name });
+            Json(json!({ "code": 0, "msg": "success", "data": { "user": user } })).into_response()
+        }
+        None => code(NO_AUTHORITY, "no user authority error"),
+    }
+}
+
 fn knows(world: &World, headers: &HeaderMap) -> bool {
     let bearer = headers.get("authorization").and_then(|value| value.to_str().ok());
     bearer
         .and_then(|value| value.strip_prefix("Bearer "))
         .is_some_and(|token| world.tokens.iter().any(|t| t == token))
+}
+
+/// Waits where the next request of this kind is to be answered late.
+async fn linger(feishu: &SimFeishu, call: Call) {
+    let wait = match feishu.lock().faults.get(&call).and_then(VecDeque::front) {
+        Some(Fault::Silent(wait)) => *wait,
+        Some(_) | None => return,
+    };
+    feishu.clock.sleep(wait).await;
 }
 
 /// What goes wrong before anything is done; whether it is done although the answer is a failure.
@@ -78,11 +104,12 @@ fn stumble(world: &mut World, call: Call, headers: &HeaderMap) -> Result<bool, B
             Err(Box::new((StatusCode::TOO_MANY_REQUESTS, headers, body).into_response()))
         }
         Some(Fault::DoneThen500) => Ok(true),
-        Some(Fault::TokensOver) | None => Ok(false),
+        Some(Fault::TokensOver | Fault::Silent(_)) | None => Ok(false),
     }
 }
 
 async fn send(State(feishu): State<SimFeishu>, headers: HeaderMap, Json(body): Json<Value>) -> Response {
+    linger(&feishu, Call::Send).await;
     let chat = body["receive_id"].as_str().unwrap_or_default().to_owned();
     write(&feishu, Call::Send, &headers, &body, (chat, None, false))
 }
@@ -93,6 +120,7 @@ async fn reply(
     headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> Response {
+    linger(&feishu, Call::Reply).await;
     let found = feishu.lock().messages.iter().find(|m| m.id == id).cloned();
     match found {
         Some(root) if !root.recalled => {
@@ -162,6 +190,7 @@ async fn edit(
     headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> Response {
+    linger(&feishu, Call::Edit).await;
     let now = feishu.clock.now();
     let mut world = feishu.lock();
     let fails = match stumble(&mut world, Call::Edit, &headers) {

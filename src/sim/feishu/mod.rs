@@ -82,6 +82,8 @@ pub enum Fault {
     TooFast(u64),
     /// Every token is over.
     TokensOver,
+    /// Taken and answered only after so long.
+    Silent(Duration),
 }
 
 /// What the app asks for.
@@ -93,6 +95,8 @@ pub enum Call {
     Reply,
     /// An edit.
     Edit,
+    /// Who somebody is.
+    Person,
 }
 
 #[derive(Default)]
@@ -106,6 +110,8 @@ struct World {
     violations: Vec<String>,
     /// Chats that the bot is not in.
     closed: Vec<String>,
+    /// Whom the app may see, by their ids.
+    people: HashMap<String, String>,
     events: u64,
     ids: u64,
 }
@@ -158,6 +164,16 @@ impl SimFeishu {
     /// The next request of this kind goes wrong so.
     pub fn fault(&self, call: Call, fault: Fault) {
         self.lock().faults.entry(call).or_default().push_back(fault);
+    }
+
+    /// Somebody whom the app may see.
+    pub fn add_person(&self, id: &str, name: &str) {
+        self.lock().people.insert(id.to_owned(), name.to_owned());
+    }
+
+    /// Whatever was to go wrong goes well.
+    pub fn heal(&self) {
+        self.lock().faults.clear();
     }
 
     /// The bot leaves a chat.

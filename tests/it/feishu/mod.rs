@@ -2,6 +2,7 @@
 //! signed and covered, and back through the real API.
 
 mod client;
+mod mirrors;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use boardhand::message::pace::Pacing;
 use boardhand::message::template::Catalogue;
 use boardhand::net::Http;
 use boardhand::sim::feishu::{BOT, Call, Fault, Message, SimFeishu, SimFeishuConfig};
+use boardhand::sim::slack::SimSlack;
 use boardhand::sim::{SimLab, Speed};
 use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
 use boardhand::store::{Census, RunFilter, Store};
@@ -29,6 +31,7 @@ const CHAT: &str = "oc_soc";
 
 struct Lab {
     feishu: SimFeishu,
+    slack: Option<SimSlack>,
     store: Arc<dyn Store>,
     clock: Clock,
     _boards: SimLab,
@@ -38,8 +41,13 @@ struct Lab {
 /// Runs `test` with a server between a simulated Feishu and simulated boards. Its ending fails on anything that is still
 /// owed, and on anything that the real Feishu would not have taken.
 async fn lab(boards: usize, test: impl AsyncFnOnce(&Lab)) {
+    lab_of(&lab::yaml::small(boards), false, test).await;
+}
+
+/// The same with this boards.yaml, and with a simulated Slack beside the simulated Feishu.
+async fn lab_of(boards: &str, with_slack: bool, test: impl AsyncFnOnce(&Lab)) {
     let (clock, ids) = (Clock::system(), Ids::system());
-    let inventory = lab::inventory(&lab::yaml::small(boards));
+    let inventory = lab::inventory(boards);
     let (sim, inventory) =
         SimLab::start(&inventory, Speed::Fast, clock.clone(), ids.clone()).await.expect("simulated lab");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -52,6 +60,10 @@ async fn lab(boards: usize, test: impl AsyncFnOnce(&Lab)) {
         webhook_url: format!("{door}/webhook"),
     };
     let feishu = SimFeishu::start(config, clock.clone(), ids.clone()).await.expect("simulated Feishu");
+    let slack = match with_slack {
+        true => Some(lab::slack(&door, &clock, &ids).await),
+        false => None,
+    };
     let data = tempfile::tempdir().expect("a data folder");
     let store: Arc<dyn Store> =
         Arc::new(SqliteStore::open(data.path(), SqliteOptions::new(ids.clone())).await.expect("store"));
@@ -67,7 +79,7 @@ async fn lab(boards: usize, test: impl AsyncFnOnce(&Lab)) {
         store: store.clone(),
         inventory: Arc::new(inventory),
         catalogue: Catalogue::builtin(),
-        slack: None,
+        slack: slack.as_ref().map(|slack| lab::slack_parts(slack, Pacing::NONE)),
         feishu: Some(FeishuParts {
             verifier: Verifier::new(
                 Some(SecretString::from("encrypt-key")),
@@ -90,7 +102,7 @@ async fn lab(boards: usize, test: impl AsyncFnOnce(&Lab)) {
     let server = tokio::spawn(app.serve(listener, async {
         let _ = stopped.await;
     }));
-    let lab = Lab { feishu, store, clock, _boards: sim, _data: data };
+    let lab = Lab { feishu, slack, store, clock, _boards: sim, _data: data };
     test(&lab).await;
     lab.settle().await;
     stop.send(()).expect("the server is there");

@@ -77,6 +77,28 @@ pub(crate) fn inventory(text: &str) -> Inventory {
     read.inventory.unwrap_or_else(|| panic!("{}", lab_file::render(&read.problems)))
 }
 
+/// A simulated Slack that delivers to this door.
+pub(crate) async fn slack(door: &str, clock: &Clock, ids: &Ids) -> SimSlack {
+    let config = SimSlackConfig {
+        signing_secret: SecretString::from("test-signing-secret"),
+        bot_token: SecretString::from("xoxb-test"),
+        webhook_url: Some(format!("{door}/webhooks/slack")),
+        port: 0,
+        rate_limits: false,
+    };
+    SimSlack::start(config, clock.clone(), ids.clone()).await.expect("simulated Slack")
+}
+
+/// What connects a server to it.
+pub(crate) fn slack_parts(slack: &SimSlack, pacing: Pacing) -> SlackParts {
+    let api = slack.api_url();
+    SlackParts {
+        signing_secrets: ["test-signing-secret", OLD_SECRET].map(SecretString::from).to_vec(),
+        client: SlackClient::new(Http::new(&[&api]), &api, SecretString::from("xoxb-test")),
+        pacing,
+    }
+}
+
 impl Lab {
     async fn start(text: &str) -> Lab {
         let inventory = inventory(text);
@@ -108,30 +130,18 @@ impl Lab {
         let address = listener.local_addr().expect("address");
         let door = format!("http://{address}");
         let board_url = host.map(|host| format!("http://{host}:{}", address.port()));
-        let config = SimSlackConfig {
-            signing_secret: SecretString::from("test-signing-secret"),
-            bot_token: SecretString::from("xoxb-test"),
-            webhook_url: Some(format!("{door}/webhooks/slack")),
-            port: 0,
-            rate_limits: false,
-        };
-        let slack = SimSlack::start(config, clock.clone(), ids.clone()).await.expect("simulated Slack");
+        let slack = slack(&door, &clock, &ids).await;
         let data = tempfile::tempdir().expect("a data folder");
         let file = data.path().join("boards.yaml");
         let source = LabFile::simulated(file, boards.clone(), Speed::Fast, clock.clone(), ids.clone());
         let store: Arc<dyn Store> =
             Arc::new(SqliteStore::open(data.path(), SqliteOptions::new(ids.clone())).await.expect("store"));
-        let api = slack.api_url();
         let app = App::new(Parts {
             store: store.clone(),
             inventory: Arc::new(inventory),
             catalogue: Catalogue::builtin(),
             feishu: None,
-            slack: Some(SlackParts {
-                signing_secrets: ["test-signing-secret", OLD_SECRET].map(SecretString::from).to_vec(),
-                client: SlackClient::new(Http::new(&[&api]), &api, SecretString::from("xoxb-test")),
-                pacing: Pacing::NONE,
-            }),
+            slack: Some(slack_parts(&slack, Pacing::NONE)),
             clock: clock.clone(),
             ids,
             public_url: door.clone(),
