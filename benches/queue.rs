@@ -102,6 +102,7 @@ impl<'a> Load<'a> {
             boards: self.lab.wants[n as usize % self.lab.wants.len()],
             since: now(self.step),
             avoid: vec![],
+            lasts: None,
         };
         self.arrivals.insert(run, (tick(), queued.requester.clone(), queued.boards));
         self.queue.apply(QueueEvent::RunQueued(Box::new(queued)));

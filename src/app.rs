@@ -39,6 +39,7 @@ use crate::power::Power;
 use crate::store::{Store, StoreError};
 use crate::worker::errands::Errands;
 use crate::worker::housekeeper::Housekeeper;
+use crate::worker::keeper::Keeper;
 use crate::worker::pool::Pool;
 use crate::worker::reloader::{LabSource, Reloader};
 use crate::worker::runner::Lab;
@@ -117,6 +118,7 @@ pub struct App {
     reaper: Reaper,
     relay: Relay,
     housekeeper: Housekeeper,
+    keeper: Keeper,
     timekeeper: Timekeeper,
     lab: Arc<Lab>,
     reloader: Option<Reloader>,
@@ -186,6 +188,7 @@ impl App {
             connected,
             clock: clock.clone(),
             ids: ids.clone(),
+            instance,
         };
         let door = Arc::new(Door {
             slack,
@@ -216,6 +219,7 @@ impl App {
             ),
             pool: Pool::new(lab.clone(), instance, closed),
             errands: Errands::new(lab.clone(), instance),
+            keeper: Keeper::new(lab.clone(), instance),
             timekeeper: Timekeeper::new(lab.clone()),
             lab,
             reloader: None,
@@ -278,6 +282,7 @@ impl App {
             reaper,
             relay,
             housekeeper,
+            keeper,
             timekeeper,
             reloader,
             lab,
@@ -299,6 +304,7 @@ impl App {
         let pool = loops.start(pool, closing.subscribe());
         let errands = loops.start(errands, closing.subscribe());
         let housekeeper = loops.start(housekeeper, closing.subscribe());
+        let keeper = loops.start(keeper, closing.subscribe());
         let timekeeper = loops.start(timekeeper, closing.subscribe());
         let control = data_dir.and_then(|data_dir| match control::listen(&data_dir) {
             Ok(listener) => {
@@ -336,7 +342,7 @@ impl App {
         if let Some(reloader) = reloader {
             reloader.await?;
         }
-        let (pool, errands) = (pool.await?, errands.await?);
+        let (pool, errands, keeper) = (pool.await?, errands.await?, keeper.await?);
         tokio::join!(
             async {
                 if let Some(mut pool) = pool {
@@ -346,6 +352,11 @@ impl App {
             async {
                 if let Some(mut errands) = errands {
                     errands.drain(STOP_GRACE + REST_WITHIN).await;
+                }
+            },
+            async {
+                if let Some(mut keeper) = keeper {
+                    keeper.drain(STOP_GRACE + REST_WITHIN).await;
                 }
             },
             async {

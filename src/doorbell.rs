@@ -15,6 +15,8 @@ pub enum Bell {
     Pool,
     /// A power request is owed.
     Errands,
+    /// Somebody's hold of a board began or ended.
+    Keeper,
     /// The lab file is to be read again.
     Reloader,
     /// A message is owed.
@@ -30,6 +32,7 @@ struct Bells {
     scheduler: Rings,
     pool: Rings,
     errands: Rings,
+    keeper: Rings,
     reloader: Rings,
     relay: Rings,
 }
@@ -64,6 +67,7 @@ impl Doorbell {
             Bell::Scheduler => &self.0.scheduler,
             Bell::Pool => &self.0.pool,
             Bell::Errands => &self.0.errands,
+            Bell::Keeper => &self.0.keeper,
             Bell::Reloader => &self.0.reloader,
             Bell::Relay => &self.0.relay,
         }

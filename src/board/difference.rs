@@ -71,6 +71,8 @@ pub enum Part {
     Roles,
     /// `channels:`.
     Channels,
+    /// `reservations:`.
+    Reservations,
 }
 
 impl Part {
@@ -84,6 +86,7 @@ impl Part {
             Part::Programs => "programs",
             Part::Roles => "roles",
             Part::Channels => "channels",
+            Part::Reservations => "reservations",
         }
     }
 }
@@ -135,6 +138,7 @@ pub fn difference(before: &Inventory, after: &Inventory) -> Difference {
     let whole = [
         (Part::Roles, prints_otherwise(&before.roles, &after.roles)),
         (Part::Channels, prints_otherwise(&before.channels, &after.channels)),
+        (Part::Reservations, before.reservations != after.reservations),
     ];
     let whole = whole.into_iter().filter(|(_, differs)| *differs).map(|(part, _)| (part, vec![]));
     Difference {

@@ -25,6 +25,8 @@ pub struct Inventory {
     pub roles: Roles,
     /// Where messages go.
     pub channels: Channels,
+    /// How long people may have a board as their own.
+    pub reservations: Reservations,
     /// Programs that a plan may run on the server.
     pub host_programs: BTreeMap<String, String>,
     /// SHA-256 of the file's bytes, in hex: two replicas with another file can tell.
@@ -82,6 +84,26 @@ pub struct Roles {
 impl Default for Roles {
     fn default() -> Self {
         Roles { admin: vec![], operator: vec![], user: vec!["*".into()] }
+    }
+}
+
+/// How long people may have a board as their own: `reservations:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservations {
+    /// Where nobody says for how long.
+    pub default: Duration,
+    /// The longest in all, extended or not, of a user.
+    pub user: Duration,
+    /// Of an operator.
+    pub operator: Duration,
+    /// Of an admin.
+    pub admin: Duration,
+}
+
+impl Default for Reservations {
+    fn default() -> Self {
+        let hours = |n: u64| Duration::from_secs(n * 3600);
+        Reservations { default: hours(2), user: hours(8), operator: hours(24), admin: hours(7 * 24) }
     }
 }
 

@@ -139,6 +139,12 @@ impl AnswerVia {
         AnswerVia { url: None, user: String::new(), place }
     }
 
+    /// A message that nobody asked for, to one person: it must not be lost with a window, as an answer may be.
+    pub fn in_person(actor: &Actor) -> AnswerVia {
+        let place = Place { platform: actor.platform, channel: actor.id.clone(), thread: None };
+        AnswerVia::everybody(place)
+    }
+
     /// Whether it is an open post.
     pub fn is_open(&self) -> bool {
         self.url.is_none() && self.user.is_empty()

@@ -56,6 +56,12 @@ pub enum Form {
     Quarantine,
     /// [`Command::Return`](super::Command::Return).
     Return,
+    /// [`Command::Reserve`](super::Command::Reserve).
+    Reserve,
+    /// [`Command::Extend`](super::Command::Extend).
+    Extend,
+    /// [`Command::Release`](super::Command::Release).
+    Release,
     /// [`Command::Reload`](super::Command::Reload).
     Reload,
     /// [`Command::Help`](super::Command::Help).
@@ -312,6 +318,36 @@ pub const TABLE: &[Row] = &[
         ..LATER
     },
     Row {
+        form: Form::Reserve,
+        words: &["reserve"],
+        zh: &["预留", "预约"],
+        arguments: &[word("board|soc"), maybe("2h"), maybe_rest("reason")],
+        help: "Have a board as your own for a while: at once, or in your turn",
+        example: "/lab reserve soc-a-001 2h DDR bring-up",
+        available: true,
+        ..LATER
+    },
+    Row {
+        form: Form::Extend,
+        words: &["extend"],
+        zh: &["延长"],
+        arguments: &[maybe("board"), maybe("1h")],
+        help: "Keep the board that you have for longer",
+        example: "/lab extend soc-a-001 1h",
+        available: true,
+        ..LATER
+    },
+    Row {
+        form: Form::Release,
+        words: &["release"],
+        zh: &["释放"],
+        arguments: &[maybe("board|soc")],
+        help: "Give back the board that you have, or your place in line; other people's boards need an operator",
+        example: "/lab release soc-a-001",
+        available: true,
+        ..LATER
+    },
+    Row {
         form: Form::Reload,
         words: &["reload"],
         zh: &["重载"],
@@ -331,9 +367,6 @@ pub const TABLE: &[Row] = &[
         available: true,
         ..LATER
     },
-    later(&["reserve"], &["预留", "预约"]),
-    later(&["extend"], &["延长"]),
-    later(&["release"], &["释放"]),
     later(&["hold"], &["保留"]),
     later(&["notify"], &["通知"]),
     later(&["nudge"], &["催促"]),
@@ -515,7 +548,7 @@ mod tests {
         use Form::*;
         for form in [
             RunTest, Boards, Board, Runs, Run, Why, Compare, Cancel, Retry, Power, Quarantine, Return,
-            Reload, Help,
+            Reserve, Extend, Release, Reload, Help,
         ] {
             assert_eq!(TABLE.iter().filter(|row| row.form == form).count(), 1, "{form:?}");
             assert!(row(form).available);
@@ -555,7 +588,7 @@ mod tests {
         assert_eq!(help_facts(Some("/run-test"))["commands"][0]["name"], "run-test");
         assert_eq!(help_facts(Some("取消"))["topic"], "cancel");
         assert_eq!(help_facts(Some("nonsense"))["unknown"], true);
-        assert_eq!(help_facts(Some("reserve"))["unknown"], true);
+        assert_eq!(help_facts(Some("drain"))["unknown"], true);
     }
 
     #[test]
@@ -563,6 +596,6 @@ mod tests {
         let table = readme_table();
         assert_eq!(table.lines().count(), 2 + available().count());
         assert!(table.contains("| `/lab power <board> <on\\|off\\|cycle\\|status\\|sequence>` |"), "{table}");
-        assert!(!table.contains("reserve"));
+        assert!(!table.contains("drain"));
     }
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::board::plan::PowerAction;
+use crate::board::{BoardId, is_name};
 use crate::clock::Timestamp;
 use crate::run::Priority;
 
@@ -72,6 +73,27 @@ pub enum Command {
     Return {
         /// The board's name as typed.
         board: String,
+    },
+    /// `/lab reserve <board|soc> [2h] [reason]`.
+    Reserve {
+        /// A family or a board, as typed.
+        target: String,
+        /// For how long.
+        lasts: Option<Duration>,
+        /// What for, as typed.
+        reason: String,
+    },
+    /// `/lab extend [board] [1h]`.
+    Extend {
+        /// The board's name as typed; the one that they have where there is none.
+        board: Option<String>,
+        /// How much longer.
+        by: Option<Duration>,
+    },
+    /// `/lab release [board|soc]`.
+    Release {
+        /// A board, or what they wait for, as typed; the one that they have where there is none.
+        target: Option<String>,
     },
     /// `/lab reload`.
     Reload,
@@ -139,14 +161,17 @@ pub enum RunRef {
 }
 
 /// A pressed button: what its value carries. The server checks everything again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Click {
     /// What the button does.
     pub verb: Verb,
-    /// The run on whose card it stands; on a batch's, its first.
+    /// The run on whose card it stands; on a batch's, its first. 0 where it is about a board that somebody has.
     pub run: i64,
-    /// The card's revision when it was drawn.
+    /// The card's revision when it was drawn; the fence of the lease where it is about a board that somebody has.
     pub generation: i64,
+    /// The board that somebody has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub board: Option<BoardId>,
     /// When the attempt began that the button is about; only where it is about one.
     pub attempt_at: Option<Timestamp>,
 }
@@ -171,11 +196,17 @@ pub enum Verb {
     WhyAll,
     /// Put the board of the run's attempt back into service; the generation is the attempt's number.
     Return,
+    /// Keep the board that they have for longer.
+    Extend,
+    /// Give the board that they have back.
+    Release,
+    /// Switch the board off that they have.
+    PowerOff,
 }
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Verb; 8] = [
+    pub const ALL: [Verb; 11] = [
         Verb::Retry,
         Verb::RetryElsewhere,
         Verb::Cancel,
@@ -184,6 +215,9 @@ impl Verb {
         Verb::CancelAll,
         Verb::WhyAll,
         Verb::Return,
+        Verb::Extend,
+        Verb::Release,
+        Verb::PowerOff,
     ];
 
     /// The word in a button's id, and in templates.
@@ -197,6 +231,9 @@ impl Verb {
             Verb::CancelAll => "cancel-all",
             Verb::WhyAll => "why-all",
             Verb::Return => "return",
+            Verb::Extend => "extend",
+            Verb::Release => "release",
+            Verb::PowerOff => "power-off",
         }
     }
 
@@ -207,8 +244,12 @@ impl Verb {
 }
 
 impl Click {
-    /// The button's value: `retry:42:7`, or `power-cycle:42:7:1767323045678000` where it is about an attempt.
-    pub fn value(self) -> String {
+    /// The button's value: `retry:42:7`, or `power-cycle:42:7:1767323045678000` where it is about an attempt, or
+    /// `extend:@soc-a-003:17` where it is about a board that somebody has.
+    pub fn value(&self) -> String {
+        if let Some(board) = &self.board {
+            return format!("{}:@{board}:{}", self.verb.as_str(), self.generation);
+        }
         let value = format!("{}:{}:{}", self.verb.as_str(), self.run, self.generation);
         self.attempt_at.map_or(value.clone(), |at| format!("{value}:{}", at.as_micros()))
     }
@@ -217,12 +258,18 @@ impl Click {
     pub fn parse(value: &str) -> Option<Click> {
         let mut parts = value.splitn(4, ':');
         let verb = Verb::from_word(parts.next()?)?;
-        let run = parts.next()?.parse().ok().filter(|n| *n > 0)?;
+        let about = parts.next()?;
         let generation = parts.next()?.parse().ok().filter(|n| *n >= 0)?;
+        if let Some(board) = about.strip_prefix('@') {
+            let board = Some(BoardId::new(board)).filter(|board| is_name(board.as_str()))?;
+            let whole = parts.next().is_none();
+            return whole.then_some(Click { verb, run: 0, generation, attempt_at: None, board: Some(board) });
+        }
+        let run = about.parse().ok().filter(|n| *n > 0)?;
         let attempt_at = match parts.next() {
             Some(at) => Some(Timestamp::from_micros(at.parse().ok()?)),
             None => None,
         };
-        Some(Click { verb, run, generation, attempt_at })
+        Some(Click { verb, run, generation, attempt_at, board: None })
     }
 }

@@ -23,6 +23,8 @@ pub const VALUE_BYTES_MAX: usize = 500;
 pub const BUILD_BYTES_MAX: usize = 200;
 /// Longest name of an option or parameter, in bytes.
 pub const OPTION_NAME_BYTES_MAX: usize = 64;
+/// Shortest and longest time that somebody asks for, to have a board.
+pub const HELD_SECS: std::ops::RangeInclusive<u64> = 1..=7 * 24 * 3600;
 /// Shortest and longest `timeout=`.
 pub const TIMEOUT_SECS: std::ops::RangeInclusive<u64> = 1..=7 * 24 * 3600;
 
@@ -321,6 +323,9 @@ fn build(typed: &Typed<'_>, in_thread: bool) -> Result<Command, ParseProblem> {
         Form::Power => build_power(typed)?,
         Form::Quarantine => Command::Quarantine { board: typed.word(0)?, reason: typed.word(1)? },
         Form::Return => Command::Return { board: typed.word(0)? },
+        Form::Reserve => build_reserve(typed)?,
+        Form::Extend => build_extend(typed)?,
+        Form::Release => Command::Release { target: optional(0) },
         Form::Reload => Command::Reload,
         Form::Help => Command::Help { topic: optional(0) },
         Form::Later => {
@@ -381,6 +386,35 @@ fn build_compare(typed: &Typed<'_>, in_thread: bool) -> Result<Compare, ParsePro
     }
     let suite = typed.value("suite").map(str::to_owned);
     Ok(Compare { of, family: typed.arguments.get(2).map(|word| word.to_string()), suite })
+}
+
+/// A time, and then what for; either may be left out.
+fn build_reserve(typed: &Typed<'_>) -> Result<Command, ParseProblem> {
+    let said = typed.arguments.get(1..).unwrap_or_default();
+    let lasts = said.first().and_then(|word| duration(word));
+    let reason = if lasts.is_some() { &said[1..] } else { said };
+    let reason = reason.join(" ");
+    typed.bounded("reason", &reason)?;
+    let lasts = lasts.map(|_| held_for(typed, &said[0])).transpose()?;
+    Ok(Command::Reserve { target: typed.word(0)?, lasts, reason })
+}
+
+/// A board and a time, in either order; either may be left out.
+fn build_extend(typed: &Typed<'_>) -> Result<Command, ParseProblem> {
+    let (times, boards): (Vec<_>, Vec<_>) = typed.arguments.iter().partition(|word| duration(word).is_some());
+    if let Some(extra) = boards.get(1).or(times.get(1)) {
+        return Err(typed.unexpected(extra));
+    }
+    Ok(Command::Extend {
+        board: boards.first().map(|board| board.to_string()),
+        by: times.first().map(|time| held_for(typed, time)).transpose()?,
+    })
+}
+
+/// A time for which somebody has a board.
+fn held_for(typed: &Typed<'_>, word: &str) -> Result<Duration, ParseProblem> {
+    let fits = duration(word).filter(|time| HELD_SECS.contains(&time.as_secs()));
+    fits.ok_or_else(|| typed.bad("2h", word, Wrong::NotADuration))
 }
 
 fn build_power(typed: &Typed<'_>) -> Result<Command, ParseProblem> {
@@ -483,6 +517,9 @@ impl Command {
             Command::Power { .. } => Form::Power,
             Command::Quarantine { .. } => Form::Quarantine,
             Command::Return { .. } => Form::Return,
+            Command::Reserve { .. } => Form::Reserve,
+            Command::Extend { .. } => Form::Extend,
+            Command::Release { .. } => Form::Release,
             Command::Reload => Form::Reload,
             Command::Help { .. } => Form::Help,
         }

@@ -13,6 +13,8 @@
 //! | the same for other people's runs | operator |
 //! | reload | admin |
 //! | `/lab power … on, off, cycle`, quarantine, return | operator |
+//! | reserve, extend and give back, and switch the board that one has | user |
+//! | take a board away from whoever has it | operator |
 
 use super::grammar::Role;
 use super::{Command, Verb};
@@ -58,6 +60,8 @@ pub enum Asked<'a> {
 pub struct About {
     /// Whether the actor asked for it. Irrelevant where no run is meant.
     pub own_run: bool,
+    /// Whether the board that is meant is the actor's own now.
+    pub own_board: bool,
 }
 
 /// Whether `actor` may do what they asked.
@@ -97,6 +101,15 @@ fn rule(asked: Asked<'_>, about: About) -> Rule {
     let cancel = || on_a_run("cancel their own run", "cancel other people's runs");
     // Whoever may start a run may start the same one again, whoever asked for it first.
     let retry = || look("retry runs");
+    // Whose board it is now, theirs it is to switch: a power cycle under somebody is what they took it for.
+    let switch = || match about.own_board {
+        true => look("switch the power of the board that they have"),
+        false => Rule { needs: Some(Operator), what: "switch a board's power" },
+    };
+    let release = || match about.own_board {
+        true => look("give their board back"),
+        false => Rule { needs: Some(Operator), what: "take other people's boards away" },
+    };
     match asked {
         Asked::Command(command) => match command {
             Command::Help { .. } => Rule { needs: None, what: "ask for help" },
@@ -113,15 +126,21 @@ fn rule(asked: Asked<'_>, about: About) -> Rule {
             Command::Power { action, .. } => match action {
                 PowerAction::Status => look("read a board's power"),
                 PowerAction::On | PowerAction::Off | PowerAction::Cycle | PowerAction::Sequence(_) => {
-                    Rule { needs: Some(Operator), what: "switch a board's power" }
+                    switch()
                 }
             },
+            Command::Reserve { .. } => look("reserve boards"),
+            Command::Extend { .. } => look("keep their board for longer"),
+            Command::Release { .. } => release(),
         },
         Asked::Click(verb) => match verb {
             Verb::Why | Verb::WhyAll => look("look at runs"),
             Verb::Cancel | Verb::CancelAll => cancel(),
             Verb::Return => Rule { needs: Some(Operator), what: "put boards back into service" },
             Verb::Retry | Verb::RetryElsewhere => retry(),
+            Verb::Extend => look("keep their board for longer"),
+            Verb::Release => release(),
+            Verb::PowerOff => switch(),
             Verb::PowerCycle => on_a_run("power-cycle their own run", "power-cycle other people's runs"),
         },
     }
@@ -130,6 +149,11 @@ fn rule(asked: Asked<'_>, about: About) -> Rule {
 struct Held {
     role: Role,
     how: &'static str,
+}
+
+/// The role of somebody in this lab.
+pub fn role(actor: &Actor, roles: &Roles) -> Option<Role> {
+    role_of(actor, roles).map(|held| held.role)
 }
 
 fn role_of(actor: &Actor, roles: &Roles) -> Option<Held> {
@@ -184,16 +208,17 @@ mod tests {
 
     #[track_caller]
     fn check(command: &Command, who: &str, roles: &Roles, own_run: bool, expect: Result<(), Role>) {
-        let got = match allowed(Asked::Command(command), &actor(who), roles, About { own_run }) {
-            Permission::Allowed { because } => {
-                assert!(!because.is_empty());
-                Ok(())
-            }
-            Permission::Denied { reason, needs } => {
-                assert!(reason.contains(who), "{reason}");
-                Err(needs)
-            }
-        };
+        let got =
+            match allowed(Asked::Command(command), &actor(who), roles, About { own_run, own_board: false }) {
+                Permission::Allowed { because } => {
+                    assert!(!because.is_empty());
+                    Ok(())
+                }
+                Permission::Denied { reason, needs } => {
+                    assert!(reason.contains(who), "{reason}");
+                    Err(needs)
+                }
+            };
         assert_eq!(got, expect, "{who} {command:?}");
     }
 
@@ -279,11 +304,19 @@ mod tests {
     fn buttons_follow_the_same_rules() {
         for verb in Verb::ALL {
             let may = |who, own_run| {
-                allowed(Asked::Click(verb), &actor(who), &closed(), About { own_run }).is_allowed()
+                let about = About { own_run, own_board: own_run };
+                allowed(Asked::Click(verb), &actor(who), &closed(), about).is_allowed()
             };
             assert!(may("U0OPER", false));
             assert_eq!(may("U1", true), verb != Verb::Return);
-            let own_only = [Verb::Cancel, Verb::CancelAll, Verb::PowerCycle, Verb::Return];
+            let own_only = [
+                Verb::Cancel,
+                Verb::CancelAll,
+                Verb::PowerCycle,
+                Verb::Return,
+                Verb::Release,
+                Verb::PowerOff,
+            ];
             assert_eq!(may("U1", false), !own_only.contains(&verb), "{verb:?}");
         }
     }

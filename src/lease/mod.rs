@@ -5,12 +5,17 @@ pub mod queue;
 pub mod reaper;
 pub mod scheduler;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use crate::board::BoardId;
+use crate::board::{BoardId, Family};
 use crate::chat::Actor;
 use crate::clock::Timestamp;
 use crate::id::{InstanceId, LeaseId, RunId};
+
+/// How long the lease lasts, unless it is renewed, under which a board comes to rest that somebody had as their own.
+pub const REST_LASTS: Duration = Duration::from_secs(10);
 
 /// A number that rises with every grant of one board; a write that names an older one changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -38,6 +43,26 @@ pub struct Lease {
     pub state: LeaseState,
     /// Whether the board must be fenced physically before anything else: its last lease was not released.
     pub needs_fence: bool,
+    /// More about one that is held for a person.
+    pub hold: Option<Hold>,
+}
+
+impl Lease {
+    /// Whether this person has the board as their own.
+    pub fn is_held_by(&self, person: &Actor) -> bool {
+        self.hold.is_some() && matches!(&self.holder, Holder::Person(holder) if holder.key() == person.key())
+    }
+}
+
+/// What is known of a lease that is held for a person, beside whose it is and until when.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hold {
+    /// What for, as they said it; may be empty.
+    pub reason: String,
+    /// Whether they were told that the end which stands now comes soon.
+    pub warned: bool,
+    /// The run of theirs that is on the board.
+    pub run: Option<i64>,
 }
 
 /// Who holds a lease.
@@ -72,6 +97,27 @@ pub enum LeaseState {
     Released,
     /// Taken away: expired, or its process died.
     Lapsed,
+}
+
+/// A wish for a board of one's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation {
+    /// Its id, and that of the lease that it becomes.
+    pub id: LeaseId,
+    /// Who asks.
+    pub by: Actor,
+    /// The kind of board.
+    pub family: Family,
+    /// Only this one.
+    pub board: Option<BoardId>,
+    /// For how long, from when it is had.
+    pub lasts: Duration,
+    /// What for, as they said it; may be empty.
+    pub reason: String,
+    /// Since when.
+    pub asked_at: Timestamp,
+    /// The newest run when it was asked for: its place among runs. The store gives it.
+    pub place: i64,
 }
 
 impl LeaseState {

@@ -38,7 +38,7 @@ use crate::lease::Holder;
 use crate::run::{BOARDS_MAX, Priority, Selector};
 
 pub use estimate::DURATIONS_MAX;
-pub use explain::{AHEAD_MAX, Held, LISTED_MAX, Position, Why};
+pub use explain::{AHEAD_MAX, Foreseen, Held, LISTED_MAX, Position, Why};
 pub use order::REQUESTERS_IDLE_MAX;
 pub use pool::POOLS_IDLE_MAX;
 pub use saving::{SAVE_DOUBLINGS_MAX, SAVE_FOR, STARVED_AFTER};
@@ -140,6 +140,8 @@ pub enum Availability {
         holder: Holder,
         /// Until when, where that is known: a person's reservation.
         until: Option<Timestamp>,
+        /// What for, where they said.
+        reason: String,
     },
     /// Nobody gets it.
     Unavailable(Unavailable),
@@ -186,6 +188,8 @@ pub struct QueuedRun {
     pub since: Timestamp,
     /// Boards that failed it; at most [`AVOID_MAX`] count.
     pub avoid: Vec<BoardId>,
+    /// For how long it has its board, where that is known before: it is no run but a person's reservation.
+    pub lasts: Option<Duration>,
 }
 
 /// Boards proposed for a run.
@@ -270,6 +274,11 @@ impl Queue {
     /// Whose a waiting run is.
     pub fn requester(&self, run: RunId) -> Option<&str> {
         self.waiting.get(&run).map(|waiting| waiting.run.requester.as_str())
+    }
+
+    /// Whether it is no run that waits, but a person's reservation.
+    pub fn is_reservation(&self, run: RunId) -> bool {
+        self.waiting.get(&run).is_some_and(|waiting| waiting.run.lasts.is_some())
     }
 
     /// Takes in what is.
@@ -381,7 +390,8 @@ impl Queue {
                 let holder = Holder::Run { run, number, attempt };
                 self.board_update(board, |state| {
                     if state.availability == Availability::Free {
-                        state.availability = Availability::Busy { holder, until: None };
+                        state.availability =
+                            Availability::Busy { holder, until: None, reason: String::new() };
                     }
                 });
             }

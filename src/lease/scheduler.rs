@@ -2,6 +2,7 @@
 //! for grants, and commits them; what the store refuses (somebody was faster) goes back into the queue. The queue
 //! decides, the store decides again, this loop decides nothing.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -9,10 +10,15 @@ use async_trait::async_trait;
 
 use super::queue::{Availability, BoardFacts, Grant as Proposal, Queue, QueueEvent, QueuedRun, Unavailable};
 use super::reaper::LEASE_TTL;
-use crate::board::{Inventory, LiveInventory};
+use super::{Holder, Lease, Reservation};
+use crate::board::{BoardId, Inventory, LiveInventory};
+use crate::chat::AnswerVia;
 use crate::clock::{Clock, Monotonic};
 use crate::doorbell::{Bell, Doorbell};
-use crate::id::{Ids, InstanceId, LeaseId};
+use crate::id::{Ids, InstanceId, LeaseId, RunId};
+use crate::message::Note;
+use crate::message::compose::hold_facts;
+use crate::run::{Priority, Selector};
 use crate::store::{
     BoardRow, Cursor, Grant, Granted, Health, LeaseTerms, QueueChanges, QueueRun, Store, StoreError,
 };
@@ -61,6 +67,9 @@ pub struct Scheduler {
     doorbell: Doorbell,
     instance: InstanceId,
     cursor: Option<Cursor>,
+    /// People who wait for a board of their own, and boards that people have, as the queue knows them.
+    wishes: HashSet<RunId>,
+    holds: HashMap<BoardId, RunId>,
     /// When the database is asked again which lab file is in force.
     look_at: Option<Monotonic>,
     /// Whether it named another one when it was asked last.
@@ -89,6 +98,8 @@ impl Scheduler {
             doorbell,
             instance,
             cursor: None,
+            wishes: HashSet::new(),
+            holds: HashMap::new(),
             look_at: None,
             differed: false,
         }
@@ -108,6 +119,9 @@ impl Scheduler {
             });
         }
         for row in changes.boards {
+            for event in hold_events(&mut self.holds, &row) {
+                queue.apply(event);
+            }
             if let Some(event) = board_event(row, &self.known) {
                 queue.apply(event);
             }
@@ -116,6 +130,14 @@ impl Scheduler {
             for event in run_events(run) {
                 queue.apply(event);
             }
+        }
+        let before = std::mem::take(&mut self.wishes);
+        for wish in changes.reservations {
+            self.wishes.insert(as_run(wish.id));
+            queue.apply(QueueEvent::RunQueued(Box::new(wish_queued(wish))));
+        }
+        for run in before.difference(&self.wishes) {
+            queue.apply(QueueEvent::RunLeft { run: *run });
         }
     }
 
@@ -137,6 +159,41 @@ impl Scheduler {
                     // Of those that were granted so far the change log tells.
                     answers.push(if error.is_lasting() { Granted::Gone } else { return Err(error) });
                 }
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Gives boards to people who wait for one of their own. A wish that cannot be granted for good leaves the queue
+    /// until something changes about it.
+    async fn grant_wishes(&self, wishes: &[Grant], terms: &LeaseTerms) -> Result<Vec<Granted>, StoreError> {
+        let mut answers = Vec::with_capacity(wishes.len());
+        if wishes.is_empty() {
+            return Ok(answers);
+        }
+        let waiting = self.store.reservation_list().await?;
+        for grant in wishes {
+            let wish = waiting.iter().find(|wish| as_run(wish.id) == grant.run);
+            let (Some(wish), Some((_, board))) = (wish, grant.leases.first()) else {
+                answers.push(Granted::Gone);
+                continue;
+            };
+            let facts = hold_facts(
+                board,
+                self.known.board(board.as_str()),
+                &wish.by,
+                terms.now + wish.lasts,
+                &wish.reason,
+            );
+            let mut note = Note::new("reserved", facts);
+            note.facts.insert("waited_s".into(), terms.now.since(wish.asked_at).as_secs_f64().into());
+            let told = (AnswerVia::in_person(&wish.by), note);
+            match self.store.hold_grant(wish.id, board, terms, &told).await {
+                Err(error) if error.is_lasting() => {
+                    tracing::error!(reservation = %wish.id, %error, "a reservation cannot be granted");
+                    answers.push(Granted::Gone);
+                }
+                granted => answers.push(granted?),
             }
         }
         Ok(answers)
@@ -193,9 +250,10 @@ impl Scheduler {
     async fn commit(&mut self, proposals: Vec<Proposal>) -> Result<(), StoreError> {
         let now = self.clock.now();
         let terms = LeaseTerms { instance: self.instance, now, expires_at: now + LEASE_TTL };
-        let grants: Vec<Grant> = proposals
-            .into_iter()
-            .map(|proposal| Grant {
+        let is_wish = |proposal: &Proposal| self.wishes.contains(&proposal.run);
+        let (wishes, runs): (Vec<Proposal>, Vec<Proposal>) = proposals.into_iter().partition(is_wish);
+        let named = |proposals: Vec<Proposal>| -> Vec<Grant> {
+            let name = |proposal: Proposal| Grant {
                 run: proposal.run,
                 attempt: proposal.attempt,
                 leases: proposal
@@ -203,9 +261,18 @@ impl Scheduler {
                     .into_iter()
                     .map(|board| (LeaseId::new(&self.ids, now), board))
                     .collect(),
-            })
-            .collect();
-        let answers = match self.grant(&grants, &terms).await {
+            };
+            proposals.into_iter().map(name).collect()
+        };
+        let (wishes, mut grants) = (named(wishes), named(runs));
+        let answered = async {
+            let mut answers = if grants.is_empty() { vec![] } else { self.grant(&grants, &terms).await? };
+            answers.extend(self.grant_wishes(&wishes, &terms).await?);
+            Ok::<_, StoreError>(answers)
+        };
+        let answers = answered.await;
+        grants.extend(wishes);
+        let answers = match answers {
             Ok(answers) => answers,
             Err(error) => {
                 // Nothing more was granted: every proposal waits as before.
@@ -223,8 +290,8 @@ impl Scheduler {
                 Granted::Leases(leases) => {
                     for lease in leases {
                         queue.apply(QueueEvent::BoardChanged {
-                            board: lease.board,
-                            availability: Availability::Busy { holder: lease.holder, until: None },
+                            board: lease.board.clone(),
+                            availability: availability_under(&lease),
                             last_used: None,
                         });
                     }
@@ -236,7 +303,7 @@ impl Scheduler {
                 Granted::Taken(lease) => {
                     queue.apply(QueueEvent::BoardChanged {
                         board: lease.board.clone(),
-                        availability: Availability::Busy { holder: lease.holder.clone(), until: None },
+                        availability: availability_under(&lease),
                         last_used: None,
                     });
                     queue.apply(QueueEvent::GrantRefused { run: grant.run });
@@ -317,16 +384,62 @@ fn board_event(row: BoardRow, inventory: &Inventory) -> Option<QueueEvent> {
         return None;
     }
     let availability = match (row.lease, row.health) {
-        (Some(lease), _) => {
-            let until = matches!(lease.holder, super::Holder::Person(_)).then_some(lease.expires_at);
-            Availability::Busy { holder: lease.holder, until }
-        }
+        (Some(lease), _) => availability_under(&lease),
         (None, Health::Quarantined) => {
             Availability::Unavailable(Unavailable::Quarantined { reason: row.reason })
         }
         (None, Health::Good | Health::Suspect) => Availability::Free,
     };
     Some(QueueEvent::BoardChanged { board: row.id, availability, last_used: row.last_used_at })
+}
+
+/// What is known of a board that somebody has.
+fn availability_under(lease: &Lease) -> Availability {
+    let hold = lease.hold.as_ref();
+    Availability::Busy {
+        holder: lease.holder.clone(),
+        until: hold.map(|_| lease.expires_at),
+        reason: hold.map(|hold| hold.reason.clone()).unwrap_or_default(),
+    }
+}
+
+/// A reservation as the queue knows it: it waits in one line with the runs.
+pub fn as_run(reservation: LeaseId) -> RunId {
+    RunId(reservation.0)
+}
+
+/// A reservation as it waits in the queue.
+pub fn wish_queued(wish: Reservation) -> QueuedRun {
+    QueuedRun {
+        run: as_run(wish.id),
+        number: wish.place,
+        attempt: 1,
+        family: wish.family,
+        suite: String::new(),
+        selector: Selector { board: wish.board, ..Selector::default() },
+        priority: Priority::Normal,
+        requester: wish.by.key(),
+        boards: 1,
+        since: wish.asked_at,
+        avoid: vec![],
+        lasts: Some(wish.lasts),
+    }
+}
+
+/// What a person has counts for them as what their runs have does.
+fn hold_events(holds: &mut HashMap<BoardId, RunId>, row: &BoardRow) -> Vec<QueueEvent> {
+    let held = row.lease.as_ref().and_then(|lease| match (&lease.holder, &lease.hold) {
+        (Holder::Person(by), Some(_)) => Some((as_run(lease.id), by.key())),
+        _ => None,
+    });
+    let before = match &held {
+        Some((run, _)) => holds.insert(row.id.clone(), *run),
+        None => holds.remove(&row.id),
+    };
+    let over = before.filter(|before| held.as_ref().is_none_or(|(run, _)| run != before));
+    let over = over.map(|run| QueueEvent::RunEnded { run });
+    let begun = held.map(|(run, requester)| QueueEvent::RunStarted { run, requester, boards: 1 });
+    over.into_iter().chain(begun).collect()
 }
 
 /// What a run's row says about its place in the queue.
@@ -346,6 +459,7 @@ fn run_events(run: QueueRun) -> Vec<QueueEvent> {
                 boards: waiting.boards,
                 since: waiting.since,
                 avoid: waiting.avoid,
+                lasts: None,
             })),
         ],
         None if run.finished => {

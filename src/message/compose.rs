@@ -2,9 +2,11 @@
 //! may hold hostile text; nothing here escapes, templates and renderers do.
 
 mod batch;
+mod hold;
 
 use std::sync::Arc;
 
+pub use self::hold::hold_facts;
 use serde_json::{Value, json};
 
 use super::links::Links;

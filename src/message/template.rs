@@ -39,6 +39,7 @@ use serde_json::{Map, Value as Json};
 
 use self::structure::{BlockKind, BlockTemplate, ButtonTemplate, File, Leaf, Message};
 use super::{Block, Button, Card, Confirm, Note, Span, Text, Tone};
+use crate::board::BoardId;
 use crate::clock::Timestamp;
 use crate::command::{Click, Verb};
 
@@ -55,12 +56,13 @@ const FALLBACK_FACTS_MAX: usize = 20;
 const FALLBACK_FACT_CHARS_MAX: usize = 200;
 
 /// The built-in templates: locale, file, text.
-const BUILTIN: [(&str, &str, &str); 5] = [
+const BUILTIN: [(&str, &str, &str); 6] = [
     ("en", "words.yaml", include_str!("../../message-templates/en/words.yaml")),
     ("en", "card.yaml", include_str!("../../message-templates/en/card.yaml")),
     ("en", "replies.yaml", include_str!("../../message-templates/en/replies.yaml")),
     ("en", "answers.yaml", include_str!("../../message-templates/en/answers.yaml")),
     ("en", "lists.yaml", include_str!("../../message-templates/en/lists.yaml")),
+    ("en", "holds.yaml", include_str!("../../message-templates/en/holds.yaml")),
 ];
 
 /// Every message in every language.
@@ -232,17 +234,24 @@ struct Facts<'a> {
 }
 
 /// The card that buttons stand on.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Drawn {
     run: i64,
     generation: i64,
+    /// The board that it is about, where that is one that somebody has.
+    board: Option<BoardId>,
     /// When the attempt began that it shows.
     attempt_at: Option<Timestamp>,
 }
 
 impl Facts<'_> {
     fn click(facts: &Map<String, Json>) -> Option<Drawn> {
+        if let Some(fence) = facts.get("fence").and_then(Json::as_i64) {
+            let board = facts.get("board").and_then(Json::as_str).map(BoardId::new)?;
+            return Some(Drawn { run: 0, generation: fence, board: Some(board), attempt_at: None });
+        }
         Some(Drawn {
+            board: None,
             run: facts.get("run")?.get("number")?.as_i64()?,
             generation: facts.get("generation")?.as_i64()?,
             attempt_at: facts.get("started_at").and_then(Json::as_i64).map(Timestamp::from_micros),
@@ -294,7 +303,7 @@ impl Facts<'_> {
 
     /// A button; none where the facts do not say on whose card it stands.
     fn button(&self, button: &ButtonTemplate) -> Result<Option<Button>, RenderError> {
-        let Some(Drawn { run, generation, attempt_at }) = self.click else {
+        let Some(Drawn { run, generation, attempt_at, board }) = self.click.clone() else {
             return Ok(None);
         };
         let confirm = match &button.confirm {
@@ -307,7 +316,7 @@ impl Facts<'_> {
             }),
         };
         let attempt_at = attempt_at.filter(|_| button.verb == Verb::PowerCycle);
-        let click = Click { verb: button.verb, run, generation, attempt_at };
+        let click = Click { verb: button.verb, run, generation, attempt_at, board };
         Ok(Some(Button { label: self.line(&button.label)?, click, style: button.style, confirm }))
     }
 

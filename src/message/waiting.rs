@@ -1,12 +1,14 @@
 //! Why a run waits, as facts for templates: the queue's own answer, in plain JSON. Decides nothing.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::compose::WhyWaiting;
 use crate::clock::Clock;
 use crate::id::RunId;
 use crate::lease::Holder;
-use crate::lease::queue::{Held, Position, Unavailable, Why};
+use crate::lease::queue::{Foreseen, Held, Position, Unavailable, Why};
 use crate::lease::scheduler::SharedQueue;
 use crate::run::{Run, RunState};
 
@@ -34,7 +36,7 @@ impl Explainer {
         }
         json!({
             "position": position.map(place),
-            "why": why_facts(&why, run),
+            "why": why_facts(&why, Some(run)),
             "eta": eta.map(|(low, high)| json!({ "low": low.as_secs_f64(), "high": high.as_secs_f64() })),
         })
     }
@@ -47,6 +49,17 @@ impl WhyWaiting for Explainer {
     }
 }
 
+/// What whoever asks for a board of their own meets: `{position, why, eta}`, as of a run that waits.
+pub fn foreseen_facts(foreseen: &Foreseen) -> Value {
+    let seconds =
+        |(low, high): (Duration, Duration)| json!({ "low": low.as_secs_f64(), "high": high.as_secs_f64() });
+    json!({
+        "position": place(foreseen.position),
+        "why": why_facts(&foreseen.why, None),
+        "eta": foreseen.eta.map(seconds),
+    })
+}
+
 /// `3`, or `1000+`.
 pub fn place(position: Position) -> String {
     match position {
@@ -55,9 +68,9 @@ pub fn place(position: Position) -> String {
     }
 }
 
-fn why_facts(why: &Why, run: RunId) -> Value {
+fn why_facts(why: &Why, run: Option<RunId>) -> Value {
     // Between two attempts: the board is still being brought to rest after the first.
-    let own = |held: &Held| matches!(&held.holder, Holder::Run { run: holder, .. } if *holder == run);
+    let own = |held: &Held| matches!(&held.holder, Holder::Run { run: holder, .. } if Some(*holder) == run);
     match why {
         Why::OnlyBoard(held) if own(held) => json!({ "kind": "resting", "board": held.board }),
         Why::NotWaiting => Value::Null,
@@ -74,7 +87,8 @@ fn why_facts(why: &Why, run: RunId) -> Value {
         Why::Kept { board, number, position, .. } => {
             json!({ "kind": "kept", "board": board, "run": number, "position": place(*position) })
         }
-        Why::Behind { position, number, priority, held, more, .. } => json!({
+        Why::Behind { position, number, priority, requester, reservation, held, more, .. } => json!({
+            "reserves": reservation.then_some(requester),
             "kind": "behind",
             "position": place(*position),
             "first": number,
@@ -99,8 +113,10 @@ fn why_facts(why: &Why, run: RunId) -> Value {
 }
 
 fn held_facts(held: &[Held]) -> Vec<Value> {
-    let facts =
-        |held: &Held| json!({ "id": held.board, "holder": holder_facts(&held.holder), "until": held.until });
+    let facts = |held: &Held| {
+        let why = Some(&held.reason).filter(|reason| !reason.is_empty());
+        json!({ "id": held.board, "holder": holder_facts(&held.holder), "until": held.until, "why": why })
+    };
     held.iter().map(facts).collect()
 }
 

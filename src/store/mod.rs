@@ -19,7 +19,7 @@ use crate::board::{BoardId, Family};
 use crate::chat::{Actor, AnswerVia, Place, Platform};
 use crate::clock::Timestamp;
 use crate::id::{InstanceId, LeaseId, MessageId, RunId};
-use crate::lease::{Holder, Lease};
+use crate::lease::{Fence, Holder, Lease, Reservation};
 use crate::message::Note;
 use crate::outcome::compare::{Comparison, Marks, Past, RunOfBuild};
 use crate::outcome::{Counts, Outcome, Verdict};
@@ -59,6 +59,8 @@ impl StoreError {
     }
 }
 
+/// Most boards that one person waits for at once, to have as their own.
+pub const RESERVATIONS_MAX: u32 = 20;
 /// Most cards of one channel to post, and most to edit, that [`Store::message_due`] gives at once.
 pub const CHANNEL_HEADS_MAX: u32 = 16;
 
@@ -117,8 +119,8 @@ pub trait Store: Send + Sync {
     async fn lease_fenced(&self, lease: &LeaseRef, now: Timestamp) -> Result<Fenced>;
     /// Gives a board back, at rest or not. A run's lease is stale for this until its outcome is committed.
     async fn lease_release(&self, lease: &LeaseRef, rest: &AtRest, now: Timestamp) -> Result<Fenced>;
-    /// Takes away every lease whose time is over by `now`, but those that `except` drives; what is held for a person
-    /// ends with its time whoever drives it. Runs under them are settled as lost (see [`Lapsed`]).
+    /// Takes away every lease whose time is over by `now`, but those that `except` drives and those held for a person.
+    /// Runs under them are settled as lost (see [`Lapsed`]).
     async fn lease_expire(&self, except: InstanceId, now: Timestamp) -> Result<Vec<Lapsed>>;
     /// At start, under the exclusive lock: takes away every live lease of every other instance at once. What is held
     /// for a person stays held, and is `instance`'s to drive from now on.
@@ -131,6 +133,32 @@ pub trait Store: Send + Sync {
     /// never been granted, and the boards are as they were. What has begun meanwhile is left as it is; gives the
     /// leases that were given back.
     async fn lease_return(&self, leases: &[LeaseId], now: Timestamp) -> Result<Vec<LeaseId>>;
+
+    // ---- boards of people ---------------------------------------------------------------------------------
+
+    /// Gives a board to somebody who waits for one of their own, checked again: the reservation still waits, the board
+    /// has no live lease and is in service. They are told, with the lease's `fence` added.
+    async fn hold_grant(
+        &self,
+        reservation: LeaseId,
+        board: &BoardId,
+        terms: &LeaseTerms,
+        told: &(AnswerVia, Note),
+    ) -> Result<Granted>;
+    /// Tells somebody that their time is almost over, once for each end: not if it is another one meanwhile, or they
+    /// were told. Gives whether they were told now.
+    async fn hold_warn(&self, lease: &Lease, told: &(AnswerVia, Note), now: Timestamp) -> Result<bool>;
+    /// Ends what somebody holds, because its time was over by `now`; `rest` is the id of the lease under which the board
+    /// is brought to rest, and they are told. Gives what became of it.
+    async fn hold_expire(
+        &self,
+        lease: &LeaseRef,
+        rest: LeaseId,
+        told: &(AnswerVia, Note),
+        now: Timestamp,
+    ) -> Result<Effected>;
+    /// Who waits for a board of their own, the longest waiting first.
+    async fn reservation_list(&self) -> Result<Vec<Reservation>>;
 
     // ---- a run on its board -------------------------------------------------------------------------------
 
@@ -163,6 +191,9 @@ pub trait Store: Send + Sync {
     async fn board_list(&self) -> Result<Vec<BoardRow>>;
     /// The oldest power requests that are owed, at most `limit`.
     async fn errand_due(&self, limit: u32) -> Result<Vec<Errand>>;
+    /// A power request is begun under the lease of the one who asked, who has the board: stale when it is not theirs any
+    /// more, or a run of theirs is on it.
+    async fn errand_begin(&self, id: MessageId, lease: &LeaseRef, now: Timestamp) -> Result<Fenced>;
     /// A power request is done: its answer is owed to the person.
     async fn errand_done(&self, id: MessageId, answer: &Note, now: Timestamp) -> Result<()>;
 
@@ -327,6 +358,42 @@ pub enum Effect {
         /// Who is told.
         via: AnswerVia,
     },
+    /// Takes a board for the one who asks, at once or in their turn.
+    Reserve {
+        /// What they ask for; its `place` is given here.
+        wish: Reservation,
+        /// The board that is theirs at once, unless somebody was faster: then, and without one, they wait.
+        at_once: Option<BoardId>,
+        /// The process that drives it.
+        instance: InstanceId,
+    },
+    /// Somebody waits for a board of their own no more.
+    Unreserve {
+        /// What they waited for.
+        reservation: LeaseId,
+    },
+    /// Ends what somebody holds. The board is brought to rest, or goes on with their run that is on it.
+    Release {
+        /// The board.
+        board: BoardId,
+        /// Which lease of it is meant; `None` the one there is.
+        fence: Option<Fence>,
+        /// Whether it may be somebody else's; those are told this, with `number` of a run that goes on added.
+        others: Option<Note>,
+        /// The id of the lease under which the board is brought to rest.
+        rest: LeaseId,
+    },
+    /// Lets the one who asks keep their board for longer.
+    Extend {
+        /// The board.
+        board: BoardId,
+        /// Which lease of it is meant; `None` the one there is.
+        fence: Option<Fence>,
+        /// How much longer.
+        by: Duration,
+        /// How long they may have it in all, from when they got it.
+        longest: Duration,
+    },
     /// Switches a board that no run needs; somebody is told how it ended.
     Errand {
         /// Its id.
@@ -370,6 +437,18 @@ pub enum Effected {
     NotQuarantined,
     /// The board that should leave service has left it before, for the reason that it was given then.
     AlreadyQuarantined,
+    /// The board is not free: who asked for it waits.
+    Queued,
+    /// Who asked for a board waits for such a one already.
+    AlreadyWaiting,
+    /// Who asked for a board waits for as many as anybody may.
+    TooMany,
+    /// Nobody holds the board, or it is another's, or it is under another lease than the one that was meant.
+    NotTheirs,
+    /// A run of whoever held the board is on it, and goes on; `number` is the run.
+    GoesOn,
+    /// The board is theirs for as long as it may be.
+    AtMost,
 }
 
 impl Effected {
@@ -385,6 +464,12 @@ impl Effected {
             Effected::NoSuchRun => "no-such-run",
             Effected::NotQuarantined => "not-quarantined",
             Effected::AlreadyQuarantined => "already-quarantined",
+            Effected::Queued => "queued",
+            Effected::AlreadyWaiting => "already-waiting",
+            Effected::TooMany => "too-many",
+            Effected::NotTheirs => "not-theirs",
+            Effected::GoesOn => "goes-on",
+            Effected::AtMost => "at-most",
         }
     }
 }
@@ -550,6 +635,8 @@ pub struct QueueChanges {
     pub runs: Vec<QueueRun>,
     /// Boards as they are now.
     pub boards: Vec<BoardRow>,
+    /// Everybody who waits for a board of their own now.
+    pub reservations: Vec<Reservation>,
     /// How long attempts took that passed, failed or timed out, oldest first (only those since the cursor; at the
     /// start the last few).
     pub durations: Vec<Took>,

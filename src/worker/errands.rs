@@ -1,5 +1,6 @@
 //! Errands: the loop that switches boards for people. A board that somebody holds is skipped, saying by whom; a free
-//! one is held for a moment by a lease of kind `check`. Reading an outlet needs no lease.
+//! one is held for a moment by a lease of kind `check`, and whoever has a board as their own switches it under that lease.
+//! Reading an outlet needs no lease.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use crate::id::{InstanceId, LeaseId, MessageId};
 use crate::lease::{Grip, Holder, Lease};
 use crate::message::Note;
 use crate::run::LeaseRef;
-use crate::store::{AtRest, Errand, Granted, LeaseTerms, StoreError};
+use crate::store::{AtRest, Errand, Fenced, Granted, LeaseTerms, StoreError};
 
 /// Most errands at work at once.
 pub const ERRANDS_MAX: usize = 64;
@@ -198,9 +199,24 @@ async fn perform(lab: &Lab, instance: InstanceId, errand: &Errand) -> Note {
             Some(lease) => switch(lab, lease, board, errand, lasts, &facts).await,
             None => refused("no lease was given".into()),
         },
+        Ok(Granted::Taken(lease)) if lease.is_held_by(&errand.by) => {
+            let left = lasts.min(lease.expires_at.since(now));
+            let named = LeaseRef { id: lease.id, board: lease.board.clone(), fence: lease.fence };
+            if left <= CHECK_MARGIN {
+                return refused("your time with it is almost over; keep it for longer first".into());
+            }
+            match lab.persist(|| lab.store.errand_begin(errand.id, &named, now)).await {
+                Ok(Fenced::Done) => switch(lab, *lease, board, errand, left, &facts).await,
+                Ok(Fenced::Stale) => refused("a run of yours is on it, or it is not yours any more".into()),
+                Err(error) => refused(error.to_string()),
+            }
+        }
         Ok(Granted::Taken(lease)) => Note::new(
             "power-refused",
-            facts(json!({ "reason": "held", "holder": lease.holder, "until": lease.expires_at })),
+            facts(json!({
+                "reason": "held", "holder": lease.holder, "until": lease.hold.as_ref().map(|_| lease.expires_at),
+                "why": lease.hold.as_ref().map(|hold| &hold.reason),
+            })),
         ),
         Ok(Granted::OutOfService { reason, .. }) => refused(reason),
         Ok(Granted::Gone) => refused("the board is gone".into()),
@@ -225,9 +241,10 @@ async fn switch(
     lasts: Duration,
     facts: &(dyn Fn(serde_json::Value) -> serde_json::Value + Sync),
 ) -> Note {
+    let is_theirs = lease.hold.is_some();
     let grip = Grip::new(LeaseRef { id: lease.id, board: lease.board, fence: lease.fence });
     let switching = Box::pin(lab.power.act(&grip, board, &errand.action));
-    let done = match lab.clock.timeout(lasts - CHECK_MARGIN, switching).await {
+    let done = match lab.clock.timeout(lasts.saturating_sub(CHECK_MARGIN), switching).await {
         Ok(done) => done.map_err(|error| error.to_string()),
         Err(_) => Err("it took too long, and how far it came is not known".to_owned()),
     };
@@ -239,7 +256,9 @@ async fn switch(
         Ok(_) => AtRest::Yes,
         Err(problem) => AtRest::No(problem.clone()),
     };
-    give_back(lab, &grip, &rest).await;
+    if !is_theirs {
+        give_back(lab, &grip, &rest).await;
+    }
     match done {
         Ok(state) => Note::new("power-done", facts(json!({ "state": state.map(|s| s.as_str()) }))),
         Err(problem) => Note::new("power-refused", facts(json!({ "reason": problem }))),

@@ -95,6 +95,21 @@ async fn finally(attempt: &mut Attempt, step: &Step) -> Option<String> {
     }
 }
 
+/// Leaves a board as its family wants it that somebody had as their own, and gives it back. Its next holder takes it over,
+/// unless it was cut off from its power here.
+pub(super) async fn after_a_person(lab: &Lab, grip: &Grip) {
+    let inventory = lab.inventory.newest_with(&grip.lease().board, |_| true);
+    let Some(board) = inventory.board(grip.lease().board.as_str()) else {
+        return release(lab, grip, None).await;
+    };
+    let until = lab.clock.monotonic() + FINALIZE_WITHIN;
+    let problem = in_time(lab, until, Box::pin(rest(lab, board, grip, true))).await;
+    if problem.is_none() && board.power.rest == Rest::Off && board.power.has_switch() {
+        let _ = lab.persist(|| lab.store.lease_fenced(grip.lease(), lab.clock.now())).await;
+    }
+    release(lab, grip, problem).await;
+}
+
 /// Leaves a board as its family wants it, its relays first where they may have been moved; gives what went wrong.
 async fn rest(lab: &Lab, board: &Board, grip: &Grip, relays: bool) -> Option<String> {
     let back = match relays {

@@ -1,6 +1,6 @@
 //! Workers: the loops that drive boards. `pool` puts a `runner` on every granted lease; a runner performs an
 //! `attempt`, tells `news` of it, settles its outcome and `finalize`s; `errands` switches power for people; the
-//! `timekeeper` starts health runs; the `reloader` reads
+//! `keeper` looks after boards that people have as their own; the `timekeeper` starts health runs; the `reloader` reads
 //! boards.yaml again; the `housekeeper` removes what is older than it is kept; `stranded` ends runs whose
 //! boards left the lab. Nothing here decides who may hold a board.
 
@@ -9,6 +9,7 @@ pub mod errands;
 mod finalize;
 mod host;
 pub mod housekeeper;
+pub mod keeper;
 mod meaning;
 pub mod moment;
 mod news;

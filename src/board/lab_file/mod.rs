@@ -14,6 +14,7 @@ mod people;
 mod plans;
 mod problem;
 mod reader;
+mod reservations;
 mod sequences;
 mod steps;
 mod switches;
@@ -44,7 +45,8 @@ pub use self::sequences::{RELAYS_MAX, SEQUENCE_STEPS_MAX, SEQUENCE_WAITS_MAX, SE
 pub use self::steps::STEPS_MAX;
 pub use self::tree::{DEPTH_MAX, FILE_BYTES_MAX, NODES_MAX};
 
-const TOP_KEYS: [&str; 7] = ["boards", "families", "plans", "roles", "channels", "sites", "host_programs"];
+const TOP_KEYS: [&str; 8] =
+    ["boards", "families", "plans", "roles", "channels", "reservations", "sites", "host_programs"];
 
 /// A lab file that was read.
 #[derive(Debug)]
@@ -125,6 +127,7 @@ fn inventory(reader: &mut Reader<'_>, root: &Node) -> Option<Inventory> {
         sites: all_sites(sites, &boards),
         roles: people::roles(reader, section("roles")),
         channels: people::channels(reader, section("channels")),
+        reservations: reservations::reservations(reader, section("reservations")),
         host_programs,
         boards,
         families,

@@ -13,6 +13,7 @@ use crate::outcome::parse::Format;
 
 mod host;
 mod mistakes;
+mod reservations;
 mod sequences;
 mod switches;
 mod twins;

@@ -3,6 +3,7 @@
 
 use serde_json::json;
 
+use super::hold::hold_in_the_way;
 use super::{Handler, Reaction, denied, put_right};
 use crate::board::plan::PowerAction;
 use crate::board::{Board, BoardId};
@@ -116,7 +117,12 @@ impl Handler {
     }
 
     /// Switches a board as an errand: it is nobody's, or only read.
-    async fn switch(&self, delivery: &Delivery, board: &Board, action: PowerAction) -> Result<Reaction> {
+    pub(super) async fn switch(
+        &self,
+        delivery: &Delivery,
+        board: &Board,
+        action: PowerAction,
+    ) -> Result<Reaction> {
         if self.inventory.now().is_remote(board) {
             let reason =
                 format!("{} is driven by the worker of {}, and this version has none", board.id, board.site);
@@ -128,13 +134,12 @@ impl Handler {
         }
         // Looked at again under a lease of its own; who has it now need not be told that it is on its way.
         let leases = self.store.lease_list().await?;
-        let held = leases.into_iter().find(|lease| lease.board == board.id);
+        let held =
+            leases.into_iter().find(|lease| lease.board == board.id && !lease.is_held_by(&delivery.actor));
         if let Some(lease) = held.filter(|_| action != PowerAction::Status) {
-            let facts = json!({
-                "board": board.id, "action": action.as_str(), "reason": "held", "holder": lease.holder,
-                "until": lease.expires_at,
-            });
-            return Ok(Reaction::says(Note::new("power-refused", facts)));
+            let mut note = hold_in_the_way("power-refused", &lease);
+            note.facts.insert("action".into(), json!(action.as_str()));
+            return Ok(Reaction::says(note));
         }
         Ok(Reaction {
             answer: Note::new("power-asked", json!({ "board": board.id, "action": action.as_str() })),
@@ -171,6 +176,10 @@ impl Handler {
         let rows = self.store.board_list().await?;
         let row = rows.into_iter().find(|row| row.id == board);
         let lease = row.as_ref().and_then(|row| row.lease.as_ref());
+        if let Some(lease) = lease.filter(|lease| lease.hold.is_some() && !lease.is_held_by(&delivery.actor))
+        {
+            return Ok(Reaction::says(hold_in_the_way("quarantine-refused", lease)));
+        }
         let facts = json!({
             "board": board, "reason": reason, "by": delivery.actor, "holder": lease.map(|lease| &lease.holder),
         });

@@ -1,12 +1,14 @@
 //! Handles a command: parse, policy, and then the effect for the store with the answer that goes with it. Reads the
 //! store, never writes it: what comes out is an [`Intake`] for the door to commit.
 //!
-//! `start` begins runs, `act` changes running things, `batch` several of them at once, `read` answers questions,
+//! `start` begins runs, `act` changes running things, `batch` several of them at once, `hold` is about boards that people
+//! have as their own, `read` answers questions,
 //! `compare` one about two runs.
 
 mod act;
 mod batch;
 mod compare;
+mod hold;
 mod read;
 mod start;
 
@@ -21,7 +23,7 @@ use super::{Click, Command, RunRef, Verb};
 use crate::board::LiveInventory;
 use crate::chat::{Delivery, Intent, Place, Platform};
 use crate::clock::Clock;
-use crate::id::Ids;
+use crate::id::{Ids, InstanceId};
 use crate::lease::scheduler::SharedQueue;
 use crate::message::Note;
 use crate::message::compose::Composer;
@@ -50,6 +52,8 @@ pub struct Handler {
     pub clock: Clock,
     /// Ids of new runs.
     pub ids: Ids,
+    /// This process, which drives the boards that people take.
+    pub instance: InstanceId,
 }
 
 /// What a command comes to: its effect and its answers.
@@ -78,7 +82,10 @@ impl Handler {
     pub async fn handle(&self, delivery: Delivery) -> Result<Intake> {
         let reaction = match &delivery.intent {
             Intent::Text(text) => self.text(&delivery, text).await?,
-            Intent::Click(click) => self.click(&delivery, *click).await?,
+            Intent::Click(click) if click.board.is_some() => {
+                Box::pin(self.click_hold(&delivery, click)).await?
+            }
+            Intent::Click(click) => self.click(&delivery, click.clone()).await?,
             Intent::OtherClick => Reaction::says(Note::new("stale-click", json!({}))),
         };
         let (in_ack, shows) = (delivery.is_answered_in_ack(), delivery.shown_in_ack());
@@ -144,7 +151,9 @@ impl Handler {
             _ => None,
         };
         let own_run = run.as_ref().is_some_and(|view| view.run.requested_by.key() == delivery.actor.key());
-        let because = match self.permission(Asked::Command(&command), delivery, own_run) {
+        let own_board = self.is_about_own_board(delivery, &command).await?;
+        let about = About { own_run, own_board };
+        let because = match self.permission_about(Asked::Command(&command), delivery, about) {
             Permission::Allowed { because } => because,
             Permission::Denied { reason, needs } => {
                 return Ok(denied(
@@ -167,6 +176,13 @@ impl Handler {
                 Box::pin(self.quarantine(delivery, &board, &reason)).await?
             }
             (Command::Return { board }, _) => self.return_to_service(delivery, &board),
+            (Command::Reserve { target, lasts, reason }, _) => {
+                Box::pin(self.reserve(delivery, &target, lasts, &reason)).await?
+            }
+            (Command::Extend { board, by }, _) => {
+                Box::pin(self.extend(delivery, board.as_deref(), by)).await?
+            }
+            (Command::Release { target }, _) => Box::pin(self.release(delivery, target.as_deref())).await?,
             (Command::Reload, _) => self.reload(delivery),
             (Command::Help { topic }, _) => help(topic.as_deref()),
             (Command::Run(_), Some(view)) => self.run(&view),
@@ -196,6 +212,10 @@ impl Handler {
             Verb::Why => Command::Why(run),
             Verb::PowerCycle => return self.click_power_cycle(delivery, click).await,
             Verb::Return => return Box::pin(self.click_return(delivery, click)).await,
+            // A board's buttons, drawn without their board.
+            Verb::Extend | Verb::Release | Verb::PowerOff => {
+                return Ok(Reaction::says(Note::new("stale-click", json!({}))));
+            }
             Verb::CancelAll | Verb::WhyAll => return self.batch(delivery, click.verb, click.run).await,
         };
         if let (Verb::Retry | Verb::RetryElsewhere, Ok(view)) = (click.verb, self.find(delivery, run).await?)
@@ -220,7 +240,11 @@ impl Handler {
 
     /// Whether the one who acts may.
     fn permission(&self, asked: Asked<'_>, delivery: &Delivery, own_run: bool) -> Permission {
-        policy::allowed(asked, &delivery.actor, &self.inventory.now().roles, About { own_run })
+        self.permission_about(asked, delivery, About { own_run, own_board: false })
+    }
+
+    fn permission_about(&self, asked: Asked<'_>, delivery: &Delivery, about: About) -> Permission {
+        policy::allowed(asked, &delivery.actor, &self.inventory.now().roles, about)
     }
 
     /// The run that is meant, or what to say when there is none.
@@ -267,6 +291,10 @@ fn target(command: &Command, run: Option<&RunView>) -> String {
         (Command::Power { board, action }, None) => format!("{board} {}", action.as_str()),
         (Command::Board { board } | Command::Return { board } | Command::Quarantine { board, .. }, None) => {
             board.clone()
+        }
+        (Command::Reserve { target, .. }, None) => target.clone(),
+        (Command::Extend { board: target, .. } | Command::Release { target }, None) => {
+            target.clone().unwrap_or_default()
         }
         _ => String::new(),
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::explain::AHEAD_MAX;
 use super::pool::BoardState;
-use super::{Availability, Queue};
+use super::{Availability, Queue, QueuedRun};
 use crate::board::Family;
 use crate::clock::Timestamp;
 use crate::id::RunId;
@@ -80,7 +80,7 @@ impl Queue {
             high.push(Reverse(latest?));
         }
         for before in ahead.iter().filter_map(|run| self.waiting.get(run)) {
-            let took = self.durations.median(&before.run.family, &before.run.suite)?;
+            let took = self.takes(&before.run)?;
             let wants = before.run.boards as usize;
             if before.class == waiting.class {
                 serve(&mut low, wants, took);
@@ -92,6 +92,11 @@ impl Queue {
         Some((low, high.max(low)))
     }
 
+    /// How long a run will have its boards, as far as is known.
+    fn takes(&self, run: &QueuedRun) -> Option<Duration> {
+        run.lasts.or_else(|| self.durations.median(&run.family, &run.suite))
+    }
+
     /// In how long a board comes free, at the earliest and at the latest: the latter `None` when nothing is known
     /// of its run. `None` when it does not, as far as is known.
     fn comes_free(&self, board: &BoardState, now: Timestamp) -> Option<(Duration, Option<Duration>)> {
@@ -101,19 +106,19 @@ impl Queue {
                 let left = until.since(now);
                 Some((left, Some(left)))
             }
-            Availability::Busy { holder: Holder::Run { run, .. }, until: None } => {
+            Availability::Busy { holder: Holder::Run { run, .. }, until: None, .. } => {
                 let kind = self.running.get(run).and_then(|running| running.kind.as_ref());
                 let took = kind.and_then(|(family, suite)| self.durations.median(family, suite));
                 Some((Duration::ZERO, took.or_else(|| self.durations.longest(&board.facts.family))))
             }
-            Availability::Busy { holder: Holder::Person(_), until: None } => None,
-            Availability::Busy { holder: Holder::Check(_), until: None } => {
+            Availability::Busy { holder: Holder::Person(_), until: None, .. } => None,
+            Availability::Busy { holder: Holder::Check(_), until: None, .. } => {
                 Some((Duration::ZERO, Some(Duration::ZERO)))
             }
             Availability::Free => {
                 match self.proposed.get(&board.facts.id).and_then(|run| self.waiting.get(run)) {
                     None => Some((Duration::ZERO, Some(Duration::ZERO))),
-                    Some(w) => Some((Duration::ZERO, self.durations.median(&w.run.family, &w.run.suite))),
+                    Some(w) => Some((Duration::ZERO, self.takes(&w.run))),
                 }
             }
         }

@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::iter::Peekable;
+use std::time::Duration;
 
 use super::order::{Class, ClassId, RequesterId};
 use super::pool::{BoardState, Pool, PoolId, Standing, allows};
 use super::saving::Saving;
-use super::{Availability, Queue, Unavailable, Waiting};
+use super::{Availability, Queue, QueuedRun, Unavailable, Waiting};
 use crate::board::{BoardId, Family, Site};
 use crate::clock::Timestamp;
 use crate::id::RunId;
@@ -38,6 +39,21 @@ pub struct Held {
     pub holder: Holder,
     /// Until when, where that is known and not over.
     pub until: Option<Timestamp>,
+    /// What for, where they said.
+    pub reason: String,
+}
+
+/// What somebody who would ask for a board now meets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Foreseen {
+    /// The boards that are theirs at once; none where they must wait.
+    pub boards: Vec<BoardId>,
+    /// Their place in line.
+    pub position: Position,
+    /// Why they wait.
+    pub why: Why,
+    /// In how long their turn comes, at the earliest and at the latest.
+    pub eta: Option<(Duration, Duration)>,
 }
 
 /// Why a run waits. Lists name at most [`LISTED_MAX`] boards, `more` counts the rest.
@@ -89,6 +105,8 @@ pub enum Why {
         priority: Priority,
         /// Whose it is.
         requester: String,
+        /// Whether it is no run, but a person's reservation.
+        reservation: bool,
         /// Who has boards that it may use; the first that is known to end first.
         held: Vec<Held>,
         /// How many more.
@@ -185,6 +203,25 @@ impl Queue {
         })
     }
 
+    /// What `run` would meet, were it asked for now. It does not wait afterwards, and nothing else has changed.
+    pub fn foresee(&mut self, run: QueuedRun, now: Timestamp) -> Foreseen {
+        let id = run.run;
+        self.run_queue(run);
+        let foreseen = self.standing(id, now);
+        self.run_leave(id);
+        foreseen.expect("it waited just now")
+    }
+
+    /// What a run that waits meets; `None` when it does not wait.
+    pub fn standing(&self, run: RunId, now: Timestamp) -> Option<Foreseen> {
+        let waiting = self.waiting.get(&run)?;
+        let class = &self.classes[&waiting.class];
+        let first = self.ahead(waiting).is_empty();
+        let boards = self.pick(class, waiting.run.priority, None).filter(|_| first).unwrap_or_default();
+        let position = self.position(run).unwrap_or(Position::MoreThan(AHEAD_MAX));
+        Some(Foreseen { boards, position, why: self.why(run, now), eta: self.eta(run, now) })
+    }
+
     /// A run's place among the waiting runs that want boards it may use, were they served one after the other in the
     /// order of grants. `None` when it does not wait; a run that is being granted is first.
     pub fn position(&self, run: RunId) -> Option<Position> {
@@ -230,6 +267,7 @@ impl Queue {
                     number: first.run.number,
                     priority: first.run.priority,
                     requester: first.run.requester.clone(),
+                    reservation: first.run.lasts.is_some(),
                     held,
                     more,
                 }
@@ -301,14 +339,14 @@ impl Queue {
     fn held_of(&self, board: &BoardState, now: Timestamp) -> Option<Held> {
         let id = &board.facts.id;
         match &board.availability {
-            Availability::Busy { holder, until } => {
+            Availability::Busy { holder, until, reason } => {
                 let until = until.filter(|until| *until > now);
-                Some(Held { board: id.clone(), holder: holder.clone(), until })
+                Some(Held { board: id.clone(), holder: holder.clone(), until, reason: reason.clone() })
             }
             Availability::Free => {
                 let run = &self.waiting.get(self.proposed.get(id)?)?.run;
                 let holder = Holder::Run { run: run.run, number: run.number, attempt: run.attempt };
-                Some(Held { board: id.clone(), holder, until: None })
+                Some(Held { board: id.clone(), holder, until: None, reason: String::new() })
             }
             Availability::Unavailable(_) => None,
         }

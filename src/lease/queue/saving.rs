@@ -133,7 +133,7 @@ impl Queue {
             };
             let comes_free = boards().filter(|board| match &board.availability {
                 Availability::Free => true,
-                Availability::Busy { holder: Holder::Person(_), until: end } => {
+                Availability::Busy { holder: Holder::Person(_), until: end, .. } => {
                     end.is_some_and(|end| end <= until)
                 }
                 Availability::Busy { .. } => true,

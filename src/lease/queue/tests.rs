@@ -56,6 +56,7 @@ pub(super) fn run(number: i64, who: &str) -> QueuedRun {
         boards: 1,
         since: at(0),
         avoid: vec![],
+        lasts: None,
     }
 }
 
@@ -115,7 +116,7 @@ impl Queue {
         self.apply(QueueEvent::BoardChanged { board: BoardId::new(board), availability, last_used: None });
     }
     fn hold(&mut self, board: &str, who: &str, until: Option<Timestamp>) {
-        self.set(board, Availability::Busy { holder: person(who), until });
+        self.set(board, Availability::Busy { holder: person(who), until, reason: String::new() });
     }
     fn free_at(&mut self, board: &str, last_used: Timestamp) {
         let board = BoardId::new(board);

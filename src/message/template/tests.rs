@@ -175,7 +175,7 @@ fn buttons_know_their_run_and_revision_and_are_left_out_without() {
     // What ends an attempt knows which one; the others are about the run.
     let value = format!("power-cycle:42:7:{}", variants(facts)[0]["started_at"]);
     assert_eq!((cycle.click.value(), cycle.style), (value.clone(), ButtonStyle::Danger));
-    assert_eq!(Click::parse(&value), Some(cycle.click));
+    assert_eq!(Click::parse(&value), Some(cycle.click.clone()));
     let others = buttons.iter().filter(|b| b.click.verb != Verb::PowerCycle);
     assert!(others.map(|b| b.click.value()).all(|value| value.split(':').count() == 3));
     assert!(cycle.confirm.as_ref().is_some_and(|c| c.title.contains("soc-a-001") && c.text.contains("#42")));

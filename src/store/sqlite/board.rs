@@ -14,7 +14,8 @@ use crate::chat::Actor;
 use crate::clock::Timestamp;
 use crate::id::{Ids, MessageId};
 use crate::message::Note;
-use crate::store::{BoardRow, Errand, Quarantine, Result};
+use crate::run::LeaseRef;
+use crate::store::{BoardRow, Errand, Fenced, Quarantine, Result};
 
 /// The columns that [`read`] reads, of `boards` as `b`, with the live lease as `l`.
 macro_rules! board_columns {
@@ -48,11 +49,17 @@ statements! {
         WHERE id = ?1 AND health <> 'quarantined'";
     // The lease that one takes has its id.
     ERRANDS_DUE = "SELECT e.id, e.board, e.action, e.by, e.via, e.asked_at,
-               EXISTS (SELECT 1 FROM leases AS l WHERE l.id = e.id) AS begun
+               e.begun_at IS NOT NULL OR EXISTS (SELECT 1 FROM leases AS l WHERE l.id = e.id) AS begun
         FROM errands AS e
         WHERE e.done_at IS NULL
         ORDER BY e.asked_at, e.rowid
         LIMIT ?1 + 0";
+    // One thing at a time is done to a board that somebody has.
+    ERRAND_BEGIN = "UPDATE errands
+        SET begun_at = ?4
+        WHERE id = ?1 AND done_at IS NULL AND begun_at IS NULL
+          AND EXISTS (SELECT 1 FROM leases AS l WHERE l.id = ?2 AND l.fence = ?3 AND l.state = 'held')
+          AND NOT EXISTS (SELECT 1 FROM runs AS r WHERE r.lease = ?2)";
     ERRAND_DONE = "UPDATE errands
         SET done_at = ?2
         WHERE id = ?1 AND done_at IS NULL
@@ -139,6 +146,20 @@ pub(super) async fn errands_due(
     let mut due = unreadable.sift(&rows, errand_read)?;
     due.truncate(limit as usize);
     Ok(due)
+}
+
+/// A power request is begun under the lease of the one who asked; gives whether that is theirs still, with nothing else
+/// at work on it.
+pub(super) async fn errand_begin(
+    tx: &mut Tx,
+    id: MessageId,
+    lease: &LeaseRef,
+    now: Timestamp,
+) -> Result<Fenced> {
+    let query = sqlx::query(ERRAND_BEGIN).bind(id.to_string()).bind(lease.id.to_string());
+    let query = query.bind(lease.fence.0).bind(now.as_micros());
+    let begun = query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected();
+    Ok(if begun == 0 { Fenced::Stale } else { Fenced::Done })
 }
 
 /// A power request is done, and answered.

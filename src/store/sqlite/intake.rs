@@ -14,7 +14,7 @@ use super::ledger::{self, Answer, Event, Reply};
 use super::row::{self, Reader, statements, unavailable};
 use super::script::{Script, Tx};
 use super::writer::{COMMIT, Ends};
-use super::{attempt, batch, board, run};
+use super::{attempt, batch, board, hold, run};
 use crate::board::BoardId;
 use crate::board::plan::PowerAction;
 use crate::chat::{Actor, AnswerVia, Place};
@@ -23,7 +23,7 @@ use crate::id::{Ids, MessageId, RunId};
 use crate::message::Note;
 use crate::outcome::Outcome;
 use crate::run::{Request, Run, RunSpec, RunState};
-use crate::store::{CARD_HELD, Committed, Effect, Effected, Intake, NewRun, Result, StoreError};
+use crate::store::{CARD_HELD, Committed, Effect, Effected, Intake, LeaseTerms, NewRun, Result, StoreError};
 
 statements! {
     // One row at least: the newest number stands on each. Runs are never deleted, so the next is one more. A group
@@ -140,11 +140,21 @@ struct Applied {
     numbers: Vec<i64>,
     /// Of the run meant.
     number: Option<i64>,
+    /// What else is known only now.
+    facts: Vec<(&'static str, serde_json::Value)>,
 }
 
 impl Applied {
     fn of(effected: Effected, number: i64) -> Self {
-        Applied { effected, numbers: vec![], number: Some(number) }
+        Applied { number: Some(number), ..Applied::plain(effected) }
+    }
+
+    fn plain(effected: Effected) -> Self {
+        Applied { effected, numbers: vec![], number: None, facts: vec![] }
+    }
+
+    fn with(self, name: &'static str, fact: impl Serialize) -> Self {
+        Applied { facts: vec![(name, serde_json::json!(fact))], ..self }
     }
 
     /// The answer, with the facts that only the store knows.
@@ -159,6 +169,9 @@ impl Applied {
         if let Some(number) = self.number {
             note.facts.insert("number".into(), number.into());
         }
+        for (name, fact) in &self.facts {
+            note.facts.insert((*name).into(), fact.clone());
+        }
         note
     }
 }
@@ -170,7 +183,11 @@ fn writes_at_once(effect: &Effect) -> bool {
         | Effect::CancelBatch { .. }
         | Effect::PowerCycle { .. }
         | Effect::Return { .. }
-        | Effect::Quarantine { .. } => true,
+        | Effect::Quarantine { .. }
+        | Effect::Reserve { .. }
+        | Effect::Unreserve { .. }
+        | Effect::Release { .. }
+        | Effect::Extend { .. } => true,
         Effect::None
         | Effect::Start(_)
         | Effect::Retry { .. }
@@ -238,10 +255,11 @@ impl<'a> Rows<'a> {
     /// Gathers the rows of an intake's effect. What changes a run that is there already is written at once.
     async fn effect(&mut self, tx: &mut Tx, intake: &'a Intake) -> Result<Applied> {
         match &intake.effect {
-            Effect::None => Ok(Applied { effected: Effected::Done, numbers: vec![], number: None }),
+            Effect::None => Ok(Applied::plain(Effected::Done)),
             Effect::Start(runs) => {
                 let numbers = self.start_all(runs);
-                Ok(Applied { effected: Effected::Done, number: numbers.first().copied(), numbers })
+                let number = numbers.first().copied();
+                Ok(Applied { number, numbers, ..Applied::plain(Effected::Done) })
             }
             Effect::Retry { of, once, run, note } => {
                 self.retry(tx, intake, *of, once.as_deref(), run, note).await
@@ -274,22 +292,55 @@ impl<'a> Rows<'a> {
             Effect::Return { board } => {
                 let returned = board::return_to_service(tx, board, intake.received_at).await?;
                 let effected = if returned { Effected::Done } else { Effected::NotQuarantined };
-                Ok(Applied { effected, numbers: vec![], number: None })
+                Ok(Applied::plain(effected))
             }
             Effect::Quarantine { board, reason } => {
                 let left = board::quarantine(tx, board, reason, &intake.actor, intake.received_at).await?;
                 let effected = if left { Effected::Done } else { Effected::AlreadyQuarantined };
-                Ok(Applied { effected, numbers: vec![], number: None })
+                Ok(Applied::plain(effected))
             }
+            Effect::Reserve { .. }
+            | Effect::Unreserve { .. }
+            | Effect::Release { .. }
+            | Effect::Extend { .. } => self.hold(tx, intake).await,
             Effect::Reload { id, via } => {
                 self.reloads.push(ReloadRow { id: *id, via, at: intake.received_at });
-                Ok(Applied { effected: Effected::Done, numbers: vec![], number: None })
+                Ok(Applied::plain(Effected::Done))
             }
             Effect::Errand { id, board, action, via } => {
                 let at = intake.received_at;
                 self.errands.push(ErrandRow { id: *id, board, action, by: &intake.actor, via, at });
-                Ok(Applied { effected: Effected::Done, numbers: vec![], number: None })
+                Ok(Applied::plain(Effected::Done))
             }
+        }
+    }
+
+    /// What changes a board that somebody has as their own.
+    async fn hold(&mut self, tx: &mut Tx, intake: &Intake) -> Result<Applied> {
+        let (by, now) = (&intake.actor, intake.received_at);
+        match &intake.effect {
+            Effect::Reserve { wish, at_once, instance } => {
+                let terms = LeaseTerms { instance: *instance, now, expires_at: now + wish.lasts };
+                let at_once = at_once.as_ref().map(|board| (board, &terms));
+                let (effected, fence) = hold::reserve(tx, wish, self.number, at_once).await?;
+                Ok(Applied::plain(effected).with("fence", fence))
+            }
+            Effect::Unreserve { reservation } => {
+                let waited = hold::unreserve(tx, *reservation).await?;
+                Ok(Applied::plain(if waited { Effected::Done } else { Effected::NotTheirs }))
+            }
+            Effect::Release { board, fence, others, rest } => {
+                let meant = (board, *fence);
+                let (effected, run) =
+                    hold::release(tx, self.ids, by, meant, others.as_ref(), *rest, now).await?;
+                Ok(run.map_or(Applied::plain(effected), |run| Applied::of(effected, run)))
+            }
+            Effect::Extend { board, fence, by: longer, longest } => {
+                let meant = (board, *fence);
+                let (effected, until) = hold::extend(tx, by, meant, (*longer, *longest), now).await?;
+                Ok(Applied::plain(effected).with("until", until))
+            }
+            _ => Ok(Applied::plain(Effected::Done)),
         }
     }
 
@@ -375,7 +426,7 @@ impl<'a> Rows<'a> {
         let mut note = note.clone();
         note.facts.insert("number".into(), number.into());
         self.replies.push(Reply { run: of, note: Cow::Owned(note), last: false, at });
-        Ok(Applied { effected: Effected::Done, numbers: vec![number], number: Some(number) })
+        Ok(Applied { numbers: vec![number], ..Applied::of(Effected::Done, number) })
     }
 
     /// Gives new runs their numbers. More than one are a batch: its cards come before theirs.

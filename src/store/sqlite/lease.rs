@@ -16,7 +16,7 @@ use super::unreadable::Unreadable;
 use crate::board::BoardId;
 use crate::clock::Timestamp;
 use crate::id::{InstanceId, LeaseId, RunId};
-use crate::lease::{Fence, Holder, Lease, LeaseState};
+use crate::lease::{Fence, Hold, Holder, Lease, LeaseState};
 use crate::run::{LeaseRef, Run, RunEvent, RunState};
 use crate::store::{Grant, Granted, Health, LeaseTerms, Result};
 
@@ -24,7 +24,8 @@ use crate::store::{Grant, Granted, Health, LeaseTerms, Result};
 macro_rules! lease_columns {
     () => {
         "l.id AS lease_id, l.board AS lease_board, l.fence AS lease_fence, l.holder, l.instance, l.granted_at,
-         l.expires_at, l.state AS lease_state, l.needs_fence AS lease_needs_fence"
+         l.expires_at, l.state AS lease_state, l.needs_fence AS lease_needs_fence, l.reason AS lease_reason, l.warned_at,
+         CASE l.state WHEN 'held' THEN (SELECT u.number FROM runs AS u WHERE u.lease = l.id) END AS lease_run"
     };
 }
 pub(super) use lease_columns;
@@ -43,10 +44,10 @@ statements! {
         FROM jsonb_each(?1) AS j
         WHERE boards.id = j.value->>'board' AND boards.fence = j.value->>'fence' - 1";
     LEASES_INSERT = "INSERT INTO leases (id, board, fence, holder, run, attempt, instance, granted_at, expires_at, state,
-                                         needs_fence)
+                                         needs_fence, reason)
         SELECT value->>'id', value->>'board', value->>'fence', value->'holder', value->'holder'->'run'->>'number',
                value->'holder'->'run'->>'attempt', value->>'instance', value->>'granted_at', value->>'expires_at',
-               value->>'state', value->>'needs_fence'
+               value->>'state', value->>'needs_fence', value->>'reason'
         FROM jsonb_each(?1)";
     ATTEMPTS_INSERT = "INSERT INTO attempts (run, number, board, others, fence, lease, started_at)
         SELECT value->>'run', value->>'number', value->>'board', value->'others', value->>'fence', value->>'lease',
@@ -61,6 +62,15 @@ statements! {
 /// A lease from its columns.
 pub(super) fn read(row: &SqliteRow) -> Result<Lease> {
     let row = Reader::new(row, "leases", "lease_id");
+    let state = row.word("lease_state", LeaseState::from_word)?;
+    let hold = match state {
+        LeaseState::Held => Some(Hold {
+            reason: row.opt_text("lease_reason")?.unwrap_or_default().to_owned(),
+            warned: row.opt_at("warned_at")?.is_some(),
+            run: row.opt_int("lease_run")?,
+        }),
+        _ => None,
+    };
     Ok(Lease {
         id: row.id("lease_id")?,
         board: BoardId::new(row.text("lease_board")?),
@@ -69,8 +79,9 @@ pub(super) fn read(row: &SqliteRow) -> Result<Lease> {
         instance: row.id("instance")?,
         granted_at: row.at("granted_at")?,
         expires_at: row.at("expires_at")?,
-        state: row.word("lease_state", LeaseState::from_word)?,
+        state,
         needs_fence: row.flag("lease_needs_fence")?,
+        hold,
     })
 }
 
@@ -144,39 +155,54 @@ pub(super) async fn take(
     holder: &Holder,
     terms: &LeaseTerms,
 ) -> Result<Granted> {
-    let query = sqlx::query(BOARDS_WITH_LEASES).bind(row::json(&[board]));
-    let boards = boards_of(unreadable, &query.fetch_all(tx.connection().await?).await.map_err(unavailable)?)?;
-    let Some(found) = boards.get(board) else {
-        return Ok(unknown(board));
+    let found = match look(tx, unreadable, board).await? {
+        Some(found) => found,
+        None => return Ok(unknown(board)),
     };
     match &found.lease {
         Some(lease) if lease.id == id => return Ok(Granted::Leases(vec![lease.clone()])),
         Some(lease) => return Ok(Granted::Taken(Box::new(lease.clone()))),
         None => {}
     }
-    let state = match holder {
-        Holder::Person(_) => LeaseState::Held,
-        Holder::Run { .. } | Holder::Check(_) => LeaseState::Active,
+    let (state, hold) = match holder {
+        Holder::Person(_) => (LeaseState::Held, Some(Hold::default())),
+        Holder::Run { .. } | Holder::Check(_) => (LeaseState::Active, None),
     };
-    let lease = found.lease_of(id, board, holder.clone(), state, terms);
-    let mut script = Script::default();
-    leases_insert(&mut script, std::slice::from_ref(&lease));
-    script.events(&[Event::board(terms.now, "taken", board)]);
-    tx.leave(script);
+    let lease = Lease { hold, ..found.lease_of(id, board, holder.clone(), state, terms) };
+    taken(tx, &lease, terms.now);
     Ok(Granted::Leases(vec![lease]))
 }
 
+/// A board as it is in this transaction.
+pub(super) async fn look(
+    tx: &mut Tx,
+    unreadable: &Unreadable,
+    board: &BoardId,
+) -> Result<Option<BoardState>> {
+    let query = sqlx::query(BOARDS_WITH_LEASES).bind(row::json(&[board]));
+    let rows = query.fetch_all(tx.connection().await?).await.map_err(unavailable)?;
+    Ok(boards_of(unreadable, &rows)?.remove(board))
+}
+
+/// Writes a lease of a board that nobody has, and that is no run's.
+pub(super) fn taken(tx: &mut Tx, lease: &Lease, now: Timestamp) {
+    let mut script = Script::default();
+    leases_insert(&mut script, std::slice::from_ref(lease));
+    script.events(&[Event::board(now, "taken", &lease.board)]);
+    tx.leave(script);
+}
+
 /// A board as granting needs it.
-struct BoardState {
+pub(super) struct BoardState {
     fence: Fence,
     needs_fence: bool,
-    health: Health,
-    reason: String,
-    lease: Option<Lease>,
+    pub(super) health: Health,
+    pub(super) reason: String,
+    pub(super) lease: Option<Lease>,
 }
 
 impl BoardState {
-    fn lease_of(
+    pub(super) fn lease_of(
         &self,
         id: LeaseId,
         board: &BoardId,
@@ -194,6 +220,7 @@ impl BoardState {
             expires_at: terms.expires_at,
             state,
             needs_fence: self.needs_fence,
+            hold: None,
         }
     }
 
@@ -245,7 +272,7 @@ fn granted_before(grant: &Grant, boards: &HashMap<BoardId, BoardState>) -> Grant
     grant.leases.iter().map(held).collect::<Option<Vec<_>>>().map_or(Granted::Gone, Granted::Leases)
 }
 
-fn unknown(board: &BoardId) -> Granted {
+pub(super) fn unknown(board: &BoardId) -> Granted {
     Granted::OutOfService {
         board: board.clone(),
         reason: "not registered, or its row cannot be read".to_owned(),
@@ -283,6 +310,8 @@ struct LeaseRow<'a> {
     expires_at: Timestamp,
     state: &'static str,
     needs_fence: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
 }
 
 fn leases_insert(script: &mut Script, leases: &[Lease]) {
@@ -301,6 +330,7 @@ fn leases_insert(script: &mut Script, leases: &[Lease]) {
             expires_at: lease.expires_at,
             state: lease.state.as_str(),
             needs_fence: u8::from(lease.needs_fence),
+            reason: lease.hold.as_ref().map(|hold| hold.reason.as_str()),
         })
         .collect();
     let rows = row::json(&rows);

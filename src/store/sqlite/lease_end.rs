@@ -60,9 +60,11 @@ statements! {
     LEASES_BARE = "SELECT id, board, run, attempt, state
         FROM leases
         WHERE state IN ('active', 'finalizing', 'held')";
+    // And what they had, which comes to rest.
     LEASES_REHOME = "UPDATE leases
         SET instance = ?1
-        WHERE state IN ('active', 'finalizing', 'held') AND state = 'held' AND instance <> ?1";
+        WHERE state IN ('active', 'finalizing', 'held') AND (state = 'held' OR state = 'finalizing' AND run IS NULL)
+          AND instance <> ?1";
 }
 
 /// Renews what an instance drives.
@@ -187,9 +189,9 @@ pub(super) async fn give_back(
     Ok(given)
 }
 
-/// A process keeps what it drives for as long as it lives; the time of a person ends all the same.
+/// A process keeps what it drives for as long as it lives. The time of a person ends in an order of its own (`hold`).
 fn is_over(lease: &Lease, except: InstanceId, now: Timestamp) -> bool {
-    lease.expires_at <= now && (lease.instance != except || lease.state == LeaseState::Held)
+    lease.expires_at <= now && lease.instance != except && lease.state != LeaseState::Held
 }
 
 /// A live lease whose holder cannot be read.

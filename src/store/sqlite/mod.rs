@@ -5,6 +5,7 @@
 mod attempt;
 mod batch;
 mod board;
+mod hold;
 mod intake;
 mod judge;
 mod lab;
@@ -34,17 +35,17 @@ use self::row::{Reader, statements, unavailable};
 use self::unreadable::Unreadable;
 use self::writer::Writer;
 use crate::board::{BoardId, Family};
-use crate::chat::Place;
+use crate::chat::{AnswerVia, Place};
 use crate::clock::Timestamp;
 use crate::id::{Ids, InstanceId, LeaseId, MessageId};
-use crate::lease::{Holder, Lease};
+use crate::lease::{Holder, Lease, Reservation};
 use crate::message::Note;
 use crate::outcome::{Counts, Outcome};
 use crate::run::{LeaseRef, Request, Run, Stage};
 use crate::store::{
-    AtRest, BatchView, BoardRow, Census, Committed, Cursor, Ended, Errand, Fenced, Grant, Granted, Intake,
-    Lapsed, LeaseTerms, MessageEnd, Outdated, Owed, QueueChanges, ReloadRequest, Result, RunFilter, RunView,
-    Settle, Store, StoreError, SuitePast, Tidied, TidyFrom, Told,
+    AtRest, BatchView, BoardRow, Census, Committed, Cursor, Effected, Ended, Errand, Fenced, Grant, Granted,
+    Intake, Lapsed, LeaseTerms, MessageEnd, Outdated, Owed, QueueChanges, ReloadRequest, Result, RunFilter,
+    RunView, Settle, Store, StoreError, SuitePast, Tidied, TidyFrom, Told,
 };
 
 pub use self::open::{OpenError, SqliteOptions};
@@ -193,6 +194,47 @@ impl Store for SqliteStore {
         write.await
     }
 
+    async fn hold_grant(
+        &self,
+        reservation: LeaseId,
+        board: &BoardId,
+        terms: &LeaseTerms,
+        told: &(AnswerVia, Note),
+    ) -> Result<Granted> {
+        let (board, terms, told) = (board.clone(), terms.clone(), told.clone());
+        let (ids, unreadable) = (self.ids.clone(), self.unreadable.clone());
+        let write = self.writer.write(move |tx| {
+            Box::pin(
+                async move { hold::grant(tx, &ids, &unreadable, reservation, &board, &terms, &told).await },
+            )
+        });
+        write.await
+    }
+
+    async fn hold_warn(&self, lease: &Lease, told: &(AnswerVia, Note), now: Timestamp) -> Result<bool> {
+        let (ids, lease, told) = (self.ids.clone(), lease.clone(), told.clone());
+        self.writer
+            .write(move |tx| Box::pin(async move { hold::warn(tx, &ids, &lease, &told, now).await }))
+            .await
+    }
+
+    async fn hold_expire(
+        &self,
+        lease: &LeaseRef,
+        rest: LeaseId,
+        told: &(AnswerVia, Note),
+        now: Timestamp,
+    ) -> Result<Effected> {
+        let (ids, lease, told) = (self.ids.clone(), lease.clone(), told.clone());
+        self.writer
+            .write(move |tx| Box::pin(async move { hold::expire(tx, &ids, &lease, rest, &told, now).await }))
+            .await
+    }
+
+    async fn reservation_list(&self) -> Result<Vec<Reservation>> {
+        hold::waiting(&self.readers, &self.unreadable).await
+    }
+
     async fn run_advance(
         &self,
         lease: &LeaseRef,
@@ -256,6 +298,13 @@ impl Store for SqliteStore {
 
     async fn errand_due(&self, limit: u32) -> Result<Vec<Errand>> {
         board::errands_due(&self.readers, &self.unreadable, limit).await
+    }
+
+    async fn errand_begin(&self, id: MessageId, lease: &LeaseRef, now: Timestamp) -> Result<Fenced> {
+        let lease = lease.clone();
+        self.writer
+            .write(move |tx| Box::pin(async move { board::errand_begin(tx, id, &lease, now).await }))
+            .await
     }
 
     async fn errand_done(&self, id: MessageId, answer: &Note, now: Timestamp) -> Result<()> {

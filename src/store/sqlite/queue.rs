@@ -9,6 +9,7 @@ use serde::Deserialize;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::board::{self, board_columns};
+use super::hold;
 use super::lease::lease_columns;
 use super::row::{Reader, statements, unavailable};
 use super::run::{self, run_columns};
@@ -88,12 +89,14 @@ async fn everything(readers: &SqlitePool, unreadable: &Unreadable) -> Result<Que
     let newest: i64 = sqlx::query_scalar(NEWEST).fetch_one(&mut *snapshot).await.map_err(unavailable)?;
     let runs = sqlx::query(RUNS_ALL).fetch_all(&mut *snapshot).await.map_err(unavailable)?;
     let boards = sqlx::query(BOARDS_ALL).fetch_all(&mut *snapshot).await.map_err(unavailable)?;
+    let wishes = sqlx::query(hold::WAITING).fetch_all(&mut *snapshot).await.map_err(unavailable)?;
     let took = sqlx::query(DURATIONS_LAST)
         .bind(DURATIONS_MAX)
         .fetch_all(&mut *snapshot)
         .await
         .map_err(unavailable)?;
-    gather(unreadable, Cursor(newest), false, &runs, &boards, &took)
+    let read = Read { runs: &runs, boards: &boards, took: &took, wishes: &wishes };
+    gather(unreadable, Cursor(newest), false, read)
 }
 
 /// In one hop and without a transaction, which a caller that goes away in the middle would leave open. The page's end is
@@ -103,27 +106,35 @@ async fn since(readers: &SqlitePool, unreadable: &Unreadable, cursor: Cursor) ->
     for sql in [LAST_OF_PAGE, RUNS_CHANGED, BOARDS_CHANGED, DURATIONS_SINCE] {
         script.add(sql, [cursor.0.into(), CHANGES_MAX.into()]);
     }
+    // All of them: there are few, and whoever is not among them waits no more.
+    script.add(hold::WAITING, []);
     let mut reader = readers.acquire().await.map_err(unavailable)?;
     let read = script.run(&mut reader).await?;
     let page = Reader::new(&read[0].rows[0], "events", "seq");
     let (last, more) = (page.int("seq")?, page.int("events")? >= CHANGES_MAX);
-    gather(unreadable, Cursor(last), more, &read[1].rows, &read[2].rows, &read[3].rows)
+    let [_, runs, boards, took, wishes] = read.as_slice() else {
+        return Err(page.corrupt("a page of the change log is incomplete"));
+    };
+    let read = Read { runs: &runs.rows, boards: &boards.rows, took: &took.rows, wishes: &wishes.rows };
+    gather(unreadable, Cursor(last), more, read)
 }
 
-fn gather(
-    unreadable: &Unreadable,
-    cursor: Cursor,
-    more: bool,
-    runs: &[SqliteRow],
-    boards: &[SqliteRow],
-    took: &[SqliteRow],
-) -> Result<QueueChanges> {
+/// The rows of a page.
+struct Read<'r> {
+    runs: &'r [SqliteRow],
+    boards: &'r [SqliteRow],
+    took: &'r [SqliteRow],
+    wishes: &'r [SqliteRow],
+}
+
+fn gather(unreadable: &Unreadable, cursor: Cursor, more: bool, read: Read<'_>) -> Result<QueueChanges> {
     Ok(QueueChanges {
         cursor,
         more,
-        runs: unreadable.sift(runs, |row| Ok(queue_run(run::read(row)?)))?,
-        boards: unreadable.sift(boards, board::read)?,
-        durations: unreadable.sift(took, took_read)?,
+        runs: unreadable.sift(read.runs, |row| Ok(queue_run(run::read(row)?)))?,
+        boards: unreadable.sift(read.boards, board::read)?,
+        reservations: unreadable.sift(read.wishes, hold::read)?,
+        durations: unreadable.sift(read.took, took_read)?,
     })
 }
 

@@ -5,8 +5,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row, SqlSafeStr};
 
 use super::{
-    attempt, batch, board, intake, judge, lab, lease, lease_end, ledger, message, open, outcomes, queue, run,
-    script, tidy, unbegun, unreadable, writer,
+    attempt, batch, board, hold, intake, judge, lab, lease, lease_end, ledger, message, open, outcomes,
+    queue, run, script, tidy, unbegun, unreadable, writer,
 };
 
 async fn migrated() -> SqliteConnection {
@@ -22,6 +22,7 @@ fn statements() -> Vec<(&'static str, &'static str)> {
         attempt::STATEMENTS,
         batch::STATEMENTS,
         board::STATEMENTS,
+        hold::STATEMENTS,
         intake::STATEMENTS,
         judge::STATEMENTS,
         lab::STATEMENTS,

@@ -2,6 +2,7 @@
 //! when somebody was faster, and when what they saw is out of date.
 
 mod boards;
+mod holds;
 mod retry;
 mod roles;
 mod runs;

@@ -60,6 +60,15 @@ async fn somebody_new_asks_around() {
                 `/lab return <board>`
                 Put a quarantined board back into service.
                 
+                `/lab reserve <board|soc> [2h] [reason]`
+                Have a board as your own for a while: at once, or in your turn.
+                
+                `/lab extend [board] [1h]`
+                Keep the board that you have for longer.
+                
+                `/lab release [board|soc]`
+                Give back the board that you have, or your place in line; other people's boards need an operator.
+                
                 `/lab reload`
                 Read boards.yaml again; one with mistakes changes nothing.
                 
@@ -110,6 +119,15 @@ async fn somebody_new_asks_around() {
                 
                 `/lab return <board>`
                 Put a quarantined board back into service.
+                
+                `/lab reserve <board|soc> [2h] [reason]`
+                Have a board as your own for a while: at once, or in your turn.
+                
+                `/lab extend [board] [1h]`
+                Keep the board that you have for longer.
+                
+                `/lab release [board|soc]`
+                Give back the board that you have, or your place in line; other people's boards need an operator.
                 
                 `/lab reload`
                 Read boards.yaml again; one with mistakes changes nothing.
@@ -213,7 +231,7 @@ async fn a_mistake_is_told_with_what_is_near_and_what_to_type_next() {
                 ("bob", "/lab bords"),
                 ("bob", "/lab board soc-a-009"),
                 ("bob", "/lab boards socX"),
-                ("bob", "/lab reserve soc-a-001"),
+                ("bob", "/lab drain soc-a-001"),
                 ("bob", "/lab power soc-a-001"),
                 ("bob", "/lab power soc-a-001 explode"),
                 ("bob", "/lab power soc-b-001 cycle"),
@@ -339,8 +357,8 @@ async fn a_mistake_is_told_with_what_is_near_and_what_to_type_next() {
                 ✋ No board is of a family or site called "socX". Did you mean `socA`?
                 Try: `/lab boards`
 
-            bob> /lab reserve soc-a-001
-                🤔 'reserve' is not available in this version yet.
+            bob> /lab drain soc-a-001
+                🤔 'drain' is not available in this version yet.
                 Try: `/lab help`
 
             bob> /lab power soc-a-001

@@ -39,6 +39,21 @@ impl Lab {
         out
     }
 
+    /// Somebody types a command that changes nothing, again until what they see says this.
+    pub(crate) async fn say_until(&self, user: &str, text: &str, says: &str) -> String {
+        let asking = async {
+            loop {
+                let seen = self.say(user, text).await;
+                if seen.contains(says) {
+                    return steady(&seen);
+                }
+                self.clock.sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let seen = self.clock.timeout(self.within, asking).await;
+        seen.unwrap_or_else(|_| panic!("{text} never said {says:?}"))
+    }
+
     /// Somebody mentions the bot, and sees this a moment later.
     pub(crate) async fn ask(&self, user: &str, text: &str) -> String {
         self.slack.say(user, CHANNEL, text).await;
@@ -65,6 +80,39 @@ impl Lab {
             panic!("{user} never got an answer:\n{}", self.slack.render_channel(CHANNEL));
         }
         steady(self.slack.render_answers(user).trim_end())
+    }
+
+    /// Waits until something that somebody was told in person, and did not read yet, says this; gives all of that.
+    pub(crate) async fn direct(&self, user: &str, says: &str) -> String {
+        let channel = format!("D0{}", user.to_uppercase());
+        let came = self.slack.until(
+            |world| {
+                let messages = world.channel(&channel).map(|channel| &channel.messages);
+                messages.into_iter().flatten().any(|m| m.user == "U0BOT" && !m.read && said(m).contains(says))
+            },
+            self.within,
+        );
+        if came.await.is_err() {
+            panic!("{user} was never told {says:?} in person:\n{}", self.slack.render_channel(&channel));
+        }
+        steady(self.slack.render_channel(&channel).trim_end())
+    }
+
+    /// Somebody presses a button of the newest message that they were sent in person and that has it.
+    pub(crate) async fn press(&self, user: &str, button: &str) {
+        let channel = format!("D0{}", user.to_uppercase());
+        let ts = self.slack.with(|world| {
+            let has = |m: &&boardhand::sim::slack::Message| {
+                m.user == "U0BOT" && m.blocks.to_string().contains(&format!("\"text\":\"{button}\""))
+            };
+            world
+                .channel(&channel)
+                .and_then(|channel| channel.messages.iter().rfind(has))
+                .map(|m| m.ts.clone())
+        });
+        let ts = ts.unwrap_or_else(|| panic!("{user} has no button {button:?}"));
+        let pressed = self.slack.click(user, &ts, button).await;
+        assert_eq!((pressed.status, pressed.text.as_str()), (200, ""), "{user} presses {button:?}");
     }
 
     /// Waits until an answer to somebody says this; gives all that they did not read yet.
@@ -181,6 +229,10 @@ pub(crate) async fn tamper(data: &std::path::Path, sql: &'static str) {
     let mut connection = file.connect().await.expect("the database opens");
     sqlx::raw_sql(sql).execute(&mut connection).await.expect(sql);
     connection.close().await.expect("the database closes");
+}
+
+fn said(message: &boardhand::sim::slack::Message) -> String {
+    format!("{} {}", message.text, message.blocks)
 }
 
 fn indented(text: &str) -> String {

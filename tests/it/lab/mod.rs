@@ -46,6 +46,9 @@ pub(crate) struct Lab {
     pub(crate) clock: Clock,
     pub(crate) data: tempfile::TempDir,
     within: Duration,
+    inventory: Inventory,
+    /// The same as `store`, to be closed.
+    file: Arc<SqliteStore>,
     stop: Option<oneshot::Sender<()>>,
     server: Option<JoinHandle<anyhow::Result<()>>>,
 }
@@ -132,42 +135,40 @@ impl Lab {
         let board_url = host.map(|host| format!("http://{host}:{}", address.port()));
         let slack = slack(&door, &clock, &ids).await;
         let data = tempfile::tempdir().expect("a data folder");
-        let file = data.path().join("boards.yaml");
-        let source = LabFile::simulated(file, boards.clone(), Speed::Fast, clock.clone(), ids.clone());
-        let store: Arc<dyn Store> =
-            Arc::new(SqliteStore::open(data.path(), SqliteOptions::new(ids.clone())).await.expect("store"));
-        let app = App::new(Parts {
-            store: store.clone(),
-            inventory: Arc::new(inventory),
-            catalogue: Catalogue::builtin(),
-            feishu: None,
-            slack: Some(slack_parts(&slack, Pacing::NONE)),
-            clock: clock.clone(),
-            ids,
-            public_url: door.clone(),
-            transcripts: data.path().join("transcripts"),
-            artifacts: Artifacts::folder(data.path().join("artifacts")),
-            board_url,
-        })
-        .await
-        .expect("app")
-        .reading(Arc::new(source))
-        .controlled(data.path());
-        let tftp = tftp_socket(&clock, within, tftp).await;
-        let tftp_address = tftp.local_addr().expect("an address");
-        let app = app.booting_from(tftp);
-        let (stop, stopped) = oneshot::channel();
-        let server = tokio::spawn(app.serve(listener, async {
-            let _ = stopped.await;
-        }));
-        let listens = async {
-            while !data.path().join("control.sock").exists() {
-                clock.sleep(Duration::from_millis(1)).await;
-            }
-        };
-        clock.timeout(within, listens).await.expect("the server listens");
-        let (stop, server) = (Some(stop), Some(server));
-        Lab { slack, boards, door, tftp: tftp_address, store, clock, data, within, stop, server }
+        let kept = Kept { slack, boards, inventory, board_url, clock, data, within };
+        let server = kept.serve(listener, tftp).await;
+        let Kept { slack, boards, inventory, clock, data, .. } = kept;
+        Lab {
+            slack,
+            boards,
+            door,
+            tftp: server.tftp,
+            store: server.file.clone(),
+            file: server.file,
+            clock,
+            data,
+            within,
+            inventory,
+            stop: Some(server.stop),
+            server: Some(server.task),
+        }
+    }
+
+    /// Stops the server as SIGTERM does, and starts another on what it left.
+    pub(crate) async fn restart(&mut self) {
+        self.stop().await;
+        self.file.close().await;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        self.door = format!("http://{}", listener.local_addr().expect("address"));
+        self.slack.set_webhook(&format!("{}/webhooks/slack", self.door));
+        let parts = (self.slack.clone(), self.boards.clone(), self.inventory.clone(), self.clock.clone());
+        let (slack, boards, inventory, clock) = parts;
+        let data = std::mem::replace(&mut self.data, tempfile::tempdir().expect("a folder"));
+        let kept = Kept { slack, boards, inventory, board_url: None, clock, data, within: self.within };
+        let server = kept.serve(listener, ANY_PORT).await;
+        self.data = kept.data;
+        (self.tftp, self.store, self.file) = (server.tftp, server.file.clone(), server.file);
+        (self.stop, self.server) = (Some(server.stop), Some(server.task));
     }
 
     /// Somebody types in #soc-ci and sees this at once.
@@ -273,6 +274,70 @@ impl Lab {
         let problems = self.slack.problems();
         assert!(problems.is_empty(), "a real workspace would not have taken: {problems:#?}");
         self.stop().await;
+    }
+}
+
+/// What outlives a server.
+struct Kept {
+    slack: SimSlack,
+    boards: SimLab,
+    inventory: Inventory,
+    board_url: Option<String>,
+    clock: Clock,
+    data: tempfile::TempDir,
+    within: Duration,
+}
+
+/// A server on it.
+struct Server {
+    file: Arc<SqliteStore>,
+    tftp: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Kept {
+    async fn serve(&self, listener: tokio::net::TcpListener, tftp: &str) -> Server {
+        let Kept { slack, boards, inventory, board_url, clock, data, within } = self;
+        let ids = Ids::system();
+        let control = data.path().join("control.sock");
+        let _ = std::fs::remove_file(&control);
+        let door = format!("http://{}", listener.local_addr().expect("address"));
+        let file = data.path().join("boards.yaml");
+        let source = LabFile::simulated(file, boards.clone(), Speed::Fast, clock.clone(), ids.clone());
+        let options = SqliteOptions::new(ids.clone());
+        let file = Arc::new(SqliteStore::open(data.path(), options).await.expect("store"));
+        let app = App::new(Parts {
+            store: file.clone(),
+            inventory: Arc::new(inventory.clone()),
+            catalogue: Catalogue::builtin(),
+            feishu: None,
+            slack: Some(slack_parts(slack, Pacing::NONE)),
+            clock: clock.clone(),
+            ids,
+            public_url: door,
+            transcripts: data.path().join("transcripts"),
+            artifacts: Artifacts::folder(data.path().join("artifacts")),
+            board_url: board_url.clone(),
+        })
+        .await
+        .expect("app")
+        .reading(Arc::new(source))
+        .controlled(data.path());
+        let socket = tftp_socket(clock, *within, tftp).await;
+        let tftp = socket.local_addr().expect("an address");
+        let app = app.booting_from(socket);
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(app.serve(listener, async {
+            let _ = stopped.await;
+        }));
+        let listens = async {
+            while !control.exists() {
+                clock.sleep(Duration::from_millis(1)).await;
+            }
+        };
+        clock.timeout(*within, listens).await.expect("the server listens");
+        Server { file, tftp, stop, task }
     }
 }
 

@@ -9,9 +9,9 @@ use boardhand::id::{InstanceId, LeaseId, RunId};
 use boardhand::lease::{Fence, Holder, LeaseState};
 use boardhand::outcome::{Counts, Verdict};
 use boardhand::run::{Decision, LeaseRef, RunState, Stage};
-use boardhand::store::{AtRest, Fenced, Grant, Granted, Health, LeaseTerms};
+use boardhand::store::{AtRest, Effected, Fenced, Grant, Granted, Health, LeaseTerms};
 
-use super::lab::{T0, at, lease_ref, li, note, outcome};
+use super::lab::{T0, at, lease_ref, li, note, outcome, via};
 use super::{Lab, store_tests};
 
 store_tests! {
@@ -294,9 +294,30 @@ async fn a_person_holds_a_board_past_renewals_and_restarts_but_not_past_the_end(
     let held = &lab.store.lease_list().await.expect("list")[0];
     assert_eq!((held.instance, held.expires_at, held.state), (next, at(7200), LeaseState::Held));
 
-    assert_eq!(lab.store.lease_expire(next, at(7199)).await.expect("expire"), []);
-    let lapsed = lab.store.lease_expire(next, at(7200)).await.expect("expire");
-    assert!(matches!(lapsed.as_slice(), [lapsed] if lapsed.lease.id == id && !lapsed.requeued), "{lapsed:?}");
+    let (held, told) = (lease_ref(held), (via(), note("hold-over")));
+    let rest = LeaseId::new(&lab.ids, T0);
+    assert_eq!(lab.store.lease_expire(other_instance(lab), at(9000)).await.expect("expire"), []);
+    let early = lab.store.hold_expire(&held, rest, &told, at(7199)).await.expect("expire");
+    assert_eq!((early, lab.store.census().await.expect("census").owed), (Effected::NotTheirs, 0));
+    assert_eq!(lab.store.hold_expire(&held, rest, &told, at(7200)).await.expect("expire"), Effected::Done);
+    assert_eq!(
+        lab.store.hold_expire(&held, rest, &told, at(7201)).await.expect("again"),
+        Effected::NotTheirs
+    );
+    assert_eq!(lab.store.census().await.expect("census").owed, 1, "told once");
+    let leases = lab.store.lease_list().await.expect("list");
+    let now = &leases[0];
+    assert_eq!((now.id, now.fence, now.state), (rest, Fence(2), LeaseState::Finalizing));
+    assert!(now.needs_fence && matches!(now.holder, Holder::Check(_)), "{now:?}");
+    assert_eq!(lab.store.lease_release(&held, &AtRest::Yes, at(7202)).await.expect("release"), Fenced::Stale);
+    // What comes to rest is the next process' to go on with, and is never given to anybody meanwhile.
+    let third = other_instance(lab);
+    assert_eq!(lab.store.lease_takeover(third, at(7203)).await.expect("takeover"), []);
+    assert_eq!(lab.store.lease_list().await.expect("list")[0].instance, third);
+}
+
+fn other_instance(lab: &Lab) -> InstanceId {
+    InstanceId::new(&lab.ids, T0)
 }
 
 async fn renewal_reaches_the_instance_s_own_leases_only(lab: &Lab) {

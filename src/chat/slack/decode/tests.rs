@@ -138,7 +138,7 @@ fn a_click_on_our_button_is_a_click_in_its_thread() {
     let delivery = delivered(FORM, &clicked(&click_payload()));
     assert_eq!(
         delivery.intent,
-        Intent::Click(Click { verb: Verb::Cancel, run: 42, generation: 7, attempt_at: None })
+        Intent::Click(Click { verb: Verb::Cancel, run: 42, generation: 7, attempt_at: None, board: None })
     );
     assert_eq!(delivery.key, "slack:99.1");
     assert_eq!(delivery.actor.key(), "slack:U2");

@@ -154,7 +154,7 @@ impl Plan {
                             self.boards.get_mut(board).filter(|(_, s)| *s == Availability::Free)
                         {
                             let holder = Holder::Run { run, number: of.number, attempt: of.attempt };
-                            *state = Availability::Busy { holder, until: None };
+                            *state = Availability::Busy { holder, until: None, reason: String::new() };
                         }
                     }
                 } else if !known {
@@ -198,7 +198,7 @@ fn facts() -> impl Strategy<Value = BoardFacts> {
 }
 
 fn availability() -> impl Strategy<Value = Availability> {
-    let busy = Availability::Busy { holder: person("zoe"), until: None };
+    let busy = Availability::Busy { holder: person("zoe"), until: None, reason: String::new() };
     prop_oneof![
         4 => Just(Availability::Free),
         2 => Just(busy),

@@ -204,7 +204,10 @@ fn boards_are_kept_at_one_site_only() {
 #[test]
 fn a_window_doubles_up_to_its_bound() {
     let mut queue = Queue::with(&["b1", "b2"]);
-    queue.set("b2", Availability::Busy { holder: Holder::Check(actor("zoe")), until: None });
+    queue.set(
+        "b2",
+        Availability::Busy { holder: Holder::Check(actor("zoe")), until: None, reason: String::new() },
+    );
     queue.add([run(1, "pair").wants(2)]);
     let mut now = at(STARVED);
     for doubled in (0..=SAVE_DOUBLINGS_MAX).chain([SAVE_DOUBLINGS_MAX]) {

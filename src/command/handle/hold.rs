@@ -1,0 +1,441 @@
+//! Boards that people have as their own: asked for, kept for longer, given back, by word and by button. What is said here
+//! is looked at again by the store; a button names the lease that it was drawn for, so that one that is out of date does
+//! nothing.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::act::audit;
+use super::{Handler, Reaction, denied, put_right};
+use crate::board::plan::PowerAction;
+use crate::board::{Board, BoardId, Family};
+use crate::chat::Delivery;
+use crate::clock::shown_duration;
+use crate::command::grammar::{self, Role};
+use crate::command::policy::{self, About, Asked, Permission};
+use crate::command::{Click, Command, Verb};
+use crate::id::LeaseId;
+use crate::lease::scheduler::{as_run, wish_queued};
+use crate::lease::{Fence, Holder, Lease, Reservation};
+use crate::message::Note;
+use crate::message::compose::hold_facts;
+use crate::message::waiting::foreseen_facts;
+use crate::store::{Audit, Effect, Health, Result};
+
+/// How much longer somebody keeps a board who does not say.
+const EXTEND_BY: Duration = Duration::from_secs(3600);
+
+/// What somebody means who says what board they want or have.
+enum Target {
+    Board(Box<Board>),
+    Family(Family),
+}
+
+impl Handler {
+    /// Takes a board for the one who asks: at once when it is free and nobody waits for it, else in their turn.
+    pub(super) async fn reserve(
+        &self,
+        delivery: &Delivery,
+        target: &str,
+        lasts: Option<Duration>,
+        reason: &str,
+    ) -> Result<Reaction> {
+        let (family, board) = match self.target_named(delivery, target) {
+            Ok(Target::Board(board)) => (board.family.clone(), Some(*board)),
+            Ok(Target::Family(family)) => (family, None),
+            Err(refusal) => return Ok(*refusal),
+        };
+        if let Some(refusal) = self.driven_elsewhere(&family, board.as_ref()) {
+            return Ok(refusal);
+        }
+        let lasts = lasts.unwrap_or(self.inventory.now().reservations.default);
+        if let Some(refusal) = self.too_long(delivery, "reserve", target, lasts) {
+            return Ok(refusal);
+        }
+        let named = board.as_ref().map(|board| &board.id);
+        let row = match named {
+            Some(board) => self.store.board_list().await?.into_iter().find(|row| row.id == *board),
+            None => None,
+        };
+        let lease = row.as_ref().and_then(|row| row.lease.as_ref());
+        if let Some(lease) = lease.filter(|lease| lease.is_held_by(&delivery.actor)) {
+            return Ok(Reaction::says(self.yours(delivery, lease)));
+        }
+        let wish = Reservation {
+            id: LeaseId::new(&self.ids, delivery.received_at),
+            by: delivery.actor.clone(),
+            family,
+            board: named.cloned(),
+            lasts,
+            reason: reason.to_owned(),
+            asked_at: delivery.received_at,
+            place: i64::MAX,
+        };
+        let before = self.wishes(delivery).await?.into_iter().find(|before| is_same(before, &wish));
+        let foreseen = {
+            let (mut queue, now) = (self.queue.lock(), self.clock.now());
+            let standing = before.as_ref().and_then(|before| queue.standing(as_run(before.id), now));
+            standing.unwrap_or_else(|| queue.foresee(wish_queued(wish.clone()), now))
+        };
+        // Nobody is given a quarantined board in the queue; who asks for it by its name wants to look at it.
+        let broken =
+            row.filter(|row| row.health == Health::Quarantined && row.lease.is_none()).map(|row| row.id);
+        let at_once = foreseen.boards.first().cloned().or(broken).filter(|_| before.is_none());
+        let mut waits = foreseen_facts(&foreseen);
+        let asked = json!({
+            "wanted": named.map_or(wish.family.as_str(), BoardId::as_str), "lasts_s": lasts.as_secs_f64(), "reason": reason,
+        });
+        extend_with(&mut waits, asked);
+        let queued = Note::new("reserve-queued", waits);
+        let target = format!(
+            "{} {} {reason}",
+            named.map_or(wish.family.as_str(), BoardId::as_str),
+            shown_duration(lasts)
+        );
+        let answer = match &at_once {
+            Some(board) => self.reserved(delivery, board, lasts, reason),
+            None => queued.clone(),
+        };
+        let with = |name: &str| {
+            let mut note = queued.clone();
+            note.facts.insert(name.to_owned(), json!(true));
+            note
+        };
+        Ok(Reaction {
+            answer,
+            instead: vec![
+                ("already-waiting", with("already")),
+                ("too-many", with("too_many")),
+                ("queued", queued),
+            ],
+            audit: audit("reserve", target.trim_end().to_owned()),
+            effect: Effect::Reserve { wish, at_once, instance: self.instance },
+        })
+    }
+
+    /// Lets somebody keep their board for longer.
+    pub(super) async fn extend(
+        &self,
+        delivery: &Delivery,
+        board: Option<&str>,
+        by: Option<Duration>,
+    ) -> Result<Reaction> {
+        let lease = match self.their_lease(delivery, board, "extend").await? {
+            Ok(lease) => lease,
+            Err(refusal) => return Ok(*refusal),
+        };
+        Ok(self.extended(delivery, &lease, by.unwrap_or(EXTEND_BY)))
+    }
+
+    fn extended(&self, delivery: &Delivery, lease: &Lease, by: Duration) -> Reaction {
+        let longest = self.longest(delivery);
+        let mut facts = self.facts_of(delivery, lease);
+        extend_with(&mut facts, json!({ "longest_s": longest.as_secs_f64() }));
+        Reaction {
+            answer: Note::new("hold-extended", &facts),
+            instead: vec![
+                ("at-most", Note::new("hold-at-most", &facts)),
+                ("not-theirs", Note::new("hold-gone", json!({ "board": lease.board }))),
+            ],
+            audit: audit("extend", format!("{} {}", lease.board, shown_duration(by))),
+            effect: Effect::Extend { board: lease.board.clone(), fence: Some(lease.fence), by, longest },
+        }
+    }
+
+    /// Gives a board back, or a place in line.
+    pub(super) async fn release(&self, delivery: &Delivery, target: Option<&str>) -> Result<Reaction> {
+        let mut wishes = self.wishes(delivery).await?.into_iter();
+        let leases = self.store.lease_list().await?;
+        let (board, family) = match target.map(|target| self.target_named(delivery, target)) {
+            None => (None, None),
+            Some(Ok(Target::Board(board))) => (Some(board.id), None),
+            Some(Ok(Target::Family(family))) => (None, Some(family)),
+            Some(Err(refusal)) => return Ok(*refusal),
+        };
+        let wish = wishes.find(|wish| match (&board, &family) {
+            (Some(board), _) => wish.board.as_ref() == Some(board),
+            (None, Some(family)) => wish.family == *family && wish.board.is_none(),
+            (None, None) => true,
+        });
+        let lab = self.inventory.now();
+        let is_meant = |lease: &&Lease| match (&board, &family) {
+            (Some(board), _) => lease.board == *board,
+            (None, Some(family)) => lab.boards.get(&lease.board).is_some_and(|board| board.family == *family),
+            (None, None) => true,
+        };
+        let held: Vec<&Lease> = leases.iter().filter(|lease| lease.hold.is_some()).filter(is_meant).collect();
+        let theirs: Vec<&Lease> =
+            held.iter().copied().filter(|lease| lease.is_held_by(&delivery.actor)).collect();
+        // What they have, then what they wait for; somebody else's board is taken only by its name.
+        Ok(match (theirs.as_slice(), wish, held.as_slice()) {
+            ([lease], ..) => self.released(delivery, lease),
+            ([], Some(wish), _) => unreserved(&wish),
+            ([], None, [lease]) if board.is_some() => self.released(delivery, lease),
+            ([], None, _) => not_held(board.as_ref(), &leases),
+            (many, ..) => which(many, "release"),
+        })
+    }
+
+    /// What whoever asks waits for.
+    async fn wishes(&self, delivery: &Delivery) -> Result<Vec<Reservation>> {
+        let mut wishes = self.store.reservation_list().await?;
+        wishes.retain(|wish| wish.by.key() == delivery.actor.key());
+        Ok(wishes)
+    }
+
+    fn released(&self, delivery: &Delivery, lease: &Lease) -> Reaction {
+        let facts = self.facts_of(delivery, lease);
+        let theirs = lease.is_held_by(&delivery.actor);
+        let taken = || {
+            let mut facts = facts.clone();
+            extend_with(&mut facts, json!({ "taken_by": delivery.actor }));
+            Note::new("hold-over", facts)
+        };
+        let mut said = json!({ "board": lease.board, "holder": lease.holder });
+        extend_with(&mut said, json!({ "theirs": theirs }));
+        Reaction {
+            answer: Note::new("hold-released", &said),
+            instead: vec![("not-theirs", Note::new("hold-gone", json!({ "board": lease.board })))],
+            audit: audit("release", lease.board.to_string()),
+            effect: Effect::Release {
+                board: lease.board.clone(),
+                fence: Some(lease.fence),
+                others: (!theirs).then(taken),
+                rest: LeaseId::new(&self.ids, delivery.received_at),
+            },
+        }
+    }
+
+    /// A button about a board that somebody has.
+    pub(super) async fn click_hold(&self, delivery: &Delivery, click: &Click) -> Result<Reaction> {
+        let leases = self.store.lease_list().await?;
+        let meant = |lease: &&Lease| {
+            Some(&lease.board) == click.board.as_ref()
+                && lease.fence == Fence(click.generation)
+                && lease.hold.is_some()
+        };
+        let Some(lease) = leases.iter().find(meant) else {
+            return Ok(Reaction::says(Note::new("hold-gone", json!({ "board": click.board }))));
+        };
+        let theirs = lease.is_held_by(&delivery.actor);
+        let switch = match click.verb {
+            Verb::PowerCycle => Some(PowerAction::Cycle),
+            Verb::PowerOff => Some(PowerAction::Off),
+            _ => None,
+        };
+        let command = switch.clone().map(|action| Command::Power { board: lease.board.to_string(), action });
+        let asked = command.as_ref().map_or(Asked::Click(click.verb), Asked::Command);
+        let because =
+            match self.permission_about(asked, delivery, About { own_run: false, own_board: theirs }) {
+                Permission::Allowed { because } => because,
+                Permission::Denied { reason, needs } => {
+                    let target = lease.board.to_string();
+                    return Ok(denied(delivery, click.verb.as_str(), target, &reason, needs.as_str()));
+                }
+            };
+        let mut reaction = match (click.verb, switch, self.inventory.now().board(lease.board.as_str())) {
+            (Verb::Extend, ..) if theirs => self.extended(delivery, lease, EXTEND_BY),
+            (Verb::Release, ..) => self.released(delivery, lease),
+            (_, Some(action), Some(board)) => self.switch(delivery, board, action).await?,
+            _ => Reaction::says(Note::new("hold-gone", json!({ "board": lease.board }))),
+        };
+        if !matches!(reaction.effect, Effect::None) {
+            reaction.audit.allowed = true;
+            reaction.audit.reason = because;
+        }
+        Ok(reaction)
+    }
+
+    /// Whether a command is about the board that whoever gives it has; giving back what nobody else has is.
+    pub(super) async fn is_about_own_board(&self, delivery: &Delivery, command: &Command) -> Result<bool> {
+        let (name, gives_back) = match command {
+            Command::Power { board, .. } => (board, false),
+            Command::Release { target: Some(target) } => (target, true),
+            Command::Release { target: None } => return Ok(true),
+            _ => return Ok(false),
+        };
+        let is_named = |board: &BoardId| board.as_str().eq_ignore_ascii_case(name);
+        let leases = self.store.lease_list().await?;
+        let held = leases.iter().find(|lease| lease.hold.is_some() && is_named(&lease.board));
+        if !gives_back || held.is_some_and(|lease| lease.is_held_by(&delivery.actor)) {
+            return Ok(held.is_some_and(|lease| lease.is_held_by(&delivery.actor)));
+        }
+        let waits = self.wishes(delivery).await?;
+        Ok(held.is_none() || waits.iter().any(|wish| wish.board.as_ref().is_some_and(is_named)))
+    }
+
+    /// The one lease that somebody means of those that they have.
+    async fn their_lease(
+        &self,
+        delivery: &Delivery,
+        board: Option<&str>,
+        verb: &str,
+    ) -> Result<std::result::Result<Lease, Box<Reaction>>> {
+        let board = match board.map(|name| self.board_named(delivery, name)) {
+            None => None,
+            Some(Ok(board)) => Some(board.id),
+            Some(Err(refusal)) => return Ok(Err(refusal)),
+        };
+        let leases = self.store.lease_list().await?;
+        let meant = |lease: &&Lease| {
+            lease.is_held_by(&delivery.actor) && board.as_ref().is_none_or(|board| *board == lease.board)
+        };
+        let theirs: Vec<&Lease> = leases.iter().filter(meant).collect();
+        Ok(match theirs.as_slice() {
+            [lease] => Ok((*lease).clone()),
+            [] => Err(Box::new(not_held(board.as_ref(), &leases))),
+            many => Err(Box::new(which(many, verb))),
+        })
+    }
+
+    /// How long whoever asks may have a board in all.
+    fn longest(&self, delivery: &Delivery) -> Duration {
+        let lab = self.inventory.now();
+        match policy::role(&delivery.actor, &lab.roles) {
+            Some(Role::Admin) => lab.reservations.admin,
+            Some(Role::Operator) => lab.reservations.operator,
+            Some(Role::User) | None => lab.reservations.user,
+        }
+    }
+
+    fn too_long(&self, delivery: &Delivery, verb: &str, target: &str, lasts: Duration) -> Option<Reaction> {
+        let longest = self.longest(delivery);
+        if lasts <= longest {
+            return None;
+        }
+        let reason = format!(
+            "you may have a board for {} at most, and {} is longer",
+            shown_duration(longest),
+            shown_duration(lasts)
+        );
+        let next = format!("/lab {verb} {target} {}", shown_duration(longest));
+        let audit =
+            Audit { reason: reason.clone(), ..audit(verb, format!("{target} {}", shown_duration(lasts))) };
+        Some(Reaction { audit, ..Reaction::refused(reason, &[], next) })
+    }
+
+    /// A refusal where no board that is meant is driven from here.
+    fn driven_elsewhere(&self, family: &Family, board: Option<&Board>) -> Option<Reaction> {
+        let lab = self.inventory.now();
+        let all_remote = match board {
+            Some(board) => lab.is_remote(board),
+            None => lab.boards_of(family).all(|board| lab.is_remote(board)),
+        };
+        let name = board.map_or(family.as_str(), |board| board.id.as_str());
+        all_remote.then(|| {
+            let reason = format!("{name} is driven by the worker of another site, and this version has none");
+            Reaction::refused(reason, &[], format!("/lab boards {family}"))
+        })
+    }
+
+    /// A board or a family by its name.
+    fn target_named(&self, delivery: &Delivery, name: &str) -> std::result::Result<Target, Box<Reaction>> {
+        let lab = self.inventory.now();
+        if let Some(family) = lab.families.keys().find(|family| family.as_str().eq_ignore_ascii_case(name)) {
+            return Ok(Target::Family(family.clone()));
+        }
+        if let Some(board) = lab.boards.values().find(|board| board.id.as_str().eq_ignore_ascii_case(name)) {
+            return Ok(Target::Board(Box::new(board.clone())));
+        }
+        let known = lab.families.keys().map(|f| f.as_str()).chain(lab.boards.keys().map(|b| b.as_str()));
+        let near = grammar::near(name, known).map(str::to_owned);
+        let next = near.as_ref().and_then(|near| put_right(delivery, &[(name.to_owned(), near.clone())]));
+        Err(Box::new(Reaction::refused(
+            format!("there is no board and no family {name:?}"),
+            &near.into_iter().collect::<Vec<_>>(),
+            next.unwrap_or_else(|| "/lab boards".to_owned()),
+        )))
+    }
+
+    /// What is said when a board is somebody's at once; the store adds the fence.
+    fn reserved(&self, delivery: &Delivery, board: &BoardId, lasts: Duration, reason: &str) -> Note {
+        let lab = self.inventory.now();
+        let until = delivery.received_at + lasts;
+        Note::new("reserved", hold_facts(board, lab.board(board.as_str()), &delivery.actor, until, reason))
+    }
+
+    /// What is said to somebody who asks for what they have.
+    fn yours(&self, delivery: &Delivery, lease: &Lease) -> Note {
+        let mut facts = self.facts_of(delivery, lease);
+        extend_with(&mut facts, json!({ "already": true }));
+        Note::new("reserved", facts)
+    }
+
+    fn facts_of(&self, delivery: &Delivery, lease: &Lease) -> Value {
+        let lab = self.inventory.now();
+        let by = match &lease.holder {
+            Holder::Person(by) => by,
+            Holder::Run { .. } | Holder::Check(_) => &delivery.actor,
+        };
+        let reason = lease.hold.as_ref().map(|hold| hold.reason.as_str()).unwrap_or_default();
+        let mut facts =
+            hold_facts(&lease.board, lab.board(lease.board.as_str()), by, lease.expires_at, reason);
+        extend_with(&mut facts, json!({ "fence": lease.fence }));
+        facts
+    }
+}
+
+/// What is said to whoever wants to change a board that is somebody else's.
+pub(super) fn hold_in_the_way(template: &str, lease: &Lease) -> Note {
+    let hold = lease.hold.as_ref();
+    Note::new(
+        template,
+        json!({
+            "board": lease.board, "reason": "held", "holder": lease.holder,
+            "until": hold.map(|_| lease.expires_at), "why": hold.map(|hold| &hold.reason),
+        }),
+    )
+}
+
+/// Whether it is a wish for the same.
+fn is_same(before: &Reservation, wish: &Reservation) -> bool {
+    before.family == wish.family && before.board == wish.board
+}
+
+fn unreserved(wish: &Reservation) -> Reaction {
+    let wanted = wish.board.as_ref().map_or(wish.family.as_str(), BoardId::as_str);
+    let facts = json!({ "wanted": wanted });
+    Reaction {
+        answer: Note::new("unreserved", &facts),
+        instead: vec![("not-theirs", Note::new("unreserved", json!({ "wanted": wanted, "gone": true })))],
+        audit: audit("release", wanted.to_owned()),
+        effect: Effect::Unreserve { reservation: wish.id },
+    }
+}
+
+/// A refusal to somebody who does not have what they mean.
+fn not_held(board: Option<&BoardId>, leases: &[Lease]) -> Reaction {
+    let Some(board) = board else {
+        let reason = "you have no board, and wait for none";
+        return Reaction::refused(reason, &[], "/lab boards");
+    };
+    let holder = leases.iter().find(|lease| lease.board == *board).map(|lease| &lease.holder);
+    match holder {
+        Some(Holder::Run { number, .. }) => {
+            Reaction::refused(format!("run #{number} has {board}"), &[], format!("/lab cancel {number}"))
+        }
+        Some(Holder::Person(by)) => {
+            let reason = format!("{board} is not yours; {} has it", by.shown());
+            Reaction::refused(reason, &[], format!("/lab board {board}"))
+        }
+        Some(Holder::Check(_)) | None => Reaction::refused(
+            format!("nobody has {board} as their own"),
+            &[],
+            format!("/lab reserve {board}"),
+        ),
+    }
+}
+
+/// A refusal to somebody who has several boards and names none.
+fn which(leases: &[&Lease], verb: &str) -> Reaction {
+    let names: Vec<&str> = leases.iter().map(|lease| lease.board.as_str()).collect();
+    let next = format!("/lab {verb} {}", names[0]);
+    Reaction::refused(format!("you have {}; say which you mean", names.join(" and ")), &[], next)
+}
+
+fn extend_with(facts: &mut Value, more: Value) {
+    if let (Some(facts), Value::Object(more)) = (facts.as_object_mut(), more) {
+        facts.extend(more);
+    }
+}

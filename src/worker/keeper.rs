@@ -1,0 +1,154 @@
+//! The keeper: the loop that looks after boards which people have as their own. It warns them before their time is over,
+//! ends it when it is, and brings to rest what they leave, under a lease of its own. It gives no board to anybody.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::task::{self, JoinError, JoinSet};
+
+use super::finalize;
+use super::runner::Lab;
+use super::steps::{Agent, Step};
+use crate::board::BoardId;
+use crate::chat::{Actor, AnswerVia};
+use crate::clock::Timestamp;
+use crate::doorbell::Bell;
+use crate::id::{InstanceId, LeaseId};
+use crate::lease::{Grip, Hold, Holder, Lease, LeaseState};
+use crate::message::Note;
+use crate::message::compose::hold_facts;
+use crate::run::LeaseRef;
+use crate::store::{Effected, StoreError};
+
+/// How long before the end of their time people are warned; half of a shorter time.
+pub const WARN_BEFORE: Duration = Duration::from_secs(5 * 60);
+/// Most boards that are brought to rest at once.
+pub const RESTS_MAX: usize = 64;
+/// How often the loop looks without being rung.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Looks after boards of people.
+pub struct Keeper {
+    lab: Arc<Lab>,
+    instance: InstanceId,
+    resting: JoinSet<()>,
+    /// The lease under which each board is brought to rest.
+    under: HashMap<task::Id, LeaseId>,
+}
+
+impl Keeper {
+    /// A keeper that brings boards to rest for `instance`.
+    pub fn new(lab: Arc<Lab>, instance: InstanceId) -> Self {
+        Keeper { lab, instance, resting: JoinSet::new(), under: HashMap::new() }
+    }
+
+    /// Waits up to `within` until every board that is brought to rest is; the next start goes on with the others.
+    pub async fn drain(&mut self, within: Duration) {
+        let clock = self.lab.clock.clone();
+        let _ = clock.timeout(within, async { while self.resting.join_next().await.is_some() {} }).await;
+        self.resting.shutdown().await;
+    }
+
+    fn reap(&mut self) {
+        while let Some(end) = self.resting.try_join_next_with_id() {
+            let id = end.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
+            let lease = self.under.remove(&id);
+            if let Err(error) = end {
+                tracing::error!(?lease, %error, "bringing a board to rest died; it is tried again");
+            }
+        }
+    }
+
+    /// Warns, or ends the time of, somebody who holds a board.
+    async fn look(&self, lease: &Lease, hold: &Hold, by: &Actor, now: Timestamp) -> Result<(), StoreError> {
+        let store = &self.lab.store;
+        if lease.expires_at <= now {
+            let rest = LeaseId::new(&self.lab.ids, now);
+            let told = self.told("hold-over", lease, hold, by);
+            let named = LeaseRef { id: lease.id, board: lease.board.clone(), fence: lease.fence };
+            let ended = store.hold_expire(&named, rest, &told, now).await?;
+            tracing::info!(board.id = %lease.board, ended = ended.as_str(), "somebody's time with a board is over");
+            if ended != Effected::NotTheirs {
+                [Bell::Relay, Bell::Scheduler].iter().for_each(|bell| self.lab.doorbell.ring(*bell));
+            }
+        } else if !hold.warned && now >= warn_at(lease) {
+            let told = self.told("hold-ends", lease, hold, by);
+            if store.hold_warn(lease, &told, now).await? {
+                self.lab.doorbell.ring(Bell::Relay);
+            }
+        }
+        Ok(())
+    }
+
+    fn told(&self, template: &str, lease: &Lease, hold: &Hold, by: &Actor) -> (AnswerVia, Note) {
+        let inventory = self.lab.inventory.newest_with(&lease.board, |_| true);
+        let board = inventory.board(lease.board.as_str());
+        let mut note =
+            Note::new(template, hold_facts(&lease.board, board, by, lease.expires_at, &hold.reason));
+        note.facts.insert("fence".into(), serde_json::json!(lease.fence));
+        (AnswerVia::in_person(by), note)
+    }
+
+    /// Begins to bring a board to rest that somebody left.
+    fn rest(&mut self, lease: Lease) {
+        if self.under.len() >= RESTS_MAX || self.under.values().any(|id| *id == lease.id) {
+            return;
+        }
+        let (lab, id) = (self.lab.clone(), lease.id);
+        let task = self.resting.spawn(async move {
+            let named = LeaseRef { id: lease.id, board: lease.board, fence: lease.fence };
+            finalize::after_a_person(&lab, &Grip::new(named)).await;
+            [Bell::Scheduler, Bell::Keeper].iter().for_each(|bell| lab.doorbell.ring(*bell));
+        });
+        self.under.insert(task.id(), id);
+    }
+
+    /// Boards on which power is being switched for somebody, whose word of it is owed.
+    async fn switching(&self) -> Result<Vec<BoardId>, StoreError> {
+        let errands = self.lab.store.errand_due(u32::MAX).await?;
+        Ok(errands.into_iter().filter(|errand| errand.begun).map(|errand| errand.board).collect())
+    }
+}
+
+/// When whoever holds a board is told that its end comes.
+fn warn_at(lease: &Lease) -> Timestamp {
+    lease.expires_at - WARN_BEFORE.min(lease.expires_at.since(lease.granted_at) / 2)
+}
+
+#[async_trait]
+impl Agent for Keeper {
+    fn name(&self) -> &'static str {
+        "keeper"
+    }
+
+    fn bell(&self) -> Option<Bell> {
+        Some(Bell::Keeper)
+    }
+
+    async fn step(&mut self) -> Result<Step, StoreError> {
+        self.reap();
+        let now = self.lab.clock.now();
+        let leases = self.lab.store.lease_list().await?;
+        for lease in &leases {
+            if let (Some(hold), Holder::Person(by)) = (&lease.hold, &lease.holder) {
+                self.look(lease, hold, by, now).await?;
+            }
+        }
+        let left = |lease: &Lease| {
+            lease.instance == self.instance
+                && lease.state == LeaseState::Finalizing
+                && matches!(lease.holder, Holder::Check(_))
+        };
+        let left: Vec<Lease> = leases.into_iter().filter(left).collect();
+        if !left.is_empty() {
+            // What its holder asked for last is done first: else an outlet would be switched on after it was put to rest.
+            let switching = self.switching().await?;
+            left.into_iter()
+                .filter(|lease| !switching.contains(&lease.board))
+                .for_each(|lease| self.rest(lease));
+        }
+        Ok(Step::Idle { until: self.lab.clock.monotonic() + IDLE })
+    }
+}
