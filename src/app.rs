@@ -16,6 +16,8 @@ use crate::board::{BoardId, Inventory, LiveInventory};
 use crate::chat::feishu::{self, client::FeishuClient};
 use crate::chat::slack::client::SlackClient;
 use crate::chat::slack::signature::Verifier;
+use crate::chat::slack::socket::{Opener, SocketMode};
+use crate::chat::socket_line::SocketLine;
 use crate::chat::{ChatApi, Platform};
 use crate::clock::{Clock, Timestamp};
 use crate::command::handle::Handler;
@@ -82,8 +84,10 @@ pub struct Parts {
 
 /// Slack's part.
 pub struct SlackParts {
-    /// One, or two while rotating.
+    /// One, or two while rotating; none when it is heard over a socket only.
     pub signing_secrets: Vec<SecretString>,
+    /// Opens sockets, when it is heard over one.
+    pub opener: Option<Opener>,
     /// Its Web API.
     pub client: SlackClient,
     /// How fast it is spoken to.
@@ -126,6 +130,8 @@ pub struct App {
     data_dir: Option<PathBuf>,
     /// Where boot loaders ask for files, if they may.
     tftp: Option<UdpSocket>,
+    /// Hears Slack, if over a socket.
+    slack_socket: Option<SocketMode>,
 }
 
 impl App {
@@ -176,7 +182,8 @@ impl App {
         let housekeeper = Housekeeper::new(store.clone(), queue.clone(), clock.clone(), transcripts.clone())
             .with_artifacts(artifacts.clone(), live.clone());
         let (closing, closed) = watch::channel(false);
-        let Chats { apis, slack, feishu } = Chats::of(slack, feishu);
+        let Chats { apis, slack, opener, feishu } = Chats::of(slack, feishu);
+        let opener = opener.map(|opener| (opener, SocketLine::new(Platform::Slack)));
         let connected = apis.keys().copied().collect();
         let relay = Relay::new(store.clone(), apis, composer.clone(), clock.clone(), doorbell.clone());
         let handler = Handler {
@@ -198,6 +205,7 @@ impl App {
             composer: composer.clone(),
             links,
             lines: relay.lines(),
+            sockets: opener.iter().map(|(_, line)| line.clone()).collect(),
             doorbell: doorbell.clone(),
             clock: clock.clone(),
             redactor,
@@ -205,8 +213,13 @@ impl App {
             artifacts,
             downloads: Downloads::default(),
         });
+        let slack_socket = opener.map(|(opener, line)| {
+            let takes = Arc::new(door::slack::Envelopes(door.clone()));
+            SocketMode::new(opener, takes, line, clock.clone(), ids.clone())
+        });
         Ok(App {
             door,
+            slack_socket,
             instance,
             scheduler: Scheduler::new(
                 store.clone(),
@@ -289,6 +302,7 @@ impl App {
             instance,
             data_dir,
             tftp,
+            slack_socket,
         } = self;
         let store = door.store.clone();
         let (stopped, stopping) = watch::channel(false);
@@ -300,6 +314,8 @@ impl App {
             Loops { clock: clock.clone(), doorbell: doorbell.clone(), died: watch::Sender::new(None) };
         let server = server::serve(listener, routes, Limits::DOOR, clock.clone(), closing.subscribe());
         let (server, cut_off) = loops.watch("door", server);
+        let slack_socket =
+            slack_socket.map(|socket| loops.watch("socket to Slack", socket.run(closing.subscribe())).0);
         let scheduler = loops.start(scheduler, closing.subscribe());
         let pool = loops.start(pool, closing.subscribe());
         let errands = loops.start(errands, closing.subscribe());
@@ -362,6 +378,11 @@ impl App {
             async {
                 let _ = clock.timeout(STOP_GRACE, server).await;
             },
+            async {
+                if let Some(socket) = slack_socket {
+                    let _ = clock.timeout(STOP_GRACE, socket).await;
+                }
+            },
         );
         doorbell.ring(Bell::Relay);
         stopped.send_replace(true);
@@ -396,21 +417,24 @@ async fn take_over(
 struct Chats {
     apis: BTreeMap<Platform, (Arc<dyn ChatApi>, Pacing)>,
     slack: Option<Verifier>,
+    opener: Option<Opener>,
     feishu: Option<FeishuDoor>,
 }
 
 impl Chats {
     fn of(slack: Option<SlackParts>, feishu: Option<FeishuParts>) -> Chats {
         let mut apis: BTreeMap<Platform, (Arc<dyn ChatApi>, Pacing)> = BTreeMap::new();
-        let slack = slack.map(|slack| {
+        let (mut verifier, mut opener) = (None, None);
+        if let Some(slack) = slack {
             apis.insert(Platform::Slack, (Arc::new(slack.client), slack.pacing));
-            Verifier::new(&slack.signing_secrets)
-        });
+            verifier = (!slack.signing_secrets.is_empty()).then(|| Verifier::new(&slack.signing_secrets));
+            opener = slack.opener;
+        }
         let feishu = feishu.map(|feishu| {
             apis.insert(Platform::Feishu, (feishu.client, feishu.pacing));
             FeishuDoor { verifier: feishu.verifier, bot: feishu.bot }
         });
-        Chats { apis, slack, feishu }
+        Chats { apis, slack: verifier, opener, feishu }
     }
 }
 

@@ -3,15 +3,16 @@
 
 mod bucket;
 mod feishu;
+mod slack;
 
 pub use feishu::FeishuSettings;
+pub use slack::{SLACK_API_URL, SlackSettings};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use secrecy::SecretString;
 
 use crate::artifact::bucket::BucketSettings;
 use crate::chat::Platform;
@@ -69,20 +70,6 @@ pub struct ServeArgs {
     #[arg(long)]
     pub simulate: bool,
 }
-
-/// Slack's settings, all or none.
-#[derive(Debug, Clone)]
-pub struct SlackSettings {
-    /// One, or two while rotating.
-    pub signing_secrets: Vec<SecretString>,
-    /// `xoxb-…`.
-    pub bot_token: SecretString,
-    /// Base address of the Web API, with a slash at its end.
-    pub api_url: String,
-}
-
-/// Slack's Web API.
-pub const SLACK_API_URL: &str = "https://slack.com/api/";
 
 /// Everything the server is told, validated.
 #[derive(Debug, Clone)]
@@ -198,7 +185,6 @@ pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// refused: a platform that stays silent although it was configured is worse than an error at start.
 pub const NOT_YET: &[&str] = &[
     "REDIS_URL",
-    "SLACK_APP_TOKEN",
     "SLACK_WEBHOOK_URL",
     "FEISHU_WEBHOOK_URL",
     "FEISHU_WEBHOOK_SECRET",
@@ -217,7 +203,7 @@ impl Config {
         // Empty, as a line of a .env file leaves it, is absent.
         let env: Env<'_> = &|name| env(name).filter(|value| !value.trim().is_empty());
         let mut problems = Vec::new();
-        let slack = slack_settings(env, &mut problems);
+        let slack = slack::settings(env, &mut problems);
         let feishu = feishu::settings(env, &mut problems);
         refuse_what_is_not_there(env, &mut problems);
         let listen = setting("BOARDHAND_LISTEN (--listen)", socket_address(&args.listen), &mut problems);
@@ -281,7 +267,7 @@ impl Config {
 /// The chat platforms that these variables connect, as far as they can be read.
 pub fn connected(env: Env<'_>) -> Vec<Platform> {
     let env: Env<'_> = &|name| env(name).filter(|value| !value.trim().is_empty());
-    let slack = slack_settings(env, &mut vec![]).map(|_| Platform::Slack);
+    let slack = slack::settings(env, &mut vec![]).map(|_| Platform::Slack);
     let feishu = feishu::settings(env, &mut vec![]).map(|_| Platform::Feishu);
     slack.into_iter().chain(feishu).collect()
 }
@@ -358,52 +344,6 @@ impl Unlimited for Duration {
 
 impl Unlimited for u64 {
     const UNLIMITED: u64 = u64::MAX;
-}
-
-fn slack_settings(env: Env<'_>, problems: &mut Vec<String>) -> Option<SlackSettings> {
-    let before = problems.len();
-    let secret = secret(env, "SLACK_SIGNING_SECRET", problems);
-    let secret_told = problems.len() > before;
-    let before = problems.len();
-    let token = secret_token(env, problems);
-    let token_told = problems.len() > before;
-    match (secret, token) {
-        (Some(secret), Some(bot_token)) => {
-            let signing_secrets: Vec<SecretString> =
-                secret.split(',').map(str::trim).filter(|s| !s.is_empty()).map(SecretString::from).collect();
-            if signing_secrets.is_empty() || signing_secrets.len() > 2 {
-                problems.push(
-                    "SLACK_SIGNING_SECRET: give one secret, or two separated by a comma while rotating"
-                        .into(),
-                );
-            }
-            let api_url = env("SLACK_API_URL").unwrap_or_else(|| SLACK_API_URL.into());
-            let api_url = format!("{}/", setting("SLACK_API_URL", public_url(&api_url), problems)?);
-            Some(SlackSettings { signing_secrets, bot_token, api_url })
-        }
-        (None, None) => None,
-        // One that is there but cannot be read is told as that, not as missing too.
-        (Some(_), None) if token_told => None,
-        (None, Some(_)) if secret_told => None,
-        (Some(_), None) => {
-            problems.push("SLACK_BOT_TOKEN: missing; Slack needs it beside SLACK_SIGNING_SECRET (OAuth & Permissions, xoxb-…)".into());
-            None
-        }
-        (None, Some(_)) => {
-            problems.push("SLACK_SIGNING_SECRET: missing; Slack needs it beside SLACK_BOT_TOKEN (Basic Information, Signing Secret)".into());
-            None
-        }
-    }
-}
-
-fn secret_token(env: Env<'_>, problems: &mut Vec<String>) -> Option<SecretString> {
-    let token = secret(env, "SLACK_BOT_TOKEN", problems)?;
-    if !token.starts_with("xoxb-") {
-        problems.push(
-            "SLACK_BOT_TOKEN: a bot token begins with xoxb- (the xapp- and xoxp- ones are others)".into(),
-        );
-    }
-    Some(SecretString::from(token))
 }
 
 /// A secret from `NAME`, or from the file that `NAME_FILE` names. Empty counts as absent.

@@ -94,6 +94,7 @@ impl Server {
             feishu: None,
             slack: Some(SlackParts {
                 signing_secrets: vec![SecretString::from(http::SECRET)],
+                opener: None,
                 client: SlackClient::new(Http::new(&[&api]), &api, SecretString::from("xoxb-bench")),
                 pacing: Pacing::SLACK,
             }),

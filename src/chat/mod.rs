@@ -4,6 +4,7 @@
 pub mod feishu;
 pub mod plain;
 pub mod slack;
+pub mod socket_line;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};

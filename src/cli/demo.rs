@@ -87,6 +87,8 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let config = SimSlackConfig {
         signing_secret: signing_secret.clone(),
         bot_token: bot_token.clone(),
+        app_token: SecretString::from("xapp-demo"),
+        socket_mode: false,
         webhook_url: Some(format!("{door_url}/webhooks/slack")),
         port: free_or_any(args.listen).await?,
         rate_limits: true,
@@ -100,6 +102,7 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         feishu: None,
         slack: Some(SlackParts {
             signing_secrets: vec![signing_secret],
+            opener: None,
             client: SlackClient::new(Http::new(&[&api_url]), &api_url, bot_token),
             pacing: Pacing::SLACK,
         }),

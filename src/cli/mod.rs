@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use clap::builder::{OsStr, Resettable};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::chat::slack::manifest;
 use crate::config::{ServeArgs, public_url, socket_address};
 use crate::telemetry::{self, LogFormat};
 
@@ -75,6 +76,9 @@ enum Command {
 enum SlackCommand {
     /// Print the app manifest to paste at api.slack.com/apps.
     Manifest {
+        /// For deliveries over a socket that boardhand dials: Slack needs to reach nothing.
+        #[arg(long)]
+        socket: bool,
         /// Where Slack reaches this server, such as https://boardhand.example.com; a placeholder when absent.
         #[arg(long, env = "BOARDHAND_PUBLIC_URL", value_parser = public_url)]
         url: Option<String>,
@@ -130,8 +134,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             check::check(&boards, templates.as_deref(), connect.then_some(data_dir.as_path())).await
         }
         Command::Reload { data_dir } => reload::reload(&data_dir).await,
-        Command::Slack { command: SlackCommand::Manifest { url } } => {
-            print!("{}", crate::chat::slack::manifest::manifest(url.as_deref()));
+        Command::Slack { command: SlackCommand::Manifest { socket, url } } => {
+            let way = if socket { manifest::Way::Socket } else { manifest::Way::Url(url.as_deref()) };
+            print!("{}", manifest::manifest(way));
             Ok(ExitCode::SUCCESS)
         }
         Command::Health { listen } => health::health(listen).await,

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
+use secrecy::SecretString;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{Signal, SignalKind};
 use tokio::sync::watch;
@@ -19,6 +20,7 @@ use crate::chat::feishu::client::{FeishuClient, FeishuError};
 use crate::chat::{
     Platform, feishu,
     slack::client::{SlackClient, SlackError},
+    slack::socket::Opener,
 };
 use crate::clock::Clock;
 use crate::config::{self, Config, FeishuSettings, ServeArgs, SlackSettings};
@@ -67,8 +69,8 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         None => {
             if config.feishu.is_none() {
                 tracing::warn!(
-                    "neither Slack nor Feishu is connected, so nobody can type a command: set SLACK_SIGNING_SECRET and \
-                     SLACK_BOT_TOKEN"
+                    "neither Slack nor Feishu is connected, so nobody can type a command: set SLACK_BOT_TOKEN and \
+                     SLACK_SIGNING_SECRET, or SLACK_APP_TOKEN where Slack cannot reach this server"
                 );
             }
             None
@@ -76,11 +78,8 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         Some(settings) => {
             // Slack may be away for a while: the start does not wait for it.
             tokio::spawn(tell_who_we_are(slack_client(settings)));
-            Some(SlackParts {
-                signing_secrets: settings.signing_secrets.clone(),
-                client: slack_client(settings),
-                pacing: Pacing::SLACK,
-            })
+            tracing::info!("Slack's deliveries: {}", settings.way());
+            Some(slack_parts(settings))
         }
     };
     let feishu = config.feishu.as_ref().map(|settings| feishu_parts(settings, &clock));
@@ -153,6 +152,17 @@ async fn learn_who_we_are(client: Arc<FeishuClient>, bot: Arc<OnceLock<String>>,
             }
         }
         clock.sleep(WHO_WE_ARE_AGAIN).await;
+    }
+}
+
+fn slack_parts(settings: &SlackSettings) -> SlackParts {
+    let http = Http::new(&[&settings.api_url]);
+    let opener = |token: &SecretString| Opener::new(http, &settings.api_url, token.clone());
+    SlackParts {
+        signing_secrets: settings.signing_secrets.clone(),
+        opener: settings.app_token.as_ref().map(opener),
+        client: slack_client(settings),
+        pacing: Pacing::SLACK,
     }
 }
 

@@ -85,6 +85,41 @@ fn a_missing_secret_is_told_beside_a_wrong_token() {
 }
 
 #[test]
+fn with_an_app_token_no_signing_secret_is_needed() {
+    let socket = [("SLACK_APP_TOKEN", "xapp-1"), ("SLACK_BOT_TOKEN", "xoxb-1")];
+    let slack = read(&socket).expect("valid").slack.expect("on");
+    assert!(slack.app_token.is_some() && slack.signing_secrets.is_empty());
+    assert_eq!(slack.way(), "over a socket that boardhand dials (SLACK_APP_TOKEN)");
+    let both = [socket[0], socket[1], ("SLACK_SIGNING_SECRET", "abc")];
+    assert!(read(&both).expect("valid").slack.expect("on").way().contains("/webhooks/slack is open too"));
+    let webhook = read(&both[1..]).expect("valid").slack.expect("on");
+    assert!(webhook.app_token.is_none() && webhook.way().starts_with("Slack calls /webhooks/slack"));
+}
+
+#[test]
+fn what_is_missing_is_told_beside_what_is_there() {
+    let check = |env: &[(&str, &str)], expect: &str| {
+        let error = read(env).expect_err("incomplete");
+        assert!(error.contains(expect), "{error}");
+    };
+    check(
+        &[("SLACK_APP_TOKEN", "xapp-1")],
+        "SLACK_BOT_TOKEN: missing; Slack needs it beside SLACK_APP_TOKEN",
+    );
+    check(&[("SLACK_BOT_TOKEN", "xoxb-1")], "Where Slack cannot reach it, set SLACK_APP_TOKEN instead");
+    let swapped = [("SLACK_APP_TOKEN", "xoxb-1"), ("SLACK_BOT_TOKEN", "xapp-1")];
+    check(
+        &swapped,
+        "SLACK_APP_TOKEN: an app-level token begins with xapp- (the xoxb- and xoxp- ones are others)",
+    );
+    check(&swapped, "SLACK_BOT_TOKEN: a bot token begins with xoxb- (the xapp- and xoxp- ones are others)");
+    check(
+        &[("SLACK_SIGNING_SECRET", ","), ("SLACK_BOT_TOKEN", "xoxb-1")],
+        "SLACK_SIGNING_SECRET: give one secret",
+    );
+}
+
+#[test]
 fn a_public_url_has_a_scheme_and_a_host_and_loses_its_last_slash() {
     let check =
         |text: &str, expect: Option<&str>| assert_eq!(public_url(text).ok().as_deref(), expect, "{text}");

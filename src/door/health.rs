@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::Door;
 use crate::board::live::Standing;
+use crate::chat::socket_line::SocketLine;
 use crate::message::line::Trouble;
 use crate::store::Census;
 
@@ -39,7 +40,8 @@ pub(super) async fn ready(State(door): State<Arc<Door>>) -> Response {
         Ok(Ok(census)) => {
             let (problems, trouble) =
                 (problems(&census, &standing, door.artifacts.trouble()), troubles(&door));
-            Json(json!({ "ready": true, "census": census, "problems": problems, "trouble": trouble }))
+            let sockets = sockets(&door.sockets);
+            Json(json!({ "ready": true, "census": census, "problems": problems, "trouble": trouble, "sockets": sockets }))
                 .into_response()
         }
         Ok(Err(error)) => not_ready(&error.to_string()),
@@ -61,13 +63,30 @@ fn problems(census: &Census, standing: &Standing, artifacts: Option<String>) -> 
     rows.into_iter().chain(refused).chain(artifacts).collect()
 }
 
-/// Chat platforms that take nothing now, each with what to do.
+/// Chat platforms that take nothing now, or are not heard, each with what to do.
 fn troubles(door: &Door) -> Value {
-    let troubles = door.lines.troubles().into_iter().map(|(platform, trouble)| {
-        let Trouble { since, error, remedy } = trouble;
-        (platform.as_str().to_owned(), json!({ "since": since.rfc3339(), "error": error, "remedy": remedy }))
+    let deaf = door.sockets.iter().filter_map(|line| Some((socket_name(line), line.trouble()?)));
+    let mute = door.lines.troubles().into_iter().map(|(platform, t)| (platform.as_str().to_owned(), t));
+    let troubles = mute.chain(deaf).map(|(name, Trouble { since, error, remedy })| {
+        (name, json!({ "since": since.rfc3339(), "error": error, "remedy": remedy }))
     });
     Value::Object(troubles.collect())
+}
+
+/// The lines that this server dials.
+fn sockets(lines: &[SocketLine]) -> Value {
+    let shown = lines.iter().map(|line| {
+        let up = line.up();
+        let (since, connections) = (up.map(|up| up.since.rfc3339()), up.map(|up| up.connections));
+        let state = json!({ "up": up.is_some(), "since": since, "connections": connections });
+        (line.platform().as_str().to_owned(), state)
+    });
+    Value::Object(shown.collect())
+}
+
+/// What stands in front of a trouble with hearing a platform, which may have one with telling it too.
+fn socket_name(line: &SocketLine) -> String {
+    format!("{} (socket)", line.platform().as_str())
 }
 
 fn not_ready(reason: &str) -> Response {

@@ -8,7 +8,7 @@ pub mod feishu;
 mod health;
 mod logs;
 pub mod server;
-mod slack;
+pub mod slack;
 pub mod tftp;
 
 pub use artifacts::Downloads;
@@ -29,6 +29,7 @@ use tracing::Instrument;
 use crate::artifact::Artifacts;
 use crate::chat::Delivery;
 use crate::chat::slack::signature::Verifier;
+use crate::chat::socket_line::SocketLine;
 use crate::clock::Clock;
 use crate::command::handle::Handler;
 use crate::doorbell::{Bell, Doorbell};
@@ -47,7 +48,7 @@ pub const ACK_WITHIN: Duration = Duration::from_millis(2_500);
 
 /// What the door needs.
 pub struct Door {
-    /// Verifies Slack's requests; `None` while Slack is not connected.
+    /// Verifies Slack's requests; `None` while Slack is not connected, or heard over a socket only.
     pub slack: Option<Verifier>,
     /// Proves Feishu's requests; `None` while Feishu is not connected.
     pub feishu: Option<feishu::FeishuDoor>,
@@ -61,6 +62,8 @@ pub struct Door {
     pub links: Links,
     /// How the lines to the platforms are.
     pub lines: Lines,
+    /// How the lines are that this server dials.
+    pub sockets: Vec<SocketLine>,
     /// Wakes the loops behind.
     pub doorbell: Doorbell,
     /// Time.

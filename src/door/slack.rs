@@ -1,15 +1,20 @@
 //! Slack's door: verify, decode, handle, commit, acknowledge. A slash command's answer is the body of its
-//! acknowledgement; a click's or an event's acknowledgement is empty, and its answer an owed message.
+//! acknowledgement; a click's or an event's acknowledgement is empty, and its answer an owed message. What comes over a
+//! socket needs no verifying, since we dialled; everything behind that is the same.
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use serde_json::{Value, json};
 
 use super::{Door, Refusal};
+use crate::chat::slack::socket::frame::Envelope;
+use crate::chat::slack::socket::{Ack, Takes};
 use crate::chat::slack::{blocks, decode};
 use crate::chat::{Delivery, Place, Platform};
 use crate::message::Note;
@@ -39,35 +44,72 @@ pub(super) async fn receive(
         .map_err(|problem| Refusal::Malformed(problem.to_string()))?;
     match inbound {
         decode::Inbound::UrlVerification { challenge } => Ok(challenge.into_response()),
-        decode::Inbound::SslCheck => Ok(StatusCode::OK.into_response()),
-        decode::Inbound::Ignored { reason } => {
-            tracing::info!(reason, "a delivery of Slack is ignored");
-            Ok(StatusCode::OK.into_response())
-        }
-        decode::Inbound::Delivery(delivery) => accept(&door, *delivery).await,
+        inbound => Ok(match believed(&door, inbound).await? {
+            Some(answer) => Json(answer).into_response(),
+            None => StatusCode::OK.into_response(),
+        }),
     }
 }
 
-async fn accept(door: &Door, delivery: Delivery) -> Result<Response, Refusal> {
+/// Takes what comes over the socket.
+pub struct Envelopes(pub Arc<Door>);
+
+#[async_trait]
+impl Takes for Envelopes {
+    async fn take(&self, envelope: Envelope) -> Ack {
+        let Envelope { id, carried, takes_answer, payload, retry } = envelope;
+        let Some(carried) = carried else {
+            tracing::info!(envelope.id = id, "an envelope of Slack is of an unknown type, and ignored");
+            return Ack::Taken(None);
+        };
+        if retry > 0 {
+            tracing::info!(envelope.id = id, retry, "Slack sends an envelope again");
+        }
+        let decoded = decode::decode_carried(carried, payload.get().as_bytes(), self.0.clock.now())
+            .map_err(|problem| Refusal::Malformed(problem.to_string()));
+        let taken = match decoded {
+            Ok(inbound) => believed(&self.0, inbound).await,
+            Err(refusal) => Err(refusal),
+        };
+        match taken {
+            Ok(answer) => Ack::Taken(answer.filter(|_| takes_answer)),
+            Err(refusal) => {
+                tracing::warn!(envelope.id = id, reason = %refusal, "an envelope of Slack is not taken");
+                Ack::NotTaken
+            }
+        }
+    }
+}
+
+/// Takes what is Slack's for certain; gives what the acknowledgement holds.
+async fn believed(door: &Door, inbound: decode::Inbound) -> Result<Option<Value>, Refusal> {
+    match inbound {
+        decode::Inbound::UrlVerification { .. } | decode::Inbound::SslCheck => Ok(None),
+        decode::Inbound::Ignored { reason } => {
+            tracing::info!(reason, "a delivery of Slack is ignored");
+            Ok(None)
+        }
+        decode::Inbound::Delivery(delivery) => accept(door, *delivery).await,
+    }
+}
+
+async fn accept(door: &Door, delivery: Delivery) -> Result<Option<Value>, Refusal> {
     let (in_ack, place) = (delivery.is_answered_in_ack(), delivery.place.clone());
     let committed = match super::take(door, delivery).await {
         // Slack sends events again, and commands never: whoever typed is told, for it may still be carried out.
         Err(refusal @ Refusal::Busy(_)) if in_ack => {
             tracing::warn!(reason = %refusal, "a command may or may not be carried out");
-            return Ok(ephemeral(door, &Note::new("not-sure", serde_json::json!({})), &place));
+            return Ok(Some(ephemeral(door, &Note::new("not-sure", json!({})), &place)));
         }
         taken => taken?,
     };
-    if !in_ack {
-        return Ok(StatusCode::OK.into_response());
-    }
-    Ok(ephemeral(door, &committed.answer, &place))
+    Ok(in_ack.then(|| ephemeral(door, &committed.answer, &place)))
 }
 
 /// An acknowledgement that only the one who typed sees.
-fn ephemeral(door: &Door, note: &Note, place: &Place) -> Response {
+fn ephemeral(door: &Door, note: &Note, place: &Place) -> Value {
     debug_assert_eq!(place.platform, Platform::Slack);
     let mut message = blocks::render(&door.composer.note(note, place));
     message["response_type"] = "ephemeral".into();
-    Json(message).into_response()
+    message
 }

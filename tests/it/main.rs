@@ -26,6 +26,7 @@ mod real_boards;
 mod reload;
 mod runs;
 mod settings;
+mod slack_socket;
 mod slack_trouble;
 mod store;
 mod tftp;

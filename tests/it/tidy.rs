@@ -60,6 +60,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config",
             "telemetry",
             "chat::slack::client",
+            "chat::slack::socket",
+            "chat::socket_line",
             "chat::feishu::client",
             "artifact",
         ],

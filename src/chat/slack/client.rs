@@ -355,13 +355,13 @@ fn sent(ended: Result<String, SlackError>) -> SendResult {
     ended.map_or_else(SlackError::of_send, SendResult::Sent)
 }
 
-fn unanswered(error: NetError) -> SlackError {
+pub(super) fn unanswered(error: NetError) -> SlackError {
     let reason = error.to_string();
     if error.may_have_arrived() { SlackError::Ambiguous(reason) } else { SlackError::NotExecuted(reason) }
 }
 
 /// The body of an answer that says `ok`.
-fn accepted(reply: &HttpReply) -> Result<Value, SlackError> {
+pub(super) fn accepted(reply: &HttpReply) -> Result<Value, SlackError> {
     match reply.json() {
         Some(body) if reply.status < 300 && body["ok"] == json!(true) => Ok(body),
         _ => Err(refusal(reply)),

@@ -2,11 +2,13 @@
 //! typed (also Slack's `&amp;` and `<@U1|name>`), the parser makes sense of them.
 //!
 //! Slack sends three kinds of bodies: a slash command is a form; a click is a form with one field, `payload`, that
-//! holds JSON; an event is JSON. Unknown fields are skipped without being built, however deep they are.
+//! holds JSON; an event is JSON. Over a socket all three come as JSON. Unknown fields are skipped without being built, however deep they are.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::chat::{Actor, AnswerVia, Delivery, Intent, KEY_BYTES_MAX, Place, Platform};
@@ -33,6 +35,17 @@ pub enum Inbound {
         /// Why, for the log.
         reason: &'static str,
     },
+}
+
+/// What an envelope of Socket Mode carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carried {
+    /// A slash command: the form's fields.
+    SlashCommand,
+    /// A click: what stands in the form's `payload`.
+    Interaction,
+    /// An event: the body.
+    Event,
 }
 
 /// A verified body that makes no sense.
@@ -82,6 +95,16 @@ pub fn decode(content_type: &str, body: &[u8], now: Timestamp) -> Result<Inbound
     }
 }
 
+/// Decodes what came in an envelope, which is what the webhook gets, as JSON. That it is Slack's was proved by the
+/// connection.
+pub fn decode_carried(carried: Carried, payload: &[u8], now: Timestamp) -> Result<Inbound, DecodeProblem> {
+    match carried {
+        Carried::SlashCommand => slash_command(&Form::of_json(payload)?, now),
+        Carried::Interaction => interaction(payload, now),
+        Carried::Event => event(payload, now),
+    }
+}
+
 // ---- slash commands ---------------------------------------------------------------------------------------
 
 struct Form<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
@@ -89,6 +112,16 @@ struct Form<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 impl<'a> Form<'a> {
     fn parse(body: &'a [u8]) -> Form<'a> {
         Form(form_urlencoded::parse(body).collect())
+    }
+
+    /// The fields of a JSON object that are text.
+    fn of_json(payload: &'a [u8]) -> Result<Form<'a>, DecodeProblem> {
+        let fields: BTreeMap<String, Value> = json(payload)?;
+        let texts = fields.into_iter().filter_map(|(name, value)| match value {
+            Value::String(text) => Some((name.into(), text.into())),
+            _ => None,
+        });
+        Ok(Form(texts.collect()))
     }
 
     /// The first value of a field; an empty one counts as missing.

@@ -1,27 +1,98 @@
 //! The app's description for Slack: what an admin pastes at api.slack.com/apps, "From a manifest". Pure. It asks for
 //! exactly the scopes that boardhand uses, and says in comments what each is for.
 
-/// The manifest as YAML. `url` is the public base URL of this server; without it the manifest says what to replace.
-pub fn manifest(url: Option<&str>) -> String {
-    let webhook = match url {
-        Some(url) => format!("{}/webhooks/slack", url.trim_end_matches('/')),
-        None => PLACEHOLDER_URL.to_owned(),
+/// How Slack's deliveries reach this server.
+#[derive(Debug, Clone, Copy)]
+pub enum Way<'u> {
+    /// Over a socket that this server dials.
+    Socket,
+    /// At this public base URL; without one the manifest says what to replace.
+    Url(Option<&'u str>),
+}
+
+/// A right that the bot asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scope {
+    /// Slack's name of it.
+    pub name: &'static str,
+    /// What it is for.
+    pub purpose: &'static str,
+}
+
+/// What the bot cannot do without.
+pub const NEEDED: [Scope; 4] = [
+    Scope { name: "chat:write", purpose: "post and edit cards and replies" },
+    Scope { name: "commands", purpose: "/run-test and /lab" },
+    Scope { name: "app_mentions:read", purpose: "commands in threads: slash commands do not work there" },
+    Scope { name: "im:history", purpose: "commands in direct messages" },
+];
+
+/// What the bot can do without, and what it is then worse at.
+pub const OPTIONAL: [(&str, &[Scope]); 2] = [
+    (
+        "After a network failure Slack does not say whether a post arrived. With these two the bot looks\n\
+         for its own post before it posts again; without them a card or a final result may appear twice, and a\n\
+         progress message may be missing. They let the bot read the channels it is in.",
+        &[
+            Scope { name: "channels:history", purpose: "find a post again that may have arrived" },
+            Scope { name: "groups:history", purpose: "the same in private channels" },
+        ],
+    ),
+    (
+        "Cards that stand in Feishu too name people there instead of showing their ids.",
+        &[Scope { name: "users:read", purpose: "the names of people" }],
+    ),
+];
+
+/// The manifest as YAML.
+pub fn manifest(way: Way<'_>) -> String {
+    let webhook = match way {
+        Way::Socket => None,
+        Way::Url(Some(url)) => Some(format!("{}/webhooks/slack", url.trim_end_matches('/'))),
+        Way::Url(None) => Some(PLACEHOLDER_URL.to_owned()),
     };
     // JSON's strings are YAML's too, whatever the address holds.
-    let webhook = serde_json::Value::from(webhook).to_string();
-    let line = |indent: usize, key: &str| format!("{:indent$}{key}: {webhook}\n", "");
-    let replace = match url {
-        None => "# Put this server's public address in place of boardhand.example.com (four times).\n",
-        Some(_) => "",
+    let webhook = webhook.map(|webhook| serde_json::Value::from(webhook).to_string());
+    let line = |indent: usize, key: &str| {
+        webhook.as_ref().map_or(String::new(), |webhook| format!("{:indent$}{key}: {webhook}\n", ""))
+    };
+    let replace = match way {
+        Way::Url(None) => {
+            "# Put this server's public address in place of boardhand.example.com (four times). Where Slack cannot reach \
+             this\n# server, take `boardhand slack manifest --socket` instead.\n"
+        }
+        Way::Socket => {
+            "# Then make an app-level token with the scope connections:write (Basic Information, App-Level Tokens): \
+             SLACK_APP_TOKEN.\n"
+        }
+        Way::Url(Some(_)) => "",
     };
     format!(
-        "{replace}{HEAD}{commands}{SCOPES}settings:\n  event_subscriptions:\n{request_url}    bot_events:\n      \
+        "{replace}{HEAD}{commands}{scopes}settings:\n  event_subscriptions:\n{request_url}    bot_events:\n      \
          - app_mention # @boardhand run-test socA build-123\n      - message.im # the same in a direct message\n  \
          interactivity:\n    is_enabled: true # buttons\n{request_url}  org_deploy_enabled: false\n  \
-         socket_mode_enabled: false\n  token_rotation_enabled: false\n",
+         socket_mode_enabled: {socket}\n  token_rotation_enabled: false\n",
         commands = COMMANDS.map(|command| command.yaml(&line(6, "url"))).concat(),
+        scopes = scopes(),
         request_url = line(4, "request_url"),
+        socket = webhook.is_none(),
     )
+}
+
+fn scopes() -> String {
+    let line = |scope: &Scope, before: &str| format!("      {before}- {} # {}\n", scope.name, scope.purpose);
+    let needed: String = NEEDED.iter().map(|scope| line(scope, "")).collect();
+    let optional = OPTIONAL.iter().flat_map(|(about, scopes)| {
+        let about = about.lines().map(|line| format!("      # {line}\n"));
+        about.chain(scopes.iter().map(|scope| line(scope, "# ")))
+    });
+    let optional: String = optional.collect();
+    format!("oauth_config:\n  scopes:\n    bot:\n{needed}      # Optional, to be uncommented.\n{optional}")
+}
+
+/// The needed scopes that are not among the granted ones.
+pub fn lacking(granted: &[String]) -> Vec<Scope> {
+    NEEDED.into_iter().filter(|scope| !granted.iter().any(|name| name == scope.name)).collect()
 }
 
 const PLACEHOLDER_URL: &str = "https://boardhand.example.com/webhooks/slack";
@@ -39,23 +110,6 @@ features:
     display_name: boardhand
     always_online: true
   slash_commands:
-";
-
-const SCOPES: &str = "\
-oauth_config:
-  scopes:
-    bot:
-      - chat:write # post and edit cards and replies
-      - commands # /run-test and /lab
-      - app_mentions:read # commands in threads: slash commands do not work there
-      - im:history # commands in direct messages
-      # Optional. After a network failure Slack does not say whether a post arrived. With these two the bot looks
-      # for its own post before it posts again; without them a card or a final result may appear twice, and a
-      # progress message may be missing. They let the bot read the channels it is in.
-      # - channels:history
-      # - groups:history # the same for private channels
-      # Optional. Cards that stand in Feishu too name people there instead of showing their ids.
-      # - users:read
 ";
 
 struct SlashCommand {
@@ -108,8 +162,8 @@ mod tests {
 
     #[test]
     fn the_manifest_is_within_slacks_limits() {
-        for url in [None, Some("https://b.example")] {
-            let text = manifest(url);
+        for way in [Way::Socket, Way::Url(None), Way::Url(Some("https://b.example"))] {
+            let text = manifest(way);
             let yaml = parse(&text);
             let length = |path: &[&str]| string(&yaml, path).expect("string").chars().count();
             assert!(length(&["display_information", "name"]) <= 35);
@@ -131,7 +185,7 @@ mod tests {
 
     #[test]
     fn the_manifest_asks_for_the_scopes_it_needs_and_no_others() {
-        let text = manifest(None);
+        let text = manifest(Way::Url(None));
         let yaml = parse(&text);
         let scopes =
             ["oauth_config", "scopes", "bot"].iter().try_fold(&yaml, |node, key| node.as_mapping_get(key));
@@ -143,7 +197,7 @@ mod tests {
 
     #[test]
     fn every_address_is_the_servers_own() {
-        let text = manifest(Some("https://b.example/lab/"));
+        let text = manifest(Way::Url(Some("https://b.example/lab/")));
         let yaml = parse(&text);
         let ours = Some("https://b.example/lab/webhooks/slack");
         assert_eq!(string(&yaml, &["settings", "interactivity", "request_url"]), ours);
@@ -151,12 +205,35 @@ mod tests {
         for command in commands(&yaml) {
             assert_eq!(string(command, &["url"]), ours);
         }
-        assert!(manifest(None).starts_with("# Put this server's public address"));
+        assert!(manifest(Way::Url(None)).starts_with("# Put this server's public address"));
+    }
+
+    #[test]
+    fn over_a_socket_there_is_no_address_at_all() {
+        let text = manifest(Way::Socket);
+        let yaml = parse(&text);
+        assert!(!text.contains("url") && text.contains("connections:write"), "{text}");
+        let settings = yaml.as_mapping_get("settings").expect("settings");
+        assert_eq!(settings.as_mapping_get("socket_mode_enabled").and_then(|on| on.as_bool()), Some(true));
+        let by_url = manifest(Way::Url(Some("https://b.example")));
+        assert!(by_url.contains("socket_mode_enabled: false"), "{by_url}");
+    }
+
+    #[test]
+    fn a_scope_that_was_not_granted_is_lacking() {
+        let granted = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let check = |names: &[&str], expect: &[&str]| {
+            let lacking: Vec<_> = lacking(&granted(names)).iter().map(|scope| scope.name).collect();
+            assert_eq!(lacking, expect);
+        };
+        check(&["im:history", "chat:write", "commands", "app_mentions:read", "users:read"], &[]);
+        check(&["chat:write.public", "commands"], &["chat:write", "app_mentions:read", "im:history"]);
+        check(&[], &["chat:write", "commands", "app_mentions:read", "im:history"]);
     }
 
     #[test]
     fn an_address_with_odd_characters_stays_one_string() {
-        let text = manifest(Some("https://b.example/\"\n  x: y"));
+        let text = manifest(Way::Url(Some("https://b.example/\"\n  x: y")));
         assert_eq!(string(&parse(&text), &["settings", "x"]), None);
     }
 }

@@ -1,6 +1,7 @@
 //! Slack: bytes in, bytes out. `signature` says whether a request is Slack's, `decode` turns its body into a
 //! [`Delivery`](super::Delivery), `blocks` draws a [`Card`](crate::message::Card) as Block Kit, `client` sends it,
-//! `manifest` describes the app to Slack. Nothing is decided here, and only `client` talks to the network.
+//! `socket` is how Slack is heard where it cannot call, `manifest` describes the app to Slack. Nothing is decided here, and
+//! only `client` and `socket` talk to the network.
 
 pub mod blocks;
 pub mod client;
@@ -8,3 +9,4 @@ pub mod decode;
 pub mod manifest;
 pub mod mrkdwn;
 pub mod signature;
+pub mod socket;

@@ -19,6 +19,8 @@ use super::{Shared, respond};
 
 /// The scopes that the app has, history aside.
 const SCOPES: &str = "chat:write,commands,app_mentions:read,im:history,users:read";
+/// The one method that wants the app's own token.
+const OPEN_SOCKET: &str = "apps.connections.open";
 /// Arguments that stand as JSON text in a form.
 const JSON_ARGUMENTS: [&str; 3] = ["blocks", "attachments", "metadata"];
 
@@ -44,7 +46,7 @@ async fn call(
         Some(ApiFault::AcceptThen500 | ApiFault::AcceptThenDrop) | None => {}
     }
     let answer = match arguments(&headers, query.as_deref(), &body) {
-        Ok(arguments) => match authorised(&shared, &headers, &arguments) {
+        Ok(arguments) => match authorised(&shared, &method, &headers, &arguments) {
             Ok(()) => {
                 let channel = arguments["channel"].as_str().unwrap_or("");
                 let taken =
@@ -52,7 +54,10 @@ async fn call(
                 if let Err(seconds) = taken {
                     return rate_limited(seconds);
                 }
-                methods::call(&shared, &method, &arguments)
+                match method.as_str() {
+                    OPEN_SOCKET => shared.open_socket(),
+                    method => methods::call(&shared, method, &arguments),
+                }
             }
             Err(failure) => Err(failure),
         },
@@ -102,13 +107,16 @@ fn arguments(headers: &HeaderMap, query: Option<&str>, body: &[u8]) -> Result<Va
     Ok(Value::Object(arguments))
 }
 
-fn authorised(shared: &Shared, headers: &HeaderMap, arguments: &Value) -> Result<(), Failure> {
+fn authorised(shared: &Shared, method: &str, headers: &HeaderMap, arguments: &Value) -> Result<(), Failure> {
     let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = header.and_then(|value| value.strip_prefix("Bearer ")).or(arguments["token"].as_str());
+    let token = token.ok_or_else(|| Failure::new("not_authed"))?;
+    let [bot, app] = [&shared.config.bot_token, &shared.config.app_token].map(|t| t.expose_secret());
+    let (wanted, other) = if method == OPEN_SOCKET { (app, bot) } else { (bot, app) };
     match token {
-        None => Err(Failure::new("not_authed")),
-        Some(token) if token == shared.config.bot_token.expose_secret() => Ok(()),
-        Some(_) => Err(Failure::new("invalid_auth")),
+        token if token == wanted => Ok(()),
+        token if token == other => Err(Failure::new("not_allowed_token_type")),
+        _ => Err(Failure::new("invalid_auth")),
     }
 }
 

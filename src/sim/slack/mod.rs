@@ -1,10 +1,12 @@
-//! A simulated Slack workspace: the Web API, signed slash commands and button presses, threads, and a page to play in.
+//! A simulated Slack workspace: the Web API, slash commands and button presses by signed requests or over sockets, threads,
+//! and a page to play in.
 //!
 //! Tests use [`SimSlack`] as people use Slack: [`say`](SimSlack::say), [`click`](SimSlack::click), then read the
-//! thread. `model` keeps the workspace, `api` answers the Web API, `people` turns what people do into deliveries,
-//! `respond` serves `response_url`s, `playground` is the page. Real limits hold: sizes, rates, scopes, membership.
+//! thread. `model` keeps the workspace, `api` answers the Web API, `people` turns what people do into
+//! deliveries, `deliver` sends them, to the webhook or over a `socket`, `respond` serves `response_url`s, `playground` is the page. Real limits hold: sizes, rates, scopes, membership.
 
 mod api;
+mod deliver;
 mod faults;
 pub mod limits;
 mod methods;
@@ -14,6 +16,7 @@ mod playground;
 mod rates;
 mod render;
 mod respond;
+mod socket;
 mod validate;
 pub(in crate::sim) mod wire;
 
@@ -28,14 +31,17 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use self::deliver::Delivered;
 pub use self::faults::{ApiFault, DeliveryFaults};
 pub use self::model::{Ephemeral, Message, World};
-pub use self::people::{Delivered, Reply};
+pub use self::people::Reply;
+pub use self::socket::SOCKETS_MAX;
 pub use self::validate::{Refusal, check_message};
 pub use self::wire::sign;
 
 use self::faults::Injected;
 use self::rates::Rates;
+use self::socket::{EndsSockets, Sockets};
 use crate::clock::{Clock, Elapsed};
 use crate::id::Ids;
 
@@ -46,7 +52,11 @@ pub struct SimSlackConfig {
     pub signing_secret: SecretString,
     /// The token that the Web API accepts.
     pub bot_token: SecretString,
-    /// Where deliveries go; may be set later, see [`SimSlack::set_webhook`].
+    /// The app's own token, which opens sockets.
+    pub app_token: SecretString,
+    /// Whether deliveries go over sockets; may be changed later, see [`SimSlack::set_socket_mode`].
+    pub socket_mode: bool,
+    /// Where deliveries go otherwise; may be set later, see [`SimSlack::set_webhook`].
     pub webhook_url: Option<String>,
     /// The port on loopback; 0 picks a free one.
     pub port: u16,
@@ -84,6 +94,7 @@ pub(in crate::sim::slack) struct Shared {
     rates: Mutex<Rates>,
     last_delivery: Mutex<Option<Delivered>>,
     calls: Mutex<BTreeMap<String, u64>>,
+    sockets: Mutex<Sockets>,
 }
 
 impl SimSlack {
@@ -108,6 +119,7 @@ impl SimSlack {
             addr,
             webhook: Mutex::new(config.webhook_url.clone()),
             rates: Mutex::new(Rates::new(config.rate_limits)),
+            sockets: Mutex::new(Sockets::new(config.socket_mode)),
             config,
             clock,
             ids,
@@ -121,11 +133,14 @@ impl SimSlack {
         });
         let app = api::routes()
             .merge(respond::routes())
+            .merge(socket::routes())
             .merge(playground::routes())
             .layer(axum::middleware::from_fn(playground::only_local))
             .with_state(shared.clone())
             .into_make_service_with_connect_info::<wire::Cut>();
+        let sockets = EndsSockets(shared.clone());
         let task = tokio::spawn(async move {
+            let _sockets = sockets;
             // Serving loopback ends only with the task.
             let _ = axum::serve(wire::CuttableListener(listener), app).await;
         });

@@ -1,18 +1,11 @@
-//! What people do in the simulated workspace, and how the app hears of it: slash commands, mentions, direct messages
-//! and pressed buttons, signed as Slack signs them. Slack's own error texts are shown when the app does not answer.
+//! What people do in the simulated workspace, and what the app is sent of it: slash commands, mentions, direct messages
+//! and pressed buttons. Slack's own error texts are shown when the app does not answer.
 
-use std::time::Duration;
-
-use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use super::faults::DUPLICATES_MAX;
+use super::deliver::Kind;
 use super::model::{APP, BOT_USER, Ephemeral, Message, ResponseUrl, TEAM};
-use super::wire::{self, sign};
 use super::{Shared, SimSlack, render, respond};
-
-/// How long the app may take to acknowledge.
-const ACK_WITHIN: Duration = Duration::from_secs(3);
 
 /// What somebody sees right after doing something.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,15 +16,6 @@ pub struct Reply {
     pub text: String,
     /// The id of the message that the person posted, where that made one.
     pub ts: Option<String>,
-}
-
-/// A request to the app, ready to be sent again or tampered with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivered {
-    /// Names and values, the signature among them.
-    pub headers: Vec<(String, String)>,
-    /// The body that was signed.
-    pub body: Vec<u8>,
 }
 
 impl SimSlack {
@@ -131,27 +115,6 @@ impl SimSlack {
             None => Reply { text: format!("no message {ts}"), ..Reply::default() },
         }
     }
-
-    /// The last request to the app.
-    pub fn last_delivery(&self) -> Option<Delivered> {
-        self.0.shared.last_delivery.lock().expect("delivery").clone()
-    }
-
-    /// Sends the last request again, as Slack does when it saw no answer: `retry` 1 to 3, and its reason.
-    pub async fn repeat_last(&self, retry: u32, reason: &str) -> Reply {
-        let Some(mut delivered) = self.last_delivery() else {
-            return Reply::default();
-        };
-        delivered.headers.push(("X-Slack-Retry-Num".into(), retry.to_string()));
-        delivered.headers.push(("X-Slack-Retry-Reason".into(), reason.to_owned()));
-        self.send(&delivered).await
-    }
-
-    /// Sends a request as it stands and shows only what came back.
-    pub async fn send(&self, delivered: &Delivered) -> Reply {
-        let (status, body) = self.0.shared.post(delivered).await;
-        Reply { status, text: String::from_utf8_lossy(&body).into_owned(), ts: None }
-    }
 }
 
 /// A button among blocks or attachments: the id of its block, and the button.
@@ -183,25 +146,11 @@ impl Shared {
     ) -> Reply {
         let (command, rest) = text.split_once(' ').unwrap_or((text, ""));
         let (response_url, url) = self.response_url(user, channel, None);
-        let trigger = self.trigger_id();
-        let body: String = form_urlencoded::Serializer::new(String::new())
-            .extend_pairs([
-                ("token", "unused"),
-                ("team_id", TEAM),
-                ("team_domain", "lab"),
-                ("channel_id", channel),
-                ("channel_name", channel_name),
-                ("user_id", user),
-                ("user_name", user_name),
-                ("command", command),
-                ("text", rest.trim()),
-                ("api_app_id", APP),
-                ("is_enterprise_install", "false"),
-                ("response_url", &response_url),
-                ("trigger_id", &trigger),
-            ])
-            .finish();
-        let (status, answer) = self.deliver("application/x-www-form-urlencoded", body.into_bytes()).await;
+        let payload = json!({"token": "unused", "team_id": TEAM, "team_domain": "lab", "channel_id": channel,
+            "channel_name": channel_name, "user_id": user, "user_name": user_name, "command": command,
+            "text": rest.trim(), "api_app_id": APP, "is_enterprise_install": "false", "response_url": response_url,
+            "trigger_id": self.trigger_id()});
+        let (status, answer) = self.deliver(Kind::SlashCommand, &payload).await;
         if status != 200 {
             let error = if status == 0 { "operation_timeout" } else { "dispatch_failed" };
             let text = format!("{command} failed with the error \"{error}\"");
@@ -279,7 +228,7 @@ impl Shared {
             "type": "event_callback", "event_id": format!("Ev{}", self.ids.letters(10).to_uppercase()),
             "event_time": now.as_secs(), "is_ext_shared_channel": false,
             "authorizations": [{"team_id": TEAM, "user_id": BOT_USER, "is_bot": true}]});
-        let (status, _) = self.deliver("application/json", wrapper.to_string().into_bytes()).await;
+        let (status, _) = self.deliver(Kind::Event, &wrapper).await;
         Reply { status, text: String::new(), ts: Some(ts) }
     }
 
@@ -319,10 +268,7 @@ impl Shared {
             }
             payload["message"] = message.to_json(false);
         }
-        let body: String = form_urlencoded::Serializer::new(String::new())
-            .append_pair("payload", &payload.to_string())
-            .finish();
-        let (status, _) = self.deliver("application/x-www-form-urlencoded", body.into_bytes()).await;
+        let (status, _) = self.deliver(Kind::Interaction, &payload).await;
         let text = match status {
             200 => String::new(),
             0 => "This app took too long to respond.".to_owned(),
@@ -366,40 +312,5 @@ impl Shared {
 
     fn trigger_id(&self) -> String {
         format!("{}.{}.{}", self.ids.below(1 << 40), self.ids.below(1 << 40), self.ids.letters(32))
-    }
-
-    /// Signs and sends a request, with its copies; the first copy's answer counts.
-    async fn deliver(&self, content_type: &str, body: Vec<u8>) -> (u16, Vec<u8>) {
-        let faults = self.delivery_faults.lock().expect("faults").clone();
-        let timestamp = self.clock.now().as_secs() + faults.skew_seconds;
-        let secret = self.config.signing_secret.expose_secret();
-        let signature = sign(secret, timestamp, if faults.wrong_signature { b"another body" } else { &body });
-        let headers = [
-            ("Content-Type", content_type.to_owned()),
-            ("X-Slack-Request-Timestamp", timestamp.to_string()),
-            ("X-Slack-Signature", signature),
-            ("User-Agent", "Slackbot 1.0 (simulated)".to_owned()),
-        ];
-        let headers = headers.map(|(name, value)| (name.to_owned(), value)).to_vec();
-        let delivered = Delivered { headers, body };
-        *self.last_delivery.lock().expect("delivery") = Some(delivered.clone());
-        let copies = (0..=faults.duplicates.min(DUPLICATES_MAX)).map(|_| self.post(&delivered));
-        let mut answers = futures_util::future::join_all(copies).await;
-        answers.swap_remove(0)
-    }
-
-    /// Sends a request; status 0 stands for no answer in time.
-    async fn post(&self, delivered: &Delivered) -> (u16, Vec<u8>) {
-        let Some(url) = self.webhook.lock().expect("webhook").clone() else {
-            return (0, Vec::new());
-        };
-        match self.clock.timeout(ACK_WITHIN, wire::post(&url, &delivered.headers, &delivered.body)).await {
-            Ok(Ok(answer)) => (answer.status, answer.body),
-            Ok(Err(error)) => {
-                tracing::debug!(url, %error, "the app did not answer");
-                (0, Vec::new())
-            }
-            Err(_) => (0, Vec::new()),
-        }
     }
 }

@@ -20,6 +20,8 @@ async fn slack() -> SimSlack {
     let config = SimSlackConfig {
         signing_secret: "shh".into(),
         bot_token: "xoxb-test".into(),
+        app_token: "xapp-test".into(),
+        socket_mode: false,
         webhook_url: None,
         port: 0,
         rate_limits: false,

@@ -52,6 +52,8 @@ impl World {
         let config = SimSlackConfig {
             signing_secret: SecretString::from(SECRET),
             bot_token: SecretString::from(TOKEN),
+            app_token: SecretString::from("xapp-kill"),
+            socket_mode: false,
             webhook_url: Some(format!("http://127.0.0.1:{port}/webhook")),
             port: 0,
             rate_limits: false,

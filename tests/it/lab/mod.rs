@@ -13,6 +13,7 @@ use boardhand::app::{App, Parts, SlackParts};
 use boardhand::artifact::Artifacts;
 use boardhand::board::{Inventory, lab_file};
 use boardhand::chat::slack::client::SlackClient;
+use boardhand::chat::slack::socket::Opener;
 use boardhand::cli::source::LabFile;
 use boardhand::clock::Clock;
 use boardhand::id::Ids;
@@ -55,7 +56,14 @@ pub(crate) struct Lab {
 
 /// Runs `test` in a lab of this boards.yaml, and then the ending.
 pub(crate) async fn lab(text: &str, test: impl AsyncFnOnce(&mut Lab)) {
-    let mut lab = Lab::start(text).await;
+    let mut lab = Lab::start_simulated(text, false).await;
+    test(&mut lab).await;
+    lab.end().await;
+}
+
+/// The same with deliveries over a socket that the server dials, as behind a firewall.
+pub(crate) async fn socket_lab(text: &str, test: impl AsyncFnOnce(&mut Lab)) {
+    let mut lab = Lab::start_simulated(text, true).await;
     test(&mut lab).await;
     lab.end().await;
 }
@@ -85,6 +93,8 @@ pub(crate) async fn slack(door: &str, clock: &Clock, ids: &Ids) -> SimSlack {
     let config = SimSlackConfig {
         signing_secret: SecretString::from("test-signing-secret"),
         bot_token: SecretString::from("xoxb-test"),
+        app_token: SecretString::from("xapp-test"),
+        socket_mode: false,
         webhook_url: Some(format!("{door}/webhooks/slack")),
         port: 0,
         rate_limits: false,
@@ -94,21 +104,23 @@ pub(crate) async fn slack(door: &str, clock: &Clock, ids: &Ids) -> SimSlack {
 
 /// What connects a server to it.
 pub(crate) fn slack_parts(slack: &SimSlack, pacing: Pacing) -> SlackParts {
-    let api = slack.api_url();
+    let (api, socket) = (slack.api_url(), slack.is_in_socket_mode());
+    let secrets = ["test-signing-secret", OLD_SECRET].map(SecretString::from);
     SlackParts {
-        signing_secrets: ["test-signing-secret", OLD_SECRET].map(SecretString::from).to_vec(),
+        signing_secrets: if socket { vec![] } else { secrets.to_vec() },
+        opener: socket.then(|| opener(&api, "xapp-test")),
         client: SlackClient::new(Http::new(&[&api]), &api, SecretString::from("xoxb-test")),
         pacing,
     }
 }
 
 impl Lab {
-    async fn start(text: &str) -> Lab {
+    async fn start_simulated(text: &str, socket: bool) -> Lab {
         let inventory = inventory(text);
         let (boards, inventory) = SimLab::start(&inventory, Speed::Fast, Clock::system(), Ids::system())
             .await
             .expect("simulated lab");
-        let lab = Lab::start_with(boards, inventory, WITHIN, None, ANY_PORT).await;
+        let lab = Lab::start_with(boards, inventory, WITHIN, None, ANY_PORT, socket).await;
         lab.write_lab(text);
         lab
     }
@@ -117,16 +129,17 @@ impl Lab {
         let (nothing, _) = SimLab::start(&Inventory::default(), Speed::Fast, Clock::system(), Ids::system())
             .await
             .expect("no lab");
-        Lab::start_with(nothing, inventory(text), WITHIN_REAL, Some("10.0.2.2"), tftp).await
+        Lab::start_with(nothing, inventory(text), WITHIN_REAL, Some("10.0.2.2"), tftp, false).await
     }
 
-    /// `host` is this machine as boards see it.
+    /// `host` is this machine as boards see it; `socket` whether Slack delivers over one.
     async fn start_with(
         boards: SimLab,
         inventory: Inventory,
         within: Duration,
         host: Option<&str>,
         tftp: &str,
+        socket: bool,
     ) -> Lab {
         let (clock, ids) = (Clock::system(), Ids::system());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -134,6 +147,7 @@ impl Lab {
         let door = format!("http://{address}");
         let board_url = host.map(|host| format!("http://{host}:{}", address.port()));
         let slack = slack(&door, &clock, &ids).await;
+        slack.set_socket_mode(socket);
         let data = tempfile::tempdir().expect("a data folder");
         let kept = Kept { slack, boards, inventory, board_url, clock, data, within };
         let server = kept.serve(listener, tftp).await;
@@ -337,8 +351,15 @@ impl Kept {
             }
         };
         clock.timeout(*within, listens).await.expect("the server listens");
+        let sockets = usize::from(slack.is_in_socket_mode());
+        slack.until(|_| slack.sockets() == sockets, *within).await.expect("Slack is heard");
         Server { file, tftp, stop, task }
     }
+}
+
+/// Opens sockets to a simulated Slack.
+pub(crate) fn opener(api: &str, token: &str) -> Opener {
+    Opener::new(Http::new(&[api]), api, SecretString::from(token))
 }
 
 const ANY_PORT: &str = "127.0.0.1:0";
