@@ -114,8 +114,16 @@ pub struct Channels {
     pub default: Option<String>,
     /// Pairs of channels that tell the same story.
     pub mirrors: Vec<(String, String)>,
-    /// Language per channel.
+    /// Language per channel, `feishu:oc_abc`, or per platform, `feishu`; the channel's own counts.
     pub locale: BTreeMap<String, String>,
+}
+
+impl Channels {
+    /// The language that is spoken in a channel; `None` where none was chosen.
+    pub fn language(&self, platform: &str, channel: &str) -> Option<&str> {
+        let own = self.locale.get(&format!("{platform}:{channel}"));
+        own.or_else(|| self.locale.get(platform)).map(String::as_str)
+    }
 }
 
 impl Inventory {

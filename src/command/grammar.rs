@@ -21,8 +21,12 @@ pub struct Row {
     pub params: bool,
     /// What it does, in one line.
     pub help: &'static str,
+    /// The same in Chinese.
+    pub help_zh: &'static str,
     /// A whole line that works.
     pub example: &'static str,
+    /// The same for whoever reads Chinese, where it is more than the Chinese words in their places.
+    pub example_zh: &'static str,
     /// Who may use it at all; [`policy`](super::policy) refines it per run.
     pub needs: Role,
     /// Whether this version has it. What it has not is absent from help and answered so when it is typed.
@@ -110,10 +114,10 @@ pub struct CommandOption {
     pub name: &'static str,
     /// Other spellings.
     pub aliases: &'static [&'static str],
-    /// How it stands in a usage line: `suite=…`.
-    pub usage: &'static str,
-    /// What it does, in one line.
-    pub help: &'static str,
+    /// How it stands in a usage line, in English and in Chinese: `suite=…`.
+    pub usage: [&'static str; 2],
+    /// What it does, in one line, in English and in Chinese.
+    pub help: [&'static str; 2],
     /// Whether it is a bare word without a value.
     pub flag: bool,
     /// Whether it may stand more than once.
@@ -139,35 +143,104 @@ const fn maybe_rest(name: &'static str) -> Argument {
 /// `#42` or `42`; may be left out in a run's thread.
 const RUN: Argument = word("#");
 
-const fn option(name: &'static str, usage: &'static str, help: &'static str) -> CommandOption {
-    CommandOption { name, aliases: &[], usage, help, flag: false, repeatable: false }
+/// An option with its other spellings, the first of them Chinese; usage and help in English and in Chinese.
+const fn option(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    usage: [&'static str; 2],
+    help: [&'static str; 2],
+) -> CommandOption {
+    CommandOption { name, aliases, usage, help, flag: false, repeatable: false }
 }
 
-const fn flag(name: &'static str, aliases: &'static [&'static str], help: &'static str) -> CommandOption {
-    CommandOption { flag: true, aliases, ..option(name, name, help) }
+const fn flag(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    help: [&'static str; 2],
+) -> CommandOption {
+    CommandOption { flag: true, ..option(name, aliases, [name, aliases[0]], help) }
 }
 
 /// Options of `/run-test`; their names are reserved and can never be a plan's parameter.
 const RUN_TEST_OPTIONS: &[CommandOption] = &[
-    option("suite", "suite=…", "which tests; a board of the family names them: /lab board soc-a-001"),
-    option("priority", "priority=high|normal|low", "who is sooner in line; normal when absent"),
-    CommandOption {
-        aliases: &["revision"],
-        ..option("rev", "rev=…", "only a board of this revision, such as rev=rev2")
-    },
+    option(
+        "suite",
+        &["套件"],
+        ["suite=…", "套件=…"],
+        [
+            "which tests; a board of the family names them: /lab board soc-a-001",
+            "跑哪套测试；查看板卡可知有哪些：/lab 板子 soc-a-001",
+        ],
+    ),
+    option(
+        "priority",
+        &["优先级"],
+        ["priority=high|normal|low", "优先级=高|中|低"],
+        ["who is sooner in line; normal when absent", "排队的先后；不写为中"],
+    ),
+    option(
+        "rev",
+        &["版本", "revision"],
+        ["rev=…", "版本=…"],
+        ["only a board of this revision, such as rev=rev2", "只用这个硬件版本的板卡，例如 版本=rev2"],
+    ),
     CommandOption {
         repeatable: true,
-        ..option("tag", "tag=k:v", "only a board with this tag, such as tag=ddr:8g; may stand more than once")
+        ..option(
+            "tag",
+            &["标签"],
+            ["tag=k:v", "标签=k:v"],
+            [
+                "only a board with this tag, such as tag=ddr:8g; may stand more than once",
+                "只用带这个标签的板卡，例如 标签=ddr:8g；可以写多个",
+            ],
+        )
     },
-    option("on", "on=board", "only this board"),
-    option("timeout", "timeout=20m", "the longest that the whole run may take"),
-    option("boards", "boards=2", "so many boards of one site at once, for one run"),
+    option("on", &["板卡"], ["on=board", "板卡=…"], ["only this board", "只用这块板卡"]),
+    option(
+        "timeout",
+        &["超时"],
+        ["timeout=20m", "超时=20m"],
+        ["the longest that the whole run may take", "整个任务最长用时"],
+    ),
+    option(
+        "boards",
+        &["板数"],
+        ["boards=2", "板数=2"],
+        ["so many boards of one site at once, for one run", "一个任务同时使用同一站点的几块板卡"],
+    ),
 ];
 
-/// What else may follow `/run-test`.
-const RUN_TEST_FREE: &[(&str, &str)] = &[
-    ("x3", "three runs of the same, each on a board of its own, under one card"),
-    ("name=value", "a parameter of the suite; the same answer names them"),
+/// What else may follow `/run-test`: usage, and what it does, each in English and in Chinese.
+const RUN_TEST_FREE: &[([&str; 2], [&str; 2])] = &[
+    (
+        ["x3", "x3"],
+        [
+            "three runs of the same, each on a board of its own, under one card",
+            "同样的任务跑三个，各用一块板卡，共用一张卡片",
+        ],
+    ),
+    (
+        ["name=value", "名字=值"],
+        ["a parameter of the suite; the same answer names them", "测试套件的参数；查看板卡可知有哪些"],
+    ),
+];
+
+/// Arguments of usage lines in Chinese.
+const ARGUMENTS_ZH: &[(&str, &str)] = &[
+    ("soc|board", "系列|板卡"),
+    ("board|soc", "板卡|系列"),
+    ("soc|site", "系列|站点"),
+    ("1h", "1h"),
+    ("2h", "2h"),
+    ("#", "#"),
+    ("#|build", "#|构建"),
+    ("soc", "系列"),
+    ("board", "板卡"),
+    ("build", "构建"),
+    ("reason", "原因"),
+    ("command", "命令"),
+    ("on|off|cycle|status|sequence", "上电|断电|重启|状态|电源序列"),
 ];
 
 /// The default of a row: a command that comes later.
@@ -179,7 +252,9 @@ const LATER: Row = Row {
     options: &[],
     params: false,
     help: "",
+    help_zh: "",
     example: "",
+    example_zh: "",
     needs: Role::User,
     available: false,
 };
@@ -198,6 +273,7 @@ pub const TABLE: &[Row] = &[
         options: RUN_TEST_OPTIONS,
         params: true,
         help: "Test a build on a board; add x3 to run it three times",
+        help_zh: "在板卡上测试一个构建；加 x3 跑三遍",
         example: "/run-test socA build-123 suite=smoke priority=high",
         available: true,
         ..LATER
@@ -208,6 +284,7 @@ pub const TABLE: &[Row] = &[
         zh: &["板卡", "所有板子"],
         arguments: &[maybe_rest("soc|site")],
         help: "Which boards there are, and who has them",
+        help_zh: "有哪些板卡，谁在用",
         example: "/lab boards socA",
         available: true,
         ..LATER
@@ -218,6 +295,7 @@ pub const TABLE: &[Row] = &[
         zh: &["板子", "单板"],
         arguments: &[word("board")],
         help: "One board: state, holder, health",
+        help_zh: "一块板卡：状态、占用者、健康情况",
         example: "/lab board soc-a-001",
         available: true,
         ..LATER
@@ -226,8 +304,9 @@ pub const TABLE: &[Row] = &[
         form: Form::Runs,
         words: &["runs", "queue"],
         zh: &["任务", "队列"],
-        options: &[flag("mine", &["my", "我的"], "only those that you asked for")],
+        options: &[flag("mine", &["我的", "my"], ["only those that you asked for", "只看自己提交的"])],
         help: "What runs and what waits",
+        help_zh: "哪些任务在跑，哪些在排队",
         example: "/lab runs mine",
         available: true,
         ..LATER
@@ -238,6 +317,7 @@ pub const TABLE: &[Row] = &[
         zh: &["状态", "查看"],
         arguments: &[RUN],
         help: "One run: where it is, or how it ended",
+        help_zh: "一个任务：进行到哪里，或者结果如何",
         example: "/lab run #42",
         available: true,
         ..LATER
@@ -248,6 +328,7 @@ pub const TABLE: &[Row] = &[
         zh: &["为什么", "原因"],
         arguments: &[RUN],
         help: "Why a run is still waiting",
+        help_zh: "任务为什么还在等",
         example: "/lab why #42",
         available: true,
         ..LATER
@@ -257,8 +338,14 @@ pub const TABLE: &[Row] = &[
         words: &["compare", "diff"],
         zh: &["对比"],
         arguments: &[maybe("#|build"), maybe("#|build"), maybe("soc")],
-        options: &[option("suite", "suite=…", "which tests; as in /run-test")],
+        options: &[option(
+            "suite",
+            &["套件"],
+            ["suite=…", "套件=…"],
+            ["which tests; as in /run-test", "哪套测试；与运行命令相同"],
+        )],
         help: "What fails now and did not: two runs or builds, or one and the last good run before it",
+        help_zh: "对比两个任务或构建，看哪些用例新失败；只给一个时与它之前最近一次通过的对比",
         example: "/lab compare build-119 build-123 socA",
         available: true,
         ..LATER
@@ -269,6 +356,7 @@ pub const TABLE: &[Row] = &[
         zh: &["取消", "停止"],
         arguments: &[RUN],
         help: "End a run; other people's runs need an operator",
+        help_zh: "结束任务；结束别人的任务需要 operator 角色",
         example: "/lab cancel #42",
         available: true,
         ..LATER
@@ -278,8 +366,13 @@ pub const TABLE: &[Row] = &[
         words: &["retry", "rerun"],
         zh: &["重试", "重跑"],
         arguments: &[RUN],
-        options: &[flag("elsewhere", &["other", "other-board", "换板"], "on another board than before")],
+        options: &[flag(
+            "elsewhere",
+            &["换板", "other", "other-board"],
+            ["on another board than before", "换一块板卡"],
+        )],
         help: "Run the same again, with elsewhere on another board",
+        help_zh: "同样的任务再跑一遍，加“换板”则换一块板卡",
         example: "/lab retry #42 elsewhere",
         available: true,
         ..LATER
@@ -290,6 +383,7 @@ pub const TABLE: &[Row] = &[
         zh: &["电源"],
         arguments: &[word("board"), word("on|off|cycle|status|sequence")],
         help: "Switch or read a board's power; a sequence is one of its own in boards.yaml",
+        help_zh: "控制或查询板卡电源；电源序列是 boards.yaml 里为该板卡定义的",
         example: "/lab power soc-a-001 cycle",
         needs: Role::Operator,
         available: true,
@@ -301,7 +395,9 @@ pub const TABLE: &[Row] = &[
         zh: &["隔离"],
         arguments: &[word("board"), rest("reason")],
         help: "Take a board out of service; what runs on it goes on",
+        help_zh: "隔离板卡，不再分配任务；正在跑的任务继续",
         example: "/lab quarantine soc-a-001 the fan is dead",
+        example_zh: "/lab 隔离 soc-a-001 风扇坏了",
         needs: Role::Operator,
         available: true,
         ..LATER
@@ -312,6 +408,7 @@ pub const TABLE: &[Row] = &[
         zh: &["恢复"],
         arguments: &[word("board")],
         help: "Put a quarantined board back into service",
+        help_zh: "恢复被隔离的板卡",
         example: "/lab return soc-a-001",
         needs: Role::Operator,
         available: true,
@@ -323,7 +420,9 @@ pub const TABLE: &[Row] = &[
         zh: &["预留", "预约"],
         arguments: &[word("board|soc"), maybe("2h"), maybe_rest("reason")],
         help: "Have a board as your own for a while: at once, or in your turn",
+        help_zh: "预留一块板卡自己用一段时间：有空闲就立即得到，否则排队",
         example: "/lab reserve soc-a-001 2h DDR bring-up",
+        example_zh: "/lab 预留 soc-a-001 2h 调试 DDR",
         available: true,
         ..LATER
     },
@@ -333,6 +432,7 @@ pub const TABLE: &[Row] = &[
         zh: &["延长"],
         arguments: &[maybe("board"), maybe("1h")],
         help: "Keep the board that you have for longer",
+        help_zh: "延长自己预留的板卡",
         example: "/lab extend soc-a-001 1h",
         available: true,
         ..LATER
@@ -343,6 +443,7 @@ pub const TABLE: &[Row] = &[
         zh: &["释放"],
         arguments: &[maybe("board|soc")],
         help: "Give back the board that you have, or your place in line; other people's boards need an operator",
+        help_zh: "释放自己预留的板卡或排队位置；收回别人的板卡需要 operator 角色",
         example: "/lab release soc-a-001",
         available: true,
         ..LATER
@@ -352,6 +453,7 @@ pub const TABLE: &[Row] = &[
         words: &["reload"],
         zh: &["重载"],
         help: "Read boards.yaml again; one with mistakes changes nothing",
+        help_zh: "重新读取 boards.yaml；有错误则一切照旧",
         example: "/lab reload",
         needs: Role::Admin,
         available: true,
@@ -363,6 +465,7 @@ pub const TABLE: &[Row] = &[
         zh: &["帮助"],
         arguments: &[maybe("command")],
         help: "What can be typed here",
+        help_zh: "这里可以输入什么",
         example: "/lab help run-test",
         available: true,
         ..LATER
@@ -385,9 +488,20 @@ pub const TABLE: &[Row] = &[
     later(&["render"], &["渲染"]),
 ];
 
-/// What can be done with power, in Chinese and in English.
-pub const CHOICES_ZH: &[(&str, &str)] =
-    &[("开", "on"), ("关", "off"), ("重启", "cycle"), ("断电重启", "cycle"), ("状态", "status")];
+/// What can be done with power, in Chinese and in English; the first word for each is the one that help shows.
+pub const POWER_ZH: &[(&str, &str)] = &[
+    ("上电", "on"),
+    ("开", "on"),
+    ("断电", "off"),
+    ("关", "off"),
+    ("重启", "cycle"),
+    ("断电重启", "cycle"),
+    ("状态", "status"),
+];
+
+/// Priorities, the same way.
+pub const PRIORITY_ZH: &[(&str, &str)] =
+    &[("高", "high"), ("中", "normal"), ("普通", "normal"), ("低", "low")];
 
 /// Longest word, in characters, that gets a did-you-mean: what is longer is no typing mistake.
 pub const NEAR_CHARS_MAX: usize = 32;
@@ -408,16 +522,26 @@ impl Row {
 
     /// The whole usage line: `/lab power <board> <on|off|cycle|status|sequence>`.
     pub fn usage(&self) -> String {
-        let mut usage = self.typed();
+        self.usage_in(0, self.typed(), |argument| argument)
+    }
+
+    /// The same in Chinese: `/lab 电源 <板卡> <上电|断电|重启|状态|电源序列>`.
+    pub fn usage_zh(&self) -> String {
+        let word = self.zh.first().copied().unwrap_or(self.name());
+        self.usage_in(1, format!("/lab {word}"), |argument| column(ARGUMENTS_ZH, argument))
+    }
+
+    fn usage_in(&self, language: usize, typed: String, name: fn(&'static str) -> &'static str) -> String {
+        let mut usage = typed;
         for argument in self.arguments {
             let (open, close) = if argument.optional { ('[', ']') } else { ('<', '>') };
-            usage.extend([" ", &format!("{open}{}{close}", argument.name)]);
+            usage.extend([" ", &format!("{open}{}{close}", name(argument.name))]);
         }
         for option in self.options {
-            usage.push_str(&format!(" [{}]", option.usage));
+            usage.push_str(&format!(" [{}]", option.usage[language]));
         }
         if self.params {
-            usage.push_str(" [x3] [name=value …]");
+            usage.push_str([" [x3] [name=value …]", " [x3] [名字=值 …]"][language]);
         }
         usage
     }
@@ -433,22 +557,36 @@ impl Row {
         let options = self.options.iter().map(|option| (option.usage, option.help));
         options
             .chain(free.iter().copied())
-            .map(|(usage, help)| json!({ "usage": usage, "help": help }))
+            .map(|(usage, help)| json!({ "usage": both(usage), "help": both(help) }))
             .collect()
+    }
+
+    /// The usage line in both languages.
+    pub fn usage_facts(&self) -> Value {
+        both([&self.usage(), &self.usage_zh()])
     }
 
     /// Facts of one command for the help templates.
     pub fn facts(&self) -> Value {
         json!({
             "name": self.name(),
-            "zh": self.zh.first().copied().unwrap_or_default(),
-            "usage": self.usage(),
-            "help": self.help,
+            "usage": self.usage_facts(),
+            "help": both([self.help, self.help_zh]),
             "example": self.example,
             "needs": self.needs.as_str(),
             "options": self.options_explained(),
         })
     }
+}
+
+/// A text in both languages, for templates.
+fn both([en, zh]: [&str; 2]) -> Value {
+    json!({ "en": en, "zh": zh })
+}
+
+/// What stands beside `word` in a table of two columns; the word itself where it is not in it.
+fn column(table: &'static [(&'static str, &'static str)], word: &'static str) -> &'static str {
+    table.iter().find(|(left, _)| *left == word).map_or(word, |(_, right)| right)
 }
 
 /// The row of a word in either language, whatever its case.
@@ -476,6 +614,48 @@ pub fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// A line that could be typed, with its command, options and choices in Chinese: `/lab retry 42 elsewhere` becomes
+/// `/lab 重试 42 换板`. What is no line of a command stays as it is.
+pub fn in_chinese(line: &str) -> String {
+    if let Some(row) = TABLE.iter().find(|row| !row.example_zh.is_empty() && row.example == line) {
+        return row.example_zh.to_owned();
+    }
+    let words: Vec<&str> = line.split(' ').collect();
+    let (to, verb, rest) = match words.as_slice() {
+        ["/run-test", rest @ ..] => ("/lab", "run-test", rest),
+        [to, verb, rest @ ..] if *to == "/lab" || to.starts_with('@') => (*to, *verb, rest),
+        _ => return line.to_owned(),
+    };
+    // `run socA build-123` starts a run.
+    let starts = verb.eq_ignore_ascii_case("run") && rest.len() > 1;
+    let Some(row) = (if starts { Some(row(Form::RunTest)) } else { find(verb) }) else {
+        return line.to_owned();
+    };
+    let Some(word) = row.zh.first() else { return line.to_owned() };
+    let rest = rest.iter().map(|word| in_chinese_for(row, word));
+    [(*to).to_owned(), (*word).to_owned()].into_iter().chain(rest).collect::<Vec<_>>().join(" ")
+}
+
+/// A word behind a command, in Chinese where that is known.
+fn in_chinese_for(row: &Row, word: &str) -> String {
+    let zh = |table: &[(&str, &str)], word: &str| {
+        table.iter().find(|(_, english)| *english == word).map_or(word.to_owned(), |(zh, _)| (*zh).to_owned())
+    };
+    let alias = |name: &str| row.option(name).and_then(|option| option.aliases.first()).copied();
+    match (row.form, word.split_once('=')) {
+        (Form::Power, _) => zh(POWER_ZH, word),
+        (Form::Help, _) => find(word).and_then(|row| row.zh.first()).map_or(word, |zh| *zh).to_owned(),
+        (_, Some((name, value))) => match alias(name) {
+            Some(alias) if name == "priority" => format!("{alias}={}", zh(PRIORITY_ZH, value)),
+            Some(alias) => format!("{alias}={value}"),
+            None => word.to_owned(),
+        },
+        (_, None) => {
+            row.option(word).filter(|option| option.flag).and(alias(word)).unwrap_or(word).to_owned()
+        }
+    }
 }
 
 /// The command word nearest to `word`, among the commands that this version has.
@@ -540,6 +720,49 @@ mod tests {
                 assert_eq!(command.as_ref().map(|c| c.form()), Ok(row.form), "{}", row.example);
             }
             assert!(!row.help.is_empty() && row.usage().starts_with('/'));
+        }
+    }
+
+    #[test]
+    fn every_available_command_is_whole_in_chinese() {
+        let chinese = |text: &str| text.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c));
+        for row in available() {
+            let usage = row.usage_zh();
+            assert!(!row.zh.is_empty() && chinese(row.help_zh) && usage.contains(row.zh[0]), "{usage}");
+            for argument in row.arguments {
+                assert!(ARGUMENTS_ZH.iter().any(|(name, _)| *name == argument.name), "{}", argument.name);
+            }
+            for option in row.options {
+                assert!(option.aliases.first().is_some_and(|alias| chinese(alias)), "{}", option.name);
+                assert!(chinese(option.usage[1]) && chinese(option.help[1]), "{}", option.name);
+            }
+            let example = in_chinese(row.example);
+            let (english, said) =
+                (parse(row.example, false, Surface::Slash), parse(&example, false, Surface::Slash));
+            assert!(example.contains(row.zh[0]) && said.is_ok(), "{example}");
+            // A topic is looked up when it is answered, in either language.
+            if row.example_zh.is_empty() && row.form != Form::Help {
+                assert_eq!(said, english, "{example}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_to_type_is_put_into_chinese_word_by_word() {
+        for (line, expect) in [
+            ("/lab retry 42 elsewhere", "/lab 重试 42 换板"),
+            ("/run-test socA b1 suite=full priority=low n=1", "/lab 运行 socA b1 套件=full 优先级=低 n=1"),
+            ("/lab run 42", "/lab 状态 42"),
+            ("@boardhand run socA b1", "@boardhand 运行 socA b1"),
+            ("@boardhand cancel 41", "@boardhand 取消 41"),
+            ("/lab power soc-a-001 cycle", "/lab 电源 soc-a-001 重启"),
+            ("/lab help run-test", "/lab 帮助 运行"),
+            ("/lab boards Lab Site A", "/lab 板卡 Lab Site A"),
+            ("/lab", "/lab"),
+            ("/lab nothing at all", "/lab nothing at all"),
+            ("/invite @boardhand", "/invite @boardhand"),
+        ] {
+            assert_eq!(in_chinese(line), expect);
         }
     }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::grammar::{self, Argument, CHOICES_ZH, Form, Row};
+use super::grammar::{self, Argument, Form, POWER_ZH, PRIORITY_ZH, Row};
 use super::problem::{REPEAT, SHOWN_CHARS_MAX, shown};
 use super::words::{self, Word};
 use super::{Command, Compare, RunRef, RunTest, Which};
@@ -40,7 +40,7 @@ pub enum Surface {
 
 /// The command that `text` says. `in_thread`: it was said in a run's thread, where `#` may be left out.
 pub fn parse(text: &str, in_thread: bool, surface: Surface) -> Result<Command, ParseProblem> {
-    let words = words::split(text)?;
+    let words = apart(words::split(text)?);
     let (row, words) = choose_row(&words, in_thread, surface)?;
     if !row.available {
         return Err(ParseProblem::NotYet { command: row.name() });
@@ -49,6 +49,27 @@ pub fn parse(text: &str, in_thread: bool, surface: Surface) -> Result<Command, P
         return Ok(Command::Help { topic: Some(row.name().to_owned()) });
     }
     build(&Typed::gather(row, words)?, in_thread)
+}
+
+/// In Chinese nobody needs a space: `取消42` and `取消#42` are two words.
+fn apart(mut words: Vec<Word>) -> Vec<Word> {
+    let is_verb = |word: &Word| !word.text.starts_with('@') && !is_lab(word);
+    let Some(at) = words.iter().position(is_verb) else { return words };
+    let text = words[at].text.trim_start_matches('/');
+    let digits = text.find(|c: char| c == '#' || c.is_ascii_digit()).unwrap_or(text.len());
+    let (verb, rest) = text.split_at(digits);
+    let chinese = grammar::find(verb).is_some_and(|row| row.zh.contains(&verb));
+    if chinese && run_number(rest).is_some() {
+        let slashes = words[at].text.len() - text.len();
+        if let Some(two) = words[at].cut(slashes + digits) {
+            words.splice(at..=at, two);
+        }
+    }
+    words
+}
+
+fn is_lab(word: &Word) -> bool {
+    word.text.trim_start_matches('/').eq_ignore_ascii_case("lab")
 }
 
 /// The row that the first words name, and the words after them.
@@ -61,7 +82,7 @@ fn choose_row(
     while surface == Surface::Mention && words.first().is_some_and(|w| w.text.starts_with('@')) {
         words = &words[1..];
     }
-    if words.first().is_some_and(|word| word.text.trim_start_matches('/').eq_ignore_ascii_case("lab")) {
+    if words.first().is_some_and(is_lab) {
         words = &words[1..];
     }
     let Some((first, rest)) = words.split_first() else {
@@ -82,7 +103,7 @@ fn choose_row(
     Ok((run_or_run_test(row, verb, rest, surface), rest))
 }
 
-/// `run` is two commands: with a run it shows it, with a board and a build it starts one.
+/// `run` is two commands: with a run it shows it, with a board and a build it starts one. `任务` with a run shows that.
 fn run_or_run_test(row: &'static Row, verb: &str, rest: &[Word], surface: Surface) -> &'static Row {
     let bare: Vec<&Word> = rest.iter().filter(|word| word.pair().is_none()).collect();
     match row.form {
@@ -91,7 +112,7 @@ fn run_or_run_test(row: &'static Row, verb: &str, rest: &[Word], surface: Surfac
             [first, _, ..] if !first.text.starts_with('#') => grammar::row(Form::RunTest),
             _ => row,
         },
-        Form::RunTest if verb == "运行" => match bare.as_slice() {
+        Form::RunTest | Form::Runs if ["运行", "任务"].contains(&verb) => match bare.as_slice() {
             [only] if run_number(&only.text).is_some() => grammar::row(Form::Run),
             _ => row,
         },
@@ -143,8 +164,10 @@ impl<'a> Typed<'a> {
         let mut words = typed.words.iter();
         while let Some(word) = words.next() {
             if typed.is_in_a_sentence() {
-                typed.bare(&word.text)?;
-            } else if let Some((name, value)) = word.pair().filter(|(name, _)| is_option_name(name)) {
+                typed.bare(word)?;
+            } else if let Some((name, value)) =
+                word.pair().filter(|(name, _)| is_option_name(name) || row.option(name).is_some())
+            {
                 typed.option(name.trim_start_matches('-'), value)?;
             } else if let Some(name) = word.long_option() {
                 match row.option(name) {
@@ -153,7 +176,7 @@ impl<'a> Typed<'a> {
                     None => return Err(typed.unknown_option(name)),
                 }
             } else {
-                typed.bare(&word.text)?;
+                typed.bare(word)?;
             }
         }
         Ok(typed)
@@ -195,7 +218,8 @@ impl<'a> Typed<'a> {
         Ok(())
     }
 
-    fn bare(&mut self, text: &'a str) -> Result<(), ParseProblem> {
+    fn bare(&mut self, word: &'a Word) -> Result<(), ParseProblem> {
+        let text = word.text.as_str();
         if let Some(option) = self.row.option(text).filter(|option| option.flag) {
             return self.flag(option.name);
         }
@@ -203,6 +227,8 @@ impl<'a> Typed<'a> {
             if text.is_empty() {
                 return Err(self.bad(argument.name, text, Wrong::Empty));
             }
+            // The rest of a line is somebody's sentence.
+            let text = if argument.rest { word.said.as_str() } else { text };
             self.bounded(argument.name, text)?;
             self.arguments.push(Cow::Borrowed(text));
             return Ok(());
@@ -212,7 +238,7 @@ impl<'a> Typed<'a> {
         {
             let value = value.to_mut();
             value.push(' ');
-            value.push_str(text);
+            value.push_str(&word.said);
             let value = value.clone();
             return self.bounded(argument.name, &value);
         }
@@ -250,7 +276,8 @@ impl<'a> Typed<'a> {
     }
 
     fn unknown_option(&self, option: &str) -> ParseProblem {
-        let near = nearest(option, self.row.options.iter().map(|option| option.name));
+        let options = self.row.options.iter();
+        let near = nearest(option, options.flat_map(|o| o.aliases.iter().chain([&o.name]).copied()));
         ParseProblem::UnknownOption { command: self.row.name(), option: shown(option), near }
     }
 
@@ -434,7 +461,7 @@ fn build_power(typed: &Typed<'_>) -> Result<Command, ParseProblem> {
 }
 
 fn power_action(word: &str) -> Option<PowerAction> {
-    let word = CHOICES_ZH.iter().find(|(zh, _)| *zh == word).map_or(word, |(_, english)| english);
+    let word = in_english(POWER_ZH, word);
     PowerAction::PLAIN.into_iter().find(|action| action.as_str().eq_ignore_ascii_case(word))
 }
 
@@ -452,15 +479,20 @@ const PRIORITIES: &str = "high, normal, low, 1, 2, 3";
 
 /// A priority by its word or rank.
 pub fn priority(word: &str) -> Option<Priority> {
-    match word.to_ascii_lowercase().as_str() {
-        "high" | "1" | "高" => Some(Priority::High),
-        "normal" | "2" | "中" | "普通" => Some(Priority::Normal),
-        "low" | "3" | "低" => Some(Priority::Low),
+    match in_english(PRIORITY_ZH, word).to_ascii_lowercase().as_str() {
+        "high" | "1" => Some(Priority::High),
+        "normal" | "2" => Some(Priority::Normal),
+        "low" | "3" => Some(Priority::Low),
         _ => None,
     }
 }
 
-/// A duration of whole units, largest first or not: `90s`, `20m`, `1h30m`, `1d`. A bare number is none: it does
+/// A word of a table in English, which stands on its right.
+fn in_english<'a>(table: &[(&str, &'static str)], word: &'a str) -> &'a str {
+    table.iter().find(|(zh, _)| *zh == word).map_or(word, |(_, english)| english)
+}
+
+/// A duration of whole units, largest first or not: `90s`, `20m`, `1h30m`, `1d`, `2小时`. A bare number is none: it does
 /// not say of what.
 pub fn duration(text: &str) -> Option<Duration> {
     let mut total: u64 = 0;
@@ -469,12 +501,12 @@ pub fn duration(text: &str) -> Option<Duration> {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let number: u64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
-        let unit = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let unit = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
         let seconds = match rest[..unit].to_ascii_lowercase().as_str() {
-            "s" | "sec" => 1,
-            "m" | "min" => 60,
-            "h" => 3600,
-            "d" => 24 * 3600,
+            "s" | "sec" | "秒" => 1,
+            "m" | "min" | "分" | "分钟" => 60,
+            "h" | "小时" => 3600,
+            "d" | "天" => 24 * 3600,
             _ => return None,
         };
         rest = &rest[unit..];

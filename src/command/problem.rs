@@ -167,7 +167,7 @@ pub(super) const REPEAT: &str = "x";
 /// The Chinese words for a value, for whoever types Chinese.
 fn zh_choices(name: &str) -> Option<&'static str> {
     match name {
-        "action" => Some("开, 关, 重启, 状态"),
+        "action" => Some("上电, 断电, 重启, 状态"),
         "priority" => Some("高, 中, 低"),
         _ => None,
     }
@@ -206,7 +206,7 @@ impl ParseProblem {
         let row = self.command().and_then(grammar::find).filter(|row| row.available);
         if let Some(row) = row {
             facts["command"] = json!(row.name());
-            facts["usage"] = json!(row.usage());
+            facts["usage"] = row.usage_facts();
         }
         if facts.get("next").is_none() {
             facts["next"] = json!(row.map_or("/lab help", |row| row.example));

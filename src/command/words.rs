@@ -18,6 +18,8 @@ pub(super) struct Word {
     equals: Option<usize>,
     /// Whether it began with a quote: then it is never an option.
     quoted: bool,
+    /// The word with its own punctuation, `风扇坏了，等备件`: for sentences that are kept as somebody wrote them.
+    pub(super) said: String,
 }
 
 impl Word {
@@ -25,6 +27,13 @@ impl Word {
     pub(super) fn pair(&self) -> Option<(&str, &str)> {
         let equals = self.equals.filter(|_| !self.quoted)?;
         Some((&self.text[..equals], &self.text[equals + 1..]))
+    }
+
+    /// The word cut in two at a byte of its text.
+    pub(super) fn cut(&self, at: usize) -> Option<[Word; 2]> {
+        let (first, second) = self.text.split_at_checked(at)?;
+        let word = |text: &str| Word { text: text.to_owned(), said: text.to_owned(), ..Word::default() };
+        (!self.quoted).then(|| [word(first), word(second)])
     }
 
     /// The word without its leading dashes, when it has two or more: `--suite`.
@@ -69,30 +78,41 @@ impl Splitter {
         }
         match (self.quote, quote_of(c)) {
             (Some(open), Some((double, _))) if open == double => self.quote = None,
-            (Some(_), _) => self.word.text.push(if c.is_control() { ' ' } else { c }),
+            (Some(_), _) => self.push(if c.is_control() { ' ' } else { c }, None),
             (None, Some((double, _))) if self.quote_may_open() => {
                 self.quoted_from_start();
                 self.quote = Some(double);
             }
             // An apostrophe or an inch mark within a word stands for itself.
-            (None, Some((_, ascii))) => self.word.text.push(ascii),
-            (None, None) => self.take_plain(plain(c)),
+            (None, Some((_, ascii))) => self.push(ascii, None),
+            (None, None) => self.take_plain(c),
         }
     }
 
     fn take_plain(&mut self, c: char) {
-        match c {
+        match plain(c) {
             ' ' => self.end_word(),
             // Phones and word processors make one dash of `--`.
-            '—' | '―' => self.word.text.push_str("--"),
-            '–' if self.word.text.is_empty() => self.word.text.push_str("--"),
-            '–' => self.word.text.push('-'),
+            '—' | '―' => self.push_dashes("--", c),
+            '–' if self.word.text.is_empty() => self.push_dashes("--", c),
+            '–' => self.push_dashes("-", c),
             '=' => {
                 self.word.equals.get_or_insert(self.word.text.len());
-                self.word.text.push('=');
+                self.push('=', Some(c));
             }
-            c => self.word.text.push(c),
+            ascii => self.push(ascii, Some(c)),
         }
+    }
+
+    /// Takes a character, and the full-width one that it was where it was one.
+    fn push(&mut self, c: char, was: Option<char>) {
+        self.word.text.push(c);
+        self.word.said.push(was.filter(|was| "，：；！？（）".contains(*was)).unwrap_or(c));
+    }
+
+    fn push_dashes(&mut self, dashes: &str, was: char) {
+        self.word.text.push_str(dashes);
+        self.word.said.push(was);
     }
 
     /// A quote opens at the start of a word and of a value: `msg="a b"`, `tag=k:"a b"`.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::links::Links;
 use super::names::Names;
-use super::template::Catalogue;
+use super::template::{Catalogue, DEFAULT_LOCALE};
 use super::{Card, Note};
 use crate::board::LiveInventory;
 use crate::chat::Place;
@@ -65,9 +65,11 @@ impl Composer {
         &self.names
     }
 
-    /// A note as a card for that place.
+    /// A note as a card for that place, in the language that is spoken there.
     pub fn note(&self, note: &Note, place: &Place) -> Card {
-        let mut card = self.catalogue.render(note);
+        let lab = self.inventory.now();
+        let language = lab.channels.language(place.platform.as_str(), &place.channel);
+        let mut card = self.catalogue.render(language.unwrap_or(DEFAULT_LOCALE), note);
         self.names.fill(&mut card, place.platform);
         card
     }

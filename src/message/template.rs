@@ -24,6 +24,8 @@
 //! What comes out empty is left out: a field without value, a block without text. A fact that is not there is an
 //! error where it is printed and false in a condition; one that is null prints nothing. Two names are special:
 //! `words`, tables of words for every template, and `macros`, whose macros every template calls as `say.name()`.
+//!
+//! English and Chinese are built in and say the same: a test compares them message by message.
 
 mod filters;
 mod markup;
@@ -37,13 +39,14 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde_json::{Map, Value as Json};
 
+use self::filters::Tongue;
 use self::structure::{BlockKind, BlockTemplate, ButtonTemplate, File, Leaf, Message};
 use super::{Block, Button, Card, Confirm, Note, Span, Text, Tone};
 use crate::board::BoardId;
 use crate::clock::Timestamp;
 use crate::command::{Click, Verb};
 
-/// The language that every message exists in.
+/// The language where none is chosen.
 pub const DEFAULT_LOCALE: &str = "en";
 /// Longest template file.
 pub const FILE_BYTES_MAX: u64 = 256 * 1024;
@@ -56,13 +59,19 @@ const FALLBACK_FACTS_MAX: usize = 20;
 const FALLBACK_FACT_CHARS_MAX: usize = 200;
 
 /// The built-in templates: locale, file, text.
-const BUILTIN: [(&str, &str, &str); 6] = [
+const BUILTIN: &[(&str, &str, &str)] = &[
     ("en", "words.yaml", include_str!("../../message-templates/en/words.yaml")),
     ("en", "card.yaml", include_str!("../../message-templates/en/card.yaml")),
     ("en", "replies.yaml", include_str!("../../message-templates/en/replies.yaml")),
     ("en", "answers.yaml", include_str!("../../message-templates/en/answers.yaml")),
     ("en", "lists.yaml", include_str!("../../message-templates/en/lists.yaml")),
     ("en", "holds.yaml", include_str!("../../message-templates/en/holds.yaml")),
+    ("zh", "words.yaml", include_str!("../../message-templates/zh/words.yaml")),
+    ("zh", "card.yaml", include_str!("../../message-templates/zh/card.yaml")),
+    ("zh", "replies.yaml", include_str!("../../message-templates/zh/replies.yaml")),
+    ("zh", "answers.yaml", include_str!("../../message-templates/zh/answers.yaml")),
+    ("zh", "lists.yaml", include_str!("../../message-templates/zh/lists.yaml")),
+    ("zh", "holds.yaml", include_str!("../../message-templates/zh/holds.yaml")),
 ];
 
 /// Every message in every language.
@@ -135,7 +144,7 @@ impl Catalogue {
         if mistakes.is_empty() { Ok(catalogue) } else { Err(mistakes) }
     }
 
-    /// Every template's name in the default language.
+    /// Every message's name.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.locales
             .get(DEFAULT_LOCALE)
@@ -143,13 +152,9 @@ impl Catalogue {
             .flat_map(|locale| locale.messages.keys().map(String::as_str))
     }
 
-    /// The card of a note. Never fails: a template that does gives the plain facts, and an error in the log.
-    pub fn render(&self, note: &Note) -> Card {
-        self.render_in(DEFAULT_LOCALE, note)
-    }
-
-    /// The card of a note in a language; [`DEFAULT_LOCALE`] stands in for what that language lacks.
-    pub fn render_in(&self, locale: &str, note: &Note) -> Card {
+    /// The card of a note in a language; [`DEFAULT_LOCALE`] stands in for what a folder's own language lacks. Never
+    /// fails: a template that does gives the plain facts, and an error in the log.
+    pub fn render(&self, locale: &str, note: &Note) -> Card {
         self.try_render(locale, note).unwrap_or_else(|error| {
             let reason = std::error::Error::source(&error).map(|e| e.to_string()).unwrap_or_default();
             tracing::error!(template.name = %note.template, reason, "a message is shown plain: {error}");
@@ -189,14 +194,17 @@ impl Catalogue {
         let default = locales.get(DEFAULT_LOCALE).map(File::shared).unwrap_or_default();
         let locales = locales
             .into_iter()
-            .map(|(name, file)| (name, Locale::build(file.or_shared(&default), &mut problems)))
+            .map(|(name, file)| {
+                let locale = Locale::build(Tongue::of(&name), file.or_shared(&default), &mut problems);
+                (name, locale)
+            })
             .collect();
         if problems.is_empty() { Ok(Catalogue { locales }) } else { Err(problems) }
     }
 }
 
 impl Locale {
-    fn build(file: File, problems: &mut Vec<TemplateProblem>) -> Locale {
+    fn build(tongue: Tongue, file: File, problems: &mut Vec<TemplateProblem>) -> Locale {
         let mut env = Environment::new();
         env.set_syntax(syntax());
         env.set_undefined_behavior(UndefinedBehavior::SemiStrict);
@@ -204,7 +212,7 @@ impl Locale {
         env.set_formatter(|out, state, value| {
             if value.is_none() { Ok(()) } else { minijinja::escape_formatter(out, state, value) }
         });
-        filters::install(&mut env);
+        filters::install(&mut env, tongue);
         env.add_global("words", markup::clean_map(&file.words));
         let mut leaves = Vec::new();
         leaves.extend(file.macros.iter());

@@ -180,14 +180,12 @@ pub(super) fn channels(reader: &mut Reader<'_>, node: Option<&Node>) -> Channels
         lonely(reader, fields.at, &pair);
         channels.mirrors.push(pair);
     }
-    if let Some(node) = fields.get("locale") {
-        let message = "this version speaks English everywhere: locale changes nothing";
-        reader.problems.warning(node.at, message, None);
-    }
     if let Some(fields) = fields.get("locale").and_then(|node| reader.mapping(node, "locale")) {
         for (key, node) in fields.entries().take(ENTRIES_MAX) {
-            if let Err(reason) = check_id(&key.text, IdOf::Channel) {
-                let message = format!("a channel of locale must be {reason}, not {}", shown(&key.text));
+            let platform = ["slack", "feishu"].contains(&key.text.as_str());
+            if !platform && let Err(reason) = check_id(&key.text, IdOf::Channel) {
+                let message =
+                    format!("a key of locale must be slack, feishu, {reason}, not {}", shown(&key.text));
                 reader.problems.error(key.at, message);
             }
             let words = [("en", "en"), ("zh", "zh")];

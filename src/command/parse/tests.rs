@@ -151,6 +151,46 @@ fn every_other_command_is_read_in_both_languages() {
 }
 
 #[test]
+fn chinese_needs_no_spaces_and_no_ascii() {
+    for text in ["取消42", "取消#42", "取消＃42。", "/lab 取消42", "<@U0BOT> 取消42"] {
+        check(text, Mention, Command::Cancel(RunRef::Number(42)));
+    }
+    check("任务 42", Mention, Command::Run(RunRef::Number(42)));
+    check("运行#42", Mention, Command::Run(RunRef::Number(42)));
+    check_problem("取消四十二", "unknown-command", "/lab help");
+    let run = run_test(
+        "运行　socA　build-123　套件＝full　优先级＝高　版本=rev2　标签＝ddr：8g　板卡=soc-a-001　超时=1小时30分　板数=2　×３",
+    );
+    let english = run_test(
+        "/run-test socA build-123 suite=full priority=high rev=rev2 tag=ddr:8g on=soc-a-001 timeout=1h30m boards=2 x3",
+    );
+    assert_eq!(run, english);
+    let twice = parse("运行 socA b1 套件=a suite=b", false, Mention);
+    assert!(matches!(&twice, Err(P::Repeated { .. })), "{twice:?}");
+    let near = parse("运行 socA b1 --套健 full", false, Mention).expect_err("unknown").facts();
+    assert_eq!(near["near"], "套件");
+}
+
+#[test]
+fn a_reason_keeps_its_own_punctuation() {
+    let reason = |reason: &str| Command::Quarantine { board: "soc-a-001".into(), reason: reason.into() };
+    check("隔离 soc-a-001 风扇坏了，等备件（三天）！", Mention, reason("风扇坏了，等备件（三天）！"));
+    check("隔离　soc-a-001　baud＝9600", Mention, reason("baud=9600"));
+}
+
+#[test]
+fn every_power_action_and_priority_has_a_chinese_word() {
+    for action in PowerAction::PLAIN {
+        let (zh, _) = POWER_ZH.iter().find(|(_, english)| *english == action.as_str()).expect("a word");
+        let power = Command::Power { board: "soc-a-001".into(), action };
+        check(&format!("电源 soc-a-001 {zh}"), Mention, power);
+    }
+    for (zh, english) in PRIORITY_ZH {
+        assert_eq!((priority(zh), priority(zh).map(Priority::as_str)), (priority(english), Some(*english)));
+    }
+}
+
+#[test]
 fn nothing_and_help_both_ask_for_help() {
     for text in ["", "/lab", "  lab  ", "help", "？", "帮助", "<@U0BOT>"] {
         check(text, Mention, Command::Help { topic: None });
@@ -295,7 +335,7 @@ fn problems_are_told_as_a_person_would() {
     check_says("/lab 电源 soc-a-001", "`power` needs one of on, off, cycle, status, sequence");
     check_says(
         "/lab 电源 soc-a-001 爆炸",
-        "`action` cannot be `爆炸`: it must be one of on, off, cycle, status, a sequence of the board, or 开, 关, 重启, 状态",
+        "`action` cannot be `爆炸`: it must be one of on, off, cycle, status, a sequence of the board, or 上电, 断电, 重启, 状态",
     );
     check_says("/run-test socA b1 boards=0", "`boards` cannot be `0`: it must be a whole number from 1 to 8");
     check_says("/run-test socA b1 x0", "a test can be repeated x1 to x20, not `x0`");

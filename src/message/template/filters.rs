@@ -1,4 +1,5 @@
-//! The filters of templates: the only source of markup, and numbers as people say them. Pure.
+//! The filters of templates: the only source of markup, and numbers, times and sentences as people of a language say
+//! them. Pure.
 
 use std::sync::Arc;
 
@@ -9,10 +10,25 @@ use super::markup::mark;
 use super::structure::MACROS;
 use crate::chat::{Actor, Platform};
 use crate::clock::{Timestamp, shown_seconds};
+use crate::command::grammar;
 use crate::message::Span;
 
+/// A language that the filters speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tongue {
+    English,
+    Chinese,
+}
+
+impl Tongue {
+    /// That of a language's folder; numbers and times of one that is neither are English.
+    pub(super) fn of(locale: &str) -> Self {
+        if locale == "zh" || locale.starts_with("zh-") { Tongue::Chinese } else { Tongue::English }
+    }
+}
+
 /// Adds every filter.
-pub(super) fn install(env: &mut Environment<'static>) {
+pub(super) fn install(env: &mut Environment<'static>, tongue: Tongue) {
     env.add_filter("bold", |value: &Value| text(value).map(|t| mark(&Span::Bold(t))));
     env.add_filter("code", |value: &Value| text(value).map(|t| mark(&Span::Code(t))));
     env.add_filter("link", |url: &Value, label: &Value| {
@@ -20,10 +36,12 @@ pub(super) fn install(env: &mut Environment<'static>) {
     });
     env.add_filter("mention", mention);
     env.add_filter("time", |value: &Value| instant(value).map(|at| mark(&Span::Time(at))));
-    env.add_filter("duration", |value: &Value| seconds(value).map(duration));
+    env.add_filter("duration", move |value: &Value| seconds(value).map(|s| duration(s, tongue)));
     env.add_filter("count", |value: &Value| whole(value).map(grouped));
     env.add_filter("plural", plural);
-    env.add_filter("sentence", sentence);
+    env.add_filter("sentence", move |value: &Value| text(value).map(|text| sentence(&text, tongue)));
+    env.add_filter("own", move |value: &Value| own(value, tongue));
+    env.add_filter("typed", move |value: &Value| text(value).map(|line| typed(line, tongue)));
     env.add_global("say", Value::from_object(Say));
 }
 
@@ -87,16 +105,51 @@ fn seconds(value: &Value) -> Result<f64, Error> {
     number.map_err(|_| Error::new(ErrorKind::InvalidOperation, "not a duration"))
 }
 
-/// `83` as `1m 23s`: the two largest units.
-fn duration(seconds: f64) -> String {
+/// `83` as `1m 23s` or `1 分 23 秒`: the two largest units.
+fn duration(seconds: f64, tongue: Tongue) -> String {
     // As a cast: below zero is zero, and what is not a number too.
-    shown_seconds(seconds.round() as u64)
+    let shown = shown_seconds(seconds.round() as u64);
+    if tongue == Tongue::English {
+        return shown;
+    }
+    let with_seconds = shown.ends_with('s');
+    let unit = |letter: &str| match letter {
+        "d" => " 天",
+        "h" => " 小时",
+        "m" if with_seconds => " 分",
+        "m" => " 分钟",
+        _ => " 秒",
+    };
+    let parts = shown.split(' ').map(|part| part.split_at(part.len() - 1));
+    parts.map(|(number, letter)| format!("{number}{}", unit(letter))).collect::<Vec<_>>().join(" ")
 }
 
-/// `reason | sentence`: with a capital letter and a full stop.
-fn sentence(value: &Value) -> Result<String, Error> {
-    let text = text(value)?;
+/// `usage | own`: of a text that exists in both languages, `{en, zh}`, the one in this; any other text is itself.
+fn own(value: &Value, tongue: Tongue) -> Result<Value, Error> {
+    let column = match tongue {
+        Tongue::English => "en",
+        Tongue::Chinese => "zh",
+    };
+    let text = value.get_attr(column)?;
+    Ok(if text.is_undefined() { value.clone() } else { text })
+}
+
+/// `next | typed`: a line to type, with its command in this language.
+fn typed(line: String, tongue: Tongue) -> String {
+    match tongue {
+        Tongue::English => line,
+        Tongue::Chinese => grammar::in_chinese(&line),
+    }
+}
+
+/// `reason | sentence`: with a capital letter and a full stop, where its language has them.
+fn sentence(text: &str, tongue: Tongue) -> String {
     let text = text.trim();
+    let ended = text.is_empty() || text.ends_with(['.', '!', '?', '…', ':', '。', '！', '？', '：']);
+    // English stays English: what a device or a kernel said is not translated.
+    if tongue == Tongue::Chinese && !text.is_ascii() {
+        return format!("{text}{}", if ended { "" } else { "。" });
+    }
     // Names (`socA`, `soc-a-001`, `/dev/mem`) keep their case: only a plain word begins with a capital.
     let word = text.split(char::is_whitespace).next().unwrap_or_default();
     let plain =
@@ -106,8 +159,7 @@ fn sentence(value: &Value) -> Result<String, Error> {
         Some(c) if plain => c.to_uppercase().collect(),
         other => other.into_iter().collect(),
     };
-    let ended = text.is_empty() || text.ends_with(['.', '!', '?', '…', ':']);
-    Ok(format!("{first}{}{}", chars.as_str(), if ended { "" } else { "." }))
+    format!("{first}{}{}", chars.as_str(), if ended { "" } else { "." })
 }
 
 /// `1234567` as `1,234,567`.
@@ -140,8 +192,13 @@ mod tests {
 
     #[track_caller]
     fn check(template: &str, expect: &str) {
+        check_in(Tongue::English, template, expect);
+    }
+
+    #[track_caller]
+    fn check_in(tongue: Tongue, template: &str, expect: &str) {
         let mut env = Environment::new();
-        install(&mut env);
+        install(&mut env, tongue);
         assert_eq!(env.render_str(template, ()).expect("renders"), expect);
     }
 
@@ -181,9 +238,30 @@ mod tests {
     }
 
     #[test]
+    fn chinese_has_units_a_full_stop_and_commands_of_its_own() {
+        let chinese = |template: &str, expect: &str| check_in(Tongue::Chinese, template, expect);
+        for (secs, expect) in [
+            ("0", "0 秒"),
+            ("83", "1 分 23 秒"),
+            ("300", "5 分钟"),
+            ("3660", "1 小时 1 分钟"),
+            ("90061", "1 天 1 小时"),
+        ] {
+            chinese(&format!("{{{{ {secs} | duration }}}}"), expect);
+        }
+        chinese(
+            "{{ '板卡没有电源控制' | sentence }}{{ '为什么？' | sentence }}{{ 'no such file' | sentence }}",
+            "板卡没有电源控制。为什么？No such file.",
+        );
+        let both = "{{ {'en': 'one', 'zh': '一'} | own }} {{ 'plain' | own }} {{ '/lab why 42' | typed }}";
+        chinese(both, "一 plain /lab 为什么 42");
+        check(both, "one plain /lab why 42");
+    }
+
+    #[test]
     fn what_is_no_number_is_an_error() {
         let mut env = Environment::new();
-        install(&mut env);
+        install(&mut env, Tongue::English);
         for template in [
             "{{ 'x' | count }}",
             "{{ 'x' | duration }}",

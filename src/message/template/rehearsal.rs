@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::{BUILTIN, Catalogue, Note, RenderError};
+use super::{BUILTIN, Catalogue, DEFAULT_LOCALE, Note, RenderError};
 use crate::board::near::nearest;
 
 /// Facts for every message: one set, or a list of them. They stand beside the built-in messages, which the tests fill in
@@ -36,10 +36,15 @@ pub(super) fn mistakes(catalogue: &Catalogue) -> Vec<String> {
 fn unknown(place: &str, name: &str, samples: &Map<String, Json>) -> String {
     let near = nearest(name, samples.keys().map(String::as_str));
     let near = near.map_or_else(
-        || format!("the built-in ones stand in {}", BUILTIN.map(|(_, file, _)| file).join(", ")),
+        || format!("the built-in ones stand in {}", builtin_files().join(", ")),
         |near| format!("did you mean `{near}`?"),
     );
     format!("{place}: there is no message `{name}`: {near}")
+}
+
+fn builtin_files() -> Vec<&'static str> {
+    let default = BUILTIN.iter().filter(|(locale, ..)| *locale == DEFAULT_LOCALE);
+    default.map(|(_, file, _)| *file).collect()
 }
 
 fn said(error: &RenderError) -> String {

@@ -1,5 +1,7 @@
 //! Every built-in template with sample facts, through Slack's renderer and limits; hostile facts; failing templates.
 
+mod languages;
+
 use serde_json::json;
 
 use super::*;
@@ -8,6 +10,9 @@ use crate::clock::Timestamp;
 use crate::command::Verb;
 use crate::message::ButtonStyle;
 use crate::sim::slack::limits;
+
+/// The languages that are built in.
+const LOCALES: [&str; 2] = ["en", "zh"];
 
 /// One set of facts or more for every template, by its name.
 fn samples() -> Map<String, Json> {
@@ -24,9 +29,13 @@ fn note(template: &str, facts: &Json) -> Note {
 
 #[track_caller]
 fn rendered(template: &str, facts: &Json) -> Card {
-    let card = Catalogue::builtin().try_render(DEFAULT_LOCALE, &note(template, facts));
-    card.unwrap_or_else(|e| {
-        panic!("{template}: {e}: {:?}", std::error::Error::source(&e).map(ToString::to_string))
+    rendered_in(&Catalogue::builtin(), DEFAULT_LOCALE, template, facts)
+}
+
+#[track_caller]
+fn rendered_in(catalogue: &Catalogue, locale: &str, template: &str, facts: &Json) -> Card {
+    catalogue.try_render(locale, &note(template, facts)).unwrap_or_else(|e| {
+        panic!("{locale} {template}: {e}: {:?}", std::error::Error::source(&e).map(ToString::to_string))
     })
 }
 
@@ -79,16 +88,17 @@ fn text_of(template: &str, facts: &Json) -> Text {
 fn every_template_has_a_sample_and_every_sample_is_a_good_message() {
     let (catalogue, samples) = (Catalogue::builtin(), samples());
     assert_eq!(catalogue.names().collect::<Vec<_>>(), samples.keys().map(String::as_str).collect::<Vec<_>>());
-    for (name, facts) in &samples {
+    let sampled = |locale| samples.iter().map(move |(name, facts)| (locale, name, facts));
+    for (locale, name, facts) in LOCALES.into_iter().flat_map(sampled) {
         for facts in variants(facts) {
-            let card = rendered(name, facts);
+            let card = rendered_in(&catalogue, locale, name, facts);
             assert!(!card.summary.is_empty() && !card.blocks.is_empty(), "{name}");
             let said = read(&card);
             assert!(
                 !said.contains("none") && !said.contains("undefined") && !said.contains("  \n"),
                 "{name}:\n{said}"
             );
-            assert_eq!(limits::check_message(&blocks::render(&card)), vec![], "{name}");
+            assert_eq!(limits::check_message(&blocks::render(&card)), vec![], "{locale} {name}");
         }
     }
 }
@@ -119,9 +129,12 @@ fn every_template_keeps_hostile_facts_in_their_place() {
             other => other.clone(),
         }
     }
-    for (name, facts) in &samples() {
+    let (catalogue, samples) = (Catalogue::builtin(), samples());
+    let sampled = |locale| samples.iter().map(move |(name, facts)| (locale, name, facts));
+    for (locale, name, facts) in LOCALES.into_iter().flat_map(sampled) {
         for facts in variants(facts) {
-            let (clean, hostile) = (rendered(name, facts), rendered(name, &poison(facts)));
+            let read_as = |facts: &Json| rendered_in(&catalogue, locale, name, facts);
+            let (clean, hostile) = (read_as(facts), read_as(&poison(facts)));
             assert_eq!(clean.blocks.len(), hostile.blocks.len(), "{name}");
             let message = blocks::render(&hostile);
             assert_eq!(limits::check_message(&message), vec![], "{name}");
@@ -189,7 +202,7 @@ fn a_note_that_cannot_be_rendered_shows_its_facts() {
     let catalogue = with("x:\n  summary: \"{{ missing }}\"\n").expect("good");
     let facts = json!({"run": {"number": 42}, "reason": "x".repeat(500), "list": [1]});
     for template in ["x", "no-such-template", "run-finished"] {
-        let card = catalogue.render(&note(template, &facts));
+        let card = catalogue.render(DEFAULT_LOCALE, &note(template, &facts));
         assert_eq!(card.tone, Tone::Warning);
         let said = read(&card);
         assert!(
@@ -199,7 +212,10 @@ fn a_note_that_cannot_be_rendered_shows_its_facts() {
         assert_eq!(limits::check_message(&blocks::render(&card)), vec![]);
     }
     let many = json!((0..30).map(|n| (format!("f{n}"), json!(n))).collect::<Map<String, Json>>());
-    assert_eq!(read(&catalogue.render(&note("no", &many))).matches(": ").count(), FALLBACK_FACTS_MAX);
+    assert_eq!(
+        read(&catalogue.render(DEFAULT_LOCALE, &note("no", &many))).matches(": ").count(),
+        FALLBACK_FACTS_MAX
+    );
 }
 
 #[test]
@@ -250,7 +266,8 @@ fn a_folder_replaces_messages_by_name_and_adds_languages() {
     let folder = tempfile::tempdir().expect("folder");
     for (locale, text) in [
         ("en", "cancel-done:\n  summary: gone\n"),
-        ("zh", "cancel-done:\n  summary: \"{{ words.verdict.cancelled }} 已取消\"\n"),
+        ("zh", "cancel-done:\n  summary: \"{{ words.verdict.cancelled }}！\"\n"),
+        ("fr", "cancel-done:\n  summary: \"{{ words.verdict.cancelled }} : fini\"\n"),
     ] {
         std::fs::create_dir(folder.path().join(locale)).expect("folder");
         std::fs::write(folder.path().join(locale).join("mine.yaml"), text).expect("file");
@@ -258,11 +275,14 @@ fn a_folder_replaces_messages_by_name_and_adds_languages() {
     }
     let catalogue = Catalogue::load(folder.path()).unwrap_or_else(|e| panic!("{e:?}"));
     let facts = json!({"number": 42, "run": {"number": 42}});
-    let summary = |locale, template| catalogue.render_in(locale, &note(template, &facts)).summary;
+    let summary = |locale, template| catalogue.render(locale, &note(template, &facts)).summary;
     assert_eq!(summary("en", "cancel-done"), "gone");
-    assert_eq!(summary("zh", "cancel-done"), "Cancelled 已取消");
-    assert_eq!(summary("zh", "already-finished"), "#42 is finished already");
-    assert_eq!(summary("fr", "cancel-done"), "gone");
+    assert_eq!(summary("zh", "cancel-done"), "已取消！");
+    assert_eq!(summary("zh", "already-finished"), "#42 已经结束");
+    // A language that is not built in has English for what it lacks, words too.
+    assert_eq!(summary("fr", "cancel-done"), "Cancelled : fini");
+    assert_eq!(summary("fr", "already-finished"), "#42 is finished already");
+    assert_eq!(summary("de", "cancel-done"), "gone");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! signed and covered, and back through the real API.
 
 mod client;
+mod languages;
 mod mirrors;
 
 use std::sync::{Arc, OnceLock};

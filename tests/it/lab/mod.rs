@@ -402,6 +402,7 @@ pub(crate) fn steady(text: &str) -> String {
         (r"key=[0-9a-f]+", "key=…"),
         (r"\[ *\d+\.\d{6}\]", "[kernel time]"),
         (r"\b\d+(\.\d+)? ?(ms|s)\b", "N s"),
+        (r"\b(\d+ 分 )?\d+ 秒", "N 秒"),
     ];
     rules.iter().fold(text.to_owned(), |text, (pattern, with)| {
         regex::Regex::new(pattern).expect("a constant").replace_all(&text, *with).into_owned()

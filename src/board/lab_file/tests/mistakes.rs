@@ -490,13 +490,10 @@ fn people_and_channels() {
         "2:54: error: a mirror from slack:C1 to slack:C2 tells every run there twice",
     );
     top(
-        "channels: {locale: {slack:C1: zh}}",
-        "2:20: warning: this version speaks English everywhere: locale changes nothing",
+        "channels: {locale: {slack:C1: zh, feishu: zh, teams: zh}}",
+        "2:47: error: a key of locale must be slack, feishu, slack:C… or feishu:oc_…, not \"teams\"",
     );
-    top(
-        "channels: {locale: {slack:C1: de}}",
-        "2:20: warning: this version speaks English everywhere: locale changes nothing\n2:31: error: unknown language \"de\"; known are en, zh",
-    );
+    top("channels: {locale: {slack:C1: de}}", "2:31: error: unknown language \"de\"; known are en, zh");
     top(
         "host_programs: [flash]",
         "2:17: error: a host program must be an absolute path, not \"flash\"; without a path there are openocd, fastboot, uuu, dfu-util",
