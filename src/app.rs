@@ -310,8 +310,12 @@ impl App {
             tokio::spawn(door::tftp::serve(socket, door.clone(), closing.subscribe()));
         }
         let routes = door::router(door);
-        let loops =
-            Loops { clock: clock.clone(), doorbell: doorbell.clone(), died: watch::Sender::new(None) };
+        let loops = Loops {
+            clock: clock.clone(),
+            doorbell: doorbell.clone(),
+            store: store.clone(),
+            died: watch::Sender::new(None),
+        };
         let server = server::serve(listener, routes, Limits::DOOR, clock.clone(), closing.subscribe());
         let (server, cut_off) = loops.watch("door", server);
         let slack_socket =
@@ -442,6 +446,7 @@ impl Chats {
 struct Loops {
     clock: Clock,
     doorbell: Doorbell,
+    store: Arc<dyn Store>,
     died: watch::Sender<Option<&'static str>>,
 }
 
@@ -449,7 +454,7 @@ impl Loops {
     /// Drives an agent in a task of its own; gives it back when it was stopped, nothing when it died.
     fn start<A: Agent + 'static>(&self, agent: A, stop: watch::Receiver<bool>) -> JoinHandle<Option<A>> {
         let name = agent.name();
-        self.watch(name, drive(agent, self.clock.clone(), self.doorbell.clone(), stop)).0
+        self.watch(name, drive(agent, self.clock.clone(), self.doorbell.clone(), self.store.clone(), stop)).0
     }
 
     /// Runs a future in a task of its own, whose death is heard; the second handle cuts it off.

@@ -1,8 +1,8 @@
 //! Console bytes: a board that talks without pause, through telnet, watch, expect and transcript, also in ways that are
 //! meant to cost more the longer they last; one session, and a thousand at once.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,8 @@ const ROUNDS: usize = 3;
 const FLOOD_MB: usize = 200;
 const SESSIONS: usize = 200;
 const SESSION_KB: usize = 500;
+/// How much the bare reader reads at a time.
+const BARE_BYTES: usize = 64 << 10;
 /// Consoles of boards that are worked with: each has printed a boot and a test, and waits.
 const CONSOLES: usize = 1_000;
 const CONSOLE_KB: usize = 50;
@@ -40,7 +42,26 @@ pub(crate) fn throughput() {
         }
         println!("{name}: {} MB/s, {} MB per CPU second", median(wall), median(cpu));
     }
+    let bare: Vec<f64> = (0..ROUNDS).map(|_| bare(board.address, home.path())).collect();
+    println!("a bare reader that writes what it reads to a file: {} MB per CPU second", median(bare));
     many_sessions(board.address, home.path(), SESSIONS, SESSION_KB);
+}
+
+/// What the machine gives a program that looks at no byte: the same flood, read and written as it comes.
+fn bare(board: SocketAddr, home: &std::path::Path) -> f64 {
+    let mut stream = TcpStream::connect(board).expect("a connection");
+    let mut file = std::fs::File::create(home.join("bare")).expect("a file");
+    write!(stream, "flood {FLOOD_MB}000\r").expect("sent");
+    let cpu = machine::thread_cpu_seconds();
+    let mut left = FLOOD_MB * 1_000_000;
+    let mut buffer = vec![0; BARE_BYTES];
+    while left > BLOCK_BYTES {
+        let n = stream.read(&mut buffer).expect("read");
+        assert!(n > 0, "the board hung up");
+        file.write_all(&buffer[..n]).expect("written");
+        left = left.saturating_sub(n);
+    }
+    FLOOD_MB as f64 / (machine::thread_cpu_seconds() - cpu)
 }
 
 /// Measures what a thousand consoles hold.

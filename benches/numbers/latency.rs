@@ -32,7 +32,7 @@ pub(crate) struct Begun;
 
 impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Begun {
     fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
-        if matches!(event.metadata().target(), "boardhand::worker::runner" | "boardhand::door::slack") {
+        if matches!(event.metadata().target(), "boardhand::worker::runner" | "boardhand::door") {
             event.record(&mut Words);
         }
     }

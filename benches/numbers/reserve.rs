@@ -64,7 +64,7 @@ impl Bench {
         let (bell, ids2) = (doorbell.clone(), ids.clone());
         let scheduler = Scheduler::new(store.clone(), queue, inventory, clock.clone(), ids2, bell, instance);
         let (stop, stopping) = watch::channel(false);
-        tokio::spawn(drive(scheduler, clock.clone(), doorbell.clone(), stopping));
+        tokio::spawn(drive(scheduler, clock.clone(), doorbell.clone(), store.clone(), stopping));
         Bench { store, doorbell, clock, ids, _stop: stop }
     }
 

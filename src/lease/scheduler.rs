@@ -4,7 +4,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -22,12 +21,10 @@ use crate::run::{Priority, Selector};
 use crate::store::{
     BoardRow, Cursor, Grant, Granted, Health, LeaseTerms, QueueChanges, QueueRun, Store, StoreError,
 };
-use crate::worker::steps::{Agent, Step};
+use crate::worker::steps::{Agent, LOOK_ANYWAY, LOOK_EVERY, Step};
 
 /// Most grants committed at once.
 const GRANTS_MAX: usize = 256;
-/// How often the scheduler looks without being rung.
-const IDLE: Duration = Duration::from_secs(1);
 
 /// The queue, read by whoever says why a run waits. Only the scheduler changes it. Cheap to clone.
 #[derive(Clone)]
@@ -229,7 +226,7 @@ impl Scheduler {
         let differs = in_force.as_ref().is_some_and(|hash| *hash != self.known.hash);
         // While they differ it is asked at every look. One that is being put in force differs for a moment, and only
         // what differs twice is told.
-        self.look_at = (!differs).then_some(now + IDLE);
+        self.look_at = (!differs).then_some(now + LOOK_EVERY);
         let again = std::mem::replace(&mut self.differed, differs);
         if differs && !again {
             return Ok(false);
@@ -344,11 +341,16 @@ impl Agent for Scheduler {
             }
         }
         if !self.is_in_force().await? {
-            return Ok(Step::Idle { until: self.clock.monotonic() + IDLE });
+            return Ok(Step::Idle { until: self.clock.monotonic() + LOOK_EVERY });
         }
-        let proposals = self.queue.lock().grants(self.clock.now(), GRANTS_MAX);
+        let (proposals, nobody_waits) = {
+            let mut queue = self.queue.lock();
+            (queue.grants(self.clock.now(), GRANTS_MAX), queue.is_empty())
+        };
         if proposals.is_empty() {
-            return Ok(Step::Idle { until: self.clock.monotonic() + IDLE });
+            // What a waiting run may be given changes with time alone.
+            let wait = if nobody_waits { LOOK_ANYWAY } else { LOOK_EVERY };
+            return Ok(Step::Idle { until: self.clock.monotonic() + wait });
         }
         self.commit(proposals).await?;
         self.doorbell.ring(Bell::Pool);

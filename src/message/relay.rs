@@ -32,7 +32,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::doorbell::{Bell, Doorbell};
 use crate::run::RunState;
 use crate::store::{End, MessageEnd, Owed, OwedKind, Store, StoreError};
-use crate::worker::steps::{Agent, Step};
+use crate::worker::steps::{Agent, LOOK_ANYWAY, LOOK_EVERY, Step};
 
 /// Most messages looked at in one step.
 const BATCH: u32 = 256;
@@ -50,9 +50,6 @@ const PROGRESS_LIVES: Duration = Duration::from_secs(10);
 const ANSWER_LIVES: Duration = Duration::from_secs(30 * 60);
 /// How long rings gather: every commit rings, and nobody waits for a message to the millisecond.
 const GATHERS: Duration = Duration::from_millis(30);
-/// How often the loop looks without being rung: what a delivery owes is sent soon even when its ring was lost with the
-/// connection that brought it.
-const IDLE: Duration = Duration::from_secs(1);
 /// Pause of a lane's edits after one that may or may not have arrived.
 const EDIT_PAUSE: Duration = Duration::from_secs(5);
 /// How many turns of its channel's pace a post is put off at most before it is looked at again: an outcome that came
@@ -175,7 +172,9 @@ impl Agent for Relay {
         if order.is_empty() {
             let next = self.shared.store.message_next_due(now).await?;
             let next = next.into_iter().chain(quiet.into_values()).min();
-            let wait = next.map_or(IDLE, |at| at.since(now).clamp(Duration::from_millis(1), IDLE));
+            // A lane that died is seen by looking.
+            let longest = if self.busy.is_empty() { LOOK_ANYWAY } else { LOOK_EVERY };
+            let wait = next.map_or(longest, |at| at.since(now).clamp(Duration::from_millis(1), longest));
             return Ok(Step::Idle { until: self.shared.clock.monotonic() + wait });
         }
         for lane in order {
@@ -183,7 +182,7 @@ impl Agent for Relay {
             let task = self.lanes.spawn(serve(self.shared.clone(), queue));
             self.busy.insert(task.id(), lane);
         }
-        Ok(Step::Idle { until: self.shared.clock.monotonic() + IDLE })
+        Ok(Step::Idle { until: self.shared.clock.monotonic() + LOOK_EVERY })
     }
 }
 

@@ -238,6 +238,9 @@ pub trait Store: Send + Sync {
     async fn ready(&self) -> Result<()>;
     /// How many rows wait: for health and for a test's ending.
     async fn census(&self) -> Result<Census>;
+    /// Rises whenever this process commits something that a loop may have to hear of; `None` where other processes
+    /// commit too, and only a look tells.
+    fn commits(&self) -> Option<u64>;
     /// Resolves when the store has ended and will never take a write again.
     async fn ended(&self);
 }

@@ -12,7 +12,7 @@ use tokio::task::{self, JoinError, JoinSet};
 
 use super::finalize::give_back;
 use super::runner::Lab;
-use super::steps::{Agent, Step};
+use super::steps::{Agent, LOOK_ANYWAY, LOOK_EVERY, Step};
 use crate::board::Board;
 use crate::board::plan::PowerAction;
 use crate::board::power::sequence;
@@ -27,8 +27,6 @@ use crate::store::{AtRest, Errand, Fenced, Granted, LeaseTerms, StoreError};
 pub const ERRANDS_MAX: usize = 64;
 /// Most errands that are given up; with so many the store is beyond an errand, and no more are begun.
 const GIVEN_UP_MAX: usize = 1_000;
-/// How often the loop looks without being rung.
-const IDLE: Duration = Duration::from_secs(1);
 /// How long a power request may wait before it is answered and not done: power that switches long after it was
 /// asked for surprises somebody.
 const ASKED_WITHIN: Duration = Duration::from_secs(10 * 60);
@@ -158,7 +156,8 @@ impl Agent for Errands {
         if !self.dead.is_empty() {
             return Ok(Step::Worked);
         }
-        Ok(Step::Idle { until: self.lab.clock.monotonic() + IDLE })
+        let wait = if self.taken.is_empty() { LOOK_ANYWAY } else { LOOK_EVERY };
+        Ok(Step::Idle { until: self.lab.clock.monotonic() + wait })
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::{self, JoinError, JoinSet};
 
 use super::runner::{self, Lab, Order};
-use super::steps::{Agent, Step};
+use super::steps::{Agent, LOOK_ANYWAY, LOOK_EVERY, Step};
 use crate::doorbell::Bell;
 use crate::id::{InstanceId, LeaseId, RunId};
 use crate::lease::{Holder, Lease, LeaseState};
@@ -18,8 +18,6 @@ use crate::store::StoreError;
 
 /// Most boards that one process drives at once.
 pub const RUNNERS_MAX: usize = 2_000;
-/// How often the pool looks without being rung.
-const IDLE: Duration = Duration::from_secs(1);
 
 /// Runs runners.
 pub struct Pool {
@@ -167,6 +165,7 @@ impl Agent for Pool {
                 orders.send_if_modified(|order| std::mem::replace(order, asked.clone()) != asked);
             }
         }
-        Ok(Step::Idle { until: self.lab.clock.monotonic() + IDLE })
+        let wait = if self.driven.is_empty() { LOOK_ANYWAY } else { LOOK_EVERY };
+        Ok(Step::Idle { until: self.lab.clock.monotonic() + wait })
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::runner::Lab;
-use super::steps::{Agent, Step};
+use super::steps::{Agent, LOOK_ANYWAY, Step};
 use super::stranded;
 use crate::board::difference::{Also, Difference, difference};
 use crate::board::{BoardId, Inventory};
@@ -30,8 +30,6 @@ pub const MISTAKES_BYTES_MAX: usize = 2_000;
 const STRANDED_AGAIN: Duration = Duration::from_secs(5);
 /// How often after that: a run that was on a board may come back to the queue for another attempt.
 const STRANDED_EVERY: Duration = Duration::from_secs(60);
-/// How often the loop looks without being rung.
-const IDLE: Duration = Duration::from_secs(1);
 
 /// Where the lab file is.
 #[async_trait]
@@ -182,7 +180,9 @@ impl Agent for Reloader {
             self.lab.doorbell.ring(Bell::Relay);
         }
         self.look_again().await?;
-        Ok(Step::Idle { until: self.lab.clock.monotonic() + IDLE })
+        let anyway = self.lab.clock.monotonic() + LOOK_ANYWAY;
+        let turn = *self.turn.lock().await;
+        Ok(Step::Idle { until: turn.map_or(anyway, |turn| turn.min(anyway)) })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What every loop is: an agent with a `step`, and the driver that repeats it. Tests call steps; production runs the
 //! driver; no other code path exists.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,14 +9,14 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, Monotonic};
 use crate::doorbell::{Bell, Doorbell};
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 
 /// What a step found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// It did something; there may be more.
     Worked,
-    /// Nothing to do before `until`, or before a ring.
+    /// Nothing to do before `until`, a ring, or a commit that nobody rang for.
     Idle {
         /// When to look again at the latest.
         until: Monotonic,
@@ -37,6 +38,11 @@ pub trait Agent: Send {
     async fn step(&mut self) -> Result<Step, StoreError>;
 }
 
+/// How often a loop looks that has something at hand, and how soon one looks after a commit whose ring was lost.
+pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a loop looks that has nothing at hand, when nothing was committed.
+pub const LOOK_ANYWAY: Duration = Duration::from_secs(10);
+
 /// More rings than this from one look to the next are a storm: rings gather before the next look, and twice as long
 /// each time until they are fewer. A look costs the same few statements whatever it finds, and in a storm they would
 /// take the processor from those who ring.
@@ -53,10 +59,12 @@ pub async fn drive<A: Agent>(
     mut agent: A,
     clock: Clock,
     doorbell: Doorbell,
+    store: Arc<dyn Store>,
     mut stop: watch::Receiver<bool>,
 ) -> A {
     let mut gathers = agent.gathers();
     while !*stop.borrow_and_update() {
+        let seen = store.commits();
         let until = match agent.step().await {
             Ok(Step::Worked) => {
                 tokio::task::yield_now().await;
@@ -78,7 +86,7 @@ pub async fn drive<A: Agent>(
         let looked_at = clock.monotonic();
         tokio::select! {
             () = rung => {}
-            () = clock.sleep_until(until) => {}
+            () = news(&clock, store.as_ref(), seen, until) => {}
             _ = stop.changed() => {}
         }
         let gathered_at = looked_at + gathers;
@@ -92,6 +100,18 @@ pub async fn drive<A: Agent>(
         gathers = gathering(agent.gathers(), gathers, rings);
     }
     agent
+}
+
+/// Waits until `until`, and no longer than [`LOOK_EVERY`] once something was committed since `seen`: a look that can
+/// find nothing new is a few statements for nothing, every second, in each loop.
+async fn news(clock: &Clock, store: &dyn Store, seen: Option<u64>, until: Monotonic) {
+    loop {
+        let look = (clock.monotonic() + LOOK_EVERY).min(until);
+        clock.sleep_until(look).await;
+        if look == until || seen.is_none() || store.commits() != seen {
+            return;
+        }
+    }
 }
 
 /// How long rings gather after the next look, when they gathered for `last` before this one and were so many.

@@ -4,13 +4,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::json;
 
 use super::runner::Lab;
-use super::steps::{Agent, Step};
+use super::steps::{Agent, LOOK_ANYWAY, LOOK_EVERY, Step};
 use crate::board::health::{Condition, check_due, checks_max};
 use crate::board::{Board, BoardId, Family, Inventory};
 use crate::chat::{Actor, Place, Platform};
@@ -22,8 +21,6 @@ use crate::outcome::{Counts, Outcome, Verdict};
 use crate::run::{HEALTH, Priority, Run, RunKind, RunSpec, RunState, Selector, Stage};
 use crate::store::{Audit, BoardRow, Effect, Health, Intake, NewRun, RunFilter, StoreError};
 
-/// How often the loop looks.
-const IDLE: Duration = Duration::from_secs(1);
 /// Most health runs that are unfinished at once, over all families.
 const CHECKS_MAX: u32 = 256;
 /// The cause of a health run that waited for a board which is not to be checked any more.
@@ -214,11 +211,13 @@ impl Agent for Timekeeper {
         let filter =
             RunFilter { kind: RunKind::Health, unfinished: true, limit: CHECKS_MAX, ..RunFilter::default() };
         let checking = self.lab.store.run_list(&filter).await?;
-        if !checking.is_empty() || inventory.families.values().any(|family| family.health.is_some()) {
+        let has_any = !checking.is_empty() || inventory.families.values().any(|family| family.health.is_some());
+        if has_any {
             let rows = self.lab.store.board_list().await?;
             let checking = self.withdraw(&inventory, &rows, checking).await?;
             self.start(&inventory, &rows, &checking).await?;
         }
-        Ok(Step::Idle { until: self.lab.clock.monotonic() + IDLE })
+        let wait = if has_any { LOOK_EVERY } else { LOOK_ANYWAY };
+        Ok(Step::Idle { until: self.lab.clock.monotonic() + wait })
     }
 }

@@ -17,6 +17,7 @@ mod host_steps;
 mod hostile;
 mod kill;
 mod lab;
+mod loops;
 mod many;
 mod meaning;
 mod power_real;

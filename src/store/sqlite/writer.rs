@@ -9,6 +9,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -42,6 +43,7 @@ pub(super) type Running<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send +
 /// A handle on the writer.
 pub(super) struct Writer {
     writes: mpsc::Sender<Write>,
+    commits: Arc<AtomicU64>,
     task: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -54,7 +56,8 @@ impl Writer {
         lock: Arc<std::fs::File>,
     ) -> Self {
         let (writes, queued) = mpsc::channel(WRITES_QUEUED_MAX);
-        let group = Group { tx: Some(Tx::new(connection)), options, ids };
+        let commits = Arc::new(AtomicU64::new(0));
+        let group = Group { tx: Some(Tx::new(connection)), options, ids, commits: commits.clone() };
         let task = tokio::spawn(async move {
             let drive = tokio::spawn(group.drive(queued));
             if let Err(error) = drive.await {
@@ -63,7 +66,7 @@ impl Writer {
                 std::mem::forget(lock);
             }
         });
-        Writer { writes, task: tokio::sync::Mutex::new(Some(task)) }
+        Writer { writes, commits, task: tokio::sync::Mutex::new(Some(task)) }
     }
 
     /// Commits a delivery.
@@ -79,9 +82,32 @@ impl Writer {
         T: Send + 'static,
         F: for<'a> FnOnce(&'a mut Tx) -> Running<'a, T> + Send + 'static,
     {
+        self.operate(work, true).await
+    }
+
+    /// The same for what no loop has to hear of: [`Writer::commits`] does not count it.
+    pub(super) async fn write_unheard<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a mut Tx) -> Running<'a, T> + Send + 'static,
+    {
+        self.operate(work, false).await
+    }
+
+    async fn operate<T, F>(&self, work: F, heard: bool) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a mut Tx) -> Running<'a, T> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
-        self.send(Write::Operation(Box::new(Once { work: Some(work), result: None, reply }))).await?;
+        let operation = Once { work: Some(work), heard, result: None, reply };
+        self.send(Write::Operation(Box::new(operation))).await?;
         answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// How many groups were committed that a loop may have to hear of.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Acquire)
     }
 
     /// Whether it takes writes.
@@ -135,12 +161,15 @@ trait Operation: Send {
         tx: &'a mut Tx,
         end: &'static str,
     ) -> Pin<Box<dyn Future<Output = Ran> + Send + 'a>>;
+    /// Whether a loop may have to hear of it.
+    fn heard(&self) -> bool;
     /// Answers the caller, with `broken` when its group was not committed.
     fn tell(self: Box<Self>, broken: Option<&str>);
 }
 
 struct Once<F, T> {
     work: Option<F>,
+    heard: bool,
     result: Option<Result<T>>,
     reply: oneshot::Sender<Result<T>>,
 }
@@ -177,6 +206,10 @@ where
         })
     }
 
+    fn heard(&self) -> bool {
+        self.heard
+    }
+
     fn tell(self: Box<Self>, broken: Option<&str>) {
         let answer = match (self.result, broken) {
             (Some(Err(error)), _) => Err(error),
@@ -193,6 +226,7 @@ struct Group {
     tx: Option<Tx>,
     options: SqliteConnectOptions,
     ids: Ids,
+    commits: Arc<AtomicU64>,
 }
 
 impl Group {
@@ -229,6 +263,9 @@ impl Group {
         }
         match self.transaction(&intakes, &mut operations).await {
             Ok(committed) => {
+                if !committed.is_empty() || operations.iter().any(|operation| operation.heard()) {
+                    self.commits.fetch_add(1, Ordering::Release);
+                }
                 replies.into_iter().zip(committed).for_each(|(reply, committed)| drop(reply.send(committed)));
                 operations.into_iter().for_each(|operation| operation.tell(None));
             }
