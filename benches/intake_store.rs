@@ -111,6 +111,7 @@ fn intake(ids: &Ids, n: u64) -> Intake {
         via: None,
         created_at: now,
         retry_of: None,
+        once: None,
         avoid: vec![],
     };
     Intake {
@@ -118,6 +119,7 @@ fn intake(ids: &Ids, n: u64) -> Intake {
         platform: Platform::Slack,
         actor,
         received_at: now,
+        remembered: true,
         effect: Effect::Start(vec![run]),
         answer: Note::new(
             "run-accepted",

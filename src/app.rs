@@ -14,6 +14,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use crate::artifact::Artifacts;
 use crate::board::{BoardId, Inventory, LiveInventory};
 use crate::chat::feishu::{self, client::FeishuClient};
+use crate::chat::jenkins;
 use crate::chat::slack::client::SlackClient;
 use crate::chat::slack::signature::Verifier;
 use crate::chat::slack::socket::{Opener, SocketMode};
@@ -25,7 +26,7 @@ use crate::config::Retention;
 use crate::door::control::{self, Control};
 use crate::door::feishu::FeishuDoor;
 use crate::door::server::{self, Limits};
-use crate::door::{self, Door, Downloads};
+use crate::door::{self, Door, Downloads, Ended};
 use crate::doorbell::{Bell, Doorbell};
 use crate::id::{Ids, InstanceId};
 use crate::lease::reaper::Reaper;
@@ -68,6 +69,8 @@ pub struct Parts {
     pub slack: Option<SlackParts>,
     /// Feishu, when it is connected.
     pub feishu: Option<FeishuParts>,
+    /// Proves what Jenkins posts, when it is connected.
+    pub jenkins: Option<jenkins::signature::Verifier>,
     /// Time.
     pub clock: Clock,
     /// Randomness.
@@ -144,6 +147,7 @@ impl App {
             catalogue,
             slack,
             feishu,
+            jenkins,
             clock,
             ids,
             public_url,
@@ -200,6 +204,7 @@ impl App {
         let door = Arc::new(Door {
             slack,
             feishu,
+            jenkins,
             handler,
             store: store.clone(),
             composer: composer.clone(),
@@ -212,6 +217,7 @@ impl App {
             transcripts,
             artifacts,
             downloads: Downloads::default(),
+            ended: Ended::new(store.clone(), clock.clone()),
         });
         let slack_socket = opener.map(|(opener, line)| {
             let takes = Arc::new(door::slack::Envelopes(door.clone()));

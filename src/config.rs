@@ -3,9 +3,11 @@
 
 mod bucket;
 mod feishu;
+mod jenkins;
 mod slack;
 
 pub use feishu::FeishuSettings;
+pub use jenkins::JenkinsSettings;
 pub use slack::{SLACK_API_URL, SlackSettings};
 
 use std::net::SocketAddr;
@@ -100,6 +102,8 @@ pub struct Config {
     pub slack: Option<SlackSettings>,
     /// Feishu, when it is connected.
     pub feishu: Option<FeishuSettings>,
+    /// Jenkins, when it is connected.
+    pub jenkins: Option<JenkinsSettings>,
 }
 
 /// Everything that is wrong with the configuration, each naming its variable and the fix.
@@ -188,8 +192,6 @@ pub const NOT_YET: &[&str] = &[
     "SLACK_WEBHOOK_URL",
     "FEISHU_WEBHOOK_URL",
     "FEISHU_WEBHOOK_SECRET",
-    "JENKINS_WEBHOOK_SECRET",
-    "JENKINS_WEBHOOK_TOKEN",
     "BOARDHAND_ADMIN_TOKEN",
     "BOARDHAND_TLS_CERT",
     "BOARDHAND_TLS_KEY",
@@ -205,6 +207,7 @@ impl Config {
         let mut problems = Vec::new();
         let slack = slack::settings(env, &mut problems);
         let feishu = feishu::settings(env, &mut problems);
+        let jenkins = jenkins::settings(env, &mut problems);
         refuse_what_is_not_there(env, &mut problems);
         let listen = setting("BOARDHAND_LISTEN (--listen)", socket_address(&args.listen), &mut problems);
         let public_url = match (args.public_url.as_deref().filter(|url| !url.is_empty()), listen) {
@@ -242,6 +245,7 @@ impl Config {
             retention,
             slack,
             feishu,
+            jenkins,
         })
     }
 

@@ -91,6 +91,7 @@ impl Server {
             store: sqlite.clone(),
             inventory: Arc::new(inventory),
             catalogue: Catalogue::builtin(),
+            jenkins: None,
             feishu: None,
             slack: Some(SlackParts {
                 signing_secrets: vec![SecretString::from(http::SECRET)],

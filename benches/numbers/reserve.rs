@@ -201,6 +201,7 @@ impl Bench {
             via: None,
             created_at: now,
             retry_of: None,
+            once: None,
             avoid: vec![],
         };
         Intake {
@@ -208,6 +209,7 @@ impl Bench {
             platform: Platform::Slack,
             actor,
             received_at: now,
+            remembered: true,
             effect: Effect::Start(vec![run]),
             answer: Note::new("run-accepted", json!({})),
             instead: vec![],

@@ -2,16 +2,18 @@
 //! is decided here.
 
 pub mod feishu;
+pub mod jenkins;
 pub mod plain;
 pub mod slack;
 pub mod socket_line;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::command::Click;
+use crate::command::{Click, Command};
 use crate::message::Card;
 
 /// A chat platform, or another source of deliveries.
@@ -110,6 +112,15 @@ pub struct Delivery {
 /// Longest dedupe key in bytes; a longer one is replaced by its SHA-256.
 pub const KEY_BYTES_MAX: usize = 200;
 
+/// The dedupe key of what a platform calls `id`; bounded whatever that is.
+pub fn key_of(platform: Platform, id: &str) -> String {
+    let key = format!("{}:{id}", platform.as_str());
+    if key.len() <= KEY_BYTES_MAX {
+        return key;
+    }
+    format!("{}:sha256:{}", platform.as_str(), hex::encode(Sha256::digest(id)))
+}
+
 /// What a delivery carries.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Intent {
@@ -117,6 +128,8 @@ pub enum Intent {
     Text(String),
     /// A pressed button.
     Click(Click),
+    /// A command that was never words: a machine's.
+    Command(Box<Command>),
     /// A pressed button of ours that this version does not know: drawn by an older or a newer one.
     OtherClick,
 }

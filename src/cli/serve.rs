@@ -17,6 +17,7 @@ use crate::artifact::Artifacts;
 use crate::board::lab_file::{self, Severity};
 use crate::board::{Board, Inventory, PowerDriver};
 use crate::chat::feishu::client::{FeishuClient, FeishuError};
+use crate::chat::jenkins::signature::Verifier;
 use crate::chat::{
     Platform, feishu,
     slack::client::{SlackClient, SlackError},
@@ -67,7 +68,7 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let source = Arc::new(source);
     let slack = match &config.slack {
         None => {
-            if config.feishu.is_none() {
+            if config.feishu.is_none() && config.jenkins.is_none() {
                 tracing::warn!(
                     "neither Slack nor Feishu is connected, so nobody can type a command: set SLACK_BOT_TOKEN and \
                      SLACK_SIGNING_SECRET, or SLACK_APP_TOKEN where Slack cannot reach this server"
@@ -93,6 +94,7 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         catalogue: load_templates(config.templates.as_deref())?,
         slack,
         feishu,
+        jenkins: config.jenkins.as_ref().map(|settings| Verifier::new(&settings.secrets, &settings.tokens)),
         clock,
         ids,
         public_url: config.public_url.clone(),

@@ -1,8 +1,9 @@
 //! Commands: what a person or machine wants, parsed. The closed set of everything the bot can do.
 //!
-//! `grammar` is the one table of verbs; `parse` turns text into a [`Command`]; `policy` says who may; `handle` turns
+//! `grammar` is the one table of verbs; `parse` turns text into a [`Command`], `document` JSON; `policy` says who may; `handle` turns
 //! an allowed command into an effect for the store. Only `handle` reads the store.
 
+pub mod document;
 pub mod grammar;
 pub mod handle;
 pub mod parse;

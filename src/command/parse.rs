@@ -72,6 +72,11 @@ fn is_lab(word: &Word) -> bool {
     word.text.trim_start_matches('/').eq_ignore_ascii_case("lab")
 }
 
+/// The run that these words ask for, as they follow `/run-test`.
+pub(super) fn run_test(words: &[Word]) -> Result<RunTest, ParseProblem> {
+    build_run_test(&Typed::gather(grammar::row(Form::RunTest), words)?)
+}
+
 /// The row that the first words name, and the words after them.
 fn choose_row(
     all: &[Word],

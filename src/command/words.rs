@@ -23,6 +23,16 @@ pub(super) struct Word {
 }
 
 impl Word {
+    /// A word that nobody typed: whatever stands in it, it is no option.
+    pub(super) fn bare(text: String) -> Word {
+        Word { text, equals: None, quoted: true }
+    }
+
+    /// An option that nobody typed.
+    pub(super) fn option(name: &str, value: &str) -> Word {
+        Word { text: format!("{name}={value}"), equals: Some(name.len()), quoted: false }
+    }
+
     /// Name and value of `name=value`.
     pub(super) fn pair(&self) -> Option<(&str, &str)> {
         let equals = self.equals.filter(|_| !self.quoted)?;

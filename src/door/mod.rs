@@ -2,16 +2,21 @@
 //! intent for the store, committed, and only then acknowledged; no work happens before the commit, no effect without
 //! it. Nothing is decided here.
 
+mod api;
 mod artifacts;
 pub mod control;
+mod ended;
 pub mod feishu;
 mod health;
+mod jenkins;
 mod logs;
+mod machine;
 pub mod server;
 pub mod slack;
 pub mod tftp;
 
 pub use artifacts::Downloads;
+pub use ended::Ended;
 pub use logs::transcript_dir;
 
 use std::path::PathBuf;
@@ -20,7 +25,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
@@ -52,6 +57,8 @@ pub struct Door {
     pub slack: Option<Verifier>,
     /// Proves Feishu's requests; `None` while Feishu is not connected.
     pub feishu: Option<feishu::FeishuDoor>,
+    /// Proves requests of Jenkins; `None` while it is not connected.
+    pub jenkins: Option<crate::chat::jenkins::signature::Verifier>,
     /// Turns deliveries into effects.
     pub handler: Handler,
     /// Where they are committed.
@@ -76,6 +83,8 @@ pub struct Door {
     pub artifacts: Artifacts,
     /// How many of them do.
     pub downloads: Downloads,
+    /// Who waits for a run to end.
+    pub ended: Ended,
 }
 
 /// Why a delivery is refused. Only the status goes out; the detail goes to the log.
@@ -168,8 +177,11 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/webhook", post(any_sender))
         .route("/webhooks/slack", post(slack::receive))
         .route("/webhooks/feishu", post(feishu::receive))
+        .route("/webhooks/jenkins", post(jenkins::receive))
         .route("/runs/{run}/log/{attempt}", get(logs::log))
         .route("/artifacts/{pass}/{*name}", get(artifacts::artifact))
+        .route("/api/v1/runs/{run}", get(api::run))
+        .route("/api/v1/runs/{run}/junit.xml", get(api::junit_xml))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -188,10 +200,16 @@ async fn any_sender(
     match present.as_slice() {
         ["x-slack-signature"] => Box::pin(slack::receive(state, headers, body)).await,
         ["x-lark-signature"] => Box::pin(feishu::receive(state, headers, body)).await,
+        ["webhook-signature" | "x-hub-signature-256"] => {
+            Box::pin(jenkins::receive(state, headers, body)).await
+        }
         [] if slack::is_unsigned_probe(&body) => Box::pin(slack::receive(state, headers, body)).await,
         // Feishu signs neither its challenge nor every click.
         [] if state.feishu.is_some() && feishu::is_its_form(&body) => {
             Box::pin(feishu::receive(state, headers, body)).await
+        }
+        [] if state.jenkins.is_some() && headers.contains_key(header::AUTHORIZATION) => {
+            Box::pin(jenkins::receive(state, headers, body)).await
         }
         [] => Err(Refusal::Unsigned("no signature header".into())),
         [_] => Err(Refusal::NotConnected("this sender")),

@@ -34,6 +34,21 @@ impl Links {
         format!("{}/runs/{run}/log/{attempt}?key={}", self.public_url, self.key("log", run, attempt))
     }
 
+    /// A run, for a program that started it.
+    pub fn run(&self, run: i64) -> String {
+        format!("{}/api/v1/runs/{run}?key={}", self.public_url, self.key("run", run, 0))
+    }
+
+    /// Its test cases as JUnit XML.
+    pub fn junit(&self, run: i64) -> String {
+        format!("{}/api/v1/runs/{run}/junit.xml?key={}", self.public_url, self.key("run", run, 0))
+    }
+
+    /// Whether `key` opens that run.
+    pub fn opens_run(&self, run: i64, key: &str) -> bool {
+        self.key("run", run, 0).as_bytes().ct_eq(key.as_bytes()).into()
+    }
+
     /// Whether `key` opens the log of that attempt.
     pub fn opens(&self, run: i64, attempt: u32, key: &str) -> bool {
         self.key("log", run, attempt).as_bytes().ct_eq(key.as_bytes()).into()

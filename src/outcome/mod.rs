@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod excerpt;
+pub mod junit;
 pub mod parse;
 pub mod redact;
 pub mod signature;

@@ -262,6 +262,8 @@ pub struct Intake {
     pub actor: Actor,
     /// When it reached us.
     pub received_at: Timestamp,
+    /// Whether its key and its answer are kept, so that a repeat gets the same one.
+    pub remembered: bool,
     /// What it changes.
     pub effect: Effect,
     /// What is answered when the effect is what was planned. Facts that only the store knows are added to it:
@@ -428,6 +430,8 @@ pub enum Effected {
     AlreadyFinished,
     /// Another click of the same button was first; `number` is the run it started.
     AlreadyRetried,
+    /// The same was asked for before, under the same key; `number` is the run that was started then.
+    AlreadyStarted,
     /// The run is waiting: there is no board to cycle.
     NotOnBoard,
     /// The run is in another attempt than the one whose board was to be cycled.
@@ -461,6 +465,7 @@ impl Effected {
             Effected::Done => "done",
             Effected::AlreadyFinished => "already-finished",
             Effected::AlreadyRetried => "already-retried",
+            Effected::AlreadyStarted => "already-started",
             Effected::NotOnBoard => "not-on-board",
             Effected::OtherAttempt => "other-attempt",
             Effected::Asked => "asked",
@@ -496,6 +501,8 @@ pub struct NewRun {
     pub created_at: Timestamp,
     /// The run that it repeats.
     pub retry_of: Option<i64>,
+    /// At most one run is ever started under this; the first of a batch has it.
+    pub once: Option<String>,
     /// Boards to avoid while another one could serve.
     pub avoid: Vec<BoardId>,
 }

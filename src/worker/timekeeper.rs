@@ -117,6 +117,7 @@ impl Timekeeper {
             via: None,
             created_at: now,
             retry_of: None,
+            once: None,
             avoid: vec![],
         };
         Intake {
@@ -124,6 +125,7 @@ impl Timekeeper {
             platform: Platform::Api,
             actor: itself(),
             received_at: now,
+            remembered: true,
             effect: Effect::Start(vec![run]),
             answer: Note::new("run-accepted", json!({})),
             instead: vec![],
@@ -211,7 +213,8 @@ impl Agent for Timekeeper {
         let filter =
             RunFilter { kind: RunKind::Health, unfinished: true, limit: CHECKS_MAX, ..RunFilter::default() };
         let checking = self.lab.store.run_list(&filter).await?;
-        let has_any = !checking.is_empty() || inventory.families.values().any(|family| family.health.is_some());
+        let has_any =
+            !checking.is_empty() || inventory.families.values().any(|family| family.health.is_some());
         if has_any {
             let rows = self.lab.store.board_list().await?;
             let checking = self.withdraw(&inventory, &rows, checking).await?;

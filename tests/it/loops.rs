@@ -46,7 +46,8 @@ async fn settle() {
 async fn a_loop_looks_after_a_ring_a_commit_or_a_while_and_else_rests() {
     let dir = tempfile::tempdir().expect("dir");
     let ids = Ids::seeded(7);
-    let store = Arc::new(SqliteStore::open(dir.path(), SqliteOptions::new(ids.clone())).await.expect("store"));
+    let store =
+        Arc::new(SqliteStore::open(dir.path(), SqliteOptions::new(ids.clone())).await.expect("store"));
     let (clock, hand) = Clock::manual(Timestamp::from_micros(1_790_000_000_000_000));
     let (doorbell, looks) = (Doorbell::default(), Arc::new(AtomicUsize::new(0)));
     let (stop, stopping) = watch::channel(false);

@@ -15,6 +15,7 @@ mod feishu;
 mod health;
 mod host_steps;
 mod hostile;
+mod jenkins;
 mod kill;
 mod lab;
 mod loops;

@@ -63,12 +63,8 @@ impl Verifier {
         let (Some(timestamp), Some(signature)) = (timestamp_header, signature_header) else {
             return Err(SignatureProblem::Missing);
         };
-        let signed_at = parse_timestamp(timestamp).ok_or(SignatureProblem::Malformed)?;
         let claimed = parse_signature(signature).ok_or(SignatureProblem::Malformed)?;
-        let away = now.as_secs().abs_diff(signed_at);
-        if away > WINDOW_SECS {
-            return Err(SignatureProblem::Stale { by: Duration::from_secs(away) });
-        }
+        in_window(now, timestamp)?;
         // Every key is tried, whichever matches, so that the time taken does not tell which one did.
         let matched = self.keys.iter().fold(Choice::from(0), |matched, key| {
             matched | mac(key.clone(), timestamp, body).ct_eq(&claimed)
@@ -93,6 +89,16 @@ fn mac(mut state: Hmac<Sha256>, timestamp: &[u8], body: &[u8]) -> [u8; 32] {
     state.update(b":");
     state.update(body);
     state.finalize().into_bytes().into()
+}
+
+/// Whether a timestamp (seconds since the Unix epoch, in digits) is within [`WINDOW_SECS`] of `now`.
+pub fn in_window(now: Timestamp, timestamp: &[u8]) -> Result<(), SignatureProblem> {
+    let signed_at = parse_timestamp(timestamp).ok_or(SignatureProblem::Malformed)?;
+    let away = now.as_secs().abs_diff(signed_at);
+    if away > WINDOW_SECS {
+        return Err(SignatureProblem::Stale { by: Duration::from_secs(away) });
+    }
+    Ok(())
 }
 
 /// Digits only: no sign, no space, no other script's digits.

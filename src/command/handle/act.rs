@@ -78,6 +78,7 @@ impl Handler {
             via: Some(delivery.answer_via.clone()),
             created_at: now,
             retry_of: Some(old.number),
+            once: None,
             avoid,
         };
         let facts =

@@ -86,13 +86,17 @@ impl Handler {
                 Box::pin(self.click_hold(&delivery, click)).await?
             }
             Intent::Click(click) => self.click(&delivery, click.clone()).await?,
+            Intent::Command(command) => self.command(&delivery, (**command).clone()).await?,
             Intent::OtherClick => Reaction::says(Note::new("stale-click", json!({}))),
         };
         let (in_ack, shows) = (delivery.is_answered_in_ack(), delivery.shown_in_ack());
+        // A machine that asked in vain asks again once somebody has mended what was wrong, under the same key.
+        let remembered = !delivery.is_from_machine() || !matches!(reaction.effect, Effect::None);
         Ok(Intake {
             shows,
             key: delivery.key,
-            platform: delivery.place.platform,
+            platform: delivery.actor.platform,
+            remembered,
             actor: delivery.actor,
             received_at: delivery.received_at,
             effect: reaction.effect,
@@ -106,10 +110,12 @@ impl Handler {
     /// What is said of a delivery that can never be handled, because a row that it is about cannot be read or written.
     pub fn broken(&self, delivery: Delivery) -> Intake {
         let (in_ack, shows) = (delivery.is_answered_in_ack(), delivery.shown_in_ack());
+        let remembered = !delivery.is_from_machine();
         Intake {
             shows,
             answer: Note::new("internal-error", json!({ "reference": delivery.key })),
-            platform: delivery.place.platform,
+            platform: delivery.actor.platform,
+            remembered,
             key: delivery.key,
             actor: delivery.actor,
             received_at: delivery.received_at,
@@ -272,7 +278,7 @@ impl Handler {
 fn put_right(delivery: &Delivery, words: &[(String, String)]) -> Option<String> {
     match &delivery.intent {
         Intent::Text(text) => parse::put_right(text, words),
-        Intent::Click(_) | Intent::OtherClick => None,
+        Intent::Click(_) | Intent::OtherClick | Intent::Command(_) => None,
     }
 }
 
@@ -319,6 +325,11 @@ fn help(topic: Option<&str>) -> Reaction {
 }
 
 impl Delivery {
+    /// Whether a program waits for the answer, and nobody else.
+    fn is_from_machine(&self) -> bool {
+        matches!(self.actor.platform, Platform::Jenkins | Platform::Api)
+    }
+
     /// Whether the acknowledgement's body is the answer. A slash command of Slack comes with a URL of its own and is
     /// words; a click in Feishu is answered by a few words over the card. Everything else is acknowledged with nothing,
     /// its answer is an owed message.
@@ -327,6 +338,7 @@ impl Delivery {
             (Intent::Click(_) | Intent::OtherClick, Platform::Feishu) => true,
             (Intent::Click(_) | Intent::OtherClick, _) => false,
             (Intent::Text(_), _) => self.answer_via.url.is_some(),
+            (Intent::Command(_), _) => true,
         }
     }
 

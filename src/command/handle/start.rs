@@ -41,6 +41,8 @@ impl Handler {
             via: Some(delivery.answer_via.clone()),
             created_at: now,
             retry_of: None,
+            // Its key is forgotten after days, and a build is posted again after weeks.
+            once: delivery.is_from_machine().then(|| delivery.key.clone()),
             avoid: vec![],
         };
         let target = format!("{} {}", spec.family, spec.build);
@@ -192,8 +194,9 @@ impl Handler {
             })
         });
         // One whose platform is not connected was told when boards.yaml was read; a card there would only die.
-        let linked = linked.filter(|place| self.connected.contains(&place.platform));
-        std::iter::once(origin.clone()).chain(linked).collect()
+        // Where a machine names no channel, there is none.
+        let places = std::iter::once(origin.clone()).chain(linked);
+        places.filter(|place| self.connected.contains(&place.platform)).collect()
     }
 }
 

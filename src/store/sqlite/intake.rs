@@ -209,7 +209,7 @@ struct Rows<'a> {
     batches: batch::Batches,
     /// Runs whose cards must name their repeat.
     retried: Vec<i64>,
-    /// Repeats started by this group, by the button.
+    /// Runs that this group started, by what they are started under once.
     retries: HashMap<&'a str, i64>,
     errands: Vec<ErrandRow<'a>>,
     reloads: Vec<ReloadRow<'a>>,
@@ -257,6 +257,12 @@ impl<'a> Rows<'a> {
         match &intake.effect {
             Effect::None => Ok(Applied::plain(Effected::Done)),
             Effect::Start(runs) => {
+                if let Some(once) = runs.first().and_then(|run| run.once.as_deref()) {
+                    if let Some(number) = self.known(tx, once).await? {
+                        return Ok(Applied::of(Effected::AlreadyStarted, number));
+                    }
+                    self.retries.insert(once, self.number + 1);
+                }
                 let numbers = self.start_all(runs);
                 let number = numbers.first().copied();
                 Ok(Applied { number, numbers, ..Applied::plain(Effected::Done) })
@@ -405,17 +411,10 @@ impl<'a> Rows<'a> {
         let Some(old) = run::by_number(tx, of).await? else {
             return Ok(Applied::of(Effected::NoSuchRun, of));
         };
-        if let Some(once) = once {
-            let before = match self.retries.get(once) {
-                Some(number) => Some(*number),
-                None => {
-                    let query = sqlx::query_scalar(RETRY_KNOWN).bind(once);
-                    query.fetch_optional(tx.connection().await?).await.map_err(unavailable)?
-                }
-            };
-            if let Some(number) = before {
-                return Ok(Applied::of(Effected::AlreadyRetried, number));
-            }
+        if let Some(once) = once
+            && let Some(number) = self.known(tx, once).await?
+        {
+            return Ok(Applied::of(Effected::AlreadyRetried, number));
         }
         let number = self.start(run, Some(of), once, None);
         self.retries.extend(once.map(|once| (once, number)));
@@ -429,6 +428,15 @@ impl<'a> Rows<'a> {
         Ok(Applied { numbers: vec![number], ..Applied::of(Effected::Done, number) })
     }
 
+    /// The run that was started under this before, by this group or an earlier one.
+    async fn known(&self, tx: &mut Tx, once: &str) -> Result<Option<i64>> {
+        if let Some(number) = self.retries.get(once) {
+            return Ok(Some(*number));
+        }
+        let query = sqlx::query_scalar(RETRY_KNOWN).bind(once);
+        query.fetch_optional(tx.connection().await?).await.map_err(unavailable)
+    }
+
     /// Gives new runs their numbers. More than one are a batch: its cards come before theirs.
     fn start_all(&mut self, runs: &'a [NewRun]) -> Vec<i64> {
         let first = self.number + 1;
@@ -437,7 +445,12 @@ impl<'a> Rows<'a> {
             [] | [_] => vec![],
         };
         let batch = (runs.len() > 1).then_some((first, parents.as_slice()));
-        runs.iter().map(|run| self.start(run, run.retry_of, None, batch)).collect()
+        let runs = runs.iter().enumerate();
+        runs.map(|(index, run)| {
+            let once = run.once.as_deref().filter(|_| index == 0);
+            self.start(run, run.retry_of, once, batch)
+        })
+        .collect()
     }
 
     /// Gives a new run its number; in a batch, with the batch's number and cards.
@@ -509,7 +522,14 @@ impl<'a> Rows<'a> {
         for (intake, answer) in fresh {
             let at = intake.received_at;
             now = now.max(at);
-            deliveries.push(DeliveryRow { key: &intake.key, platform: intake.platform.as_str(), at, answer });
+            if intake.remembered {
+                deliveries.push(DeliveryRow {
+                    key: &intake.key,
+                    platform: intake.platform.as_str(),
+                    at,
+                    answer,
+                });
+            }
             held.extend(intake.shows.as_ref().map(|card| (card, at + CARD_HELD)));
             answers.extend(intake.answer_via.as_ref().map(|via| Answer { via, note: answer, at }));
             if !intake.audit.verb.is_empty() {

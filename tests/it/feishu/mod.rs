@@ -81,6 +81,7 @@ async fn lab_of(boards: &str, with_slack: bool, test: impl AsyncFnOnce(&Lab)) {
         inventory: Arc::new(inventory),
         catalogue: Catalogue::builtin(),
         slack: slack.as_ref().map(|slack| lab::slack_parts(slack, Pacing::NONE)),
+        jenkins: None,
         feishu: Some(FeishuParts {
             verifier: Verifier::new(
                 Some(SecretString::from("encrypt-key")),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use boardhand::app::{App, Parts, SlackParts};
 use boardhand::artifact::Artifacts;
 use boardhand::board::{Inventory, lab_file};
+use boardhand::chat::jenkins::signature as jenkins;
 use boardhand::chat::slack::client::SlackClient;
 use boardhand::chat::slack::socket::Opener;
 use boardhand::cli::source::LabFile;
@@ -31,6 +32,10 @@ use tokio::task::JoinHandle;
 
 /// The signing secret before the last rotation; the server takes both.
 pub(crate) const OLD_SECRET: &str = "old-signing-secret";
+/// What Jenkins signs with, in both schemes, and the token of plugins that cannot.
+pub(crate) const JENKINS_SECRET: &str = "jenkins-signing-secret";
+pub(crate) const JENKINS_STANDARD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub(crate) const JENKINS_TOKEN: &str = "jenkins-bearer-token";
 /// How long a test waits for something before it fails. Level-triggered: it costs nothing when things go well.
 pub(crate) const WITHIN: Duration = Duration::from_secs(30);
 /// The same with real boards, whose kernels boot in seconds, and on a busy machine in many.
@@ -325,6 +330,10 @@ impl Kept {
             store: file.clone(),
             inventory: Arc::new(inventory.clone()),
             catalogue: Catalogue::builtin(),
+            jenkins: Some(jenkins::Verifier::new(
+                &[JENKINS_SECRET, JENKINS_STANDARD].map(SecretString::from),
+                &[SecretString::from(JENKINS_TOKEN)],
+            )),
             feishu: None,
             slack: Some(slack_parts(slack, Pacing::NONE)),
             clock: clock.clone(),

@@ -58,6 +58,7 @@ impl Lab {
             platform: Platform::Slack,
             actor: li(),
             received_at: T0,
+            remembered: true,
             effect,
             answer: Note::new("answer", json!({ "said": "by the caller" })),
             instead: vec![],
@@ -87,6 +88,7 @@ impl Lab {
             via: None,
             created_at: T0,
             retry_of: None,
+            once: None,
             avoid: vec![],
         }
     }

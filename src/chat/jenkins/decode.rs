@@ -1,0 +1,170 @@
+//! From the body of a proved request of a machine to a [`Delivery`]. Pure; looks no name up.
+
+use super::signature::Proof;
+use crate::chat::{Actor, AnswerVia, Delivery, Intent, Place, Platform, key_of};
+use crate::clock::Timestamp;
+use crate::command::Command;
+use crate::command::document::{self, Asked, DocumentProblem};
+
+/// The event that asks for a run; also when none is named.
+pub const RUN_REQUEST: &str = "run.request";
+/// Who acts where no job is named.
+const SOMEBODY: &str = "jenkins";
+/// Longest name of a job in a person's key, in bytes.
+const JOB_BYTES_MAX: usize = 150;
+
+/// A request that cannot be taken, in words for whoever wrote the pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeProblem {
+    /// It asks for no run.
+    #[error(transparent)]
+    Document(#[from] DocumentProblem),
+    /// Something else happened.
+    #[error("\"event\" must be {RUN_REQUEST:?}, or be left out; this version starts runs only")]
+    Event,
+    /// Nothing tells a repeat of it.
+    #[error(
+        "\"idempotency_key\", or \"job\" and \"number\", must be there: without them a repeat would start a second run"
+    )]
+    NoKey,
+    /// No channel.
+    #[error("\"channel\" must be slack:C… or feishu:oc_…")]
+    Channel,
+    /// A thread of no channel.
+    #[error("\"thread_ts\" needs \"channel\" beside it")]
+    Thread,
+}
+
+/// Decodes a request. `default` is where cards stand when it names no channel: `slack:C0SOCCI`.
+pub fn decode(
+    body: &[u8],
+    proof: &Proof,
+    now: Timestamp,
+    default: Option<&str>,
+) -> Result<Delivery, DecodeProblem> {
+    let asked = document::read(body)?;
+    if asked.event.as_deref().is_some_and(|event| event != RUN_REQUEST) {
+        return Err(DecodeProblem::Event);
+    }
+    let key = key(&asked, proof).ok_or(DecodeProblem::NoKey)?;
+    let place = place(&asked, default)?;
+    let job = asked.job.as_deref().unwrap_or(SOMEBODY);
+    let actor = Actor {
+        platform: Platform::Jenkins,
+        id: job[..job.floor_char_boundary(JOB_BYTES_MAX)].to_owned(),
+        team: String::new(),
+        name: asked.requested_by.unwrap_or_default(),
+    };
+    Ok(Delivery {
+        key: key_of(Platform::Jenkins, &key),
+        received_at: now,
+        // Whoever posts again waits for it still.
+        sent_at: None,
+        actor,
+        place,
+        intent: Intent::Command(Box::new(Command::RunTest(asked.run))),
+        answer_via: AnswerVia { url: None, user: String::new(), place: nowhere() },
+    })
+}
+
+/// What is the same for every repeat of a request.
+fn key(asked: &Asked, proof: &Proof) -> Option<String> {
+    let by_build = || {
+        let (job, number) = asked.job.as_ref().zip(asked.number)?;
+        Some(format!("{job}#{number}#{RUN_REQUEST}"))
+    };
+    asked.key.clone().or_else(|| proof.id.clone()).or_else(by_build)
+}
+
+/// Where the cards stand; nowhere when no channel is named and there is no default one.
+fn place(asked: &Asked, default: Option<&str>) -> Result<Place, DecodeProblem> {
+    let place = match (&asked.channel, default) {
+        (Some(channel), _) => channel_of(channel).ok_or(DecodeProblem::Channel)?,
+        (None, _) if asked.thread.is_some() => return Err(DecodeProblem::Thread),
+        (None, Some(default)) => channel_of(default).unwrap_or_else(nowhere),
+        (None, None) => nowhere(),
+    };
+    Ok(Place { thread: asked.thread.clone(), ..place })
+}
+
+/// A channel by its platform and id, or by an id that only one platform has.
+fn channel_of(text: &str) -> Option<Place> {
+    let (platform, id) = match text.split_once(':') {
+        Some((platform, id)) => (Platform::from_word(platform)?, id),
+        None if text.starts_with("oc_") => (Platform::Feishu, text),
+        None => (Platform::Slack, text),
+    };
+    let good = match platform {
+        Platform::Slack => id.starts_with(['C', 'G', 'D']),
+        Platform::Feishu => id.starts_with("oc_"),
+        Platform::Jenkins | Platform::Api => false,
+    };
+    let plain = id.len() > 1 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    (good && plain).then(|| Place { platform, channel: id.to_owned(), thread: None })
+}
+
+/// The place of a run that has no card.
+fn nowhere() -> Place {
+    Place { platform: Platform::Jenkins, channel: String::new(), thread: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::KEY_BYTES_MAX;
+    use crate::chat::jenkins::signature::Scheme;
+
+    fn decoded(more: &str, id: Option<&str>, default: Option<&str>) -> Result<Delivery, DecodeProblem> {
+        let body = format!(r#"{{"family": "socA", "build": "b"{more}}}"#);
+        let proof = Proof { scheme: Scheme::Hub, id: id.map(str::to_owned) };
+        decode(body.as_bytes(), &proof, Timestamp::from_micros(1), default)
+    }
+
+    #[track_caller]
+    fn key(more: &str, id: Option<&str>, expect: Option<&str>) {
+        assert_eq!(decoded(more, id, None).ok().map(|delivery| delivery.key).as_deref(), expect);
+    }
+
+    #[track_caller]
+    fn place(more: &str, default: Option<&str>, expect: Result<(Platform, &str), DecodeProblem>) {
+        let got = decoded(more, Some("id"), default).map(|delivery| delivery.place);
+        let got = got.as_ref().map(|place| (place.platform, place.channel.as_str())).map_err(Clone::clone);
+        assert_eq!(got, expect);
+    }
+
+    #[test]
+    fn a_repeat_is_told_by_what_the_sender_says_or_by_the_build() {
+        key(r#", "idempotency_key": "k""#, Some("id"), Some("jenkins:k"));
+        key("", Some("id"), Some("jenkins:id"));
+        key(r#", "job": "compiler", "number": 812"#, None, Some("jenkins:compiler#812#run.request"));
+        key(r#", "job": "compiler""#, None, None);
+        assert_eq!(decoded("", None, None), Err(DecodeProblem::NoKey));
+        let long = decoded(&format!(r#", "idempotency_key": "{}""#, "k".repeat(900)), None, None);
+        assert!(long.expect("decoded").key.len() <= KEY_BYTES_MAX);
+    }
+
+    #[test]
+    fn its_cards_stand_where_it_says_or_in_the_default_channel_or_nowhere() {
+        place(r#", "channel": "slack:C1""#, None, Ok((Platform::Slack, "C1")));
+        place(r#", "channel": "C1""#, Some("slack:C2"), Ok((Platform::Slack, "C1")));
+        place(r#", "channel": "oc_1""#, None, Ok((Platform::Feishu, "oc_1")));
+        place("", Some("slack:C2"), Ok((Platform::Slack, "C2")));
+        place("", None, Ok((Platform::Jenkins, "")));
+        for wrong in ["api:C1", "slack:", "slack:U1", "C1/../x", "#soc-ci"] {
+            place(&format!(r#", "channel": "{wrong}""#), None, Err(DecodeProblem::Channel));
+        }
+        place(r#", "thread_ts": "1.2""#, Some("slack:C2"), Err(DecodeProblem::Thread));
+    }
+
+    #[test]
+    fn the_job_acts_and_names_whom_it_acts_for() {
+        let delivery = decoded(r#", "job": "compiler", "requested_by": "li""#, Some("id"), None);
+        let actor = delivery.expect("decoded").actor;
+        assert_eq!((actor.key().as_str(), actor.shown()), ("jenkins:compiler", "li"));
+    }
+
+    #[test]
+    fn another_event_starts_no_run() {
+        assert_eq!(decoded(r#", "event": "build.finished""#, Some("id"), None), Err(DecodeProblem::Event));
+    }
+}

@@ -1,0 +1,113 @@
+//! Requests that wait for a run to end: one task asks the store for all of them, and only when something was committed.
+//! How a run ended is not read here; whoever waited looks for itself.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::clock::Clock;
+use crate::store::Store;
+
+/// Most requests that wait at once; one more is answered at once with what is known. It leaves connections for
+/// everybody else.
+const WAITING_MAX: usize = 384;
+/// How often the store is asked, after something was committed.
+const LOOK_EVERY: Duration = Duration::from_millis(40);
+
+/// Who waits for which run.
+#[derive(Clone)]
+pub struct Ended {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    waiting: Arc<Mutex<Waiting>>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    runs: BTreeMap<i64, Vec<oneshot::Sender<()>>>,
+    /// Whether a task looks after them.
+    attended: bool,
+}
+
+impl Ended {
+    /// Nobody waits.
+    pub fn new(store: Arc<dyn Store>, clock: Clock) -> Self {
+        Ended { store, clock, waiting: Arc::default() }
+    }
+
+    /// Waits until the run has ended, and no longer than `most`.
+    pub async fn wait(&self, run: i64, most: Duration) {
+        let Some(ended) = self.join(run) else { return };
+        // The sender is dropped when the task ends; there is nothing more to wait for then either.
+        let _ = self.clock.timeout(most, ended).await;
+    }
+
+    fn join(&self, run: i64) -> Option<oneshot::Receiver<()>> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.forget_who_left();
+        if waiting.count() >= WAITING_MAX {
+            return None;
+        }
+        let (tell, told) = oneshot::channel();
+        waiting.runs.entry(run).or_default().push(tell);
+        if !std::mem::replace(&mut waiting.attended, true) {
+            tokio::spawn(self.clone().attend());
+        }
+        Some(told)
+    }
+
+    /// Tells everybody as their runs end, as long as anybody waits.
+    async fn attend(self) {
+        // A run may have ended between being read and being waited for: the first look is at once.
+        let mut seen = None;
+        loop {
+            let commits = self.store.commits();
+            if commits.is_none() || commits != seen {
+                let runs: Vec<i64> = {
+                    let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                    waiting.forget_who_left();
+                    if waiting.runs.is_empty() {
+                        waiting.attended = false;
+                        return;
+                    }
+                    waiting.runs.keys().copied().collect()
+                };
+                match self.store.run_ended(&runs).await {
+                    Ok(ended) => {
+                        seen = commits;
+                        self.tell(ended.into_iter().map(|(run, _)| run));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "whether runs have ended cannot be read; asking again")
+                    }
+                }
+            }
+            self.clock.sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn tell(&self, ended: impl Iterator<Item = i64>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        for run in ended {
+            for tell in waiting.runs.remove(&run).into_iter().flatten() {
+                // They may have left.
+                let _ = tell.send(());
+            }
+        }
+    }
+}
+
+impl Waiting {
+    fn count(&self) -> usize {
+        self.runs.values().map(Vec::len).sum()
+    }
+
+    fn forget_who_left(&mut self) {
+        self.runs.retain(|_, tells| {
+            tells.retain(|tell| !tell.is_closed());
+            !tells.is_empty()
+        });
+    }
+}

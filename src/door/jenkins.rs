@@ -1,0 +1,48 @@
+//! Jenkins' door: prove, decode, handle, commit, answer. Whoever posts is a program and reads the status first: 202 for
+//! a run that was accepted, 200 for one that was accepted before, 4xx with what to change.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+
+use super::{Door, Refusal, machine};
+use crate::chat::jenkins::decode;
+use crate::chat::jenkins::signature::Signed;
+
+/// One request of Jenkins.
+pub(super) async fn receive(
+    State(door): State<Arc<Door>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let verifier = door.jenkins.as_ref().ok_or(Refusal::NotConnected("jenkins"))?;
+    let now = door.clock.now();
+    let proof = verifier
+        .verify(now, &signed(&headers)?, &body)
+        .map_err(|problem| Refusal::Unsigned(problem.to_string()))?;
+    let default = door.handler.inventory.now().channels.default.clone();
+    match decode::decode(&body, &proof, now, default.as_deref()) {
+        Ok(delivery) => machine::start(&door, delivery).await,
+        Err(problem) => Ok(machine::Problem::invalid(problem.to_string()).into_response()),
+    }
+}
+
+/// What proves a request; a header that came twice is neither of both.
+fn signed(headers: &HeaderMap) -> Result<Signed<'_>, Refusal> {
+    let one = |name: &'static str| {
+        let mut values = headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (Some(_), Some(_)) => Err(Refusal::Unsigned(format!("{name} came twice"))),
+            (value, _) => Ok(value.map(|value| value.as_bytes())),
+        }
+    };
+    Ok(Signed {
+        hub: one("x-hub-signature-256")?,
+        standard: [one("webhook-id")?, one("webhook-timestamp")?, one("webhook-signature")?],
+        slack: [one("x-slack-request-timestamp")?, one("x-slack-signature")?],
+        authorization: one("authorization")?,
+    })
+}

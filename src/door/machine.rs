@@ -1,0 +1,102 @@
+//! What programs are answered: runs as JSON, and problems as `application/problem+json` (RFC 9457) with what to change.
+//! Words of people's commands become answers in the same way; nothing is decided here.
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Door, Refusal};
+use crate::chat::Delivery;
+use crate::message::Note;
+use crate::store::{Effected, RunView};
+
+/// A problem, for a program and for whoever reads its log.
+#[derive(Debug, Serialize)]
+pub(super) struct Problem {
+    #[serde(skip)]
+    status: StatusCode,
+    title: &'static str,
+    detail: String,
+    /// Names that come near what was not found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    near: Vec<String>,
+}
+
+impl Problem {
+    /// A request that asks for nothing that could be.
+    pub(super) fn invalid(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "this request cannot be carried out", detail)
+    }
+
+    pub(super) fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Problem {
+        Problem { status, title, detail: detail.into(), near: vec![] }
+    }
+
+    /// What a command was answered, when that was no acceptance.
+    fn of(answer: &Note) -> Problem {
+        let text = |name: &str| answer.facts.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        match answer.template.as_str() {
+            "denied" => Problem::new(StatusCode::FORBIDDEN, "this is not allowed", text("reason")),
+            "internal-error" => Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "this request cannot be handled",
+                format!("the server's log says why, under {}", text("reference")),
+            ),
+            _ => {
+                let near = answer.facts.get("near").and_then(Value::as_array).into_iter().flatten();
+                let near = near.filter_map(Value::as_str).map(str::to_owned).collect();
+                Problem { near, ..Problem::invalid(text("reason")) }
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut body = json!(self);
+        body["status"] = self.status.as_u16().into();
+        (self.status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
+    }
+}
+
+/// Starts the run that a machine asks for, and tells it which one it is.
+pub(super) async fn start(door: &Door, delivery: Delivery) -> Result<Response, Refusal> {
+    let committed = super::take(door, delivery).await?;
+    let Some(number) = committed.answer.facts.get("number").and_then(Value::as_i64) else {
+        return Ok(Problem::of(&committed.answer).into_response());
+    };
+    let view = door.store.run_view(number).await.map_err(|error| Refusal::Busy(error.to_string()))?;
+    let Some(view) = view else {
+        return Err(Refusal::Busy(format!("#{number} cannot be read")));
+    };
+    let before = committed.answer.facts.get("effected").and_then(Value::as_str)
+        == Some(Effected::AlreadyStarted.as_str());
+    let status = if committed.fresh && !before { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok((status, Json(accepted(door, &view, &committed.answer))).into_response())
+}
+
+/// `{run_id, number, state, position, url}`. The queue hears of a run a moment after the store: until then its place is
+/// behind those that waited when it was accepted.
+fn accepted(door: &Door, view: &RunView, answer: &Note) -> Value {
+    let facts = door.composer.run_facts(view);
+    let behind = || {
+        let ahead = answer.facts.get("outlook")?.get("ahead")?.as_u64()?;
+        (facts["state"] == "queued").then(|| Value::from(ahead + 1))
+    };
+    let known = match &facts["why"]["position"] {
+        Value::Null => None,
+        // `1000+` stays as it is.
+        position => {
+            Some(position.as_str().and_then(|n| n.parse::<u64>().ok()).map_or(position.clone(), Value::from))
+        }
+    };
+    json!({
+        "run_id": view.run.id,
+        "number": view.run.number,
+        "state": facts["state"],
+        "position": known.or_else(behind),
+        "url": door.links.run(view.run.number),
+    })
+}
