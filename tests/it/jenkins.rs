@@ -186,11 +186,9 @@ async fn a_red_run_fails_the_pipeline_and_its_report_counts_what_it_holds() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_of_jenkins_is_told_in_the_channel_that_it_names() {
     lab(&yaml::small(1), async |lab| {
-        let body = format!(
-            r#"{{"job": "nightly", "number": 7, "soc": "socA", "build_id": "build-7", "channel": "slack:C0SOCCI",
-                "requested_by": "<!channel> li"}}"#
-        );
-        let (status, answer) = signed(lab, &body).await;
+        let body = r#"{"job": "nightly", "number": 7, "soc": "socA", "build_id": "build-7", "channel": "slack:C0SOCCI",
+            "requested_by": "<!channel> li"}"#;
+        let (status, answer) = signed(lab, body).await;
         assert_eq!(status, 202, "{answer}");
         assert_eq!((status, &answer["number"], &answer["state"], &answer["position"]), (202, &json!(1), &json!("queued"), &json!(1)));
         assert!(answer["run_id"].as_str().is_some_and(|id| id.len() == 36), "{answer}");

@@ -138,7 +138,17 @@ impl Lab {
         if seen.is_err() {
             panic!("no card {title:?} says {says:?}:\n{}", self.feishu.render(CHAT));
         }
-        self.feishu.messages(CHAT).iter().find(|m| is_it(m)).map(|m| m.id.clone()).expect("it was just there")
+        let messages = self.feishu.messages(CHAT);
+        let id = messages.iter().find(|m| is_it(m)).map(|m| m.id.clone()).expect("it was just there");
+        // The server hears a moment later under which id it stands.
+        let place = Place { platform: Platform::Feishu, channel: CHAT.to_owned(), thread: Some(id.clone()) };
+        let known = async {
+            while self.store.run_of_thread(&place).await.expect("a lookup").is_none() {
+                self.clock.sleep(Duration::from_millis(2)).await;
+            }
+        };
+        self.clock.timeout(WITHIN, known).await.expect("the server knows its card");
+        id
     }
 
     async fn runs(&self) -> usize {
