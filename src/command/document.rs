@@ -318,7 +318,7 @@ mod tests {
         );
         refused(
             r#"{"family": "a", "build": "x y"}"#,
-            "`build` is not `x y`: a build id holds letters, digits and . _ : / @ + - only",
+            "`x y` is not a build: a build id holds letters, digits and . _ : / @ + - only",
         );
     }
 

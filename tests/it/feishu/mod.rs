@@ -12,6 +12,7 @@ use boardhand::app::{App, FeishuParts, Parts};
 use boardhand::artifact::Artifacts;
 use boardhand::chat::feishu::client::FeishuClient;
 use boardhand::chat::feishu::signature::Verifier;
+use boardhand::chat::{Place, Platform};
 use boardhand::clock::Clock;
 use boardhand::id::Ids;
 use boardhand::message::pace::Pacing;
