@@ -25,12 +25,13 @@ pub(super) struct Word {
 impl Word {
     /// A word that nobody typed: whatever stands in it, it is no option.
     pub(super) fn bare(text: String) -> Word {
-        Word { text, equals: None, quoted: true }
+        Word { said: text.clone(), text, equals: None, quoted: true }
     }
 
     /// An option that nobody typed.
     pub(super) fn option(name: &str, value: &str) -> Word {
-        Word { text: format!("{name}={value}"), equals: Some(name.len()), quoted: false }
+        let text = format!("{name}={value}");
+        Word { said: text.clone(), text, equals: Some(name.len()), quoted: false }
     }
 
     /// Name and value of `name=value`.
