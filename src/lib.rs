@@ -7,8 +7,8 @@
 //!  Slack ┬▶ door ──▶ command ──▶ run ──▶ lease ──▶ console ──▶ outcome ──▶ message ──┬▶ card + thread in Slack
 //! Feishu ┘ (verify)  (intent)   (queue)  (board)   (telnet)    (verdict)   (outbox)  └▶ card + thread in Feishu
 //!    ════════════════ store (SQLite): the only truth ════════════════
-//!      loops: Scheduler (grant) · Pool (drive) · Errands (switch) · Reaper (expire) · Relay (send) · Timekeeper (check) ·
-//!             Housekeeper
+//!      loops: Scheduler (grant) · Pool (drive) · Errands (switch) · Reaper (expire) · Keeper (boards of people) ·
+//!             Relay (send) · Timekeeper (check) · Housekeeper
 //!      doorbell: wake-ups only
 //! ```
 //!
@@ -20,6 +20,7 @@
 //!   effect and its answer.
 //! - [`run`]: one request to test a build, and its whole life as one transition table.
 //! - [`lease`]: who may touch a board. `lease::queue` decides (pure), `lease::scheduler` commits, `lease::reaper` frees.
+//!   People have boards too, asked for in the same line; `worker::keeper` warns them, and ends their time.
 //! - [`worker`]: drives boards. `worker::pool` puts a `worker::runner` on every granted lease; it performs the plan
 //!   ([`board`]) over [`console`] and [`power`], and brings the board to rest on every path. `worker::timekeeper` starts
 //!   health runs, `worker::reloader` reads boards.yaml again.
@@ -36,7 +37,7 @@
 //! 1. A delivery is acknowledged only after its effect, its dedupe key, its owed messages and its answer are committed
 //!    in one transaction; its repeat gets the same answer and has no second effect.
 //! 2. A board has at most one live lease (a unique index says so), every grant raises its fence, and a write that names
-//!    an old fence changes nothing.
+//!    an old fence changes nothing. A run by whoever holds a board runs under that lease, and leaves it held.
 //! 3. Nothing but `console::dial` and `power` touches hardware, and only with a live lease in hand.
 //! 4. A run that was accepted reaches exactly one outcome, and it is told: outcome, owed messages and the lease's turn
 //!    to `finalizing` are one transaction. `kill -9` at any instant changes none of this.

@@ -61,8 +61,8 @@ pub struct Hold {
     pub reason: String,
     /// Whether they were told that the end which stands now comes soon.
     pub warned: bool,
-    /// The run of theirs that is on the board.
-    pub run: Option<i64>,
+    /// The run of theirs that is on the board, and its attempt.
+    pub run: Option<(i64, u32)>,
 }
 
 /// Who holds a lease.

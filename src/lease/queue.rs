@@ -7,6 +7,9 @@
 //! takes the least recently used of its boards; several boards are of one site, all or nothing. Boards that failed a
 //! run are avoided while the others in service could serve it.
 //!
+//! **Boards of people.** A board that somebody has is nobody else's; a run of their own that names it is served at once,
+//! whatever waits, one at a time ([`own`]).
+//!
 //! **Cost.** Runs that may use the same boards form a class ([`order`]), classes of one selector share a pool of
 //! boards ([`pool`]). Only classes that a free board could serve are looked at, through one ordered set of their
 //! best runs, so a grant costs the same with ten runs waiting as with ten thousand.
@@ -21,6 +24,7 @@
 mod estimate;
 mod explain;
 mod order;
+mod own;
 mod pool;
 mod saving;
 mod serve;
@@ -142,6 +146,8 @@ pub enum Availability {
         until: Option<Timestamp>,
         /// What for, where they said.
         reason: String,
+        /// The run of a person's own that is on the board which they have.
+        run: Option<i64>,
     },
     /// Nobody gets it.
     Unavailable(Unavailable),
@@ -219,6 +225,8 @@ pub struct Queue {
     waiting: HashMap<RunId, Waiting>,
     /// Boards set aside for a proposal.
     proposed: HashMap<BoardId, RunId>,
+    /// Boards on which a run of whoever has them may be due.
+    own: BTreeSet<BoardId>,
     running: HashMap<RunId, Running>,
     requesters: HashMap<RequesterId, Requester>,
     requester_ids: HashMap<String, RequesterId>,
@@ -289,7 +297,8 @@ impl Queue {
                 self.board_update(&board, |state| {
                     state.availability = availability;
                     state.facts.last_used = state.facts.last_used.max(last_used);
-                })
+                });
+                self.own_refresh(&board);
             }
             QueueEvent::BoardRemoved { board } => {
                 self.board_remove(&board);
@@ -316,6 +325,12 @@ impl Queue {
         self.savings_step(now);
         let mut grants = Vec::new();
         while grants.len() < limit {
+            let Some(board) = self.own.pop_first() else { break };
+            if let Some((run, board)) = self.own_due(&board).map(|run| (run, board)) {
+                grants.push(self.propose(run, vec![board], now));
+            }
+        }
+        while grants.len() < limit {
             let Some(offer) = self.ready.first().copied() else {
                 break;
             };
@@ -324,14 +339,19 @@ impl Queue {
                 self.ready.remove(&offer);
                 continue;
             };
-            grants.push(self.propose(&offer, boards, now));
+            if offer.key.turn == Turn::Usual
+                && let Some(waiting) = self.waiting.get(&offer.key.run)
+                && let Some(state) = self.families.get_mut(&waiting.run.family)
+            {
+                state.rest_boards = state.rest_boards.saturating_sub(boards.len());
+            }
+            grants.push(self.propose(offer.key.run, boards, now));
         }
         grants
     }
 
     /// Sets a run and its boards aside.
-    fn propose(&mut self, offer: &Offer, boards: Vec<BoardId>, now: Timestamp) -> Grant {
-        let run = offer.key.run;
+    fn propose(&mut self, run: RunId, boards: Vec<BoardId>, now: Timestamp) -> Grant {
         self.unwait(run);
         for board in &boards {
             self.proposed.insert(board.clone(), run);
@@ -342,11 +362,6 @@ impl Queue {
         let (requester, attempt) = (waiting.requester, waiting.run.attempt);
         let family = waiting.run.family.clone();
         self.account(requester, boards.len() as i64, true);
-        if offer.key.turn == Turn::Usual
-            && let Some(state) = self.families.get_mut(&family)
-        {
-            state.rest_boards = state.rest_boards.saturating_sub(boards.len());
-        }
         self.saving_settle(&family, now);
         Grant { run, attempt, boards }
     }
@@ -391,7 +406,7 @@ impl Queue {
                 self.board_update(board, |state| {
                     if state.availability == Availability::Free {
                         state.availability =
-                            Availability::Busy { holder, until: None, reason: String::new() };
+                            Availability::Busy { holder, until: None, reason: String::new(), run: None };
                     }
                 });
             }

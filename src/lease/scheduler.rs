@@ -402,6 +402,7 @@ fn availability_under(lease: &Lease) -> Availability {
         holder: lease.holder.clone(),
         until: hold.map(|_| lease.expires_at),
         reason: hold.map(|hold| hold.reason.clone()).unwrap_or_default(),
+        run: hold.and_then(|hold| hold.run).map(|(number, _)| number),
     }
 }
 

@@ -25,7 +25,7 @@ impl Explainer {
     }
 
     /// `{position, why: {kind, …}, eta: {low, high} in seconds or null}`, or `null` when the run does not wait.
-    pub fn of(&self, run: RunId) -> Value {
+    pub fn of(&self, run: RunId, requester: &str) -> Value {
         let now = self.clock.now();
         let (position, why, eta) = {
             let queue = self.queue.lock();
@@ -36,7 +36,7 @@ impl Explainer {
         }
         json!({
             "position": position.map(place),
-            "why": why_facts(&why, Some(run)),
+            "why": why_facts(&why, Some((run, requester))),
             "eta": eta.map(|(low, high)| json!({ "low": low.as_secs_f64(), "high": high.as_secs_f64() })),
         })
     }
@@ -45,7 +45,11 @@ impl Explainer {
 impl WhyWaiting for Explainer {
     fn why_waiting(&self, run: &Run) -> Value {
         // The queue hears of a change a moment after the store, so it still places a run that was just cancelled.
-        if matches!(run.state, RunState::Queued { .. }) { self.of(run.id) } else { Value::Null }
+        if matches!(run.state, RunState::Queued { .. }) {
+            self.of(run.id, &run.requested_by.key())
+        } else {
+            Value::Null
+        }
     }
 }
 
@@ -68,11 +72,22 @@ pub fn place(position: Position) -> String {
     }
 }
 
-fn why_facts(why: &Why, run: Option<RunId>) -> Value {
+fn why_facts(why: &Why, who: Option<(RunId, &str)>) -> Value {
     // Between two attempts: the board is still being brought to rest after the first.
-    let own = |held: &Held| matches!(&held.holder, Holder::Run { run: holder, .. } if Some(*holder) == run);
+    let own = |held: &Held| {
+        let run = who.map(|(run, _)| run);
+        matches!(&held.holder, Holder::Run { run: holder, .. } if Some(*holder) == run)
+    };
+    // On a board that they have themselves.
+    let theirs = |held: &Held| {
+        let requester = who.map(|(_, requester)| requester);
+        matches!(&held.holder, Holder::Person(by) if Some(by.key().as_str()) == requester)
+    };
     match why {
         Why::OnlyBoard(held) if own(held) => json!({ "kind": "resting", "board": held.board }),
+        Why::OnlyBoard(held) if theirs(held) => {
+            json!({ "kind": "own", "board": held.board, "run": held.run })
+        }
         Why::NotWaiting => Value::Null,
         Why::Granting { .. } | Why::Next => json!({ "kind": "next" }),
         Why::NoBoards => json!({ "kind": "no-boards" }),
@@ -115,7 +130,7 @@ fn why_facts(why: &Why, run: Option<RunId>) -> Value {
 fn held_facts(held: &[Held]) -> Vec<Value> {
     let facts = |held: &Held| {
         let why = Some(&held.reason).filter(|reason| !reason.is_empty());
-        json!({ "id": held.board, "holder": holder_facts(&held.holder), "until": held.until, "why": why })
+        json!({ "id": held.board, "holder": holder_facts(&held.holder), "until": held.until, "why": why, "run": held.run })
     };
     held.iter().map(facts).collect()
 }

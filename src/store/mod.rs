@@ -19,7 +19,7 @@ use crate::board::{BoardId, Family};
 use crate::chat::{Actor, AnswerVia, Place, Platform};
 use crate::clock::Timestamp;
 use crate::id::{InstanceId, LeaseId, MessageId, RunId};
-use crate::lease::{Fence, Holder, Lease, Reservation};
+use crate::lease::{Fence, Holder, Lease, LeaseState, Reservation};
 use crate::message::Note;
 use crate::outcome::compare::{Comparison, Marks, Past, RunOfBuild};
 use crate::outcome::{Counts, Outcome, Verdict};
@@ -100,7 +100,8 @@ pub trait Store: Send + Sync {
     // ---- leases -------------------------------------------------------------------------------------------
 
     /// Grants boards to waiting runs, each checked again: the run still waits for that attempt, the board has no
-    /// live lease and is in service. One answer per grant, in order.
+    /// live lease and is in service; or it is held for the run's requester, and no other run of theirs is on it: then the
+    /// run is under the lease that is there. One answer per grant, in order.
     async fn lease_grant(&self, grants: &[Grant], terms: &LeaseTerms) -> Result<Vec<Granted>>;
     /// Takes one board for a moment or for a person; a quarantined one too, since somebody has to look at it.
     async fn lease_take(
@@ -115,6 +116,8 @@ pub trait Store: Send + Sync {
     async fn lease_renew(&self, instance: InstanceId, expires_at: Timestamp) -> Result<Vec<LeaseId>>;
     /// Every live lease.
     async fn lease_list(&self) -> Result<Vec<Lease>>;
+    /// Where a lease is in its life; `None` when there is none with this fence.
+    async fn lease_state(&self, lease: &LeaseRef) -> Result<Option<LeaseState>>;
     /// Notes that the board was fenced physically under this lease.
     async fn lease_fenced(&self, lease: &LeaseRef, now: Timestamp) -> Result<Fenced>;
     /// Gives a board back, at rest or not. A run's lease is stale for this until its outcome is committed.
@@ -123,10 +126,10 @@ pub trait Store: Send + Sync {
     /// Runs under them are settled as lost (see [`Lapsed`]).
     async fn lease_expire(&self, except: InstanceId, now: Timestamp) -> Result<Vec<Lapsed>>;
     /// At start, under the exclusive lock: takes away every live lease of every other instance at once. What is held
-    /// for a person stays held, and is `instance`'s to drive from now on.
+    /// for a person stays held, and is `instance`'s to drive from now on; a run of theirs that was on it is lost.
     async fn lease_takeover(&self, instance: InstanceId, now: Timestamp) -> Result<Vec<Lapsed>>;
     /// Takes away leases whose driver died inside a process that lives on; those that are not live any more are left
-    /// as they are.
+    /// as they are. What is held for a person stays held; only a run of theirs that was on it is lost.
     async fn lease_lapse(&self, leases: &[LeaseId], now: Timestamp) -> Result<Vec<Lapsed>>;
 
     /// Gives leases back whose boards nobody has touched: their runs wait again for the same attempt, as if it had

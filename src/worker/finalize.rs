@@ -51,6 +51,22 @@ pub(super) async fn bring_to_rest(lab: &Arc<Lab>, mut attempt: Attempt, grips: &
     tokio::join!(first, futures_util::future::join_all(partners));
 }
 
+/// Lets go of a board that somebody has as their own: what still runs there is ended where it was the attempt's, the console
+/// is closed, and nothing else is done to it.
+pub(super) async fn keep(lab: &Arc<Lab>, mut attempt: Attempt) {
+    let until = lab.clock.monotonic() + FINALIZE_WITHIN;
+    attempt.finalizing(until);
+    let board = attempt.board().map(|board| board.id.clone());
+    let letting_go = async {
+        let problem = attempt.end_command().await;
+        attempt.close().await;
+        problem
+    };
+    if let Some(problem) = in_time(lab, until, Box::pin(letting_go)).await {
+        tracing::info!(board.id = ?board, problem, "a board is left to whoever has it as it is");
+    }
+}
+
 /// A board that was held beside the one that the plan drove.
 async fn partner(lab: &Lab, inventory: &Inventory, grip: &Grip, until: Monotonic) {
     let problem = match inventory.board(grip.lease().board.as_str()) {

@@ -120,7 +120,13 @@ impl Pool {
     }
 
     /// Starts runners for active leases that have none; an attempt with several boards has one runner.
-    fn start(&mut self, leases: Vec<Lease>) {
+    async fn start(&mut self, leases: Vec<Lease>) -> Result<(), StoreError> {
+        let held: Vec<(i64, Lease)> = leases
+            .iter()
+            .filter(|lease| lease.instance == self.instance && !self.orders.contains_key(&lease.id))
+            .filter_map(|lease| Some((lease.hold.as_ref()?.run?.0, lease.clone())))
+            .collect();
+        self.start_held(held).await?;
         let mut attempts: BTreeMap<(RunId, i64), Vec<Lease>> = BTreeMap::new();
         for lease in
             leases.into_iter().filter(|l| l.instance == self.instance && l.state == LeaseState::Active)
@@ -130,16 +136,37 @@ impl Pool {
             }
         }
         for ((_, number), leases) in attempts {
-            let at_work = leases.iter().any(|lease| self.orders.contains_key(&lease.id));
-            if at_work || self.driven.len() >= RUNNERS_MAX {
-                continue;
+            if !leases.iter().any(|lease| self.orders.contains_key(&lease.id)) {
+                self.spawn(number, leases);
             }
-            let ids: Vec<LeaseId> = leases.iter().map(|lease| lease.id).collect();
-            let (orders, ordered) = watch::channel(Order::GoOn);
-            self.orders.extend(ids.iter().map(|id| (*id, orders.clone())));
-            let runner = self.runners.spawn(runner::drive(self.lab.clone(), leases, number, ordered));
-            self.driven.insert(runner.id(), ids);
         }
+        Ok(())
+    }
+
+    /// Starts runners on boards that their runs' requesters have. What they asked for to be switched there comes first.
+    async fn start_held(&mut self, held: Vec<(i64, Lease)>) -> Result<(), StoreError> {
+        if held.is_empty() {
+            return Ok(());
+        }
+        let errands = self.lab.store.errand_due(u32::MAX).await?;
+        let is_switched = |lease: &Lease| errands.iter().any(|e| e.begun && e.board == lease.board);
+        for (number, lease) in held {
+            if !is_switched(&lease) {
+                self.spawn(number, vec![lease]);
+            }
+        }
+        Ok(())
+    }
+
+    fn spawn(&mut self, number: i64, leases: Vec<Lease>) {
+        if self.driven.len() >= RUNNERS_MAX {
+            return;
+        }
+        let ids: Vec<LeaseId> = leases.iter().map(|lease| lease.id).collect();
+        let (orders, ordered) = watch::channel(Order::GoOn);
+        self.orders.extend(ids.iter().map(|id| (*id, orders.clone())));
+        let runner = self.runners.spawn(runner::drive(self.lab.clone(), leases, number, ordered));
+        self.driven.insert(runner.id(), ids);
     }
 }
 
@@ -157,7 +184,7 @@ impl Agent for Pool {
         self.reap().await?;
         if !*self.closing.borrow() {
             let leases = self.lab.store.lease_list().await?;
-            self.start(leases);
+            self.start(leases).await?;
         }
         for (lease, request) in self.lab.store.run_requests(self.instance).await? {
             if let Some(orders) = self.orders.get(&lease.id) {

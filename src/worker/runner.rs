@@ -22,7 +22,7 @@ use crate::chat::{AnswerVia, Place, Platform};
 use crate::clock::Clock;
 use crate::doorbell::{Bell, Doorbell};
 use crate::id::{Ids, LeaseId};
-use crate::lease::{Grip, Lease};
+use crate::lease::{Grip, Lease, LeaseState};
 use crate::message::Note;
 use crate::message::compose::Composer;
 use crate::message::links::Links;
@@ -156,7 +156,12 @@ async fn run_attempt(
     }
     lab.doorbell.ring(Bell::Relay);
     lab.doorbell.ring(Bell::Scheduler);
-    Box::pin(finalize::bring_to_rest(lab, attempt, grips)).await;
+    match lab.persist(|| lab.store.lease_state(grips[0].lease())).await {
+        Ok(Some(LeaseState::Held)) => Box::pin(finalize::keep(lab, attempt)).await,
+        Ok(_) | Err(_) => Box::pin(finalize::bring_to_rest(lab, attempt, grips)).await,
+    }
+    // The next run of whoever has the board waits for this one's end.
+    lab.doorbell.ring(Bell::Pool);
     lab.doorbell.ring(Bell::Scheduler);
     lab.doorbell.ring(Bell::Relay);
 }
@@ -356,7 +361,10 @@ async fn abandon(
     error: &StoreError,
 ) {
     tracing::error!(%error, "the run cannot be kept: its boards are brought to rest and taken away from it");
+    let is_held = leases.iter().any(|lease| lease.hold.is_some());
     match attempt {
+        Some(attempt) if is_held => Box::pin(finalize::keep(lab, attempt)).await,
+        None if is_held => {}
         // The release that comes after it changes nothing: the lease was never turned to finalizing.
         Some(attempt) => Box::pin(finalize::bring_to_rest(lab, attempt, grips)).await,
         None => finalize::leave(lab, grips).await,

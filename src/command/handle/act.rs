@@ -41,28 +41,37 @@ impl Handler {
         note
     }
 
-    /// Starts the same again, on the same terms, asked for by whoever asks now.
-    pub(super) fn retry(
+    /// Starts the same again, on the same terms, asked for by whoever asks now; on the board that it was on, where they
+    /// have that as their own.
+    pub(super) async fn retry(
         &self,
         delivery: &Delivery,
         view: &RunView,
         other_board: bool,
         once: Option<String>,
-    ) -> Reaction {
+    ) -> Result<Reaction> {
         let old = &view.run;
         if !old.spec.kind.is_test() {
             let reason = format!("#{} is a health run; boardhand starts them", old.number);
             let board = view.attempts.last().map(|attempt| attempt.board.to_string());
-            return Reaction::refused(reason, &[], format!("/lab board {}", board.unwrap_or_default()));
+            return Ok(Reaction::refused(reason, &[], format!("/lab board {}", board.unwrap_or_default())));
         }
         if !matches!(old.state, RunState::Finished { .. }) {
             let reason = format!("#{} is not finished yet", old.number);
-            return Reaction::refused(reason, &[], format!("/lab cancel {}", old.number));
+            return Ok(Reaction::refused(reason, &[], format!("/lab cancel {}", old.number)));
         }
         if let Err(refusal) = self.still_possible(&old.spec) {
-            return *refusal;
+            return Ok(*refusal);
         }
         let last_board = view.attempts.last().map(|attempt| attempt.board.clone());
+        let mut spec = old.spec.clone();
+        if !other_board && spec.selector.board.is_none() {
+            spec.selector.board = last_board.clone();
+        }
+        let own = self.own_board(delivery, &spec).await?;
+        if own.is_none() {
+            spec.selector.board = old.spec.selector.board.clone();
+        }
         let avoid = if other_board { last_board.into_iter().collect() } else { vec![] };
         let now = self.clock.now();
         // A button stands on the old card; who types is told where they type.
@@ -71,7 +80,7 @@ impl Handler {
         let origin = if typed_elsewhere { &delivery.place } else { &old.origin };
         let run = NewRun {
             id: RunId::new(&self.ids, now),
-            spec: old.spec.clone(),
+            spec,
             requested_by: delivery.actor.clone(),
             origin: origin.clone(),
             cards: self.card_places(origin),
@@ -83,17 +92,17 @@ impl Handler {
         };
         let facts =
             json!({ "of": old.number, "by": delivery.actor, "run": self.composer.run_facts(view)["run"] });
-        Reaction {
+        Ok(Reaction {
             effect: Effect::Retry {
                 of: old.number,
                 once,
                 run: Box::new(run),
                 note: Note::new("run-retried", &facts),
             },
-            answer: self.accepted(&old.spec, 1, Some(old.number), origin),
+            answer: self.accepted(&old.spec, 1, Some(old.number), origin, own.as_ref()),
             instead: vec![("already-retried", Note::new("already-retried", &facts))],
             audit: audit("retry", format!("#{}", old.number)),
-        }
+        })
     }
 
     pub(super) async fn power(

@@ -21,6 +21,7 @@ use crate::lease::{Fence, Holder, Lease, Reservation};
 use crate::message::Note;
 use crate::message::compose::hold_facts;
 use crate::message::waiting::foreseen_facts;
+use crate::run::RunSpec;
 use crate::store::{Audit, Effect, Health, Result};
 
 /// How much longer somebody keeps a board who does not say.
@@ -263,6 +264,13 @@ impl Handler {
         }
         let waits = self.wishes(delivery).await?;
         Ok(held.is_none() || waits.iter().any(|wish| wish.board.as_ref().is_some_and(is_named)))
+    }
+
+    /// The board that a run of whoever asks names, where it is their own.
+    pub(super) async fn own_board(&self, delivery: &Delivery, spec: &RunSpec) -> Result<Option<Lease>> {
+        let Some(board) = spec.selector.board.as_ref().filter(|_| spec.boards == 1) else { return Ok(None) };
+        let leases = self.store.lease_list().await?;
+        Ok(leases.into_iter().find(|lease| lease.board == *board && lease.is_held_by(&delivery.actor)))
     }
 
     /// The one lease that somebody means of those that they have.

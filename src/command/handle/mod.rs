@@ -172,7 +172,7 @@ impl Handler {
             }
         };
         let mut reaction = match (command, run) {
-            (Command::RunTest(request), _) => self.run_test(delivery, request),
+            (Command::RunTest(request), _) => Box::pin(self.run_test(delivery, request)).await?,
             (Command::Boards { filter }, _) => self.boards(filter.as_deref()).await?,
             (Command::Board { board }, _) => self.board(delivery, &board).await?,
             (Command::Runs { mine }, _) => self.runs(delivery, mine).await?,
@@ -195,7 +195,7 @@ impl Handler {
             (Command::Why(_), Some(view)) => self.why(&view),
             (Command::Cancel(_), Some(view)) => self.cancel(delivery, &view),
             (Command::Retry { other_board, .. }, Some(view)) => {
-                self.retry(delivery, &view, other_board, None)
+                Box::pin(self.retry(delivery, &view, other_board, None)).await?
             }
             (Command::Run(_) | Command::Why(_) | Command::Cancel(_) | Command::Retry { .. }, None) => {
                 no_such_run(None)
@@ -234,7 +234,7 @@ impl Handler {
                 }
                 Permission::Allowed { because } => {
                     let once = format!("{}:{}", click.run, click.generation);
-                    let mut reaction = self.retry(delivery, &view, other_board, Some(once));
+                    let mut reaction = Box::pin(self.retry(delivery, &view, other_board, Some(once))).await?;
                     reaction.audit.allowed = true;
                     reaction.audit.reason = because;
                     reaction

@@ -194,6 +194,7 @@ fn board_facts(board: &Board, row: Option<&BoardRow>) -> Value {
         "since": lease.map(|lease| lease.granted_at),
         "until": lease.filter(|lease| lease.hold.is_some()).map(|lease| lease.expires_at),
         "why": lease.and_then(|lease| lease.hold.as_ref()).map(|hold| &hold.reason),
+        "run": lease.and_then(|lease| lease.hold.as_ref()?.run).map(|(number, _)| number),
         "last_used_at": row.and_then(|row| row.last_used_at),
     });
     let known = row.map_or_else(|| json!({ "health": health.as_str() }), health_facts);

@@ -13,24 +13,26 @@ use crate::board::selector;
 use crate::chat::{Delivery, Place, Platform};
 use crate::command::{RunTest, grammar};
 use crate::id::RunId;
+use crate::lease::Lease;
 use crate::lease::queue::{CouldServe, Misfit, could_serve};
 use crate::message::Note;
 use crate::run::{RunKind, RunSpec, Selector};
-use crate::store::{Effect, NewRun};
+use crate::store::{Effect, NewRun, Result};
 
 /// A refusal, boxed: the usual way is the other one.
 type Refused = Box<Reaction>;
 
 impl Handler {
-    pub(super) fn run_test(&self, delivery: &Delivery, request: RunTest) -> Reaction {
+    pub(super) async fn run_test(&self, delivery: &Delivery, request: RunTest) -> Result<Reaction> {
         let count = request.repeat.unwrap_or(1);
         let spec = match self.spec(delivery, request) {
             Ok(spec) => spec,
-            Err(refused) => return *refused,
+            Err(refused) => return Ok(*refused),
         };
         if let Err(refused) = self.still_possible(&spec) {
-            return *refused;
+            return Ok(*refused);
         }
+        let own = self.own_board(delivery, &spec).await?;
         let now = self.clock.now();
         let run = |_| NewRun {
             id: RunId::new(&self.ids, now),
@@ -46,16 +48,16 @@ impl Handler {
             avoid: vec![],
         };
         let target = format!("{} {}", spec.family, spec.build);
-        Reaction {
+        Ok(Reaction {
             effect: Effect::Start((0..count).map(run).collect()),
-            answer: self.accepted(&spec, count, None, &delivery.place),
+            answer: self.accepted(&spec, count, None, &delivery.place, own.as_ref()),
             instead: vec![],
             audit: audit("run-test", target),
-        }
+        })
     }
 
     /// What was asked for, with every name looked up.
-    fn spec(&self, delivery: &Delivery, request: RunTest) -> Result<RunSpec, Refused> {
+    fn spec(&self, delivery: &Delivery, request: RunTest) -> std::result::Result<RunSpec, Refused> {
         let (family, named) = self.target(delivery, &request.target, &request.build)?;
         let on = match &request.on {
             Some(name) => Some(self.board_for(delivery, name, &family, &request.build)?),
@@ -110,7 +112,7 @@ impl Handler {
         name: &str,
         family: &Family,
         build: &str,
-    ) -> Result<crate::board::BoardId, Refused> {
+    ) -> std::result::Result<crate::board::BoardId, Refused> {
         let lab = self.inventory.now();
         let boards = || lab.boards_of(family).map(|board| board.id.as_str());
         self.board_named(delivery, name).map(|board| board.id).map_err(|_| {
@@ -128,7 +130,7 @@ impl Handler {
         delivery: &Delivery,
         name: &str,
         build: &str,
-    ) -> Result<(Family, Option<crate::board::BoardId>), Refused> {
+    ) -> std::result::Result<(Family, Option<crate::board::BoardId>), Refused> {
         let lab = self.inventory.now();
         if let Some(family) = lab.families.keys().find(|f| f.as_str().eq_ignore_ascii_case(name)) {
             return Ok((family.clone(), None));
@@ -151,7 +153,7 @@ impl Handler {
     }
 
     /// Whether a board of the lab could ever serve it, and its plan has what it names.
-    pub(super) fn still_possible(&self, spec: &RunSpec) -> Result<(), Refused> {
+    pub(super) fn still_possible(&self, spec: &RunSpec) -> std::result::Result<(), Refused> {
         let lab = self.inventory.now();
         if let CouldServe::No(misfit) = could_serve(spec, &lab) {
             let (reason, near) = misfit_text(spec, misfit);
@@ -165,7 +167,14 @@ impl Handler {
     }
 
     /// What is said when runs were accepted; the store adds their numbers.
-    pub(super) fn accepted(&self, spec: &RunSpec, count: u32, retry_of: Option<i64>, place: &Place) -> Note {
+    pub(super) fn accepted(
+        &self,
+        spec: &RunSpec,
+        count: u32,
+        retry_of: Option<i64>,
+        place: &Place,
+        own: Option<&Lease>,
+    ) -> Note {
         let outlook = self.queue.lock().outlook(&spec.family, &spec.selector);
         Note::new(
             "run-accepted",
@@ -176,6 +185,9 @@ impl Handler {
                 "count": count,
                 "retry_of": retry_of,
                 "closed": self.lines.is_closed(place),
+                "own": own.map(|lease| json!({
+                    "board": lease.board, "run": lease.hold.as_ref().and_then(|hold| hold.run).map(|(run, _)| run),
+                })),
                 "outlook": { "free": outlook.free, "wanted": count.saturating_mul(spec.boards), "boards": outlook.boards, "ahead": outlook.waiting },
             }),
         )

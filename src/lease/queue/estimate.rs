@@ -66,8 +66,11 @@ impl Queue {
     /// long such runs take, or too few boards will come free.
     pub fn eta(&self, run: RunId, now: Timestamp) -> Option<(Duration, Duration)> {
         let waiting = self.waiting.get(&run)?;
-        if waiting.proposal.is_some() {
+        if waiting.proposal.is_some() || self.is_own_due(waiting) {
             return Some((Duration::ZERO, Duration::ZERO));
+        }
+        if self.own_line(waiting).is_some() {
+            return None;
         }
         let class = self.classes.get(&waiting.class)?;
         let ahead = self.ahead(waiting);

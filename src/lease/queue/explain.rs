@@ -41,6 +41,8 @@ pub struct Held {
     pub until: Option<Timestamp>,
     /// What for, where they said.
     pub reason: String,
+    /// The run of a person's own that is on the board which they have.
+    pub run: Option<i64>,
 }
 
 /// What somebody who would ask for a board now meets.
@@ -229,6 +231,9 @@ impl Queue {
         if waiting.proposal.is_some() {
             return Some(Position::Exact(1));
         }
+        if let Some((_, before)) = self.own_line(waiting) {
+            return Some(position_after(before));
+        }
         Some(position_after(self.ahead(waiting).len()))
     }
 
@@ -239,6 +244,12 @@ impl Queue {
         };
         if let Some(boards) = &waiting.proposal {
             return Why::Granting { boards: boards.clone() };
+        }
+        if self.is_own_due(waiting) {
+            return Why::Next;
+        }
+        if let Some(held) = self.own_line(waiting).and_then(|(board, _)| self.held_of(board, now)) {
+            return Why::OnlyBoard(held);
         }
         let class = &self.classes[&waiting.class];
         let pool = &self.pools[&class.pool];
@@ -339,14 +350,15 @@ impl Queue {
     fn held_of(&self, board: &BoardState, now: Timestamp) -> Option<Held> {
         let id = &board.facts.id;
         match &board.availability {
-            Availability::Busy { holder, until, reason } => {
+            Availability::Busy { holder, until, reason, run } => {
                 let until = until.filter(|until| *until > now);
-                Some(Held { board: id.clone(), holder: holder.clone(), until, reason: reason.clone() })
+                let (holder, reason) = (holder.clone(), reason.clone());
+                Some(Held { board: id.clone(), holder, until, reason, run: *run })
             }
             Availability::Free => {
                 let run = &self.waiting.get(self.proposed.get(id)?)?.run;
                 let holder = Holder::Run { run: run.run, number: run.number, attempt: run.attempt };
-                Some(Held { board: id.clone(), holder, until: None, reason: String::new() })
+                Some(Held { board: id.clone(), holder, until: None, reason: String::new(), run: None })
             }
             Availability::Unavailable(_) => None,
         }

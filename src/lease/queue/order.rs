@@ -215,6 +215,12 @@ impl Queue {
         };
         let entry = (waiting.run.priority, waiting.run.number, id);
         let (class, requester) = (waiting.class, waiting.requester);
+        if let Some(board) = waiting.run.selector.board.clone() {
+            self.own_refresh(&board);
+        }
+        let Some(waiting) = self.waiting.get(&id) else {
+            return;
+        };
         if waiting.run.boards > 1 {
             let place = (waiting.run.since, waiting.run.number, id);
             let family = waiting.run.family.clone();

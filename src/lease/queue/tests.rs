@@ -116,7 +116,7 @@ impl Queue {
         self.apply(QueueEvent::BoardChanged { board: BoardId::new(board), availability, last_used: None });
     }
     fn hold(&mut self, board: &str, who: &str, until: Option<Timestamp>) {
-        self.set(board, Availability::Busy { holder: person(who), until, reason: String::new() });
+        self.set(board, Availability::Busy { holder: person(who), until, reason: String::new(), run: None });
     }
     fn free_at(&mut self, board: &str, last_used: Timestamp) {
         let board = BoardId::new(board);
@@ -369,4 +369,62 @@ fn requesters_are_remembered_up_to_a_bound() {
     assert_eq!(queue.requesters.len(), REQUESTERS_IDLE_MAX);
     assert_eq!(queue.requester_ids.len(), REQUESTERS_IDLE_MAX);
     assert!(!queue.requester_ids.contains_key("user 0"), "served longest ago");
+}
+
+// ---- boards of people -------------------------------------------------------------------------------------
+
+#[test]
+fn a_run_of_whoever_has_the_board_is_served_at_once_before_everything_else() {
+    let mut queue = Queue::with(&["b1", "b2"]);
+    queue.hold("b1", "ann", Some(at(60)));
+    queue.add([run(1, "slack:bob").urgent().on("b1"), run(2, "slack:ann").on("b1"), run(3, "slack:ann")]);
+    assert_eq!(queue.place(2), Some(Position::Exact(1)));
+    assert_eq!(
+        (queue.reason(2), queue.eta(run_id(2), at(0))),
+        (Why::Next, Some((Duration::ZERO, Duration::ZERO)))
+    );
+    assert_eq!(queue.granted(at(0)), "2:b1 3:b2");
+}
+
+#[test]
+fn runs_on_a_board_of_ones_own_are_one_at_a_time() {
+    let mut queue = Queue::with(&["b1"]);
+    queue.hold("b1", "ann", None);
+    queue.add([run(1, "slack:ann").on("b1"), run(2, "slack:ann").on("b1").urgent()]);
+    assert_eq!(queue.granted(at(0)), "2:b1");
+    let under = |run| Availability::Busy { holder: person("ann"), until: None, reason: String::new(), run };
+    queue.set("b1", under(Some(2)));
+    queue.start(2, "slack:ann", 1);
+    assert_eq!(queue.granted(at(0)), "");
+    assert!(matches!(queue.reason(1), Why::OnlyBoard(held) if held.run == Some(2)));
+    queue.set("b1", under(None));
+    queue.end(2);
+    assert_eq!(queue.granted(at(0)), "1:b1");
+}
+
+#[test]
+fn nobody_else_and_no_reservation_is_served_on_a_board_that_somebody_has() {
+    let mut queue = Queue::with(&["b1"]);
+    queue.hold("b1", "ann", None);
+    let wish = QueuedRun { lasts: Some(Duration::from_secs(60)), ..run(1, "slack:ann").on("b1") };
+    queue.add([wish, run(2, "slack:bob").on("b1"), run(3, "slack:ann"), run(4, "slack:ann").wants(2)]);
+    assert_eq!(queue.granted(at(0)), "");
+    queue.set("b1", Availability::Free);
+    assert_eq!(queue.granted(at(0)), "1:b1");
+}
+
+#[test]
+fn what_somebody_would_meet_is_seen_without_asking_for_it() {
+    let mut queue = Queue::with(&["b1"]);
+    let wish = |number| QueuedRun { lasts: Some(Duration::from_secs(600)), ..run(number, "slack:ann") };
+    let free = queue.foresee(wish(1), at(0));
+    assert_eq!((free.boards, free.position), (vec![BoardId::new("b1")], Position::Exact(1)));
+    queue.hold("b1", "zoe", Some(at(60)));
+    queue.add([QueuedRun { lasts: Some(Duration::from_secs(100)), ..run(2, "slack:bob") }]);
+    let behind = queue.foresee(wish(3), at(0));
+    assert_eq!((behind.boards, behind.position), (vec![], Position::Exact(2)));
+    // Bob's time is known before he has it.
+    assert_eq!(behind.eta, Some((Duration::from_secs(160), Duration::from_secs(160))));
+    assert!(matches!(behind.why, Why::Behind { reservation: true, number: 2, .. }));
+    assert_eq!((queue.len(), queue.place(3)), (1, None));
 }

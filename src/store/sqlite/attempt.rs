@@ -11,7 +11,7 @@ use sqlx::sqlite::SqliteRow;
 use super::judge::{self, standing_columns};
 use super::ledger::{self, Answer, Event, Reply};
 use super::outcomes;
-use super::row::{self, expect_changed, statements, unavailable};
+use super::row::{self, Reader, expect_changed, statements, unavailable};
 use super::run::{attempt_of, read, run_columns};
 use super::script::{Script, Tx};
 use crate::board::BoardId;
@@ -26,11 +26,11 @@ use crate::store::{Fenced, Lookback, Result, Settle, StoreError};
 
 statements! {
     // With what is known of its board, for the end of the attempt.
-    RUN_UNDER_LEASE = concat!("SELECT ", run_columns!(), ", ", standing_columns!(), "
+    RUN_UNDER_LEASE = concat!("SELECT ", run_columns!(), ", ", standing_columns!(), ", l.state = 'held' AS is_held
         FROM leases AS l
         JOIN runs AS r ON r.lease = l.id
         JOIN boards AS b ON b.id = l.board
-        WHERE l.id = ?1 AND l.board = ?2 AND l.fence = ?3 AND l.state = 'active'");
+        WHERE l.id = ?1 AND l.board = ?2 AND l.fence = ?3 AND l.state IN ('active', 'held')");
     // The guard repeats what was read; the progress is that of an attempt, and goes with it. What it waited for stays,
     // for a grant that is taken back.
     RUNS_SAVE = "UPDATE runs
@@ -59,7 +59,7 @@ statements! {
         WHERE number = ?1 AND state NOT IN ('queued', 'finished')";
     PROGRESS_SET = "UPDATE runs
         SET progress = ?4, revision = revision + 1
-        WHERE lease = (SELECT id FROM leases WHERE id = ?1 AND board = ?2 AND fence = ?3 AND state = 'active')
+        WHERE lease = (SELECT id FROM leases WHERE id = ?1 AND board = ?2 AND fence = ?3 AND state IN ('active', 'held'))
         RETURNING number";
     ATTEMPT_END = "UPDATE attempts
         SET ended_at = ?3, verdict = ?4, cause = ?5, outcome = ?6
@@ -146,6 +146,7 @@ pub(super) async fn settle(tx: &mut Tx, ids: &Ids, settle: &Settle) -> Result<Fe
         return Ok(Fenced::Stale);
     };
     let (run, standing) = (read(&found)?, judge::Standing::read(&found));
+    let is_held = Reader::new(&found, "leases", "number").flag("is_held")?;
     if run.id != settle.run {
         return Ok(Fenced::Stale);
     }
@@ -160,9 +161,15 @@ pub(super) async fn settle(tx: &mut Tx, ids: &Ids, settle: &Settle) -> Result<Fe
         now: settle.now,
     };
     let mut script = Script::default();
-    // All of them where the run holds several boards.
-    script.add(LEASES_FINALIZE, [number.into(), attempt.into()]);
-    let told = judge::settled(&mut script, settle, &standing, number, kind);
+    // All of them where the run holds several boards. One that its requester has stays theirs, and what they do to it
+    // says nothing about it.
+    let told = match is_held {
+        true => None,
+        false => {
+            script.add(LEASES_FINALIZE, [number.into(), attempt.into()]);
+            judge::settled(&mut script, settle, &standing, number, kind)
+        }
+    };
     attempt_end(tx, ids, end, script).await?;
     if let Some((via, note)) = told {
         ledger::owe(tx, ids, &[], &[Answer { via, note: &note, at: settle.now }]).await?;

@@ -241,7 +241,7 @@ pub(super) async fn expire(
 /// this gives.
 async fn end(tx: &mut Tx, lease: &Lease, rest: LeaseId, now: Timestamp) -> Result<Option<i64>> {
     let on_it = match lease.hold.as_ref().and_then(|hold| hold.run) {
-        Some(number) => run::by_number(tx, number).await?,
+        Some((number, _)) => run::by_number(tx, number).await?,
         None => None,
     };
     if let Some(run) = on_it {

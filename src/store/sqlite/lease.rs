@@ -25,7 +25,8 @@ macro_rules! lease_columns {
     () => {
         "l.id AS lease_id, l.board AS lease_board, l.fence AS lease_fence, l.holder, l.instance, l.granted_at,
          l.expires_at, l.state AS lease_state, l.needs_fence AS lease_needs_fence, l.reason AS lease_reason, l.warned_at,
-         CASE l.state WHEN 'held' THEN (SELECT u.number FROM runs AS u WHERE u.lease = l.id) END AS lease_run"
+         CASE l.state WHEN 'held' THEN (SELECT u.number FROM runs AS u WHERE u.lease = l.id) END AS lease_run,
+         CASE l.state WHEN 'held' THEN (SELECT u.attempt FROM runs AS u WHERE u.lease = l.id) END AS lease_attempt"
     };
 }
 pub(super) use lease_columns;
@@ -53,6 +54,7 @@ statements! {
         SELECT value->>'run', value->>'number', value->>'board', value->'others', value->>'fence', value->>'lease',
                value->>'started_at'
         FROM jsonb_each(?1)";
+    LEASE_STATE = "SELECT id, state FROM leases WHERE id = ?1 AND board = ?2 AND fence = ?3";
     LEASES_LIVE = concat!("SELECT ", lease_columns!(), "
         FROM leases AS l
         WHERE l.state IN ('active', 'finalizing', 'held')
@@ -67,7 +69,10 @@ pub(super) fn read(row: &SqliteRow) -> Result<Lease> {
         LeaseState::Held => Some(Hold {
             reason: row.opt_text("lease_reason")?.unwrap_or_default().to_owned(),
             warned: row.opt_at("warned_at")?.is_some(),
-            run: row.opt_int("lease_run")?,
+            run: match row.opt_int("lease_run")? {
+                Some(number) => Some((number, row.count("lease_attempt")?)),
+                None => None,
+            },
         }),
         _ => None,
     };
@@ -89,6 +94,14 @@ pub(super) fn read(row: &SqliteRow) -> Result<Lease> {
 pub(super) fn read_joined(row: &SqliteRow) -> Result<Option<Lease>> {
     let joined = Reader::new(row, "leases", "lease_id").opt_text("lease_id")?.is_some();
     joined.then(|| read(row)).transpose()
+}
+
+/// Where a lease is in its life.
+pub(super) async fn state(readers: &SqlitePool, lease: &LeaseRef) -> Result<Option<LeaseState>> {
+    let query = sqlx::query(LEASE_STATE).bind(lease.id.to_string()).bind(lease.board.as_str());
+    let found = query.bind(lease.fence.0).fetch_optional(readers).await.map_err(unavailable)?;
+    let read = |row| Reader::new(row, "leases", "id").word("state", LeaseState::from_word);
+    found.as_ref().map(read).transpose()
 }
 
 /// Every live lease.
@@ -134,7 +147,8 @@ pub(super) async fn grant(
             runs.insert(grant.run, next);
             for lease in fresh {
                 boards.entry(lease.board.clone()).and_modify(|board| board.take(lease));
-                leases.push(lease.clone());
+                // A board that its requester has keeps the lease that is there.
+                leases.extend(Some(lease).filter(|lease| lease.hold.is_none()).cloned());
             }
         }
         granted.push(answer);
@@ -244,6 +258,12 @@ fn grant_one(grant: &Grant, run: &Run, boards: &HashMap<BoardId, BoardState>, te
             return Granted::Gone;
         }
     }
+    if let [(_, board)] = grant.leases.as_slice()
+        && let Some(lease) = boards.get(board).and_then(|found| found.lease.as_ref())
+        && lease.is_held_by(&run.requested_by)
+    {
+        return under_hold(lease, run, grant.attempt);
+    }
     let mut asked = HashSet::new();
     let mut leases = Vec::with_capacity(grant.leases.len());
     for (id, board) in &grant.leases {
@@ -263,6 +283,17 @@ fn grant_one(grant: &Grant, run: &Run, boards: &HashMap<BoardId, BoardState>, te
         leases.push(found.lease_of(*id, board, holder, LeaseState::Active, terms));
     }
     Granted::Leases(leases)
+}
+
+/// A run on a board that its requester has: under the lease that is there, one at a time.
+fn under_hold(lease: &Lease, run: &Run, attempt: u32) -> Granted {
+    match &lease.hold {
+        Some(hold) if hold.run.is_none() => {
+            let hold = Hold { run: Some((run.number, attempt)), ..hold.clone() };
+            Granted::Leases(vec![Lease { hold: Some(hold), ..lease.clone() }])
+        }
+        Some(_) | None => Granted::Taken(Box::new(lease.clone())),
+    }
 }
 
 fn granted_before(grant: &Grant, boards: &HashMap<BoardId, BoardState>) -> Granted {

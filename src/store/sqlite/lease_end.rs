@@ -56,6 +56,10 @@ statements! {
     BOARDS_LAPSED = "UPDATE boards
         SET needs_fence = 1, last_used_at = ?2
         WHERE id IN (SELECT value FROM jsonb_each(?1))";
+    // Of the board itself that is said when the person's time ends.
+    HOLDS_UNFENCED = "UPDATE leases
+        SET needs_fence = 1
+        WHERE id IN (SELECT value FROM jsonb_each(?1)) AND state IN ('active', 'finalizing', 'held') AND state = 'held'";
     // What a lease is known by while its holder cannot be read.
     LEASES_BARE = "SELECT id, board, run, attempt, state
         FROM leases
@@ -137,13 +141,17 @@ pub(super) async fn takeover(
     instance: InstanceId,
     now: Timestamp,
 ) -> Result<Vec<Lapsed>> {
+    let is_left =
+        |lease: &Lease| lease.state == LeaseState::Finalizing && matches!(lease.holder, Holder::Check(_));
+    let theirs = |lease: &Lease| lease.instance != instance && !is_left(lease);
+    let lapsed =
+        lapse(tx, ids, unreadable, theirs, |bare| bare.state != LeaseState::Held.as_str(), now).await?;
     sqlx::query(LEASES_REHOME)
         .bind(instance.to_string())
         .execute(tx.connection().await?)
         .await
         .map_err(unavailable)?;
-    let theirs = |lease: &Lease| lease.instance != instance;
-    lapse(tx, ids, unreadable, theirs, |bare| bare.state != LeaseState::Held.as_str(), now).await
+    Ok(lapsed)
 }
 
 /// Takes away these leases, where they are live.
@@ -220,10 +228,24 @@ async fn lapse(
     let mut attempts: BTreeSet<(i64, u32)> =
         live.iter().filter(|lease| is_over(lease)).filter_map(attempt_under).collect();
     attempts.extend(bare.iter().filter_map(|bare| bare.attempt));
+    // What a person has stays theirs; the run of theirs that was on it is lost, and left the board in any state.
+    let (held, rest): (Vec<Lease>, Vec<Lease>) =
+        live.into_iter().partition(|lease| lease.state == LeaseState::Held);
+    let under = |lease: &Lease| lease.hold.as_ref().and_then(|hold| hold.run).filter(|_| is_over(lease));
+    let unfenced: Vec<LeaseId> =
+        held.iter().filter(|lease| under(lease).is_some()).map(|lease| lease.id).collect();
+    attempts.extend(held.iter().filter_map(under));
     let is_lost =
         |lease: &Lease| is_over(lease) || attempt_under(lease).is_some_and(|a| attempts.contains(&a));
-    let over: Vec<Lease> = live.into_iter().filter(is_lost).collect();
+    let over: Vec<Lease> = rest.into_iter().filter(is_lost).collect();
     end(tx, &over, &bare, now).await?;
+    if !unfenced.is_empty() {
+        let query = sqlx::query(HOLDS_UNFENCED).bind(row::json(&unfenced));
+        query.execute(tx.connection().await?).await.map_err(unavailable)?;
+        let boards = held.iter().filter(|lease| unfenced.contains(&lease.id)).map(|lease| &lease.board);
+        let events: Vec<Event<'_>> = boards.map(|board| Event::board(now, "lapsed", board)).collect();
+        ledger::events(tx, &events);
+    }
 
     let mut lost = BTreeSet::new();
     for attempt in attempts {

@@ -38,7 +38,7 @@ use crate::board::{BoardId, Family};
 use crate::chat::{AnswerVia, Place};
 use crate::clock::Timestamp;
 use crate::id::{Ids, InstanceId, LeaseId, MessageId};
-use crate::lease::{Holder, Lease, Reservation};
+use crate::lease::{Holder, Lease, LeaseState, Reservation};
 use crate::message::Note;
 use crate::outcome::{Counts, Outcome};
 use crate::run::{LeaseRef, Request, Run, Stage};
@@ -146,6 +146,10 @@ impl Store for SqliteStore {
 
     async fn lease_list(&self) -> Result<Vec<Lease>> {
         lease::list(&self.readers, &self.unreadable).await
+    }
+
+    async fn lease_state(&self, lease: &LeaseRef) -> Result<Option<LeaseState>> {
+        lease::state(&self.readers, lease).await
     }
 
     async fn lease_fenced(&self, lease: &LeaseRef, now: Timestamp) -> Result<Fenced> {

@@ -58,7 +58,7 @@ statements! {
     RUNS_ASKED = "SELECT r.number, r.lease, r.board, r.fence, r.request
         FROM runs AS r
         JOIN leases AS l ON l.id = r.lease
-        WHERE r.request IS NOT NULL AND l.instance = ?1 AND l.state = 'active'
+        WHERE r.request IS NOT NULL AND l.instance = ?1 AND l.state IN ('active', 'held')
         ORDER BY r.number";
     RUNS_ENDED = "SELECT number, finished_at
         FROM runs

@@ -397,3 +397,91 @@ async fn a_restart_loses_nobody_s_board_and_nobody_s_place() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_of_the_holder_go_under_their_lease_and_leave_the_board_as_it_is() {
+    lab(&yaml::small(1), async |lab| {
+        lab.say("alice", "/lab reserve soc-a-001 2h DDR bring-up").await;
+        let theirs = lab.run("bob", "/run-test socA build-1").await;
+        insta::assert_snapshot!(steady(&lab.say("alice", "/run-test soc-a-001 build-crawl").await), @r#"
+            👍 *#2* socA · `build-crawl` · smoke
+            `soc-a-001` is yours: it starts there right away.
+            Its card is on its way to this channel.
+        "#);
+        lab.until_state(2, "testing").await;
+        insta::assert_snapshot!(steady(&lab.say("alice", "/run-test soc-a-001 build-2").await), @r#"
+            👍 *#3* socA · `build-2` · smoke
+            `soc-a-001` is yours: it starts there once #2 has ended.
+            Its card is on its way to this channel.
+        "#);
+        insta::assert_snapshot!(lab.say_until("alice", "/lab why 3", "is theirs").await, @r#"
+            *#3* waits at place 1 in line.
+            `soc-a-001` is theirs, and #2 is on it.
+        "#);
+        insta::assert_snapshot!(steady(&lab.say("bob", "/lab boards socA").await), @r#"
+            *Boards of socA*: 0 free, 1 busy
+            🟣 `soc-a-001` socA · Lab Site A · @alice until <time>: DDR bring-up · #2 on it
+        "#);
+        lab.say("alice", "/lab power soc-a-001 off").await;
+        insta::assert_snapshot!(lab.answer("alice").await, @"✋ `soc-a-001` was not switched off. A run of yours is on it, or it is not yours any more.");
+        lab.say("alice", "/lab cancel 2").await;
+        assert!(lab.verdict(3).await.starts_with("passed"));
+        assert_eq!(lab.on(), ["soc-a-001", "soc-b-001"], "it is left on, whatever its family wants");
+        let leases = lab.rows("SELECT fence, state FROM leases").await;
+        assert_eq!(leases, ["1 | held"], "one lease and one fence for all of it");
+        assert_eq!(lab.rows("SELECT run, fence FROM attempts ORDER BY run").await, ["2 | 1", "3 | 1"]);
+        assert_eq!(lab.view(theirs).await.run.state.word(), "queued");
+        // Retry of a run that asked for no board in particular stays on hers.
+        lab.until_card(3, "Passed").await;
+        insta::assert_snapshot!(lab.click("alice", 3, "Retry").await, @r#"
+            👍 *#4* socA · `build-2` · smoke repeats #3
+            `soc-a-001` is yours: it starts there right away.
+            Its card is on its way to this channel.
+        "#);
+        assert!(lab.verdict(4).await.starts_with("passed"));
+        lab.say("alice", "/lab release").await;
+        assert!(lab.verdict(theirs).await.starts_with("passed"));
+        lab.settle().await;
+        assert_eq!(lab.on(), ["soc-b-001"]);
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_given_back_under_a_run_goes_on_with_it_and_is_free_then() {
+    lab(&yaml::small(1), async |lab| {
+        lab.say("alice", "/lab reserve soc-a-001 2h").await;
+        let run = lab.run("alice", "/run-test soc-a-001 build-crawl").await;
+        lab.until_state(run, "testing").await;
+        insta::assert_snapshot!(steady(&lab.say("alice", "/lab release").await), @"👋 `soc-a-001` is given back. Run #1 goes on to its end there; then the board is free.");
+        insta::assert_snapshot!(steady(&lab.say("bob", "/lab boards socA").await), @r#"
+            *Boards of socA*: 0 free, 1 busy
+            🔵 `soc-a-001` socA · Lab Site A · run #1 since <time>
+        "#);
+        lab.say("alice", &format!("/lab cancel {run}")).await;
+        lab.until_state(run, "finished").await;
+        lab.settle().await;
+        assert_eq!(lab.on(), ["soc-b-001"], "it came to rest as after any run");
+        assert_eq!(lab.rows("SELECT fence, state FROM leases").await, ["1 | released"]);
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_on_ones_own_board_goes_on_after_a_restart() {
+    lab(&yaml::small(1), async |lab| {
+        lab.say("alice", "/lab reserve soc-a-001 2h").await;
+        let run = lab.run("alice", "/run-test soc-a-001 build-slow").await;
+        lab.until_state(run, "testing").await;
+        lab.restart().await;
+        let verdict = lab.verdict(run).await;
+        assert!(verdict.starts_with("passed"), "{verdict}");
+        assert_eq!(lab.rows("SELECT fence, state FROM leases").await, ["1 | held"]);
+        lab.say("alice", "/lab release").await;
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}

@@ -32,6 +32,87 @@ store_tests! {
     a_grant_that_nobody_began_with_is_taken_back_as_if_it_never_was,
     what_has_begun_or_was_asked_to_end_is_not_taken_back,
     leases_whose_driver_died_are_taken_away_and_no_others,
+    a_run_of_whoever_has_the_board_is_under_their_lease_and_leaves_it_held,
+    a_run_under_somebody_s_lease_is_lost_with_its_process_and_the_board_stays_theirs,
+    what_ends_under_a_run_goes_on_as_the_run_s_own,
+}
+
+/// A board that li has until 7200.
+async fn held(lab: &Lab, board: &BoardId) -> LeaseRef {
+    let id = LeaseId::new(&lab.ids, T0);
+    let terms = LeaseTerms { expires_at: at(7200), ..lab.terms() };
+    let taken = lab.store.lease_take(id, board, &Holder::Person(li()), &terms).await.expect("take");
+    let Granted::Leases(leases) = taken else { panic!("{taken:?}") };
+    lease_ref(&leases[0])
+}
+
+async fn a_run_of_whoever_has_the_board_is_under_their_lease_and_leaves_it_held(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let hold = held(lab, &board).await;
+    let ((number, id), (second, second_id)) = (lab.waiting().await, lab.waiting().await);
+    let lease = lab.on_board(id, 1, &board).await;
+    assert_eq!(lease, hold, "the same lease, the same fence");
+    let other = lab.store.lease_grant(&[lab.grant(second_id, 1, &board)], &lab.terms()).await.expect("grant");
+    assert!(
+        matches!(&other[0], Granted::Taken(taken) if taken.hold.as_ref().is_some_and(|h| h.run == Some((number, 1))))
+    );
+    for answer in every_write(lab, &LeaseRef { fence: Fence(9), ..lease.clone() }, id).await {
+        assert_eq!(answer, Fenced::Stale);
+    }
+    assert_eq!(
+        lab.store.run_advance(&lease, Stage::Testing, &[], at(3)).await.expect("advance"),
+        Fenced::Done
+    );
+    // What they do to it says nothing about it.
+    lab.settled(&lease, id, outcome(Verdict::Infra, "console-busy"), Decision::Finish).await;
+    let row = &lab.store.board_list().await.expect("boards")[0];
+    let now = row.lease.as_ref().expect("it is theirs still");
+    assert_eq!((now.state, now.expires_at, row.failures), (LeaseState::Held, at(7200), 0));
+    assert_eq!(lab.store.lease_state(&hold).await.expect("state"), Some(LeaseState::Held));
+    assert_eq!(lab.on_board(second_id, 1, &board).await, hold);
+    lab.settled(&lease, second_id, outcome(Verdict::Passed, ""), Decision::Finish).await;
+    assert_eq!(lab.view(second).await.attempts[0].fence, Fence(1));
+}
+
+async fn a_run_under_somebody_s_lease_is_lost_with_its_process_and_the_board_stays_theirs(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let hold = held(lab, &board).await;
+    let (number, id) = lab.waiting().await;
+    lab.on_board(id, 1, &board).await;
+    assert_eq!(lab.store.lease_expire(other_instance(lab), at(9000)).await.expect("expire"), []);
+    // By the death of its runner, and by that of the process.
+    for attempt in 2..4 {
+        match attempt {
+            2 => drop(lab.store.lease_lapse(&[hold.id], at(30)).await.expect("lapse")),
+            _ => drop(lab.store.lease_takeover(other_instance(lab), at(31)).await.expect("takeover")),
+        }
+        let state = lab.view(number).await.run.state;
+        assert!(matches!(&state, RunState::Queued { attempt: now, .. } if *now == attempt), "{state:?}");
+        let now = &lab.store.lease_list().await.expect("list")[0];
+        assert_eq!((now.id, now.state, now.needs_fence), (hold.id, LeaseState::Held, true));
+        assert_eq!(lab.on_board(id, attempt, &board).await, hold);
+    }
+    assert_eq!(lab.store.lease_fenced(&hold, at(32)).await.expect("fenced"), Fenced::Done);
+    assert!(!lab.store.lease_list().await.expect("list")[0].needs_fence);
+}
+
+async fn what_ends_under_a_run_goes_on_as_the_run_s_own(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let hold = held(lab, &board).await;
+    let (number, id) = lab.waiting().await;
+    lab.on_board(id, 1, &board).await;
+    let (rest, told) = (LeaseId::new(&lab.ids, T0), (via(), note("hold-over")));
+    assert_eq!(lab.store.hold_expire(&hold, rest, &told, at(7200)).await.expect("expire"), Effected::GoesOn);
+    let now = &lab.store.lease_list().await.expect("list")[0];
+    let holder = Holder::Run { run: id, number, attempt: 1 };
+    assert_eq!(
+        (now.id, now.fence, now.state, &now.holder),
+        (hold.id, hold.fence, LeaseState::Active, &holder)
+    );
+    lab.settled(&hold, id, outcome(Verdict::Passed, ""), Decision::Finish).await;
+    assert_eq!(lab.store.lease_state(&hold).await.expect("state"), Some(LeaseState::Finalizing));
+    assert_eq!(lab.store.lease_release(&hold, &AtRest::Yes, at(7300)).await.expect("release"), Fenced::Done);
+    assert_eq!(lab.running(&board).await.2.fence, Fence(2));
 }
 
 async fn leases_whose_driver_died_are_taken_away_and_no_others(lab: &Lab) {

@@ -32,9 +32,20 @@ fn why_names_who_has_the_boards() {
     queue.hold("b1", "ann", None);
     queue.hold("b2", "bob", Some(at(60)));
     queue.add([run(1, "cho"), run(2, "dan")]);
-    let b1 = Held { board: BoardId::new("b1"), holder: person("ann"), until: None, reason: String::new() };
-    let b2 =
-        Held { board: BoardId::new("b2"), holder: person("bob"), until: Some(at(60)), reason: String::new() };
+    let b1 = Held {
+        board: BoardId::new("b1"),
+        holder: person("ann"),
+        until: None,
+        reason: String::new(),
+        run: None,
+    };
+    let b2 = Held {
+        board: BoardId::new("b2"),
+        holder: person("bob"),
+        until: Some(at(60)),
+        reason: String::new(),
+        run: None,
+    };
     let held = vec![b2, b1.clone()];
     assert_eq!(queue.reason(1), Why::AllBusy { held: held.clone(), more: 0 });
     let position = Position::Exact(2);

@@ -67,8 +67,59 @@ impl Plan {
         running.sum::<u32>() + proposed.map(|(_, boards)| boards.len() as u32).sum::<u32>()
     }
 
+    /// The first run of whoever has this board that names it, while nothing of theirs is on it.
+    fn own_due(&self, board: &BoardId) -> Option<QueuedRun> {
+        let (_, Availability::Busy { holder: Holder::Person(person), run: None, .. }) =
+            self.boards.get(board)?
+        else {
+            return None;
+        };
+        let is_theirs = |run: &&QueuedRun| {
+            run.requester == person.key()
+                && run.selector.board.as_ref() == Some(board)
+                && Self::serves(run, &self.boards[board].0)
+                && run.boards == 1
+                && run.lasts.is_none()
+        };
+        let first = self.waiting.iter().filter(is_theirs).min_by_key(|run| (run.priority, run.number));
+        first.filter(|_| !self.set_aside(board)).cloned()
+    }
+
+    /// Whether a run names a board that its requester has, and how many of theirs are before it there.
+    fn own_line(&self, run: &QueuedRun) -> Option<usize> {
+        let board = run.selector.board.as_ref()?;
+        let (facts, Availability::Busy { holder: Holder::Person(person), .. }) = self.boards.get(board)?
+        else {
+            return None;
+        };
+        let is_theirs = |run: &QueuedRun| {
+            run.requester == person.key()
+                && run.selector.board.as_ref() == Some(board)
+                && Self::serves(run, facts)
+                && run.boards == 1
+                && run.lasts.is_none()
+        };
+        let before = |other: &&QueuedRun| {
+            is_theirs(other) && (other.priority, other.number) < (run.priority, run.number)
+        };
+        is_theirs(run).then(|| self.waiting.iter().filter(before).count())
+    }
+
+    fn is_own_due(&self, run: &QueuedRun) -> bool {
+        let board = run.selector.board.as_ref();
+        board.and_then(|board| self.own_due(board)).is_some_and(|due| due.run == run.run)
+    }
+
     fn grants(&mut self, limit: usize) -> Vec<Grant> {
         let mut grants = Vec::new();
+        for board in self.boards.keys().cloned().collect::<Vec<_>>() {
+            let Some(run) = self.own_due(&board).filter(|_| grants.len() < limit) else { continue };
+            self.waiting.retain(|other| other.run != run.run);
+            self.turn += 1;
+            self.turns.insert(run.requester.clone(), self.turn);
+            grants.push(Grant { run: run.run, attempt: run.attempt, boards: vec![board.clone()] });
+            self.proposed.push((run, vec![board]));
+        }
         while grants.len() < limit {
             let rank = |run: &QueuedRun| {
                 let turn = self.turns.get(&run.requester).copied().unwrap_or(0);
@@ -154,7 +205,8 @@ impl Plan {
                             self.boards.get_mut(board).filter(|(_, s)| *s == Availability::Free)
                         {
                             let holder = Holder::Run { run, number: of.number, attempt: of.attempt };
-                            *state = Availability::Busy { holder, until: None, reason: String::new() };
+                            *state =
+                                Availability::Busy { holder, until: None, reason: String::new(), run: None };
                         }
                     }
                 } else if !known {
@@ -198,10 +250,13 @@ fn facts() -> impl Strategy<Value = BoardFacts> {
 }
 
 fn availability() -> impl Strategy<Value = Availability> {
-    let busy = Availability::Busy { holder: person("zoe"), until: None, reason: String::new() };
+    let held = |(who, run): (u8, Option<i64>)| {
+        let who = if who < 4 { format!("u{who}") } else { "zoe".to_owned() };
+        Availability::Busy { holder: person(&who), until: None, reason: String::new(), run }
+    };
     prop_oneof![
         4 => Just(Availability::Free),
-        2 => Just(busy),
+        3 => (0..8u8, prop::option::weighted(0.2, Just(1))).prop_map(held),
         1 => Just(Availability::Unavailable(Unavailable::Offline)),
     ]
 }
@@ -215,14 +270,16 @@ fn queued() -> impl Strategy<Value = QueuedRun> {
         .prop_map(|avoid| avoid.into_iter().collect())];
     let priority =
         prop_oneof![1 => Just(Priority::High), 4 => Just(Priority::Normal), 1 => Just(Priority::Low)];
-    (1..30i64, 0..4, 0..6, selector, priority, prop_oneof![4 => Just(1u32), 1 => 2..4u32], avoid).prop_map(
-        |(number, who, family, selector, priority, boards, avoid)| QueuedRun {
+    let boards = prop_oneof![4 => Just(1u32), 1 => 2..4u32];
+    (1..30i64, 0..4, 0..6, selector, priority, boards, avoid, 0..10).prop_map(
+        |(number, who, family, selector, priority, boards, avoid, lasts)| QueuedRun {
             family: Family::new(if family == 0 { "socB" } else { "socA" }),
             selector,
             priority,
             boards,
             avoid,
-            ..run(number, &format!("u{who}"))
+            lasts: (lasts < 2).then_some(Duration::from_secs(60)),
+            ..run(number, &format!("slack:u{who}"))
         },
     )
 }
@@ -239,7 +296,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => id().prop_map(|run| QueueEvent::GrantRefused { run }),
         3 => (id(), 0..4, 1..3u32).prop_map(|(run, who, boards)| QueueEvent::RunStarted {
             run,
-            requester: format!("u{who}"),
+            requester: format!("slack:u{who}"),
             boards,
         }),
         2 => id().prop_map(|run| QueueEvent::RunEnded { run }),
@@ -256,6 +313,20 @@ fn history() -> impl Strategy<Value = Vec<Op>> {
 
 /// Whether what the queue says of a waiting run is true.
 fn assert_true(queue: &Queue, plan: &Plan, run: &QueuedRun) {
+    if plan.is_own_due(run) {
+        assert_eq!(
+            (queue.position(run.run), queue.why(run.run, at(0))),
+            (Some(Position::Exact(1)), Why::Next)
+        );
+        return;
+    }
+    if let Some(before) = plan.own_line(run) {
+        assert_eq!(queue.position(run.run), Some(Position::Exact(before + 1)));
+        assert!(
+            matches!(queue.why(run.run, at(0)), Why::OnlyBoard(held) if Some(&held.board) == run.selector.board.as_ref())
+        );
+        return;
+    }
     let ahead = plan.ahead(run);
     let place = Position::Exact(ahead.len() + 1);
     assert_eq!(queue.position(run.run), Some(place));
@@ -317,7 +388,7 @@ fn assert_is_next(queue: &Queue, plan: &Plan, run: &QueuedRun, boards: Vec<Board
     let mut queue = queue.clone();
     // What is granted elsewhere at the same moment may change whose turn it is.
     for (board, (_, state)) in &plan.boards {
-        if *state == Availability::Free {
+        if !matches!(state, Availability::Unavailable(_)) {
             queue.hold(board.as_str(), "zoe", None);
         }
     }

@@ -206,7 +206,12 @@ fn a_window_doubles_up_to_its_bound() {
     let mut queue = Queue::with(&["b1", "b2"]);
     queue.set(
         "b2",
-        Availability::Busy { holder: Holder::Check(actor("zoe")), until: None, reason: String::new() },
+        Availability::Busy {
+            holder: Holder::Check(actor("zoe")),
+            until: None,
+            reason: String::new(),
+            run: None,
+        },
     );
     queue.add([run(1, "pair").wants(2)]);
     let mut now = at(STARVED);
