@@ -268,6 +268,14 @@ impl Config {
     }
 }
 
+/// Slack's settings alone; nothing when it is off.
+pub fn slack(env: Env<'_>) -> Result<Option<SlackSettings>, ConfigError> {
+    let env: Env<'_> = &|name| env(name).filter(|value| !value.trim().is_empty());
+    let mut problems = Vec::new();
+    let settings = slack::settings(env, &mut problems);
+    if problems.is_empty() { Ok(settings) } else { Err(ConfigError(problems)) }
+}
+
 /// The chat platforms that these variables connect, as far as they can be read.
 pub fn connected(env: Env<'_>) -> Vec<Platform> {
     let env: Env<'_> = &|name| env(name).filter(|value| !value.trim().is_empty());

@@ -1,5 +1,5 @@
 //! `boardhand check`: every mistake of the lab file and the templates at once. Opens nothing but these files, unless
-//! `--connect` asks for the lab itself (`connect`).
+//! Slack's variables are set (`slack`), or `--connect` asks for the lab itself (`connect`).
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -37,7 +37,8 @@ pub(super) async fn check(
     templates: Option<&Path>,
     connect: Option<&Path>,
 ) -> anyhow::Result<ExitCode> {
-    let connected = config::connected(&|name| std::env::var(name).ok());
+    let env = |name: &str| std::env::var(name).ok();
+    let connected = config::connected(&env);
     let lab = check_file(boards, &super::serve::lab_variable, &connected);
     print!("{}", lab.text);
     let mut ok = lab.ok;
@@ -50,6 +51,9 @@ pub(super) async fn check(
             }
         }
     }
+    let slack = super::slack::check(&env).await;
+    print!("{}", slack.text);
+    ok &= slack.ok;
     if let (Some(data_dir), Some(inventory)) = (connect, &lab.inventory) {
         ok &= super::connect::connect(inventory, data_dir).await?;
     }

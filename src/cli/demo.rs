@@ -18,6 +18,7 @@ use crate::artifact::Artifacts;
 use crate::board::Inventory;
 use crate::chat::Platform;
 use crate::chat::slack::client::SlackClient;
+use crate::chat::slack::socket::Opener;
 use crate::clock::Clock;
 use crate::config::socket_address;
 use crate::id::Ids;
@@ -48,6 +49,9 @@ pub(super) struct DemoArgs {
     /// Folder of the builds that are carried to boards.
     #[arg(long, env = "BOARDHAND_ARTIFACTS")]
     artifacts: Option<PathBuf>,
+    /// Slack's deliveries come over a socket, as to a lab that nobody can call from outside.
+    #[arg(long)]
+    socket: bool,
     /// Keep the data in this folder instead of a temporary one.
     #[arg(long)]
     data_dir: Option<PathBuf>,
@@ -84,11 +88,12 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let door_url = format!("http://{}", door.local_addr()?);
     let signing_secret = SecretString::from(hex::encode(ids.bytes::<16>()));
     let bot_token = SecretString::from(format!("xoxb-demo-{}", hex::encode(ids.bytes::<8>())));
+    let app_token = SecretString::from(format!("xapp-demo-{}", hex::encode(ids.bytes::<8>())));
     let config = SimSlackConfig {
         signing_secret: signing_secret.clone(),
         bot_token: bot_token.clone(),
-        app_token: SecretString::from("xapp-demo"),
-        socket_mode: false,
+        app_token: app_token.clone(),
+        socket_mode: args.socket,
         webhook_url: Some(format!("{door_url}/webhooks/slack")),
         port: free_or_any(args.listen).await?,
         rate_limits: true,
@@ -103,7 +108,7 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         feishu: None,
         slack: Some(SlackParts {
             signing_secrets: vec![signing_secret],
-            opener: None,
+            opener: args.socket.then(|| Opener::new(Http::new(&[&api_url]), &api_url, app_token)),
             client: SlackClient::new(Http::new(&[&api_url]), &api_url, bot_token),
             pacing: Pacing::SLACK,
         }),

@@ -8,6 +8,7 @@ mod demo;
 mod health;
 mod reload;
 mod serve;
+mod slack;
 pub mod source;
 
 use std::net::SocketAddr;
@@ -38,7 +39,7 @@ enum Command {
     Serve(Box<ServeArgs>),
     /// Try everything on this machine: a simulated lab and a chat playground; needs nothing.
     Demo(demo::DemoArgs),
-    /// Read boards.yaml and say every mistake at once.
+    /// Read boards.yaml and say every mistake at once; ask Slack too, where its variables are set.
     Check {
         /// The lab file.
         #[arg(long, env = "BOARDHAND_BOARDS", default_value = "./boards.yaml")]

@@ -168,7 +168,7 @@ fn slack_parts(settings: &SlackSettings) -> SlackParts {
     }
 }
 
-fn slack_client(settings: &SlackSettings) -> SlackClient {
+pub(super) fn slack_client(settings: &SlackSettings) -> SlackClient {
     SlackClient::new(Http::new(&[&settings.api_url]), &settings.api_url, settings.bot_token.clone())
 }
 

@@ -3,7 +3,8 @@
 use std::process::Stdio;
 
 use boardhand::clock::Clock;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use crate::lab::WITHIN;
@@ -48,4 +49,40 @@ async fn a_lab_file_of_ones_own_needs_no_password_and_ctrl_c_is_answered() {
         assert!(log.contains("warning: the variable SOC_A_PASSWORD is not set"), "{log}");
     };
     Clock::system().timeout(WITHIN, stopped).await.expect("it stops in time");
+}
+
+/// Types as a person does on the demo's page; gives what they see.
+async fn type_on(page: &str, text: &str) -> String {
+    let address = page.trim_start_matches("http://").trim_end_matches('/');
+    let body = format!(r##"{{"user":"U0ALICE","channel":"#soc-ci","text":"{text}"}}"##);
+    let request = format!(
+        "POST /playground/say HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(address).await.expect("the page");
+    stream.write_all(request.as_bytes()).await.expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    answer
+}
+
+#[tokio::test]
+async fn a_demo_can_be_played_over_a_socket() {
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_boardhand"))
+        .args(["demo", "--fast", "--socket", "--listen", "127.0.0.1:0"])
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the binary starts");
+    let mut said = BufReader::new(demo.stdout.take().expect("is piped")).lines();
+    let played = async {
+        let first = said.next_line().await.expect("it speaks").expect("an address");
+        let page = first.split(' ').find(|word| word.starts_with("http://")).expect("an address").to_owned();
+        // The socket is dialled while the page is there already.
+        while !type_on(&page, "/lab boards").await.contains("soc-a-001") {}
+    };
+    Clock::system().timeout(WITHIN, played).await.expect("it answers");
 }

@@ -152,6 +152,7 @@ fn slash_command(form: &Form<'_>, now: Timestamp) -> Result<Inbound, DecodeProbl
         // Slack does not say in which thread a slash command was typed: it cannot be.
         thread: None,
         response_url: form.get("response_url"),
+        sent_at: None,
         intent: Intent::Text(words),
     }))
 }
@@ -246,6 +247,7 @@ fn click(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProblem>
         channel: &need(channel, "channel.id")?,
         thread: filled(container.thread_ts).or(filled(message.thread_ts)),
         response_url: filled(payload.response_url).as_deref(),
+        sent_at: None,
         intent,
     }))
 }
@@ -259,6 +261,8 @@ struct Wrapper {
     challenge: Option<String>,
     team_id: Option<String>,
     event_id: Option<String>,
+    #[serde(default)]
+    event_time: Value,
     event: Option<Event>,
     #[serde(default)]
     authorizations: Vec<Authorization>,
@@ -336,6 +340,9 @@ fn message(wrapper: Wrapper, now: Timestamp) -> Result<Inbound, DecodeProblem> {
     if event.subtype.as_deref().is_some_and(|subtype| !written.contains(&subtype)) {
         return Ok(Inbound::Ignored { reason: "a message that was edited, deleted or made by Slack" });
     }
+    // Slack sends an event again for minutes, with delayed events on for a day: what was said long ago is not obeyed.
+    let sent_at =
+        wrapper.event_time.as_i64().map(|secs| Timestamp::from_micros(secs.saturating_mul(1_000_000)));
     let words = without_mention(event.text.as_deref().unwrap_or_default(), bot.as_deref());
     let actor = Actor {
         platform: Platform::Slack,
@@ -350,6 +357,7 @@ fn message(wrapper: Wrapper, now: Timestamp) -> Result<Inbound, DecodeProblem> {
         channel: &need(event.channel, "event.channel")?,
         thread: filled(event.thread_ts),
         response_url: None,
+        sent_at,
         intent: Intent::Text(words),
     }))
 }
@@ -391,6 +399,7 @@ struct Parts<'a> {
     channel: &'a str,
     thread: Option<String>,
     response_url: Option<&'a str>,
+    sent_at: Option<Timestamp>,
     intent: Intent,
 }
 
@@ -404,7 +413,7 @@ fn delivery(parts: Parts<'_>) -> Inbound {
     Inbound::Delivery(Box::new(Delivery {
         key: bounded_key(parts.key),
         received_at: parts.now,
-        sent_at: None,
+        sent_at: parts.sent_at,
         actor: parts.actor,
         place,
         intent: parts.intent,

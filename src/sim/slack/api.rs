@@ -17,8 +17,16 @@ use super::methods::{self, Failure};
 use super::wire::Cut;
 use super::{Shared, respond};
 
-/// The scopes that the app has, history aside.
-const SCOPES: &str = "chat:write,commands,app_mentions:read,im:history,users:read";
+/// The scopes that the app has, unless they were taken from it.
+const SCOPES: [&str; 7] = [
+    "chat:write",
+    "commands",
+    "app_mentions:read",
+    "im:history",
+    "users:read",
+    "channels:history",
+    "groups:history",
+];
 /// The one method that wants the app's own token.
 const OPEN_SOCKET: &str = "apps.connections.open";
 /// Arguments that stand as JSON text in a form.
@@ -127,8 +135,8 @@ fn rate_limited(seconds: u64) -> Response {
 }
 
 fn json_answer(answer: &Value, shared: &Shared) -> Response {
-    let history = *shared.history_scope.lock().expect("scope");
-    let scopes =
-        if history { format!("{SCOPES},channels:history,groups:history") } else { SCOPES.to_owned() };
+    let taken = shared.taken_scopes.lock().expect("scopes");
+    let scopes: Vec<&str> = SCOPES.into_iter().filter(|scope| !taken.contains(*scope)).collect();
+    let scopes = scopes.join(",");
     ([("x-oauth-scopes", scopes)], axum::Json(answer)).into_response()
 }

@@ -60,7 +60,7 @@ pub(super) fn call(shared: &Shared, method: &str, arguments: &Value) -> Answer {
                 "is_member": channel.has_bot, "is_im": channel.dm_of.is_some(), "is_archived": false}}))
         }),
         "conversations.history" | "conversations.replies" => {
-            if !*shared.history_scope.lock().expect("scope") {
+            if shared.taken_scopes.lock().expect("scopes").contains("channels:history") {
                 return Err(Failure::new("missing_scope"));
             }
             shared.change(|world| history(world, arguments, method.ends_with("replies")))

@@ -20,7 +20,7 @@ mod socket;
 mod validate;
 pub(in crate::sim) mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -88,9 +88,10 @@ pub(in crate::sim::slack) struct Shared {
     world: Mutex<World>,
     changed: watch::Sender<u64>,
     webhook: Mutex<Option<String>>,
+    socket_url: Mutex<String>,
     faults: Mutex<Vec<Injected>>,
     delivery_faults: Mutex<DeliveryFaults>,
-    history_scope: Mutex<bool>,
+    taken_scopes: Mutex<BTreeSet<String>>,
     rates: Mutex<Rates>,
     last_delivery: Mutex<Option<Delivered>>,
     calls: Mutex<BTreeMap<String, u64>>,
@@ -118,6 +119,7 @@ impl SimSlack {
         let shared = Arc::new(Shared {
             addr,
             webhook: Mutex::new(config.webhook_url.clone()),
+            socket_url: Mutex::new(format!("ws://{addr}/link/")),
             rates: Mutex::new(Rates::new(config.rate_limits)),
             sockets: Mutex::new(Sockets::new(config.socket_mode)),
             config,
@@ -127,7 +129,7 @@ impl SimSlack {
             changed: watch::Sender::new(0),
             faults: Mutex::default(),
             delivery_faults: Mutex::default(),
-            history_scope: Mutex::new(true),
+            taken_scopes: Mutex::default(),
             last_delivery: Mutex::default(),
             calls: Mutex::default(),
         });
@@ -162,6 +164,12 @@ impl SimSlack {
         *self.0.shared.webhook.lock().expect("webhook") = Some(url.to_owned());
     }
 
+    /// Sockets are opened at this address from now on (`wss://slack.example/link/`), behind which somebody passes on what
+    /// comes to `/link/` here.
+    pub fn set_socket_url(&self, url: &str) {
+        *self.0.shared.socket_url.lock().expect("address") = url.to_owned();
+    }
+
     /// Whether the Web API's rate limits hold from now on.
     pub fn set_rate_limits(&self, hold: bool) {
         self.0.shared.rates.lock().expect("rates").enforced = hold;
@@ -179,7 +187,17 @@ impl SimSlack {
 
     /// Whether the app may read channels' history (`channels:history`) from now on.
     pub fn set_history_scope(&self, granted: bool) {
-        *self.0.shared.history_scope.lock().expect("scope") = granted;
+        ["channels:history", "groups:history"].into_iter().for_each(|scope| self.set_scope(scope, granted));
+    }
+
+    /// Whether the app has this scope from now on.
+    pub fn set_scope(&self, scope: &str, granted: bool) {
+        let mut taken = self.0.shared.taken_scopes.lock().expect("scopes");
+        if granted {
+            taken.remove(scope);
+        } else {
+            taken.insert(scope.to_owned());
+        }
     }
 
     /// Breaks the next `times` calls of a method; `*` is any method.
@@ -192,7 +210,7 @@ impl SimSlack {
     pub fn heal(&self) {
         self.0.shared.faults.lock().expect("faults").clear();
         *self.0.shared.delivery_faults.lock().expect("faults") = DeliveryFaults::default();
-        self.set_history_scope(true);
+        self.0.shared.taken_scopes.lock().expect("scopes").clear();
     }
 
     /// Changes what is wrong with deliveries to the app.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::deliver::Kind;
 use super::model::{APP, BOT_USER, Ephemeral, Message, ResponseUrl, TEAM};
 use super::{Shared, SimSlack, render, respond};
+use crate::clock::Timestamp;
 
 /// What somebody sees right after doing something.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,6 +56,11 @@ impl SimSlack {
             return shared.slash(&user, &user_name, &channel, &channel_name, text).await;
         }
         shared.message(&user, &channel, thread, text, is_dm).await
+    }
+
+    /// Slack tells the app of an event that happened at `at`, whatever it is; gives the status of the acknowledgement.
+    pub async fn event(&self, event: &Value, at: Timestamp) -> u16 {
+        self.0.shared.event(event, at).await
     }
 
     /// Somebody presses a button that they see, though the message may have changed meanwhile.
@@ -224,12 +230,16 @@ impl Shared {
         if let Some(thread) = thread {
             event["thread_ts"] = json!(thread);
         }
+        Reply { status: self.event(&event, now).await, text: String::new(), ts: Some(ts) }
+    }
+
+    /// Tells the app of an event; gives the status of its acknowledgement.
+    async fn event(&self, event: &Value, at: Timestamp) -> u16 {
         let wrapper = json!({"token": "unused", "team_id": TEAM, "api_app_id": APP, "event": event,
             "type": "event_callback", "event_id": format!("Ev{}", self.ids.letters(10).to_uppercase()),
-            "event_time": now.as_secs(), "is_ext_shared_channel": false,
+            "event_time": at.as_secs(), "is_ext_shared_channel": false,
             "authorizations": [{"team_id": TEAM, "user_id": BOT_USER, "is_bot": true}]});
-        let (status, _) = self.deliver(Kind::Event, &wrapper).await;
-        Reply { status, text: String::new(), ts: Some(ts) }
+        self.deliver(Kind::Event, &wrapper).await.0
     }
 
     async fn press(

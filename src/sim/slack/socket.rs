@@ -171,7 +171,7 @@ impl Shared {
     /// `apps.connections.open`.
     pub(super) fn open_socket(&self) -> Result<Value, Failure> {
         let ticket = self.ids.uuid(self.clock.now()).to_string();
-        let url = format!("ws://{}/link/?ticket={ticket}&app_id={APP}", self.addr);
+        let url = format!("{}?ticket={ticket}&app_id={APP}", self.socket_url.lock().expect("address"));
         let mut sockets = self.sockets();
         if !sockets.on {
             return Err(Failure::new("not_allowed_token_type"));

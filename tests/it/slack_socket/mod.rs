@@ -1,9 +1,12 @@
 //! Slack over a socket that the server dials: whoever types or presses sees what they would see with a webhook, and what
 //! breaks between the two loses nothing that was acknowledged and does nothing twice.
 
+mod check;
+mod events;
 mod line;
 mod mode;
 mod sdk;
+mod tls;
 
 use boardhand::clock::Clock;
 use boardhand::id::Ids;

@@ -278,3 +278,40 @@ fn bodies_that_are_not_slacks_are_problems() {
     check_not_json(JSON, format!("{{\"type\":\"url_verification\",\"challenge\":{deep}}}").as_bytes());
     check_ignored(JSON, format!("{{\"type\":\"new\",\"new\":{deep}}}").as_bytes(), "do not use");
 }
+
+#[test]
+fn an_event_tells_when_it_happened_and_does_without() {
+    let mention = json!({"type": "app_mention", "user": "U1", "text": "<@UBOT> runs", "channel": "C1"});
+    let said_at = |time: Value| {
+        let mut body: Value = serde_json::from_slice(&event_body(mention.clone())).expect("JSON");
+        body["event_time"] = time;
+        delivered(JSON, body.to_string().as_bytes()).sent_at
+    };
+    assert_eq!(said_at(json!(1_799_999_990)), Some(Timestamp::from_micros(1_799_999_990_000_000)));
+    assert_eq!((said_at(json!("soon")), said_at(Value::Null)), (None, None));
+    assert_eq!(said_at(json!(i64::MAX)), Some(Timestamp::from_micros(i64::MAX)));
+}
+
+#[test]
+fn what_comes_in_an_envelope_is_the_same_delivery_as_by_url() {
+    let carried = |kind: Carried, payload: &[u8]| match decode_carried(kind, payload, now()) {
+        Ok(Inbound::Delivery(delivery)) => *delivery,
+        other => panic!("{other:?}"),
+    };
+    let fields = form_urlencoded::parse(&slash(&[])).into_owned().collect::<BTreeMap<String, String>>();
+    let payload = serde_json::to_vec(&fields).expect("JSON");
+    assert_eq!(carried(Carried::SlashCommand, &payload), delivered(FORM, &slash(&[])));
+    let click = click_payload();
+    assert_eq!(
+        carried(Carried::Interaction, click.to_string().as_bytes()),
+        delivered(FORM, &clicked(&click))
+    );
+    let event =
+        event_body(json!({"type": "app_mention", "user": "U1", "text": "<@UBOT> runs", "channel": "C1"}));
+    assert_eq!(carried(Carried::Event, &event), delivered(JSON, &event));
+    for odd in [&b"[]"[..], b"7", b"{\"command\":7}", b"{", b"{\"command\":\"/lab\",\"user_id\":{}}"] {
+        assert!(decode_carried(Carried::SlashCommand, odd, now()).is_err(), "{odd:?}");
+    }
+    let deep = format!("{{\"command\":{}1{}}}", "[".repeat(50_000), "]".repeat(50_000));
+    assert!(decode_carried(Carried::SlashCommand, deep.as_bytes(), now()).is_err());
+}

@@ -29,6 +29,15 @@ impl Opener {
         Opener { http, base_url: format!("{}/", base_url.trim_end_matches('/')), token }
     }
 
+    /// Whether Slack would give an address now; the one that it gives is thrown away.
+    pub async fn check(&self) -> Result<(), Outage> {
+        match self.open().await {
+            Ok(_) => Ok(()),
+            Err(NotOpened::Out(outage)) => Err(outage),
+            Err(NotOpened::Later(_)) => Err(Outage::Away("ratelimited".to_owned())),
+        }
+    }
+
     /// An address that may be dialled once, and soon. It is as good as the token for that: never logged.
     pub(super) async fn open(&self) -> Result<String, NotOpened> {
         let url = format!("{}apps.connections.open", self.base_url);
@@ -57,7 +66,11 @@ fn away(reason: &str) -> NotOpened {
 /// <https://docs.slack.dev/reference/methods/apps.connections.open#errors>.
 fn remedy(code: &str) -> &'static str {
     match code {
-        "invalid_auth" | "not_authed" | "not_allowed_token_type" | "http_401" => {
+        "not_allowed_token_type" => {
+            "SLACK_APP_TOKEN is not an app-level token (xapp-…, Basic Information, App-Level Tokens), or Socket Mode is \
+             turned off for the app (Settings, Socket Mode)"
+        }
+        "invalid_auth" | "not_authed" | "http_401" => {
             "SLACK_APP_TOKEN is not an app-level token of this app: make one with the scope connections:write (Basic \
              Information, App-Level Tokens), set it and restart"
         }
