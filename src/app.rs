@@ -13,6 +13,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::artifact::Artifacts;
 use crate::board::{BoardId, Inventory, LiveInventory};
+use crate::chat::feishu::socket::{Endpoint, LongConnection};
 use crate::chat::feishu::{self, client::FeishuClient};
 use crate::chat::jenkins;
 use crate::chat::slack::client::SlackClient;
@@ -99,14 +100,22 @@ pub struct SlackParts {
 
 /// Feishu's part.
 pub struct FeishuParts {
-    /// Proves what reaches the webhook.
-    pub verifier: feishu::signature::Verifier,
+    /// How events come.
+    pub events: FeishuEvents,
     /// Its API.
     pub client: Arc<FeishuClient>,
     /// How fast it is spoken to.
     pub pacing: Pacing,
     /// The bot's `open_id`, once Feishu has told it.
     pub bot: Arc<OnceLock<String>>,
+}
+
+/// How events of Feishu come.
+pub enum FeishuEvents {
+    /// To the webhook, where this proves them.
+    Webhook(feishu::signature::Verifier),
+    /// Over a long connection, which is dialled there.
+    Socket(Endpoint),
 }
 
 /// The server's parts, ready to run.
@@ -135,6 +144,8 @@ pub struct App {
     tftp: Option<UdpSocket>,
     /// Hears Slack, if over a socket.
     slack_socket: Option<SocketMode>,
+    /// Hears Feishu, if over a long connection.
+    feishu_socket: Option<LongConnection>,
 }
 
 impl App {
@@ -186,8 +197,9 @@ impl App {
         let housekeeper = Housekeeper::new(store.clone(), queue.clone(), clock.clone(), transcripts.clone())
             .with_artifacts(artifacts.clone(), live.clone());
         let (closing, closed) = watch::channel(false);
-        let Chats { apis, slack, opener, feishu } = Chats::of(slack, feishu);
+        let Chats { apis, slack, opener, feishu, endpoint } = Chats::of(slack, feishu);
         let opener = opener.map(|opener| (opener, SocketLine::new(Platform::Slack)));
+        let endpoint = endpoint.map(|endpoint| (endpoint, SocketLine::new(Platform::Feishu)));
         let connected = apis.keys().copied().collect();
         let relay = Relay::new(store.clone(), apis, composer.clone(), clock.clone(), doorbell.clone());
         let handler = Handler {
@@ -210,7 +222,12 @@ impl App {
             composer: composer.clone(),
             links,
             lines: relay.lines(),
-            sockets: opener.iter().map(|(_, line)| line.clone()).collect(),
+            sockets: opener
+                .iter()
+                .map(|(_, line)| line)
+                .chain(endpoint.iter().map(|(_, line)| line))
+                .cloned()
+                .collect(),
             doorbell: doorbell.clone(),
             clock: clock.clone(),
             redactor,
@@ -223,9 +240,14 @@ impl App {
             let takes = Arc::new(door::slack::Envelopes(door.clone()));
             SocketMode::new(opener, takes, line, clock.clone(), ids.clone())
         });
+        let feishu_socket = endpoint.map(|(endpoint, line)| {
+            let takes = Arc::new(door::feishu::Events(door.clone()));
+            LongConnection::new(endpoint, takes, line, clock.clone(), ids.clone())
+        });
         Ok(App {
             door,
             slack_socket,
+            feishu_socket,
             instance,
             scheduler: Scheduler::new(
                 store.clone(),
@@ -309,6 +331,7 @@ impl App {
             data_dir,
             tftp,
             slack_socket,
+            feishu_socket,
         } = self;
         let store = door.store.clone();
         let (stopped, stopping) = watch::channel(false);
@@ -326,6 +349,8 @@ impl App {
         let (server, cut_off) = loops.watch("door", server);
         let slack_socket =
             slack_socket.map(|socket| loops.watch("socket to Slack", socket.run(closing.subscribe())).0);
+        let feishu_socket = feishu_socket
+            .map(|socket| loops.watch("long connection to Feishu", socket.run(closing.subscribe())).0);
         let scheduler = loops.start(scheduler, closing.subscribe());
         let pool = loops.start(pool, closing.subscribe());
         let errands = loops.start(errands, closing.subscribe());
@@ -393,6 +418,11 @@ impl App {
                     let _ = clock.timeout(STOP_GRACE, socket).await;
                 }
             },
+            async {
+                if let Some(socket) = feishu_socket {
+                    let _ = clock.timeout(STOP_GRACE, socket).await;
+                }
+            },
         );
         doorbell.ring(Bell::Relay);
         stopped.send_replace(true);
@@ -429,6 +459,7 @@ struct Chats {
     slack: Option<Verifier>,
     opener: Option<Opener>,
     feishu: Option<FeishuDoor>,
+    endpoint: Option<Endpoint>,
 }
 
 impl Chats {
@@ -440,11 +471,19 @@ impl Chats {
             verifier = (!slack.signing_secrets.is_empty()).then(|| Verifier::new(&slack.signing_secrets));
             opener = slack.opener;
         }
+        let mut endpoint = None;
         let feishu = feishu.map(|feishu| {
             apis.insert(Platform::Feishu, (feishu.client, feishu.pacing));
-            FeishuDoor { verifier: feishu.verifier, bot: feishu.bot }
+            let verifier = match feishu.events {
+                FeishuEvents::Webhook(verifier) => Some(verifier),
+                FeishuEvents::Socket(dialled) => {
+                    endpoint = Some(dialled);
+                    None
+                }
+            };
+            FeishuDoor { verifier, bot: feishu.bot }
         });
-        Chats { apis, slack: verifier, opener, feishu }
+        Chats { apis, slack: verifier, opener, feishu, endpoint }
     }
 }
 

@@ -6,7 +6,7 @@ mod feishu;
 mod jenkins;
 mod slack;
 
-pub use feishu::FeishuSettings;
+pub use feishu::{FeishuEventSettings, FeishuSettings};
 pub use jenkins::JenkinsSettings;
 pub use slack::{SLACK_API_URL, SlackSettings};
 

@@ -134,8 +134,18 @@ impl Http {
         body: Option<&Value>,
         within: Duration,
     ) -> Result<HttpReply, NetError> {
-        let body = body.map(|body| ("application/json; charset=utf-8", body.to_string()));
-        self.send(method, url, bearer, body, within).await
+        self.send(method, url, (bearer, &[]), body.map(json_body), within).await
+    }
+
+    /// Posts JSON with these headers and without a token, otherwise like [`Http::post_json`].
+    pub async fn post_json_with(
+        &self,
+        url: &str,
+        headers: &[(&'static str, &'static str)],
+        body: &Value,
+        within: Duration,
+    ) -> Result<HttpReply, NetError> {
+        self.send(Method::POST, url, (None, headers), Some(json_body(body)), within).await
     }
 
     /// Posts a form, otherwise like [`Http::post_json`].
@@ -147,14 +157,15 @@ impl Http {
         within: Duration,
     ) -> Result<HttpReply, NetError> {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        self.send(Method::POST, url, bearer, Some(("application/x-www-form-urlencoded", body)), within).await
+        let body = Some(("application/x-www-form-urlencoded", body));
+        self.send(Method::POST, url, (bearer, &[]), body, within).await
     }
 
     async fn send(
         &self,
         method: Method,
         url: &str,
-        bearer: Option<&SecretString>,
+        (bearer, headers): (Option<&SecretString>, &[(&'static str, &'static str)]),
         body: Option<(&'static str, String)>,
         within: Duration,
     ) -> Result<HttpReply, NetError> {
@@ -165,6 +176,9 @@ impl Http {
         }
         if let Some(token) = bearer {
             request = request.header(AUTHORIZATION, authorization(token)?);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         read(request.send().await.map_err(net_error)?).await
     }
@@ -287,6 +301,10 @@ fn base() -> ClientBuilder {
         .timeout(TOTAL_TIMEOUT)
         .redirect(redirect::Policy::none())
         .user_agent(concat!("boardhand/", env!("CARGO_PKG_VERSION")))
+}
+
+fn json_body(body: &Value) -> (&'static str, String) {
+    ("application/json; charset=utf-8", body.to_string())
 }
 
 fn is_loopback(host: &str) -> bool {

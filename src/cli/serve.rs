@@ -12,11 +12,12 @@ use tokio::signal::unix::{Signal, SignalKind};
 use tokio::sync::watch;
 
 use super::source::LabFile;
-use crate::app::{App, FeishuParts, Parts, SlackParts};
+use crate::app::{App, FeishuEvents, FeishuParts, Parts, SlackParts};
 use crate::artifact::Artifacts;
 use crate::board::lab_file::{self, Severity};
 use crate::board::{Board, Inventory, PowerDriver};
 use crate::chat::feishu::client::{FeishuClient, FeishuError};
+use crate::chat::feishu::socket::Endpoint;
 use crate::chat::jenkins::signature::Verifier;
 use crate::chat::{
     Platform, feishu,
@@ -24,7 +25,7 @@ use crate::chat::{
     slack::socket::Opener,
 };
 use crate::clock::Clock;
-use crate::config::{self, Config, FeishuSettings, ServeArgs, SlackSettings};
+use crate::config::{self, Config, FeishuEventSettings, FeishuSettings, ServeArgs, SlackSettings};
 use crate::id::Ids;
 use crate::message::pace::Pacing;
 use crate::message::template::Catalogue;
@@ -129,12 +130,19 @@ fn artifacts(config: &Config, clock: &Clock) -> anyhow::Result<Artifacts> {
 fn feishu_parts(settings: &FeishuSettings, clock: &Clock) -> FeishuParts {
     let http = Http::new(&[&settings.base_url]);
     let (app_id, secret) = (settings.app_id.clone(), settings.app_secret.clone());
-    let client = Arc::new(FeishuClient::new(http, &settings.base_url, app_id, secret, clock.clone()));
+    let client = Arc::new(FeishuClient::new(http.clone(), &settings.base_url, app_id, secret, clock.clone()));
     let bot = Arc::new(OnceLock::new());
     tokio::spawn(learn_who_we_are(client.clone(), bot.clone(), clock.clone()));
-    let verifier =
-        feishu::signature::Verifier::new(settings.encrypt_key.clone(), settings.verification_token.clone());
-    FeishuParts { verifier, client, pacing: Pacing::FEISHU, bot }
+    let events = match &settings.events {
+        FeishuEventSettings::Webhook { encrypt_key, verification_token } => FeishuEvents::Webhook(
+            feishu::signature::Verifier::new(encrypt_key.clone(), verification_token.clone()),
+        ),
+        FeishuEventSettings::Socket => {
+            let (app_id, secret) = (settings.app_id.clone(), settings.app_secret.clone());
+            FeishuEvents::Socket(Endpoint::new(http, &settings.base_url, app_id, secret))
+        }
+    };
+    FeishuParts { events, client, pacing: Pacing::FEISHU, bot }
 }
 
 /// Asks Feishu who the bot is until it says so: its mention in a message is told apart by that.

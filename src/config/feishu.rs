@@ -13,12 +13,24 @@ pub struct FeishuSettings {
     pub app_id: String,
     /// The app's secret.
     pub app_secret: SecretString,
-    /// Signs and covers requests.
-    pub encrypt_key: Option<SecretString>,
-    /// Stands in every request.
-    pub verification_token: SecretString,
+    /// How events come.
+    pub events: FeishuEventSettings,
     /// `https://open.feishu.cn`, or `https://open.larksuite.com`: tenants and apps of one are unknown to the other.
     pub base_url: String,
+}
+
+/// How events come.
+#[derive(Debug, Clone)]
+pub enum FeishuEventSettings {
+    /// Feishu posts them to the webhook.
+    Webhook {
+        /// Signs and covers requests.
+        encrypt_key: Option<SecretString>,
+        /// Stands in every request.
+        verification_token: SecretString,
+    },
+    /// Over a connection that this server dials; nothing else needs to be known.
+    Socket,
 }
 
 const CONSOLE: &str = "the developer console of the app";
@@ -40,16 +52,16 @@ pub(super) fn settings(env: Env<'_>, problems: &mut Vec<String>) -> Option<Feish
     if app_id.is_none() && app_secret.is_none() && token.is_none() && encrypt_key.is_none() {
         return None;
     }
-    match connection.as_deref() {
-        None | Some("webhook") => {}
-        Some("socket") => problems.push(
-            "FEISHU_CONNECTION: this version takes events by webhook only; set it to webhook or unset it"
-                .into(),
-        ),
-        Some(other) => problems.push(format!("FEISHU_CONNECTION: {other:?} is neither webhook nor socket")),
-    }
+    let by_socket = match connection.as_deref() {
+        None | Some("webhook") => false,
+        Some("socket") => true,
+        Some(other) => {
+            problems.push(format!("FEISHU_CONNECTION: {other:?} is neither webhook nor socket"));
+            false
+        }
+    };
     let unencrypted = truth(env, "FEISHU_ALLOW_UNENCRYPTED", problems);
-    if encrypt_key.is_none() && !unencrypted {
+    if encrypt_key.is_none() && !unencrypted && !by_socket {
         problems.push(format!(
             "FEISHU_ENCRYPT_KEY: missing; without it nobody signs what reaches the webhook ({CONSOLE}, Encryption \
              Strategy). FEISHU_ALLOW_UNENCRYPTED=true does without"
@@ -60,7 +72,8 @@ pub(super) fn settings(env: Env<'_>, problems: &mut Vec<String>) -> Option<Feish
         ("FEISHU_APP_SECRET", &app_secret, "Credentials"),
         ("FEISHU_VERIFICATION_TOKEN", &token, "Encryption Strategy"),
     ] {
-        if value.is_none() {
+        // Over a socket nothing carries the token.
+        if value.is_none() && !(by_socket && name == "FEISHU_VERIFICATION_TOKEN") {
             problems
                 .push(format!("{name}: missing; Feishu needs it beside the others ({CONSOLE}, {where_})"));
         }
@@ -74,13 +87,14 @@ pub(super) fn settings(env: Env<'_>, problems: &mut Vec<String>) -> Option<Feish
             String::new()
         }
     };
-    Some(FeishuSettings {
-        app_id: app_id?,
-        app_secret: SecretString::from(app_secret?),
-        encrypt_key: encrypt_key.map(SecretString::from),
-        verification_token: SecretString::from(token?),
-        base_url,
-    })
+    let events = match by_socket {
+        true => FeishuEventSettings::Socket,
+        false => FeishuEventSettings::Webhook {
+            encrypt_key: encrypt_key.map(SecretString::from),
+            verification_token: SecretString::from(token?),
+        },
+    };
+    Some(FeishuSettings { app_id: app_id?, app_secret: SecretString::from(app_secret?), events, base_url })
 }
 
 fn truth(env: Env<'_>, name: &str, problems: &mut Vec<String>) -> bool {
@@ -134,7 +148,22 @@ mod tests {
         assert!(problems[0].starts_with("FEISHU_ENCRYPT_KEY: missing"), "{problems:?}");
         let (on, problems) =
             read(&[("FEISHU_ENCRYPT_KEY", None), ("FEISHU_ALLOW_UNENCRYPTED", Some("true"))]);
-        assert!(on.is_some_and(|on| on.encrypt_key.is_none()) && problems.is_empty());
+        let plain = |on: FeishuSettings| match on.events {
+            FeishuEventSettings::Webhook { encrypt_key, .. } => encrypt_key.is_none(),
+            FeishuEventSettings::Socket => false,
+        };
+        assert!(on.is_some_and(plain) && problems.is_empty());
+    }
+
+    #[test]
+    fn a_socket_needs_the_app_and_nothing_else() {
+        let socket = ("FEISHU_CONNECTION", Some("socket"));
+        let without = [socket, ("FEISHU_ENCRYPT_KEY", None), ("FEISHU_VERIFICATION_TOKEN", None)];
+        let (on, problems) = read(&without);
+        assert!(matches!(on.map(|on| on.events), Some(FeishuEventSettings::Socket)), "{problems:?}");
+        assert_eq!(problems, [""; 0]);
+        let (_, problems) = read(&[socket, ("FEISHU_APP_SECRET", None)]);
+        assert!(problems.len() == 1 && problems[0].starts_with("FEISHU_APP_SECRET: missing"), "{problems:?}");
     }
 
     #[test]

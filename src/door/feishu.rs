@@ -1,8 +1,10 @@
 //! Feishu's door: prove, decode, handle, commit, acknowledge. A message's acknowledgement is empty, and its answer an owed
 //! reply; a click's is the answer in a few words and the card as it is now, which the client shows whatever else comes.
+//! What comes over the long connection needs no proof, since we dialled; everything behind that is the same.
 
 use std::sync::{Arc, OnceLock};
 
+use async_trait::async_trait;
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -12,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Door, Refusal};
 use crate::chat::feishu::signature::{Signed, Verifier, WINDOW};
+use crate::chat::feishu::socket::{Ack, Takes};
 use crate::chat::feishu::{card, decode};
 use crate::chat::plain::{cut, one_line};
 use crate::chat::{Delivery, Intent, Place};
@@ -23,8 +26,8 @@ const TOAST_MAX: usize = 200;
 
 /// What Feishu's door needs beside the others.
 pub struct FeishuDoor {
-    /// Proves requests.
-    pub verifier: Verifier,
+    /// Proves requests; `None` when events come over the long connection.
+    pub verifier: Option<Verifier>,
     /// Our own `open_id`, once Feishu has told it.
     pub bot: Arc<OnceLock<String>>,
 }
@@ -43,29 +46,56 @@ pub(super) async fn receive(
     body: Bytes,
 ) -> Result<Response, Refusal> {
     let feishu = door.feishu.as_ref().ok_or(Refusal::NotConnected("feishu"))?;
-    let decoded = believe(&door, feishu, &headers, &body)?;
-    match decoded.inbound {
-        decode::Inbound::UrlVerification { challenge } => {
-            Ok(Json(json!({ "challenge": challenge })).into_response())
-        }
+    let verifier = feishu.verifier.as_ref().ok_or(Refusal::NotConnected("feishu by webhook"))?;
+    let decoded = believe(&door, (feishu, verifier), &headers, &body)?;
+    let answer = believed(&door, decoded.inbound).await?;
+    Ok(Json(answer.unwrap_or(json!({}))).into_response())
+}
+
+/// Takes what comes over the long connection.
+pub struct Events(pub Arc<Door>);
+
+#[async_trait]
+impl Takes for Events {
+    async fn take(&self, event: Vec<u8>) -> Ack {
+        let Events(door) = self;
+        let bot = door.feishu.as_ref().and_then(|feishu| feishu.bot.get()).map(String::as_str);
+        let taken = match decode::decode(&event, door.clock.now(), bot) {
+            Ok(decoded) => believed(door, decoded.inbound).await,
+            Err(problem) => Err(Refusal::Malformed(problem.to_string())),
+        };
+        taken.map_or_else(
+            |refusal| {
+                tracing::warn!(reason = %refusal, "an event of Feishu is not taken");
+                Ack::NotTaken
+            },
+            Ack::Taken,
+        )
+    }
+}
+
+/// Takes what is Feishu's for certain; gives what the acknowledgement holds.
+async fn believed(door: &Door, inbound: decode::Inbound) -> Result<Option<Value>, Refusal> {
+    match inbound {
+        decode::Inbound::UrlVerification { challenge } => Ok(Some(json!({ "challenge": challenge }))),
         decode::Inbound::Ignored { reason } => {
             tracing::info!(reason, "a delivery of Feishu is ignored");
-            Ok(Json(json!({})).into_response())
+            Ok(None)
         }
-        decode::Inbound::Delivery(delivery) => accept(&door, *delivery).await,
+        decode::Inbound::Delivery(delivery) => accept(door, *delivery).await,
     }
 }
 
 /// The request behind its signature, its cover and its token; all three are looked at before anything is believed.
 fn believe(
     door: &Door,
-    feishu: &FeishuDoor,
+    (feishu, verifier): (&FeishuDoor, &Verifier),
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<decode::Decoded, Refusal> {
     let unsigned = |problem: &dyn std::fmt::Display| Refusal::Unsigned(problem.to_string());
     let malformed = |problem: decode::DecodeProblem| Refusal::Malformed(problem.to_string());
-    let (now, verifier) = (door.clock.now(), &feishu.verifier);
+    let now = door.clock.now();
     let header = |name: &str| headers.get(name).map(|value| value.as_bytes());
     let signed = Signed {
         timestamp: header("x-lark-request-timestamp"),
@@ -100,7 +130,7 @@ fn believe(
     Ok(decoded)
 }
 
-async fn accept(door: &Door, delivery: Delivery) -> Result<Response, Refusal> {
+async fn accept(door: &Door, delivery: Delivery) -> Result<Option<Value>, Refusal> {
     let clicked = matches!(delivery.intent, Intent::Click(_) | Intent::OtherClick);
     let shown = delivery.answer_via.place.clone();
     let committed = match super::take(door, delivery).await {
@@ -108,18 +138,18 @@ async fn accept(door: &Door, delivery: Delivery) -> Result<Response, Refusal> {
         Err(refusal @ Refusal::Busy(_)) if clicked => {
             tracing::warn!(reason = %refusal, "a click may or may not be carried out");
             let note = Note::new("not-sure", json!({}));
-            return Ok(Json(json!({ "toast": toast(door, &note, &shown) })).into_response());
+            return Ok(Some(json!({ "toast": toast(door, &note, &shown) })));
         }
         taken => taken?,
     };
     if !clicked {
-        return Ok(Json(json!({})).into_response());
+        return Ok(None);
     }
     let mut answer = json!({ "toast": toast(door, &committed.answer, &shown) });
     if let Some(card) = card_there(door, &shown).await {
         answer["card"] = json!({ "type": "raw", "data": card::render(&card) });
     }
-    Ok(Json(answer).into_response())
+    Ok(Some(answer))
 }
 
 fn toast(door: &Door, note: &Note, place: &Place) -> Value {

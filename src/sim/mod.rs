@@ -20,6 +20,7 @@ mod script;
 mod shell;
 mod telnet;
 mod tty;
+mod web_socket;
 
 #[cfg(test)]
 mod tests;

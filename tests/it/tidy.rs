@@ -63,6 +63,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "chat::slack::socket",
             "chat::socket_line",
             "chat::feishu::client",
+            "chat::feishu::socket",
             "artifact",
         ],
     ),

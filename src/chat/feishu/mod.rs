@@ -1,6 +1,7 @@
 //! Feishu and Lark: bytes in, bytes out, nothing decided here.
 //!
-//! In: `signature` proves a request and takes its cover off, `decode` reads a delivery out of it. Out: `card` draws a
+//! In: `signature` proves a request and takes its cover off, or `socket` dials and needs no proof; `decode` reads a
+//! delivery out of it. Out: `card` draws a
 //! [`Card`](crate::message::Card) as Card JSON 2.0, `client` sends it.
 
 pub mod card;
@@ -8,3 +9,4 @@ pub mod client;
 pub mod decode;
 pub mod markdown;
 pub mod signature;
+pub mod socket;

@@ -10,7 +10,7 @@ use axum::routing::{get, patch, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use super::{BOT, Call, Fault, Message, SimFeishu, World, rules};
+use super::{BOT, Call, Fault, Message, SimFeishu, World, rules, socket};
 use crate::clock::Timestamp;
 
 /// Edits that one message takes in a second.
@@ -25,6 +25,8 @@ pub(super) fn routes(feishu: SimFeishu) -> Router {
     Router::new()
         .route("/open-apis/auth/v3/tenant_access_token/internal", post(token))
         .route("/open-apis/bot/v3/info", get(info))
+        .route("/callback/ws/endpoint", post(socket::endpoint))
+        .route("/ws/v2", get(socket::connect))
         .route("/open-apis/contact/v3/users/{id}", get(person))
         .route("/open-apis/im/v1/messages", post(send))
         .route("/open-apis/im/v1/messages/{id}/reply", post(reply))
@@ -89,7 +91,7 @@ async fn linger(feishu: &SimFeishu, call: Call) {
 
 /// What goes wrong before anything is done; whether it is done although the answer is a failure.
 fn stumble(world: &mut World, call: Call, headers: &HeaderMap) -> Result<bool, Box<Response>> {
-    let fault = world.faults.get_mut(&call).and_then(VecDeque::pop_front);
+    let fault = world.take_fault(call);
     if fault == Some(Fault::TokensOver) {
         world.tokens.clear();
     }
@@ -104,7 +106,7 @@ fn stumble(world: &mut World, call: Call, headers: &HeaderMap) -> Result<bool, B
             Err(Box::new((StatusCode::TOO_MANY_REQUESTS, headers, body).into_response()))
         }
         Some(Fault::DoneThen500) => Ok(true),
-        Some(Fault::TokensOver | Fault::Silent(_)) | None => Ok(false),
+        Some(Fault::TokensOver | Fault::Silent(_) | Fault::Handshake(..)) | None => Ok(false),
     }
 }
 

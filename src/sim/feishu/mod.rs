@@ -7,7 +7,9 @@
 //! answer to a click is what the client shows last, whatever was edited while it was on its way.
 
 mod api;
+mod frames;
 mod rules;
+mod socket;
 mod wire;
 
 use std::collections::{HashMap, VecDeque};
@@ -37,8 +39,8 @@ pub struct SimFeishuConfig {
     pub encrypt_key: String,
     /// Stands in everything that is posted to the webhook.
     pub verification_token: String,
-    /// Where events are posted.
-    pub webhook_url: String,
+    /// Where events are posted; without one they go over the app's long connections.
+    pub webhook_url: Option<String>,
 }
 
 /// A message in a chat.
@@ -84,6 +86,8 @@ pub enum Fault {
     TokensOver,
     /// Taken and answered only after so long.
     Silent(Duration),
+    /// A handshake that is refused with this status and this code.
+    Handshake(i64, i64),
 }
 
 /// What the app asks for.
@@ -97,6 +101,10 @@ pub enum Call {
     Edit,
     /// Who somebody is.
     Person,
+    /// An address for a long connection.
+    Endpoint,
+    /// A long connection.
+    Connect,
 }
 
 #[derive(Default)]
@@ -114,6 +122,13 @@ struct World {
     people: HashMap<String, String>,
     events: u64,
     ids: u64,
+    sockets: socket::Sockets,
+}
+
+impl World {
+    fn take_fault(&mut self, call: Call) -> Option<Fault> {
+        self.faults.get_mut(&call).and_then(VecDeque::pop_front)
+    }
 }
 
 /// What somebody gets for a click.
@@ -210,16 +225,23 @@ impl SimFeishu {
         within: Duration,
         so: impl Fn(&[Message]) -> bool,
     ) -> Result<(), Vec<Message>> {
+        let seen = self.wait(within, || so(&self.messages(chat))).await;
+        if seen { Ok(()) } else { Err(self.messages(chat)) }
+    }
+
+    async fn wait(&self, within: Duration, so: impl Fn() -> bool) -> bool {
         let seen = async {
             loop {
-                let changed = self.changed.notified();
-                if so(&self.messages(chat)) {
+                let mut changed = std::pin::pin!(self.changed.notified());
+                // Whoever changes something between the look and the wait is heard.
+                changed.as_mut().enable();
+                if so() {
                     return;
                 }
                 changed.await;
             }
         };
-        self.clock.timeout(within, seen).await.map_err(|_| self.messages(chat))
+        self.clock.timeout(within, seen).await.is_ok()
     }
 
     /// Somebody writes to the bot in a chat; gives the status of the webhook's answer.
@@ -314,8 +336,11 @@ impl SimFeishu {
         json!({ "schema": "2.0", "header": header, "event": event }).to_string().into_bytes()
     }
 
-    /// Covers a body and posts it, signed or not.
+    /// Covers a body and posts it, signed or not; over a long connection it goes as it is.
     pub async fn deliver(&self, body: &[u8], signed: bool) -> Option<Answer> {
+        if self.config.webhook_url.is_none() {
+            return self.push(body).await;
+        }
         let cover = wire::cover(&self.config.encrypt_key, self.ids.bytes(), body);
         let covered = json!({ "encrypt": cover }).to_string().into_bytes();
         let (at, nonce) = (self.clock.now().as_secs().to_string(), self.ids.letters(12));
@@ -331,7 +356,8 @@ impl SimFeishu {
 
     /// Posts to the webhook as it stands.
     pub async fn post(&self, headers: &[(String, String)], body: &[u8]) -> Option<Answer> {
-        let answer = crate::sim::slack::wire::post(&self.config.webhook_url, headers, body).await.ok()?;
+        let answer =
+            crate::sim::slack::wire::post(self.config.webhook_url.as_ref()?, headers, body).await.ok()?;
         Some(Answer { status: answer.status, body: answer.body })
     }
 

@@ -6,27 +6,22 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{RawQuery, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{mpsc, oneshot};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::deliver::ACK_WITHIN;
 use super::methods::Failure;
 use super::model::APP;
 use super::{Shared, SimSlack};
+use crate::sim::web_socket::{self, Stream};
 
 /// Sockets that an app may have at once.
 pub const SOCKETS_MAX: usize = 10;
@@ -34,8 +29,6 @@ pub const SOCKETS_MAX: usize = 10;
 const TICKETS_MAX: usize = 100;
 /// How often the app is pinged.
 const PING_EVERY: Duration = Duration::from_secs(10);
-
-type Stream = WebSocketStream<TokioIo<Upgraded>>;
 
 /// The sockets there are.
 #[derive(Default)]
@@ -252,12 +245,7 @@ impl Shared {
     }
 }
 
-async fn link(
-    State(shared): State<Arc<Shared>>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    mut request: Request,
-) -> Response {
+async fn link(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery, request: Request) -> Response {
     let query = query.unwrap_or_default();
     let ticket = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "ticket").map(|(_, t)| t);
     let known = {
@@ -268,34 +256,7 @@ async fn link(
     if !known {
         return (StatusCode::UNAUTHORIZED, "this address was used, or never given").into_response();
     }
-    let asked = |name: header::HeaderName, word: &str| {
-        let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        value.to_ascii_lowercase().split(',').any(|part| part.trim() == word)
-    };
-    let key = headers.get(header::SEC_WEBSOCKET_KEY);
-    let (true, true, true, Some(key)) = (
-        asked(header::CONNECTION, "upgrade"),
-        asked(header::UPGRADE, "websocket"),
-        asked(header::SEC_WEBSOCKET_VERSION, "13"),
-        key,
-    ) else {
-        return (StatusCode::UPGRADE_REQUIRED, "this is a WebSocket").into_response();
-    };
-    let accept = derive_accept_key(key.as_bytes());
-    let upgrade = hyper::upgrade::on(&mut request);
-    tokio::spawn(async move {
-        if let Ok(upgraded) = upgrade.await {
-            let stream = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
-            serve(&shared, stream).await;
-        }
-    });
-    Response::builder()
-        .status(StatusCode::SWITCHING_PROTOCOLS)
-        .header(header::CONNECTION, "Upgrade")
-        .header(header::UPGRADE, "websocket")
-        .header(header::SEC_WEBSOCKET_ACCEPT, accept)
-        .body(Body::empty())
-        .expect("these headers are valid")
+    web_socket::upgrade(request, move |stream| async move { serve(&shared, stream).await })
 }
 
 async fn serve(shared: &Shared, mut stream: Stream) {

@@ -28,7 +28,7 @@ async fn tenant(secret: &str) -> Tenant {
         app_secret: "right".into(),
         encrypt_key: String::new(),
         verification_token: String::new(),
-        webhook_url: String::new(),
+        webhook_url: None,
     };
     let feishu = SimFeishu::start(config, clock.clone(), ids).await.expect("simulated Feishu");
     let http = Http::new(&[feishu.url()]);

@@ -2,7 +2,7 @@
 
 use boardhand::sim::slack::SimSlack;
 
-use super::{CHAT, Lab, lab_of};
+use super::{CHAT, How, Lab, lab_of};
 use crate::lab::{CHANNEL, steady, yaml};
 
 /// What is asked in Feishu is told in Slack too, and Feishu speaks Chinese.
@@ -10,7 +10,7 @@ const CHINESE: &str =
     "channels: {mirrors: [{from: feishu:oc_soc, to: slack:C0SOCCI}], locale: {feishu: zh}}\n";
 
 async fn chinese(boards: usize, test: impl AsyncFnOnce(&Lab, &SimSlack)) {
-    lab_of(&(yaml::small(boards) + CHINESE), true, async |lab| {
+    lab_of(&(yaml::small(boards) + CHINESE), How::WithSlack, async |lab| {
         let slack = lab.slack.as_ref().expect("Slack is there");
         test(lab, slack).await;
         lab.settle().await;

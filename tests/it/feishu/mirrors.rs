@@ -6,14 +6,14 @@ use boardhand::sim::feishu::{Call, Fault};
 use boardhand::sim::slack::{Message, SimSlack};
 use boardhand::store::Census;
 
-use super::{CHAT, Lab, lab_of};
+use super::{CHAT, How, Lab, lab_of};
 use crate::lab::{CHANNEL, WITHIN, steady, yaml};
 
 /// Both tell what is asked in either.
 const LINKED: &str = "channels: {mirrors: [{from: slack:C0SOCCI, to: feishu:oc_soc}, {from: feishu:oc_soc, to: slack:C0SOCCI}]}\n";
 
 async fn both(boards: usize, test: impl AsyncFnOnce(&Lab, &SimSlack)) {
-    lab_of(&(yaml::small(boards) + LINKED), true, async |lab| {
+    lab_of(&(yaml::small(boards) + LINKED), How::WithSlack, async |lab| {
         lab.feishu.add_person("ou_li", "Li Lei");
         let slack = lab.slack.as_ref().expect("Slack is there");
         test(lab, slack).await;

@@ -4,14 +4,16 @@
 mod client;
 mod languages;
 mod mirrors;
+mod socket;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use boardhand::app::{App, FeishuParts, Parts};
+use boardhand::app::{App, FeishuEvents, FeishuParts, Parts};
 use boardhand::artifact::Artifacts;
 use boardhand::chat::feishu::client::FeishuClient;
 use boardhand::chat::feishu::signature::Verifier;
+use boardhand::chat::feishu::socket::Endpoint;
 use boardhand::chat::{Place, Platform};
 use boardhand::clock::Clock;
 use boardhand::id::Ids;
@@ -25,6 +27,8 @@ use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
 use boardhand::store::{Census, RunFilter, Store};
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use crate::lab::{self, WITHIN, steady};
@@ -34,6 +38,7 @@ const CHAT: &str = "oc_soc";
 struct Lab {
     feishu: SimFeishu,
     slack: Option<SimSlack>,
+    door: String,
     store: Arc<dyn Store>,
     clock: Clock,
     _boards: SimLab,
@@ -43,11 +48,22 @@ struct Lab {
 /// Runs `test` with a server between a simulated Feishu and simulated boards. Its ending fails on anything that is still
 /// owed, and on anything that the real Feishu would not have taken.
 async fn lab(boards: usize, test: impl AsyncFnOnce(&Lab)) {
-    lab_of(&lab::yaml::small(boards), false, test).await;
+    lab_of(&lab::yaml::small(boards), How::Webhook, test).await;
 }
 
-/// The same with this boards.yaml, and with a simulated Slack beside the simulated Feishu.
-async fn lab_of(boards: &str, with_slack: bool, test: impl AsyncFnOnce(&Lab)) {
+/// How a server is connected.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// Feishu calls its webhook.
+    Webhook,
+    /// The same, with a simulated Slack beside the simulated Feishu.
+    WithSlack,
+    /// It dials Feishu.
+    Socket,
+}
+
+/// The same with this boards.yaml, connected so.
+async fn lab_of(boards: &str, how: How, test: impl AsyncFnOnce(&Lab)) {
     let (clock, ids) = (Clock::system(), Ids::system());
     let inventory = lab::inventory(boards);
     let (sim, inventory) =
@@ -59,12 +75,12 @@ async fn lab_of(boards: &str, with_slack: bool, test: impl AsyncFnOnce(&Lab)) {
         app_secret: "app-secret".into(),
         encrypt_key: "encrypt-key".into(),
         verification_token: "verification-token".into(),
-        webhook_url: format!("{door}/webhook"),
+        webhook_url: (how != How::Socket).then(|| format!("{door}/webhook")),
     };
     let feishu = SimFeishu::start(config, clock.clone(), ids.clone()).await.expect("simulated Feishu");
-    let slack = match with_slack {
-        true => Some(lab::slack(&door, &clock, &ids).await),
-        false => None,
+    let slack = match how {
+        How::WithSlack => Some(lab::slack(&door, &clock, &ids).await),
+        How::Webhook | How::Socket => None,
     };
     let data = tempfile::tempdir().expect("a data folder");
     let store: Arc<dyn Store> =
@@ -84,17 +100,20 @@ async fn lab_of(boards: &str, with_slack: bool, test: impl AsyncFnOnce(&Lab)) {
         slack: slack.as_ref().map(|slack| lab::slack_parts(slack, Pacing::NONE)),
         jenkins: None,
         feishu: Some(FeishuParts {
-            verifier: Verifier::new(
-                Some(SecretString::from("encrypt-key")),
-                SecretString::from("verification-token"),
-            ),
+            events: match how {
+                How::Socket => FeishuEvents::Socket(endpoint(&feishu, "app-secret")),
+                How::Webhook | How::WithSlack => FeishuEvents::Webhook(Verifier::new(
+                    Some(SecretString::from("encrypt-key")),
+                    SecretString::from("verification-token"),
+                )),
+            },
             client: Arc::new(client),
             pacing: Pacing::FEISHU,
             bot: Arc::new(OnceLock::from(BOT.to_owned())),
         }),
         clock: clock.clone(),
         ids,
-        public_url: door,
+        public_url: door.clone(),
         transcripts: data.path().join("transcripts"),
         artifacts: Artifacts::folder(data.path().join("artifacts")),
         board_url: None,
@@ -105,7 +124,10 @@ async fn lab_of(boards: &str, with_slack: bool, test: impl AsyncFnOnce(&Lab)) {
     let server = tokio::spawn(app.serve(listener, async {
         let _ = stopped.await;
     }));
-    let lab = Lab { feishu, slack, store, clock, _boards: sim, _data: data };
+    if how == How::Socket {
+        assert!(feishu.until_sockets(WITHIN, |(open, ..)| open == 1).await, "it dials");
+    }
+    let lab = Lab { feishu, slack, door, store, clock, _boards: sim, _data: data };
     test(&lab).await;
     lab.settle().await;
     stop.send(()).expect("the server is there");
@@ -113,9 +135,27 @@ async fn lab_of(boards: &str, with_slack: bool, test: impl AsyncFnOnce(&Lab)) {
     assert_eq!(lab.feishu.violations(), [""; 0], "the real Feishu would have refused these");
 }
 
+/// Where the long connections of the simulated app are dialled.
+fn endpoint(feishu: &SimFeishu, secret: &str) -> Endpoint {
+    Endpoint::new(Http::new(&[feishu.url()]), feishu.url(), "cli_lab".into(), SecretString::from(secret))
+}
+
 impl Lab {
     async fn say(&self, text: &str) {
         assert_eq!(self.feishu.say("ou_li", CHAT, text).await, 200);
+    }
+
+    /// What the server answers, with its head.
+    async fn ask(&self, what: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(self.door.trim_start_matches("http://")).await.expect("the door");
+        let length = body.len();
+        let request = format!(
+            "{what} HTTP/1.1\r\nhost: lab\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).await.expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        answer
     }
 
     async fn settle(&self) {
