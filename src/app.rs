@@ -20,6 +20,7 @@ use crate::chat::slack::client::SlackClient;
 use crate::chat::slack::signature::Verifier;
 use crate::chat::slack::socket::{Opener, SocketMode};
 use crate::chat::socket_line::SocketLine;
+use crate::chat::token::Tokens;
 use crate::chat::{ChatApi, Platform};
 use crate::clock::{Clock, Timestamp};
 use crate::command::handle::Handler;
@@ -70,6 +71,8 @@ pub struct Parts {
     pub slack: Option<SlackParts>,
     /// Feishu, when it is connected.
     pub feishu: Option<FeishuParts>,
+    /// Who may use the API.
+    pub api_tokens: Tokens,
     /// Proves what Jenkins posts, when it is connected.
     pub jenkins: Option<jenkins::signature::Verifier>,
     /// Time.
@@ -158,6 +161,7 @@ impl App {
             catalogue,
             slack,
             feishu,
+            api_tokens,
             jenkins,
             clock,
             ids,
@@ -217,6 +221,7 @@ impl App {
             slack,
             feishu,
             jenkins,
+            api_tokens,
             handler,
             store: store.clone(),
             composer: composer.clone(),

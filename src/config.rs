@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use secrecy::SecretString;
 
 use crate::artifact::bucket::BucketSettings;
 use crate::chat::Platform;
@@ -104,6 +105,8 @@ pub struct Config {
     pub feishu: Option<FeishuSettings>,
     /// Jenkins, when it is connected.
     pub jenkins: Option<JenkinsSettings>,
+    /// Opens the API as an admin.
+    pub admin_token: Option<SecretString>,
 }
 
 /// Everything that is wrong with the configuration, each naming its variable and the fix.
@@ -192,7 +195,6 @@ pub const NOT_YET: &[&str] = &[
     "SLACK_WEBHOOK_URL",
     "FEISHU_WEBHOOK_URL",
     "FEISHU_WEBHOOK_SECRET",
-    "BOARDHAND_ADMIN_TOKEN",
     "BOARDHAND_TLS_CERT",
     "BOARDHAND_TLS_KEY",
     "BOARDHAND_TLS_CLIENT_CA",
@@ -208,6 +210,7 @@ impl Config {
         let slack = slack::settings(env, &mut problems);
         let feishu = feishu::settings(env, &mut problems);
         let jenkins = jenkins::settings(env, &mut problems);
+        let admin_token = jenkins::long_enough(env, "BOARDHAND_ADMIN_TOKEN", &mut problems);
         refuse_what_is_not_there(env, &mut problems);
         let listen = setting("BOARDHAND_LISTEN (--listen)", socket_address(&args.listen), &mut problems);
         let public_url = match (args.public_url.as_deref().filter(|url| !url.is_empty()), listen) {
@@ -246,6 +249,7 @@ impl Config {
             slack,
             feishu,
             jenkins,
+            admin_token,
         })
     }
 
@@ -359,7 +363,7 @@ impl Unlimited for u64 {
 }
 
 /// A secret from `NAME`, or from the file that `NAME_FILE` names. Empty counts as absent.
-fn secret(env: Env<'_>, name: &str, problems: &mut Vec<String>) -> Option<String> {
+pub(crate) fn secret(env: Env<'_>, name: &str, problems: &mut Vec<String>) -> Option<String> {
     let direct = env(name).filter(|value| !value.trim().is_empty());
     let file = env(&format!("{name}_FILE")).filter(|path| !path.is_empty());
     match (direct, file) {

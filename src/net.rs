@@ -65,7 +65,7 @@ pub enum NetError {
     #[error("the connection broke: {0}")]
     Broken(String),
     /// The answer is too long; the request arrived.
-    #[error("the answer is longer than {BODY_BYTES_MAX} bytes")]
+    #[error("the answer is too long")]
     TooLarge,
 }
 
@@ -148,6 +148,17 @@ impl Http {
         self.send(Method::POST, url, (None, headers), Some(json_body(body)), within).await
     }
 
+    /// Gets what stands at an address, at most `most` bytes of it, otherwise like [`Http::post_json`].
+    pub async fn get(
+        &self,
+        url: &str,
+        bearer: Option<&SecretString>,
+        most: usize,
+        within: Duration,
+    ) -> Result<HttpReply, NetError> {
+        read(self.request(Method::GET, url, (bearer, &[]), None, within).await?, most).await
+    }
+
     /// Posts a form, otherwise like [`Http::post_json`].
     pub async fn post_form(
         &self,
@@ -165,10 +176,21 @@ impl Http {
         &self,
         method: Method,
         url: &str,
-        (bearer, headers): (Option<&SecretString>, &[(&'static str, &'static str)]),
+        sent: (Option<&SecretString>, &[(&'static str, &'static str)]),
         body: Option<(&'static str, String)>,
         within: Duration,
     ) -> Result<HttpReply, NetError> {
+        read(self.request(method, url, sent, body, within).await?, BODY_BYTES_MAX).await
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        url: &str,
+        (bearer, headers): (Option<&SecretString>, &[(&'static str, &'static str)]),
+        body: Option<(&'static str, String)>,
+        within: Duration,
+    ) -> Result<Response, NetError> {
         let url = Url::parse(url).map_err(|_| NetError::Address("not a URL"))?;
         let mut request = self.client_for(&url)?.request(method, url).timeout(within.min(TOTAL_TIMEOUT));
         if let Some((content_type, body)) = body {
@@ -180,7 +202,7 @@ impl Http {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        read(request.send().await.map_err(net_error)?).await
+        request.send().await.map_err(net_error)
     }
 
     fn client_for(&self, url: &Url) -> Result<&Client, NetError> {
@@ -267,7 +289,7 @@ impl DeviceHttp {
         if let Some(body) = request.body {
             sent = sent.body(body.to_owned());
         }
-        read(sent.send().await.map_err(net_error)?).await
+        read(sent.send().await.map_err(net_error)?, BODY_BYTES_MAX).await
     }
 }
 
@@ -319,12 +341,12 @@ fn authorization(token: &SecretString) -> Result<HeaderValue, NetError> {
     Ok(value)
 }
 
-async fn read(mut response: Response) -> Result<HttpReply, NetError> {
+async fn read(mut response: Response, most: usize) -> Result<HttpReply, NetError> {
     let status = response.status().as_u16();
     let headers = response.headers().clone();
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(after_sending)? {
-        if body.len() + chunk.len() > BODY_BYTES_MAX {
+        if body.len() + chunk.len() > most {
             return Err(NetError::TooLarge);
         }
         body.extend_from_slice(&chunk);

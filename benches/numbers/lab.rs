@@ -91,6 +91,7 @@ impl Server {
             store: sqlite.clone(),
             inventory: Arc::new(inventory),
             catalogue: Catalogue::builtin(),
+            api_tokens: boardhand::chat::token::Tokens::default(),
             jenkins: None,
             feishu: None,
             slack: Some(SlackParts {

@@ -1,10 +1,12 @@
 //! Chat: what every platform has in common. One folder per platform turns bytes into these types and back; nothing
 //! is decided here.
 
+pub mod api;
 pub mod feishu;
 pub mod jenkins;
 pub mod plain;
 pub mod slack;
+pub mod token;
 pub mod socket_line;
 
 use async_trait::async_trait;

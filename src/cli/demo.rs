@@ -104,6 +104,7 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         store: Arc::new(SqliteStore::open(&data.path, SqliteOptions::new(ids.clone())).await?),
         inventory: Arc::new(inventory),
         catalogue: load_templates(args.templates.as_deref())?,
+        api_tokens: crate::chat::token::Tokens::default(),
         jenkins: None,
         feishu: None,
         slack: Some(SlackParts {

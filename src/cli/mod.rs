@@ -7,6 +7,7 @@ mod connect;
 mod demo;
 mod health;
 mod reload;
+mod run;
 mod serve;
 mod slack;
 pub mod source;
@@ -60,6 +61,8 @@ enum Command {
         #[arg(long, env = "BOARDHAND_DATA_DIR", default_value = "./data")]
         data_dir: PathBuf,
     },
+    /// Ask a server for a run, and wait for it: ends with 0 when it passed, 1 failed, 3 infra, 4 timed out, 5 cancelled.
+    Run(Box<run::RunArgs>),
     /// Connect Slack.
     Slack {
         #[command(subcommand)]
@@ -134,6 +137,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check { boards, templates, connect, data_dir } => {
             check::check(&boards, templates.as_deref(), connect.then_some(data_dir.as_path())).await
         }
+        Command::Run(args) => run::run(&args).await,
         Command::Reload { data_dir } => reload::reload(&data_dir).await,
         Command::Slack { command: SlackCommand::Manifest { socket, url } } => {
             let way = if socket { manifest::Way::Socket } else { manifest::Way::Url(url.as_deref()) };

@@ -19,6 +19,7 @@ use crate::board::{Board, Inventory, PowerDriver};
 use crate::chat::feishu::client::{FeishuClient, FeishuError};
 use crate::chat::feishu::socket::Endpoint;
 use crate::chat::jenkins::signature::Verifier;
+use crate::chat::token::Tokens;
 use crate::chat::{
     Platform, feishu,
     slack::client::{SlackClient, SlackError},
@@ -95,6 +96,7 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         catalogue: load_templates(config.templates.as_deref())?,
         slack,
         feishu,
+        api_tokens: Tokens::new(config.admin_token.as_slice()),
         jenkins: config.jenkins.as_ref().map(|settings| Verifier::new(&settings.secrets, &settings.tokens)),
         clock,
         ids,

@@ -42,6 +42,17 @@ pub(super) fn settings(env: Env<'_>, problems: &mut Vec<String>) -> Option<Jenki
     (!secrets.is_empty() || !tokens.is_empty()).then_some(JenkinsSettings { secrets, tokens })
 }
 
+/// A secret that is not guessed.
+pub(super) fn long_enough(env: Env<'_>, name: &str, problems: &mut Vec<String>) -> Option<SecretString> {
+    let one = secret(env, name, problems)?;
+    if one.len() < SECRET_BYTES_MIN {
+        problems.push(format!(
+            "{name}: at least {SECRET_BYTES_MIN} characters are needed, as from `openssl rand -hex 32`"
+        ));
+    }
+    Some(SecretString::from(one))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,21 +1,25 @@
-//! The API's door, version 1. Read-only so far: a run, as JSON and as JUnit XML, to whoever holds the signed link that
-//! was given out when it was accepted; `wait` holds the answer back until it has ended. A wrong link and a missing run
-//! look the same.
+//! The API's door, version 1: runs, as JSON and as JUnit XML, for programs. Who may is proved by a bearer token, or, for
+//! reading one run, by the signed link that was given out when it was accepted; `wait` holds the answer back until the
+//! run has ended. A wrong link and a missing run look the same. What is asked for here goes the way of every command.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Door;
 use super::machine::Problem;
+use super::{Door, machine};
+use crate::chat::{api, token};
 use crate::clock::Timestamp;
-use crate::command::parse;
+use crate::command::document::TEXT_BYTES_MAX;
+use crate::command::{Command, RunRef, parse};
+use crate::id::RunId;
 use crate::outcome::junit;
 use crate::run::RunState;
 use crate::store::RunView;
@@ -31,13 +35,68 @@ pub(super) struct RunQuery {
     wait: Option<String>,
 }
 
+/// Starts a run: 202, or 200 where the same was asked for before under the same key.
+pub(super) async fn start(
+    State(door): State<Arc<Door>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    proved(&door, &headers)?;
+    let now = door.clock.now();
+    let key = headers.get("idempotency-key").map(|key| key.to_str().unwrap_or_default());
+    if key.is_some_and(|key| key.is_empty() || key.len() > TEXT_BYTES_MAX) {
+        return Err(Problem::invalid("Idempotency-Key must be a text of at most 1,000 characters"));
+    }
+    let key = key.map_or_else(|| fresh_key(&door), str::to_owned);
+    let default = door.handler.inventory.now().channels.default.clone();
+    let delivery = api::run(&body, &key, now, default.as_deref())
+        .map_err(|problem| Problem::invalid(problem.to_string()))?;
+    machine::start(&door, delivery).await.map_err(Problem::from)
+}
+
+/// Ends a run: 202, or 200 where it has ended before.
+pub(super) async fn cancel(
+    State(door): State<Arc<Door>>,
+    Path(number): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    proved(&door, &headers)?;
+    let number: i64 = number.parse().map_err(|_| missing())?;
+    view(&door, number).await?.ok_or_else(missing)?;
+    let command = Command::Cancel(RunRef::Number(number));
+    let delivery = api::command(command, api::admin(String::new()), &fresh_key(&door), door.clock.now());
+    machine::cancel(&door, delivery, number).await.map_err(Problem::from)
+}
+
+/// A key that nobody repeats.
+fn fresh_key(door: &Door) -> String {
+    RunId::new(&door.handler.ids, door.clock.now()).to_string()
+}
+
+/// Whether a request has the admin token.
+fn proved(door: &Door, headers: &HeaderMap) -> Result<(), Problem> {
+    let header = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+    let detail = match header.and_then(token::bearer) {
+        Some(token) if door.api_tokens.know(token) => return Ok(()),
+        Some(_) => "this token is not known",
+        None => "a token is needed: Authorization: Bearer …",
+    };
+    Err(Problem::new(StatusCode::UNAUTHORIZED, "this is not allowed", detail))
+}
+
+fn missing() -> Problem {
+    let detail = "or this link is not complete: the answer that accepted the run has it whole";
+    Problem::new(StatusCode::NOT_FOUND, "there is no such run", detail)
+}
+
 /// One run.
 pub(super) async fn run(
     State(door): State<Arc<Door>>,
     Path(number): Path<String>,
     Query(query): Query<RunQuery>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let view = find(&door, &number, &query).await?;
+    let view = find(&door, &number, &query, &headers).await?;
     Ok(Json(shown(&door, &view)).into_response())
 }
 
@@ -46,8 +105,9 @@ pub(super) async fn junit_xml(
     State(door): State<Arc<Door>>,
     Path(number): Path<String>,
     Query(query): Query<RunQuery>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let view = find(&door, &number, &query).await?;
+    let view = find(&door, &number, &query, &headers).await?;
     let report = junit::report(&view.run, &view.attempts).ok_or_else(|| {
         let detail = format!("#{} is {}; ask again with wait=60s", view.run.number, view.run.state.word());
         Problem::new(StatusCode::CONFLICT, "the run has not ended", detail)
@@ -59,14 +119,13 @@ pub(super) async fn junit_xml(
     Ok((headers, report).into_response())
 }
 
-/// The run that a link opens, after it has ended where that was to be waited for.
-async fn find(door: &Door, number: &str, query: &RunQuery) -> Result<RunView, Problem> {
-    let missing = || {
-        let detail = "or this link is not complete: the answer that accepted the run has it whole";
-        Problem::new(StatusCode::NOT_FOUND, "there is no such run", detail)
-    };
+/// The run that a link or a token opens, after it has ended where that was to be waited for.
+async fn find(door: &Door, number: &str, query: &RunQuery, headers: &HeaderMap) -> Result<RunView, Problem> {
+    if headers.contains_key(header::AUTHORIZATION) {
+        proved(door, headers)?;
+    }
     let number: i64 = number.parse().map_err(|_| missing())?;
-    if !door.links.opens_run(number, &query.key) {
+    if !headers.contains_key(header::AUTHORIZATION) && !door.links.opens_run(number, &query.key) {
         return Err(missing());
     }
     let wait = match query.wait.as_deref() {

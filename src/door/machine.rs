@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{Door, Refusal};
 use crate::chat::Delivery;
 use crate::message::Note;
+use crate::run::RunState;
 use crate::store::{Effected, RunView};
 
 /// A problem, for a program and for whoever reads its log.
@@ -53,6 +54,17 @@ impl Problem {
     }
 }
 
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Problem {
+        tracing::warn!(reason = %refusal, "a request was refused");
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not now, try again",
+            "the store did not take it in time",
+        )
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut body = json!(self);
@@ -74,6 +86,19 @@ pub(super) async fn start(door: &Door, delivery: Delivery) -> Result<Response, R
     let before = committed.answer.facts.get("effected").and_then(Value::as_str)
         == Some(Effected::AlreadyStarted.as_str());
     let status = if committed.fresh && !before { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok((status, Json(accepted(door, &view, &committed.answer))).into_response())
+}
+
+/// Ends the run that a machine names.
+pub(super) async fn cancel(door: &Door, delivery: Delivery, number: i64) -> Result<Response, Refusal> {
+    let committed = super::take(door, delivery).await?;
+    if committed.answer.facts.get("effected").is_none() {
+        return Ok(Problem::of(&committed.answer).into_response());
+    }
+    let view = door.store.run_view(number).await.map_err(|error| Refusal::Busy(error.to_string()))?;
+    let view = view.ok_or_else(|| Refusal::Busy(format!("#{number} cannot be read")))?;
+    let ended = matches!(view.run.state, RunState::Finished { .. });
+    let status = if ended { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(accepted(door, &view, &committed.answer))).into_response())
 }
 

@@ -59,6 +59,8 @@ pub struct Door {
     pub feishu: Option<feishu::FeishuDoor>,
     /// Proves requests of Jenkins; `None` while it is not connected.
     pub jenkins: Option<crate::chat::jenkins::signature::Verifier>,
+    /// Who may use the API.
+    pub api_tokens: crate::chat::token::Tokens,
     /// Turns deliveries into effects.
     pub handler: Handler,
     /// Where they are committed.
@@ -180,7 +182,8 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/webhooks/jenkins", post(jenkins::receive))
         .route("/runs/{run}/log/{attempt}", get(logs::log))
         .route("/artifacts/{pass}/{*name}", get(artifacts::artifact))
-        .route("/api/v1/runs/{run}", get(api::run))
+        .route("/api/v1/runs", post(api::start))
+        .route("/api/v1/runs/{run}", get(api::run).delete(api::cancel))
         .route("/api/v1/runs/{run}/junit.xml", get(api::junit_xml))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))

@@ -102,7 +102,7 @@ impl Http {
             .header(SEC_WEBSOCKET_KEY, &key);
         let response = request.send().await.map_err(net_error)?;
         if response.status().as_u16() != 101 {
-            return Err(DialError::Refused(Box::new(read(response).await?)));
+            return Err(DialError::Refused(Box::new(read(response, super::BODY_BYTES_MAX).await?)));
         }
         let accepted = response.headers().get(SEC_WEBSOCKET_ACCEPT).map(|value| value.as_bytes());
         if accepted != Some(derive_accept_key(key.as_bytes()).as_bytes()) {

@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one module per feature.
 
+mod api;
 mod artifacts;
 mod batches;
 mod browser;

@@ -77,7 +77,7 @@ fn key(asked: &Asked, proof: &Proof) -> Option<String> {
 }
 
 /// Where the cards stand; nowhere when no channel is named and there is no default one.
-fn place(asked: &Asked, default: Option<&str>) -> Result<Place, DecodeProblem> {
+pub(in crate::chat) fn place(asked: &Asked, default: Option<&str>) -> Result<Place, DecodeProblem> {
     let place = match (&asked.channel, default) {
         (Some(channel), _) => channel_of(channel).ok_or(DecodeProblem::Channel)?,
         (None, _) if asked.thread.is_some() => return Err(DecodeProblem::Thread),
@@ -104,7 +104,7 @@ fn channel_of(text: &str) -> Option<Place> {
 }
 
 /// The place of a run that has no card.
-fn nowhere() -> Place {
+pub(in crate::chat) fn nowhere() -> Place {
     Place { platform: Platform::Jenkins, channel: String::new(), thread: None }
 }
 

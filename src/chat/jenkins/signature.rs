@@ -15,10 +15,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::chat::slack::signature::{self as slack, SignatureProblem};
+use crate::chat::token::{Tokens, bearer};
 use crate::clock::Timestamp;
 
 /// What a secret for Standard Webhooks begins with.
@@ -71,8 +72,7 @@ pub struct Verifier {
     hub: Vec<Hmac<Sha256>>,
     standard: Vec<Hmac<Sha256>>,
     slack: slack::Verifier,
-    /// SHA-256 of each token: digests of one length are compared in constant time.
-    tokens: Vec<[u8; 32]>,
+    tokens: Tokens,
 }
 
 impl Verifier {
@@ -85,7 +85,7 @@ impl Verifier {
             standard: standard.map(|bytes| key(&bytes)).collect(),
             hub: plain.iter().map(|secret| key(secret.expose_secret().as_bytes())).collect(),
             slack: slack::Verifier::new(&plain),
-            tokens: tokens.iter().map(|token| digest(token.expose_secret().as_bytes())).collect(),
+            tokens: Tokens::new(tokens),
         }
     }
 
@@ -146,22 +146,12 @@ impl Verifier {
     }
 
     fn bearer(&self, header: &[u8]) -> Result<Proof, SignatureProblem> {
-        let token = bearer_token(header).ok_or(SignatureProblem::Malformed)?;
-        let given = digest(token);
-        let matched =
-            self.tokens.iter().fold(Choice::from(0), |matched, token| matched | token.ct_eq(&given));
-        if bool::from(matched) {
-            Ok(Proof { scheme: Scheme::Bearer, id: None })
-        } else {
-            Err(SignatureProblem::Wrong)
+        let token = bearer(header).ok_or(SignatureProblem::Malformed)?;
+        if !self.tokens.know(token) {
+            return Err(SignatureProblem::Wrong);
         }
+        Ok(Proof { scheme: Scheme::Bearer, id: None })
     }
-}
-
-/// The token of an `Authorization` header.
-pub fn bearer_token(header: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = header.split_at_checked(7)?;
-    (scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then_some(token)
 }
 
 /// The key behind a secret of Standard Webhooks; `None` when it is none.
@@ -190,10 +180,6 @@ fn is_id(id: &str) -> bool {
 
 fn key(bytes: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(bytes).expect("HMAC takes keys of any length")
-}
-
-fn digest(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
 }
 
 #[cfg(test)]

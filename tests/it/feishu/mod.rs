@@ -98,6 +98,7 @@ async fn lab_of(boards: &str, how: How, test: impl AsyncFnOnce(&Lab)) {
         inventory: Arc::new(inventory),
         catalogue: Catalogue::builtin(),
         slack: slack.as_ref().map(|slack| lab::slack_parts(slack, Pacing::NONE)),
+        api_tokens: boardhand::chat::token::Tokens::default(),
         jenkins: None,
         feishu: Some(FeishuParts {
             events: match how {

@@ -15,6 +15,7 @@ use boardhand::board::{Inventory, lab_file};
 use boardhand::chat::jenkins::signature as jenkins;
 use boardhand::chat::slack::client::SlackClient;
 use boardhand::chat::slack::socket::Opener;
+use boardhand::chat::token::Tokens;
 use boardhand::cli::source::LabFile;
 use boardhand::clock::Clock;
 use boardhand::id::Ids;
@@ -35,6 +36,7 @@ pub(crate) const OLD_SECRET: &str = "old-signing-secret";
 /// What Jenkins signs with, in both schemes, and the token of plugins that cannot.
 pub(crate) const JENKINS_SECRET: &str = "jenkins-signing-secret";
 pub(crate) const JENKINS_STANDARD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub(crate) const ADMIN_TOKEN: &str = "the-admins-own-token";
 pub(crate) const JENKINS_TOKEN: &str = "jenkins-bearer-token";
 /// How long a test waits for something before it fails. Level-triggered: it costs nothing when things go well.
 pub(crate) const WITHIN: Duration = Duration::from_secs(30);
@@ -330,6 +332,7 @@ impl Kept {
             store: file.clone(),
             inventory: Arc::new(inventory.clone()),
             catalogue: Catalogue::builtin(),
+            api_tokens: Tokens::new(&[SecretString::from(ADMIN_TOKEN)]),
             jenkins: Some(jenkins::Verifier::new(
                 &[JENKINS_SECRET, JENKINS_STANDARD].map(SecretString::from),
                 &[SecretString::from(JENKINS_TOKEN)],

@@ -1,0 +1,144 @@
+//! The API and the command that uses it: a program starts a run, waits, and ends with its verdict; without the token
+//! nobody starts, reads or ends anything.
+
+use std::process::Output;
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::lab::{ADMIN_TOKEN, JENKINS_TOKEN, Lab, lab, yaml};
+
+/// `boardhand run` as somebody types it.
+async fn boardhand(lab: &Lab, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_boardhand"));
+    command.arg("run").args(args).current_dir(lab.data.path());
+    command.env("BOARDHAND_SERVER", &lab.door).env("BOARDHAND_TOKEN", ADMIN_TOKEN);
+    command.output().await.expect("the program runs")
+}
+
+/// What it ended with, and what it printed.
+fn ended(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// A request with curl; status and body.
+async fn call(lab: &Lab, method: &str, path: &str, headers: &[&str], body: &str) -> (u16, Value) {
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "-X", method, "-w", "\n%{http_code}"]);
+    if !body.is_empty() {
+        curl.args(["--data-binary", body]);
+    }
+    for header in headers {
+        curl.args(["-H", header]);
+    }
+    let output = curl.arg(format!("{}{path}", lab.door)).output().await.expect("curl");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let (answer, status) = text.rsplit_once('\n').expect("a status");
+    let answer = serde_json::from_str(answer).unwrap_or_else(|_| answer.into());
+    (status.parse().expect("a number"), answer)
+}
+
+fn admin() -> String {
+    format!("Authorization: Bearer {ADMIN_TOKEN}")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_ends_with_the_verdict_of_its_run() {
+    lab(&yaml::small(2), async |lab| {
+        let (code, out, err) = ended(&boardhand(lab, &["socA", "build-123", "--junit", "out.xml"]).await);
+        assert_eq!(code, Some(0), "{out}{err}");
+        assert!(out.starts_with("#1 passed on soc-a-00"), "{out}");
+        assert!(out.contains(" passed, 0 failed, 0 skipped\nconsole: http://"), "{out}");
+        assert!(err.starts_with("#1 ") && err.ends_with("#1 finished\n"), "{err}");
+        let report = std::fs::read_to_string(lab.data.path().join("out.xml")).expect("a report");
+        assert!(report.contains(r#"<testsuite name="socA.smoke""#), "{report}");
+
+        let (code, out, _) = ended(&boardhand(lab, &["socA", "build-fail", "--wait", "--json"]).await);
+        let run: Value = serde_json::from_str(&out).expect("JSON alone");
+        assert_eq!(
+            (code, &run["verdict"], &run["requested_by"]),
+            (Some(1), &json!("failed"), &json!("api:admin"))
+        );
+
+        let (code, out, _) = ended(&boardhand(lab, &["socA", "build-123", "--param", "iterations=2"]).await);
+        assert_eq!((code, out.as_str()), (Some(0), "#3 queued\n"));
+        lab.settle().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_asked_for_is_no_verdict() {
+    lab(&yaml::small(1), async |lab| {
+        let (code, out, err) = ended(&boardhand(lab, &["socZ", "build-123", "--wait"]).await);
+        assert_eq!((code, out.as_str()), (Some(2), ""));
+        assert_eq!(err, "boardhand: there is no family and no board \"socZ\"; near: socA\n");
+        let (code, _, err) = ended(&boardhand(lab, &["socA", "build-123", "--tag", "ddr"]).await);
+        assert_eq!((code, err.as_str()), (Some(2), "boardhand: write it as --tag ddr:8g\n"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_boardhand"));
+        command.args(["run", "socA", "b"]).env("BOARDHAND_SERVER", &lab.door);
+        let (code, _, err) = ended(&command.env_remove("BOARDHAND_TOKEN").output().await.expect("it runs"));
+        assert_eq!(code, Some(2));
+        assert!(err.contains("BOARDHAND_TOKEN: missing"), "{err}");
+        let wrong = command.env("BOARDHAND_TOKEN", "not-the-token").output().await.expect("it runs");
+        assert_eq!(ended(&wrong), (Some(2), String::new(), "boardhand: this token is not known\n".into()));
+        assert_eq!(lab.rows("SELECT count(*) FROM runs").await, ["0"]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancelled_run_ends_the_command_that_waits_for_it() {
+    lab(&yaml::small(1), async |lab| {
+        let waiting = boardhand(lab, &["socA", "build-crawl", "--wait"]);
+        let ((code, out, _), _) = tokio::join!(async { ended(&waiting.await) }, async {
+            while lab.rows("SELECT count(*) FROM runs").await != ["1"] {
+                lab.clock.sleep(std::time::Duration::from_millis(5)).await;
+            }
+            lab.until_state(1, "testing").await;
+            let (status, answer) = call(lab, "DELETE", "/api/v1/runs/1", &[&admin()], "").await;
+            assert_eq!((status, &answer["number"]), (202, &json!(1)), "{answer}");
+        });
+        assert_eq!(code, Some(5), "{out}");
+        assert!(out.starts_with("#1 cancelled"), "{out}");
+        let (status, answer) = call(lab, "DELETE", "/api/v1/runs/1", &[&admin()], "").await;
+        assert_eq!((status, &answer["state"]), (200, &json!("finished")));
+        assert_eq!(call(lab, "DELETE", "/api/v1/runs/9", &[&admin()], "").await.0, 404);
+        lab.settle().await;
+        let audit = lab.rows("SELECT actor || ' ' || verb || ' ' || allowed FROM audit ORDER BY rowid").await;
+        assert_eq!(audit[..2], ["api:admin run-test 1", "api:admin cancel 1"], "{audit:?}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_token_opens_it_and_nothing_else_does() {
+    lab(&yaml::small(1), async |lab| {
+        let body = r#"{"family": "socA", "build": "build-123"}"#;
+        let jenkins = format!("Authorization: Bearer {JENKINS_TOKEN}");
+        for none in
+            [&[][..], &["Authorization: Bearer x"], &["Authorization: Basic eDp5"], &[jenkins.as_str()]]
+        {
+            for (method, path) in
+                [("POST", "/api/v1/runs"), ("GET", "/api/v1/runs/1"), ("DELETE", "/api/v1/runs/1")]
+            {
+                let (status, answer) = call(lab, method, path, none, body).await;
+                // Without a token and without a link, whether there is such a run is nobody's business.
+                let expect = if method == "GET" && none.is_empty() { 404 } else { 401 };
+                assert_eq!(status, expect, "{method} {path} {none:?}: {answer}");
+            }
+        }
+        let key = "Idempotency-Key: nightly-812";
+        let (status, first) = call(lab, "POST", "/api/v1/runs", &[&admin(), key], body).await;
+        assert_eq!(status, 202, "{first}");
+        let (status, again) = call(lab, "POST", "/api/v1/runs", &[&admin(), key], body).await;
+        assert_eq!((status, &again["run_id"]), (200, &first["run_id"]));
+        let (status, other) = call(lab, "POST", "/api/v1/runs", &[&admin()], body).await;
+        assert_eq!((status, &other["number"]), (202, &json!(2)));
+        lab.settle().await;
+        let (status, run) = call(lab, "GET", "/api/v1/runs/1", &[&admin()], "").await;
+        assert_eq!((status, &run["state"], &run["id"]), (200, &json!("finished"), &first["run_id"]));
+    })
+    .await;
+}
