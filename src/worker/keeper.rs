@@ -10,7 +10,7 @@ use tokio::task::{self, JoinError, JoinSet};
 
 use super::finalize;
 use super::runner::Lab;
-use super::steps::{Agent, Step};
+use super::steps::{Agent, LOOK_ANYWAY, LOOK_EVERY, Step};
 use crate::board::BoardId;
 use crate::chat::{Actor, AnswerVia};
 use crate::clock::Timestamp;
@@ -26,8 +26,6 @@ use crate::store::{Effected, StoreError};
 pub const WARN_BEFORE: Duration = Duration::from_secs(5 * 60);
 /// Most boards that are brought to rest at once.
 pub const RESTS_MAX: usize = 64;
-/// How often the loop looks without being rung.
-const IDLE: Duration = Duration::from_secs(1);
 
 /// Looks after boards of people.
 pub struct Keeper {
@@ -141,6 +139,7 @@ impl Agent for Keeper {
                 && lease.state == LeaseState::Finalizing
                 && matches!(lease.holder, Holder::Check(_))
         };
+        let has_any = leases.iter().any(|lease| lease.hold.is_some());
         let left: Vec<Lease> = leases.into_iter().filter(left).collect();
         if !left.is_empty() {
             // What its holder asked for last is done first: else an outlet would be switched on after it was put to rest.
@@ -149,6 +148,7 @@ impl Agent for Keeper {
                 .filter(|lease| !switching.contains(&lease.board))
                 .for_each(|lease| self.rest(lease));
         }
-        Ok(Step::Idle { until: self.lab.clock.monotonic() + IDLE })
+        let wait = if has_any || !self.under.is_empty() { LOOK_EVERY } else { LOOK_ANYWAY };
+        Ok(Step::Idle { until: self.lab.clock.monotonic() + wait })
     }
 }
