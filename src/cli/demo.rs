@@ -1,10 +1,10 @@
-//! `boardhand demo`: the whole product on one machine. The lab, its PDUs and Slack are simulated inside the process,
+//! `boardhand demo`: the whole product on one machine. The lab, its PDUs, Slack and Feishu are simulated in the process,
 //! on loopback; everything between them is the real thing, down to signatures, HTTP and telnet.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use clap::Args;
 use secrecy::SecretString;
@@ -13,10 +13,12 @@ use super::serve::{
     Stops, load_lab, load_templates, parse_lab, serve_until_told, warn_of_simulated_switches,
 };
 use super::source::LabFile;
-use crate::app::{App, Parts, SlackParts};
+use crate::app::{App, FeishuEvents, FeishuParts, Parts, SlackParts};
 use crate::artifact::Artifacts;
 use crate::board::Inventory;
 use crate::chat::Platform;
+use crate::chat::feishu::client::FeishuClient;
+use crate::chat::feishu::socket::Endpoint;
 use crate::chat::slack::client::SlackClient;
 use crate::chat::slack::socket::Opener;
 use crate::clock::Clock;
@@ -24,6 +26,7 @@ use crate::config::socket_address;
 use crate::id::Ids;
 use crate::message::pace::Pacing;
 use crate::net::Http;
+use crate::sim::feishu::{BOT, CHAT, SimFeishu, SimFeishuConfig};
 use crate::sim::slack::{SimSlack, SimSlackConfig};
 use crate::sim::{SimLab, Speed};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
@@ -62,7 +65,9 @@ const STOPPING: &str =
     "stopping: boards are brought to rest, which takes some seconds; Ctrl-C again ends it at once";
 
 /// What people chat on in the demo.
-const CHATS: [Platform; 1] = [Platform::Slack];
+const CHATS: [Platform; 2] = Platform::CHATS;
+/// Its people in Feishu.
+const FEISHU_PEOPLE: [(&str, &str); 2] = [("ou_li", "Li Lei"), ("ou_wu", "Wu Min")];
 
 /// The lab of the demo.
 const LAB: &str = include_str!("../../boards.yaml");
@@ -75,10 +80,13 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         args.listen
     );
     let (clock, ids) = (Clock::system(), Ids::system());
-    let inventory = match &args.boards {
+    let mut inventory = match &args.boards {
         Some(path) => load_lab(path, !args.real_boards, &CHATS)?,
         None => parse_lab("boards.yaml", LAB, true, &CHATS)?,
     };
+    if inventory.channels.mirrors.is_empty() {
+        inventory.channels.mirrors = mirrors();
+    }
     // Whatever drives boards ends before the simulators do: `lab` is held to the end of this function.
     let (lab, inventory) = lab(args, inventory, &clock, &ids).await?;
     let stops = Stops::begin(Some(STOPPING))?;
@@ -98,7 +106,8 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         port: free_or_any(args.listen).await?,
         rate_limits: true,
     };
-    let slack = SimSlack::start(config, clock.clone(), ids.clone()).await?;
+    let (tenant, feishu) = feishu(&clock, &ids).await?;
+    let slack = SimSlack::start_beside(tenant, config, clock.clone(), ids.clone()).await?;
     let api_url = slack.api_url();
     let app = App::new(Parts {
         store: Arc::new(SqliteStore::open(&data.path, SqliteOptions::new(ids.clone())).await?),
@@ -106,7 +115,7 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         catalogue: load_templates(args.templates.as_deref())?,
         api_tokens: crate::chat::token::Tokens::default(),
         jenkins: None,
-        feishu: None,
+        feishu: Some(feishu),
         slack: Some(SlackParts {
             signing_secrets: vec![signing_secret],
             opener: args.socket.then(|| Opener::new(Http::new(&[&api_url]), &api_url, app_token)),
@@ -131,6 +140,35 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     serve_until_told(app, door, stops, None).await
 }
 
+/// Both chats tell what is asked in either.
+fn mirrors() -> Vec<(String, String)> {
+    let (slack, feishu) = ("slack:C0SOCCI".to_owned(), format!("feishu:{CHAT}"));
+    vec![(slack.clone(), feishu.clone()), (feishu, slack)]
+}
+
+/// A simulated Feishu, and what connects the server to it: over the long connection.
+async fn feishu(clock: &Clock, ids: &Ids) -> std::io::Result<(SimFeishu, FeishuParts)> {
+    let (app_id, secret) = ("cli_demo".to_owned(), hex::encode(ids.bytes::<16>()));
+    let config = SimFeishuConfig {
+        app_id: app_id.clone(),
+        app_secret: secret.clone(),
+        encrypt_key: String::new(),
+        verification_token: String::new(),
+        webhook_url: None,
+    };
+    let tenant = SimFeishu::start(config, clock.clone(), ids.clone()).await?;
+    FEISHU_PEOPLE.iter().for_each(|(id, name)| tenant.add_person(id, name));
+    let (http, secret) = (Http::new(&[tenant.url()]), SecretString::from(secret));
+    let client = FeishuClient::new(http.clone(), tenant.url(), app_id.clone(), secret.clone(), clock.clone());
+    let parts = FeishuParts {
+        events: FeishuEvents::Socket(Endpoint::new(http, tenant.url(), app_id, secret)),
+        client: Arc::new(client),
+        pacing: Pacing::FEISHU,
+        bot: Arc::new(OnceLock::from(BOT.to_owned())),
+    };
+    Ok((tenant, parts))
+}
+
 /// The boards of a demo, for as long as it is held.
 struct DemoLab {
     /// What is read again on `/lab reload`; the built-in lab is never another one.
@@ -148,13 +186,13 @@ async fn lab(
 ) -> anyhow::Result<(DemoLab, Inventory)> {
     if let (true, Some(path)) = (args.real_boards, &args.boards) {
         warn_of_simulated_switches(&inventory);
-        let file = Some(Arc::new(LabFile::real(path.clone()).for_chats(CHATS.to_vec())));
+        let file = Some(Arc::new(LabFile::real(path.clone()).mirroring(mirrors())));
         return Ok((DemoLab { file, _boards: SimLab::default() }, inventory));
     }
     let speed = if args.fast { Speed::Brisk } else { Speed::Real };
     let (boards, inventory) = SimLab::start(&inventory, speed, clock.clone(), ids.clone()).await?;
     let file = |path| LabFile::simulated(path, boards.clone(), speed, clock.clone(), ids.clone());
-    let file = args.boards.clone().map(|path| Arc::new(file(path).for_chats(CHATS.to_vec())));
+    let file = args.boards.clone().map(|path| Arc::new(file(path).mirroring(mirrors())));
     Ok((DemoLab { file, _boards: boards }, inventory))
 }
 

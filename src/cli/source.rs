@@ -19,6 +19,8 @@ pub struct LabFile {
     path: PathBuf,
     /// Chat platforms that its channels may be on.
     connected: Vec<Platform>,
+    /// Channels that tell the same story where the file says nothing of it.
+    mirrors: Vec<(String, String)>,
     simulated: Option<Simulated>,
 }
 
@@ -33,13 +35,18 @@ struct Simulated {
 impl LabFile {
     /// A real lab's.
     pub fn real(path: PathBuf) -> LabFile {
-        LabFile { path, connected: Platform::CHATS.to_vec(), simulated: None }
+        LabFile { path, connected: Platform::CHATS.to_vec(), mirrors: vec![], simulated: None }
     }
 
     /// A simulated one's, with the simulators that run already.
     pub fn simulated(path: PathBuf, lab: SimLab, speed: Speed, clock: Clock, ids: Ids) -> LabFile {
         let simulated = Some(Simulated { lab: Mutex::new(lab), speed, clock, ids });
         LabFile { simulated, ..LabFile::real(path) }
+    }
+
+    /// The same with these mirrors, where the file names none.
+    pub fn mirroring(self, mirrors: Vec<(String, String)>) -> LabFile {
+        LabFile { mirrors, ..self }
     }
 
     /// The same for a server to which only these chat platforms are connected.
@@ -54,7 +61,7 @@ impl LabSource for LabFile {
         let (path, simulated, connected) =
             (self.path.clone(), self.simulated.is_some(), self.connected.clone());
         let read = tokio::task::spawn_blocking(move || load_lab(&path, simulated, &connected)).await;
-        let inventory = match read {
+        let mut inventory = match read {
             Ok(Ok(inventory)) => inventory,
             Ok(Err(error)) => {
                 let told = format!("{error:#}");
@@ -62,6 +69,9 @@ impl LabSource for LabFile {
             }
             Err(error) => return Err(format!("reading it died: {error}")),
         };
+        if inventory.channels.mirrors.is_empty() {
+            inventory.channels.mirrors.clone_from(&self.mirrors);
+        }
         let Some(simulated) = &self.simulated else { return Ok(inventory) };
         let mut lab = simulated.lab.lock().await;
         let followed =

@@ -72,6 +72,35 @@ async fn a_newcomer_runs_a_test_retries_it_and_power_cycles_a_board_in_the_brows
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_asked_for_in_feishu_is_read_pressed_and_confirmed_there_and_seen_in_both() {
+    let (_demo, url) = demo().await;
+    let (browser, _driver) = Browser::start().await;
+    browser.open(&url).await;
+    let theirs = "//div[@id='f-log']//div[contains(@class,'card')][h3[starts-with(.,'#1 ')]]";
+
+    browser.type_in("//div[@id='f-compose']//textarea", "run socA build-slow").await;
+    browser.sees(theirs, "Testing").await;
+    let ours = browser.sees(&card(1), "Testing").await;
+    assert!(ours.contains("Li Lei"), "who asked in Feishu is named in Slack: {ours}");
+    browser.press(&format!("{theirs}//button[.='Cancel']")).await;
+    browser.sees("//dialog", "Cancel").await;
+    browser.press("//dialog//button[@value='yes']").await;
+    browser.sees(theirs, "Ended by Li Lei").await;
+    browser.sees(&card(1), "Ended by Li Lei").await;
+    browser.sees("//div[@id='f-log']", "Cancelled by").await;
+
+    browser.press(&format!("{theirs}//button[.='Retry']")).await;
+    browser.sees(theirs, "Retried as #2").await;
+    browser.sees(&card(2), "Testing").await;
+    browser.press(&button(2, "Cancel")).await;
+    browser.press("//dialog//button[@value='yes']").await;
+    browser
+        .sees("//div[@id='f-log']//div[contains(@class,'card')][h3[starts-with(.,'#2 ')]]", "Ended by alice")
+        .await;
+    assert_eq!(browser.errors().await, [""; 0], "the page reports no error");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_is_followed_in_the_channel_and_its_runs_in_the_thread() {
     let (_demo, url) = demo().await;
     let (browser, _driver) = Browser::start().await;

@@ -8,9 +8,12 @@
 
 mod api;
 mod frames;
+pub(in crate::sim) mod playground;
 mod rules;
 mod socket;
 mod wire;
+
+pub use self::playground::CHAT;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -275,6 +278,7 @@ impl SimFeishu {
             edited_at: VecDeque::new(),
             recalled: false,
         });
+        self.changed.notify_waiters();
         let sender = json!({ "sender_id": { "open_id": who }, "sender_type": "user", "tenant_key": TENANT });
         let body = self.event("im.message.receive_v1", json!({ "sender": sender, "message": message }));
         self.deliver(&body, true).await.map_or(0, |answer| answer.status)
@@ -292,10 +296,15 @@ impl SimFeishu {
         let found = found.unwrap_or_else(|| panic!("there is no message {message}"));
         let value = rules::button(&found.card, label)
             .unwrap_or_else(|| panic!("no button {label:?} on\n{}", rules::shown(&found.card)));
+        self.press(who, (message, &found.chat), &value)
+    }
+
+    /// The event of a button that somebody sees on a message in a chat, whatever that shows now.
+    fn press(&self, who: &str, (message, chat): (&str, &str), value: &Value) -> Vec<u8> {
         let event = json!({
             "operator": { "open_id": who, "tenant_key": TENANT }, "token": "c-1",
             "action": { "value": value, "tag": "button" }, "host": "im_message",
-            "context": { "open_message_id": message, "open_chat_id": found.chat },
+            "context": { "open_message_id": message, "open_chat_id": chat },
         });
         self.event("card.action.trigger", event)
     }

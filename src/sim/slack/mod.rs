@@ -44,6 +44,7 @@ use self::rates::Rates;
 use self::socket::{EndsSockets, Sockets};
 use crate::clock::{Clock, Elapsed};
 use crate::id::Ids;
+use crate::sim::feishu::{SimFeishu, playground as panel};
 
 /// How a simulated workspace is set up.
 #[derive(Debug, Clone)]
@@ -105,12 +106,32 @@ impl SimSlack {
         SimSlack::start_on(listener, config, clock, ids)
     }
 
+    /// Starts a workspace whose page shows this tenant of Feishu beside it.
+    pub async fn start_beside(
+        feishu: SimFeishu,
+        config: SimSlackConfig,
+        clock: Clock,
+        ids: Ids,
+    ) -> io::Result<SimSlack> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, config.port)).await?;
+        SimSlack::serve(listener, config, Some(feishu), (clock, ids))
+    }
+
     /// Starts a workspace on a socket that listens already; refused beyond loopback. `config.port` means nothing here.
     pub fn start_on(
         listener: TcpListener,
         config: SimSlackConfig,
         clock: Clock,
         ids: Ids,
+    ) -> io::Result<SimSlack> {
+        SimSlack::serve(listener, config, None, (clock, ids))
+    }
+
+    fn serve(
+        listener: TcpListener,
+        config: SimSlackConfig,
+        beside: Option<SimFeishu>,
+        (clock, ids): (Clock, Ids),
     ) -> io::Result<SimSlack> {
         let addr = listener.local_addr()?;
         if !addr.ip().is_loopback() {
@@ -136,9 +157,10 @@ impl SimSlack {
         let app = api::routes()
             .merge(respond::routes())
             .merge(socket::routes())
-            .merge(playground::routes())
-            .layer(axum::middleware::from_fn(playground::only_local))
+            .merge(playground::routes(beside.is_some()))
             .with_state(shared.clone())
+            .merge(beside.map(panel::routes).unwrap_or_default())
+            .layer(axum::middleware::from_fn(playground::only_local))
             .into_make_service_with_connect_info::<wire::Cut>();
         let sockets = EndsSockets(shared.clone());
         let task = tokio::spawn(async move {

@@ -16,19 +16,29 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::sim::feishu::playground as feishu;
+
 use super::model::{BOT_USER, Channel, Ephemeral, Message, World};
 use super::people::Reply;
 use super::{Handle, Shared, SimSlack};
 
 const PAGE: &str = include_str!("page.html");
+/// What the page says that it shows.
+const ABOUT: &str = "A simulated lab and a simulated Slack";
 /// Newest messages of each channel that the page shows.
 const PAGE_MESSAGES_MAX: usize = 300;
 /// Changes within this time reach the page together.
 const GATHER: Duration = Duration::from_millis(60);
 
-pub(super) fn routes() -> Router<Arc<Shared>> {
+/// With the panel of the simulated Feishu, where there is one beside.
+pub(super) fn routes(beside: bool) -> Router<Arc<Shared>> {
+    let (panel, about) = match beside {
+        true => (feishu::PANEL, "A simulated lab, Slack and Feishu"),
+        false => ("", ABOUT),
+    };
+    let page = PAGE.replace(ABOUT, about).replace("</body>", &format!("{panel}</body>"));
     Router::new()
-        .route("/", get(page))
+        .route("/", get(move || std::future::ready(shown_page(page.clone()))))
         .route("/playground/events", get(events))
         .route("/playground/say", post(say))
         .route("/playground/click", post(click))
@@ -44,10 +54,10 @@ pub(super) async fn only_local(headers: HeaderMap, request: Request, next: Next)
     next.run(request).await
 }
 
-async fn page() -> impl IntoResponse {
+fn shown_page(page: String) -> impl IntoResponse {
     let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
         base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-    ([(header::CONTENT_SECURITY_POLICY, policy), (header::CACHE_CONTROL, "no-store")], Html(PAGE))
+    ([(header::CONTENT_SECURITY_POLICY, policy), (header::CACHE_CONTROL, "no-store")], Html(page))
 }
 
 #[derive(Deserialize)]
