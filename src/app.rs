@@ -13,8 +13,8 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::artifact::Artifacts;
 use crate::board::{BoardId, Inventory, LiveInventory};
+use crate::chat::feishu;
 use crate::chat::feishu::socket::{Endpoint, LongConnection};
-use crate::chat::feishu::{self, client::FeishuClient};
 use crate::chat::jenkins;
 use crate::chat::slack::client::SlackClient;
 use crate::chat::slack::signature::Verifier;
@@ -105,8 +105,8 @@ pub struct SlackParts {
 pub struct FeishuParts {
     /// How events come.
     pub events: FeishuEvents,
-    /// Its API.
-    pub client: Arc<FeishuClient>,
+    /// What is sent there goes through this.
+    pub client: Arc<dyn ChatApi>,
     /// How fast it is spoken to.
     pub pacing: Pacing,
     /// The bot's `open_id`, once Feishu has told it.
@@ -119,6 +119,8 @@ pub enum FeishuEvents {
     Webhook(feishu::signature::Verifier),
     /// Over a long connection, which is dialled there.
     Socket(Endpoint),
+    /// Not at all: Feishu is only told.
+    Never,
 }
 
 /// The server's parts, ready to run.
@@ -485,6 +487,7 @@ impl Chats {
                     endpoint = Some(dialled);
                     None
                 }
+                FeishuEvents::Never => None,
             };
             FeishuDoor { verifier, bot: feishu.bot }
         });

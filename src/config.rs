@@ -6,7 +6,7 @@ mod feishu;
 mod jenkins;
 mod slack;
 
-pub use feishu::{FeishuEventSettings, FeishuSettings};
+pub use feishu::{FeishuEventSettings, FeishuHook, FeishuSettings};
 pub use jenkins::JenkinsSettings;
 pub use slack::{SLACK_API_URL, SlackSettings};
 
@@ -103,6 +103,8 @@ pub struct Config {
     pub slack: Option<SlackSettings>,
     /// Feishu, when it is connected.
     pub feishu: Option<FeishuSettings>,
+    /// A Feishu group that is only told.
+    pub feishu_hook: Option<FeishuHook>,
     /// Jenkins, when it is connected.
     pub jenkins: Option<JenkinsSettings>,
     /// Opens the API as an admin.
@@ -193,8 +195,6 @@ pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub const NOT_YET: &[&str] = &[
     "REDIS_URL",
     "SLACK_WEBHOOK_URL",
-    "FEISHU_WEBHOOK_URL",
-    "FEISHU_WEBHOOK_SECRET",
     "BOARDHAND_TLS_CERT",
     "BOARDHAND_TLS_KEY",
     "BOARDHAND_TLS_CLIENT_CA",
@@ -209,6 +209,7 @@ impl Config {
         let mut problems = Vec::new();
         let slack = slack::settings(env, &mut problems);
         let feishu = feishu::settings(env, &mut problems);
+        let feishu_hook = feishu::hook(env, feishu.is_some(), &mut problems);
         let jenkins = jenkins::settings(env, &mut problems);
         let admin_token = jenkins::long_enough(env, "BOARDHAND_ADMIN_TOKEN", &mut problems);
         refuse_what_is_not_there(env, &mut problems);
@@ -248,6 +249,7 @@ impl Config {
             retention,
             slack,
             feishu,
+            feishu_hook,
             jenkins,
             admin_token,
         })
@@ -256,7 +258,8 @@ impl Config {
     /// The chat platforms that are connected.
     pub fn connected(&self) -> Vec<Platform> {
         let slack = self.slack.is_some().then_some(Platform::Slack);
-        slack.into_iter().chain(self.feishu.is_some().then_some(Platform::Feishu)).collect()
+        let feishu = (self.feishu.is_some() || self.feishu_hook.is_some()).then_some(Platform::Feishu);
+        slack.into_iter().chain(feishu).collect()
     }
 
     /// What is valid and surely not meant: links that lead everybody to their own machine.
@@ -284,7 +287,8 @@ pub fn slack(env: Env<'_>) -> Result<Option<SlackSettings>, ConfigError> {
 pub fn connected(env: Env<'_>) -> Vec<Platform> {
     let env: Env<'_> = &|name| env(name).filter(|value| !value.trim().is_empty());
     let slack = slack::settings(env, &mut vec![]).map(|_| Platform::Slack);
-    let feishu = feishu::settings(env, &mut vec![]).map(|_| Platform::Feishu);
+    let hook = feishu::hook(env, false, &mut vec![]).map(|_| Platform::Feishu);
+    let feishu = feishu::settings(env, &mut vec![]).map(|_| Platform::Feishu).or(hook);
     slack.into_iter().chain(feishu).collect()
 }
 

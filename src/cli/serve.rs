@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
+use secrecy::ExposeSecret;
 use secrecy::SecretString;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{Signal, SignalKind};
@@ -17,6 +18,7 @@ use crate::artifact::Artifacts;
 use crate::board::lab_file::{self, Severity};
 use crate::board::{Board, Inventory, PowerDriver};
 use crate::chat::feishu::client::{FeishuClient, FeishuError};
+use crate::chat::feishu::hook::HookClient;
 use crate::chat::feishu::socket::Endpoint;
 use crate::chat::jenkins::signature::Verifier;
 use crate::chat::token::Tokens;
@@ -26,7 +28,9 @@ use crate::chat::{
     slack::socket::Opener,
 };
 use crate::clock::Clock;
-use crate::config::{self, Config, FeishuEventSettings, FeishuSettings, ServeArgs, SlackSettings};
+use crate::config::{
+    self, Config, FeishuEventSettings, FeishuHook, FeishuSettings, ServeArgs, SlackSettings,
+};
 use crate::id::Ids;
 use crate::message::pace::Pacing;
 use crate::message::template::Catalogue;
@@ -86,6 +90,7 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let feishu = config.feishu.as_ref().map(|settings| feishu_parts(settings, &clock));
+    let feishu = feishu.or_else(|| config.feishu_hook.as_ref().map(|hook| feishu_hook(hook, &clock)));
     let boards = inventory.boards.len();
     // The store's lock comes first: who holds it is the only process on this data.
     let store = SqliteStore::open(&config.data_dir, SqliteOptions::new(ids.clone())).await?;
@@ -145,6 +150,14 @@ fn feishu_parts(settings: &FeishuSettings, clock: &Clock) -> FeishuParts {
         }
     };
     FeishuParts { events, client, pacing: Pacing::FEISHU, bot }
+}
+
+/// A group that is only told.
+fn feishu_hook(hook: &FeishuHook, clock: &Clock) -> FeishuParts {
+    let http = Http::new(&[hook.url.expose_secret()]);
+    let client = HookClient::new(http, hook.url.clone(), hook.secret.clone(), clock.clone());
+    let (client, bot) = (Arc::new(client), Arc::default());
+    FeishuParts { events: FeishuEvents::Never, client, pacing: Pacing::FEISHU_HOOK, bot }
 }
 
 /// Asks Feishu who the bot is until it says so: its mention in a message is told apart by that.

@@ -33,6 +33,38 @@ pub enum FeishuEventSettings {
     Socket,
 }
 
+/// A group's custom bot, which is only told.
+#[derive(Debug, Clone)]
+pub struct FeishuHook {
+    /// Its address, which is all that it takes to post there.
+    pub url: SecretString,
+    /// Signs posts, where the group asks for that.
+    pub secret: Option<SecretString>,
+}
+
+/// Reads the variables of a custom bot.
+pub(super) fn hook(env: Env<'_>, app: bool, problems: &mut Vec<String>) -> Option<FeishuHook> {
+    let [url, signs] =
+        ["FEISHU_WEBHOOK_URL", "FEISHU_WEBHOOK_SECRET"].map(|name| secret(env, name, problems));
+    let Some(url) = url else {
+        if signs.is_some() {
+            problems
+                .push("FEISHU_WEBHOOK_URL: missing; FEISHU_WEBHOOK_SECRET signs what is posted there".into());
+        }
+        return None;
+    };
+    if app {
+        problems.push(
+            "FEISHU_WEBHOOK_URL: the app (FEISHU_APP_ID) tells all that a custom bot could; unset one of them".into(),
+        );
+    }
+    if super::public_url(&url).is_err() {
+        // Never the address itself: it is a secret.
+        problems.push("FEISHU_WEBHOOK_URL: it must begin with https:// (the group's settings, Bots)".into());
+    }
+    Some(FeishuHook { url: url.into(), secret: signs.map(SecretString::from) })
+}
+
 const CONSOLE: &str = "the developer console of the app";
 
 /// Reads Feishu's variables; tells every problem.
@@ -164,6 +196,27 @@ mod tests {
         assert_eq!(problems, [""; 0]);
         let (_, problems) = read(&[socket, ("FEISHU_APP_SECRET", None)]);
         assert!(problems.len() == 1 && problems[0].starts_with("FEISHU_APP_SECRET: missing"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_custom_bot_is_on_with_its_address_and_not_beside_an_app() {
+        let read = |url: Option<&str>, secret: Option<&str>, app: bool| {
+            let env = |name: &str| match name {
+                "FEISHU_WEBHOOK_URL" => url.map(str::to_owned),
+                "FEISHU_WEBHOOK_SECRET" => secret.map(str::to_owned),
+                _ => None,
+            };
+            let mut problems = Vec::new();
+            (hook(&env, app, &mut problems).is_some(), problems)
+        };
+        let url = Some("https://open.feishu.cn/open-apis/bot/v2/hook/x");
+        assert_eq!(read(None, None, false), (false, vec![]));
+        assert_eq!(read(url, None, false), (true, vec![]));
+        assert_eq!(read(url, Some("s"), false), (true, vec![]));
+        assert!(read(url, None, true).1[0].starts_with("FEISHU_WEBHOOK_URL: the app"));
+        assert!(read(None, Some("s"), false).1[0].starts_with("FEISHU_WEBHOOK_URL: missing"));
+        let (_, problems) = read(Some("ftp://hook/secret"), None, false);
+        assert!(problems.len() == 1 && !problems[0].contains("secret"), "{problems:?}");
     }
 
     #[test]

@@ -47,6 +47,10 @@ impl Pacing {
         card_every: Duration::from_millis(300),
     };
 
+    /// A group's custom bot: a hundred posts a minute, which are finished runs alone.
+    pub const FEISHU_HOOK: Pacing =
+        Pacing { edit_every: Duration::from_millis(700), edit_burst: 4, ..Pacing::FEISHU };
+
     /// No limit of ours: for simulated platforms whose own limits are off, and for measurements.
     pub const NONE: Pacing = Pacing {
         post_every: Duration::ZERO,

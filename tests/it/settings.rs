@@ -21,7 +21,7 @@ fn a_server_with_wrong_settings_names_every_variable_at_once() {
             ("BOARDHAND_KEEP_TRANSCRIPTS", "30"),
             ("BOARDHAND_TLS_CERT", "/nonexistent.pem"),
             ("DATABASE_URL", "sqlite:/tmp/other.db"),
-            ("FEISHU_WEBHOOK_SECRET_FILE", "/run/secrets/feishu"),
+            ("REDIS_URL_FILE", "/run/secrets/redis"),
         ],
     );
     assert_eq!(code, Some(1), "{said}");
@@ -30,7 +30,7 @@ fn a_server_with_wrong_settings_names_every_variable_at_once() {
         "BOARDHAND_KEEP_TRANSCRIPTS (--keep-transcripts): a time",
         "BOARDHAND_TLS_CERT: this version does not act on it yet",
         "DATABASE_URL: this version keeps its data in SQLite",
-        "FEISHU_WEBHOOK_SECRET_FILE: this version does not act on it yet",
+        "REDIS_URL_FILE: this version does not act on it yet",
     ] {
         assert!(said.contains(name), "no {name:?} in:\n{said}");
     }

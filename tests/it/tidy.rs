@@ -64,6 +64,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "chat::socket_line",
             "chat::feishu::client",
             "chat::feishu::socket",
+            "chat::feishu::hook",
             "artifact",
         ],
     ),

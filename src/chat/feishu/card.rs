@@ -31,6 +31,11 @@ const LOG_LINE_MAX: usize = 300;
 
 /// The card.
 pub fn render(card: &Card) -> Value {
+    render_within(card, CARD_BYTES_MAX)
+}
+
+/// The card, in at most so many bytes.
+pub fn render_within(card: &Card, bytes_max: usize) -> Value {
     let (mut title, mut elements) = (None, Vec::new());
     for block in &card.blocks {
         match block {
@@ -45,7 +50,7 @@ pub fn render(card: &Card) -> Value {
         // What is too large as a whole loses its parts from below; buttons, which are what can be done, go last.
         let words = elements.iter().rposition(|element| element["tag"] != "column_set");
         match words.or(elements.len().checked_sub(1)) {
-            Some(last) if drawn.to_string().len() > CARD_BYTES_MAX => drop(elements.remove(last)),
+            Some(last) if drawn.to_string().len() > bytes_max => drop(elements.remove(last)),
             Some(_) | None => return drawn,
         }
         more += 1;

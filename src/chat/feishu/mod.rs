@@ -7,6 +7,7 @@
 pub mod card;
 pub mod client;
 pub mod decode;
+pub mod hook;
 pub mod markdown;
 pub mod signature;
 pub mod socket;

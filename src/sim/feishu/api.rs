@@ -27,6 +27,7 @@ pub(super) fn routes(feishu: SimFeishu) -> Router {
         .route("/open-apis/bot/v3/info", get(info))
         .route("/callback/ws/endpoint", post(socket::endpoint))
         .route("/ws/v2", get(socket::connect))
+        .route("/open-apis/bot/v2/hook/{chat}", post(hook))
         .route("/open-apis/contact/v3/users/{id}", get(person))
         .route("/open-apis/im/v1/messages", post(send))
         .route("/open-apis/im/v1/messages/{id}/reply", post(reply))
@@ -116,6 +117,29 @@ async fn send(State(feishu): State<SimFeishu>, headers: HeaderMap, Json(body): J
     write(&feishu, Call::Send, &headers, &body, (chat, None, false))
 }
 
+/// What a group's custom bot is told; it has no buttons, since nobody would hear them.
+async fn hook(
+    State(feishu): State<SimFeishu>,
+    Path(chat): Path<String>,
+    Json(body): Json<Value>,
+) -> Response {
+    let card = body["card"].clone();
+    let mut world = feishu.lock();
+    if let Err((n, problem)) = rules::check(&card) {
+        world.violations.push(format!("a custom bot's card: {n} {problem}"));
+        return code(9_499, &problem);
+    }
+    if card.to_string().contains("\"callback\"") {
+        world.violations.push("a custom bot's card with a button".to_owned());
+    }
+    world.ids += 1;
+    let id = format!("om_{}", world.ids);
+    world.messages.push(Message::of_the_bot(id, chat, card));
+    drop(world);
+    feishu.changed.notify_waiters();
+    Json(json!({ "code": 0, "msg": "success" })).into_response()
+}
+
 async fn reply(
     State(feishu): State<SimFeishu>,
     Path(id): Path<String>,
@@ -167,18 +191,7 @@ fn write(
     if !uuid.is_empty() {
         world.uuids.insert(uuid, id.clone());
     }
-    world.messages.push(Message {
-        id: id.clone(),
-        chat,
-        root,
-        in_thread,
-        author: None,
-        text: String::new(),
-        card,
-        edits: 0,
-        edited_at: VecDeque::new(),
-        recalled: false,
-    });
+    world.messages.push(Message { root, in_thread, ..Message::of_the_bot(id.clone(), chat, card) });
     feishu.changed.notify_waiters();
     if fails {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();

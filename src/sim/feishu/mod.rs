@@ -70,6 +70,21 @@ pub struct Message {
 }
 
 impl Message {
+    fn of_the_bot(id: String, chat: String, card: Value) -> Message {
+        Message {
+            id,
+            chat,
+            root: None,
+            in_thread: false,
+            author: None,
+            text: String::new(),
+            card,
+            edits: 0,
+            edited_at: VecDeque::new(),
+            recalled: false,
+        }
+    }
+
     /// The bot's card in plain lines, as a person reads it.
     pub fn shown(&self) -> String {
         rules::shown(&self.card)

@@ -209,3 +209,23 @@ async fn names_that_are_not_told_in_a_moment_hold_up_nothing() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_with_a_custom_bot_is_told_every_finished_run_once() {
+    lab_of(&(yaml::small(1) + LINKED), How::Hook, async |lab| {
+        let slack = lab.slack.as_ref().expect("Slack is there");
+        slack.say("alice", CHANNEL, "/run-test socA build-fail").await;
+        let root = slack_says(slack, "#1 ", "Failed").await;
+        lab.settle().await;
+        // The old card changes once more, and is not told again.
+        slack.click("bob", &root, "Retry").await;
+        slack_says(slack, "#2 ", "Failed").await;
+        lab.settle().await;
+        let told = lab.feishu.messages(CHAT);
+        let titles: Vec<_> =
+            told.iter().map(|m| m.shown().lines().next().unwrap_or_default().to_owned()).collect();
+        assert_eq!(titles, ["[red] #1 socA · build-fail · smoke", "[red] #2 socA · build-fail · smoke"]);
+        assert!(told[0].shown().contains("alice") && !told[0].shown().contains("(Retry)"));
+    })
+    .await;
+}

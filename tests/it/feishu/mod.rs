@@ -12,6 +12,7 @@ use std::time::Duration;
 use boardhand::app::{App, FeishuEvents, FeishuParts, Parts};
 use boardhand::artifact::Artifacts;
 use boardhand::chat::feishu::client::FeishuClient;
+use boardhand::chat::feishu::hook::HookClient;
 use boardhand::chat::feishu::signature::Verifier;
 use boardhand::chat::feishu::socket::Endpoint;
 use boardhand::chat::{Place, Platform};
@@ -60,6 +61,8 @@ enum How {
     WithSlack,
     /// It dials Feishu.
     Socket,
+    /// It tells a group's custom bot, with a simulated Slack beside.
+    Hook,
 }
 
 /// The same with this boards.yaml, connected so.
@@ -79,7 +82,7 @@ async fn lab_of(boards: &str, how: How, test: impl AsyncFnOnce(&Lab)) {
     };
     let feishu = SimFeishu::start(config, clock.clone(), ids.clone()).await.expect("simulated Feishu");
     let slack = match how {
-        How::WithSlack => Some(lab::slack(&door, &clock, &ids).await),
+        How::WithSlack | How::Hook => Some(lab::slack(&door, &clock, &ids).await),
         How::Webhook | How::Socket => None,
     };
     let data = tempfile::tempdir().expect("a data folder");
@@ -102,13 +105,17 @@ async fn lab_of(boards: &str, how: How, test: impl AsyncFnOnce(&Lab)) {
         jenkins: None,
         feishu: Some(FeishuParts {
             events: match how {
+                How::Hook => FeishuEvents::Never,
                 How::Socket => FeishuEvents::Socket(endpoint(&feishu, "app-secret")),
                 How::Webhook | How::WithSlack => FeishuEvents::Webhook(Verifier::new(
                     Some(SecretString::from("encrypt-key")),
                     SecretString::from("verification-token"),
                 )),
             },
-            client: Arc::new(client),
+            client: match how {
+                How::Hook => Arc::new(hook(&feishu, &clock)),
+                How::Webhook | How::WithSlack | How::Socket => Arc::new(client),
+            },
             pacing: Pacing::FEISHU,
             bot: Arc::new(OnceLock::from(BOT.to_owned())),
         }),
@@ -134,6 +141,12 @@ async fn lab_of(boards: &str, how: How, test: impl AsyncFnOnce(&Lab)) {
     stop.send(()).expect("the server is there");
     lab.clock.timeout(WITHIN, server).await.expect("it stops").expect("no panic").expect("no error");
     assert_eq!(lab.feishu.violations(), [""; 0], "the real Feishu would have refused these");
+}
+
+/// The custom bot of the simulated group.
+fn hook(feishu: &SimFeishu, clock: &Clock) -> HookClient {
+    let url = SecretString::from(format!("{}/open-apis/bot/v2/hook/{CHAT}", feishu.url()));
+    HookClient::new(Http::new(&[feishu.url()]), url, None, clock.clone())
 }
 
 /// Where the long connections of the simulated app are dialled.
