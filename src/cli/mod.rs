@@ -1,6 +1,7 @@
 //! The command line: one subcommand a file. What each says to people is text on standard output; logs go to standard
 //! error.
 
+mod ask;
 mod borrow;
 mod check;
 mod connect;
@@ -63,6 +64,32 @@ enum Command {
     },
     /// Ask a server for a run, and wait for it: ends with 0 when it passed, 1 failed, 3 infra, 4 timed out, 5 cancelled.
     Run(Box<run::RunArgs>),
+    /// List a server's boards: which are free, and who has the others.
+    Boards {
+        /// Only of this family.
+        family: Option<String>,
+        #[command(flatten)]
+        asking: ask::Asking,
+    },
+    /// List a server's runs, the newest first.
+    Runs {
+        /// Only those that wait or run.
+        #[arg(long)]
+        unfinished: bool,
+        /// At most so many.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
+        limit: u32,
+        #[command(flatten)]
+        asking: ask::Asking,
+    },
+    /// End a run.
+    Cancel {
+        /// Its number.
+        #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+        number: i64,
+        #[command(flatten)]
+        asking: ask::Asking,
+    },
     /// Connect Slack.
     Slack {
         #[command(subcommand)]
@@ -137,6 +164,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check { boards, templates, connect, data_dir } => {
             check::check(&boards, templates.as_deref(), connect.then_some(data_dir.as_path())).await
         }
+        Command::Boards { family, asking } => ask::boards(&asking, family.as_deref()).await,
+        Command::Runs { unfinished, limit, asking } => ask::runs(&asking, unfinished, limit).await,
+        Command::Cancel { number, asking } => ask::cancel(&asking, number).await,
         Command::Run(args) => run::run(&args).await,
         Command::Reload { data_dir } => reload::reload(&data_dir).await,
         Command::Slack { command: SlackCommand::Manifest { socket, url } } => {

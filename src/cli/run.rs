@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use crate::clock::Clock;
 use crate::config;
 use crate::id::{Ids, RunId};
-use crate::net::{BODY_BYTES_MAX, Http, HttpReply, NetError};
+use crate::net::{BODY_BYTES_MAX, Http, HttpReply, Method, NetError};
 
 /// How long the server may take to an answer.
 const WITHIN: Duration = Duration::from_secs(8);
@@ -151,7 +151,7 @@ impl RunArgs {
 }
 
 /// A server and the token for it.
-struct Server {
+pub(super) struct Server {
     http: Http,
     address: String,
     token: SecretString,
@@ -159,7 +159,7 @@ struct Server {
 }
 
 impl Server {
-    fn of(address: &str) -> Result<Server, String> {
+    pub(super) fn of(address: &str) -> Result<Server, String> {
         let mut problems = Vec::new();
         let token = config::secret(&|name| std::env::var(name).ok(), "BOARDHAND_TOKEN", &mut problems);
         let token = token.ok_or_else(|| {
@@ -219,6 +219,26 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// What stands at a path.
+    pub(super) async fn get(&self, path: &str) -> Result<Value, String> {
+        let url = format!("{}{path}", self.address);
+        let answer = self.http.get(&url, Some(&self.token), REPORT_BYTES_MAX, WITHIN).await;
+        self.whole(answer)
+    }
+
+    /// Ends a run; gives where it is then.
+    pub(super) async fn cancel(&self, number: i64) -> Result<Value, String> {
+        let url = format!("{}/api/v1/runs/{number}", self.address);
+        self.whole(self.http.send_json(Method::DELETE, &url, Some(&self.token), None, WITHIN).await)
+    }
+
+    fn whole(&self, answer: Result<HttpReply, NetError>) -> Result<Value, String> {
+        read(answer).map_err(|failed| match failed {
+            Failed::Refused(problem) => problem,
+            Failed::Away(problem) => format!("{}: {problem}", self.address),
+        })
     }
 
     async fn report(&self, number: i64) -> Result<Vec<u8>, String> {

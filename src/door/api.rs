@@ -2,6 +2,8 @@
 //! reading one run, by the signed link that was given out when it was accepted; `wait` holds the answer back until the
 //! run has ended. A wrong link and a missing run look the same. What is asked for here goes the way of every command.
 
+pub(super) mod list;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +24,7 @@ use crate::command::{Command, RunRef, parse};
 use crate::id::RunId;
 use crate::outcome::junit;
 use crate::run::RunState;
-use crate::store::RunView;
+use crate::store::{RunView, StoreError};
 
 /// Longest `wait`; a longer one is this.
 const WAIT_MAX: Duration = Duration::from_secs(120);
@@ -143,10 +145,12 @@ async fn find(door: &Door, number: &str, query: &RunQuery, headers: &HeaderMap) 
 }
 
 async fn view(door: &Door, number: i64) -> Result<Option<RunView>, Problem> {
-    door.store.run_view(number).await.map_err(|error| {
-        tracing::warn!(%error, "a run cannot be read");
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not now, try again", "the store does not answer")
-    })
+    door.store.run_view(number).await.map_err(unreadable)
+}
+
+fn unreadable(error: StoreError) -> Problem {
+    tracing::warn!(%error, "the store does not answer the API");
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not now, try again", "the store does not answer")
 }
 
 fn wait(text: &str) -> Option<Duration> {

@@ -35,6 +35,11 @@ impl Problem {
         Problem { status, title, detail: detail.into(), near: vec![] }
     }
 
+    /// The same with names that come near.
+    pub(super) fn near(self, near: Vec<String>) -> Problem {
+        Problem { near, ..self }
+    }
+
     /// What a command was answered, when that was no acceptance.
     fn of(answer: &Note) -> Problem {
         let text = |name: &str| answer.facts.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();

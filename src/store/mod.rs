@@ -629,6 +629,8 @@ pub struct RunFilter {
     pub unfinished: bool,
     /// At most so many.
     pub limit: u32,
+    /// Only those with smaller numbers; not of the unfinished ones.
+    pub before: Option<i64>,
 }
 
 // ---- the queue --------------------------------------------------------------------------------------------
@@ -843,6 +845,19 @@ pub struct BoardRow {
     pub checked: Option<(i64, String)>,
     /// Whether trouble on it, or its return to service, asks for a health run.
     pub check_wanted: bool,
+}
+
+impl BoardRow {
+    /// `free`, `run`, `held` or `quarantined`; a board without a row is free.
+    pub fn word(row: Option<&BoardRow>) -> &'static str {
+        let holder = row.and_then(|row| row.lease.as_ref()).map(|lease| &lease.holder);
+        match (holder, row.map_or(Health::Good, |row| row.health)) {
+            (Some(Holder::Run { .. } | Holder::Check(_)), _) => "run",
+            (Some(Holder::Person(_)), _) => "held",
+            (None, Health::Quarantined) => "quarantined",
+            (None, Health::Good | Health::Suspect) => "free",
+        }
+    }
 }
 
 /// How a board left service.

@@ -113,6 +113,64 @@ async fn a_cancelled_run_ends_the_command_that_waits_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn boards_and_runs_are_listed_in_lines_and_in_pages() {
+    lab(&yaml::small(2), async |lab| {
+        for n in 1..=5 {
+            lab.run("alice", &format!("/run-test socA build-{n}")).await;
+        }
+        lab.settle().await;
+        lab.say("alice", "/lab quarantine soc-a-002 the fan is dead").await;
+        let (status, page) = call(lab, "GET", "/api/v1/runs?limit=2", &[&admin()], "").await;
+        let numbers = |page: &Value| -> Vec<i64> {
+            let items = page["items"].as_array().into_iter().flatten();
+            items.filter_map(|run| run["number"].as_i64()).collect()
+        };
+        assert_eq!((status, numbers(&page)), (200, vec![5, 4]));
+        let next = page["next"].as_str().expect("there is more").to_owned();
+        let (_, page) = call(lab, "GET", &next, &[&admin()], "").await;
+        assert_eq!(numbers(&page), [3, 2]);
+        let (_, page) = call(lab, "GET", page["next"].as_str().expect("more"), &[&admin()], "").await;
+        assert_eq!((numbers(&page), &page["next"]), (vec![1], &Value::Null));
+        let (status, problem) = call(lab, "GET", "/api/v1/runs?limit=0", &[&admin()], "").await;
+        assert_eq!((status, problem["detail"].as_str()), (400, Some("limit must be a number from 1 to 200")));
+
+        let (_, board) = call(lab, "GET", "/api/v1/boards/SOC-A-002", &[&admin()], "").await;
+        let known = ["board_id", "soc_family", "lab_location", "state", "reason", "telnet_port"];
+        let known: Vec<&Value> = known.iter().map(|key| &board[key]).collect();
+        let port = &board["telnet_port"];
+        assert_eq!(
+            json!(known),
+            json!(["soc-a-002", "socA", "Lab Site A", "quarantined", "the fan is dead", port])
+        );
+        assert!(!board.to_string().contains("password") && !board.to_string().contains("root"), "{board}");
+        let (status, problem) = call(lab, "GET", "/api/v1/boards/soc-a-02", &[&admin()], "").await;
+        assert_eq!((status, &problem["near"]), (404, &json!(["soc-a-002"])));
+        assert_eq!(call(lab, "GET", "/api/v1/boards", &[], "").await.0, 401);
+
+        let said = async |args: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_boardhand"));
+            command.args(args).env("BOARDHAND_SERVER", &lab.door).env("BOARDHAND_TOKEN", ADMIN_TOKEN);
+            ended(&command.output().await.expect("the program runs"))
+        };
+        insta::assert_snapshot!(said(&["boards", "socA"]).await.1, @r"
+        soc-a-001        socA     rev2   Lab Site A     free
+        soc-a-002        socA     rev2   Lab Site A     quarantined: the fan is dead
+        ");
+        let (code, out, _) = said(&["runs", "--limit", "2"]).await;
+        assert_eq!((code, out.lines().count()), (Some(0), 2));
+        assert!(
+            out.starts_with("#5 ") && out.contains("socA     build-5              smoke      passed"),
+            "{out}"
+        );
+        assert_eq!(said(&["runs", "--unfinished"]).await, (Some(0), String::new(), String::new()));
+        assert_eq!(said(&["cancel", "5"]).await.1, "#5 has ended\n");
+        assert_eq!(said(&["cancel", "99"]).await.0, Some(2));
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_token_opens_it_and_nothing_else_does() {
     lab(&yaml::small(1), async |lab| {
         let body = r#"{"family": "socA", "build": "build-123"}"#;

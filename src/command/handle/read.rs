@@ -8,7 +8,6 @@ use super::{Handler, Reaction, put_right};
 use crate::board::{Board, BoardId};
 use crate::chat::Delivery;
 use crate::command::grammar;
-use crate::lease::Holder;
 use crate::message::Note;
 use crate::run::{Run, RunKind, RunState};
 use crate::store::{BoardRow, Health, Result, RunFilter, RunView};
@@ -178,18 +177,12 @@ fn row_of<'a>(rows: &'a [BoardRow], board: &Board) -> Option<&'a BoardRow> {
 fn board_facts(board: &Board, row: Option<&BoardRow>) -> Value {
     let lease = row.and_then(|row| row.lease.as_ref());
     let health = row.map_or(Health::Good, |row| row.health);
-    let state = match (lease.map(|l| &l.holder), health) {
-        (Some(Holder::Run { .. } | Holder::Check(_)), _) => "run",
-        (Some(Holder::Person(_)), _) => "held",
-        (None, Health::Quarantined) => "quarantined",
-        (None, Health::Good | Health::Suspect) => "free",
-    };
     let mut facts = json!({
         "id": board.id,
         "family": board.family,
         "revision": board.revision,
         "site": board.site,
-        "state": state,
+        "state": BoardRow::word(row),
         "holder": lease.map(|lease| &lease.holder),
         "since": lease.map(|lease| lease.granted_at),
         "until": lease.filter(|lease| lease.hold.is_some()).map(|lease| lease.expires_at),

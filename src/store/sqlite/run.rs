@@ -30,7 +30,7 @@ statements! {
         WHERE r.number = ?1");
     RUNS_NEWEST = concat!("SELECT ", run_columns!(), "
         FROM runs AS r
-        WHERE r.kind = 'test'
+        WHERE r.kind = 'test' AND r.number < ?2
         ORDER BY r.number DESC
         LIMIT ?1 + 0");
     RUNS_UNFINISHED = concat!("SELECT ", run_columns!(), "
@@ -40,7 +40,7 @@ statements! {
         LIMIT ?2 + 0");
     RUNS_OF_REQUESTER = concat!("SELECT ", run_columns!(), "
         FROM runs AS r
-        WHERE r.requester = ?1
+        WHERE r.requester = ?1 AND r.number < ?3
         ORDER BY r.number DESC
         LIMIT ?2 + 0");
     RUNS_CHECKING = concat!("SELECT ", run_columns!(), "
@@ -127,11 +127,14 @@ pub(super) async fn list(
     unreadable: &Unreadable,
     filter: &RunFilter,
 ) -> Result<Vec<Run>> {
+    let before = filter.before.unwrap_or(i64::MAX);
     let query = match (&filter.requested_by, filter.unfinished) {
         _ if filter.kind == RunKind::Health => sqlx::query(RUNS_CHECKING).bind(filter.limit),
         (requester, true) => sqlx::query(RUNS_UNFINISHED).bind(requester).bind(filter.limit),
-        (Some(requester), false) => sqlx::query(RUNS_OF_REQUESTER).bind(requester).bind(filter.limit),
-        (None, false) => sqlx::query(RUNS_NEWEST).bind(filter.limit),
+        (Some(requester), false) => {
+            sqlx::query(RUNS_OF_REQUESTER).bind(requester).bind(filter.limit).bind(before)
+        }
+        (None, false) => sqlx::query(RUNS_NEWEST).bind(filter.limit).bind(before),
     };
     unreadable.sift(&query.fetch_all(readers).await.map_err(unavailable)?, read)
 }

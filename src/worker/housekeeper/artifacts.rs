@@ -34,7 +34,8 @@ impl Needed {
     ) -> Result<Option<Needed>, StoreError> {
         let mut needed = Needed { texts: texts(&inventory.now()), ..Needed::default() };
         for kind in [RunKind::Test, RunKind::Health] {
-            let filter = RunFilter { kind, requested_by: None, unfinished: true, limit: RUNS_MAX };
+            let filter =
+                RunFilter { kind, requested_by: None, unfinished: true, limit: RUNS_MAX, before: None };
             let runs = store.run_list(&filter).await?;
             if runs.len() >= RUNS_MAX as usize {
                 return Ok(None);

@@ -1,0 +1,171 @@
+//! Lists of the API: `{items, next}`, where `next` is the address of what follows, or null. Read-only.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::Door;
+use super::super::machine::Problem;
+use super::{proved, unreadable};
+use crate::board::Board;
+use crate::clock::Timestamp;
+use crate::lease::{Holder, Lease};
+use crate::run::{Run, RunState};
+use crate::store::{BoardRow, RunFilter};
+
+/// Most items of one answer, and how many there are when nobody says.
+const ITEMS_MAX: u32 = 200;
+const ITEMS: u32 = 50;
+
+/// Which runs.
+#[derive(Deserialize)]
+pub(in crate::door) struct RunsQuery {
+    limit: Option<u32>,
+    /// Only those with smaller numbers.
+    before: Option<i64>,
+    /// `unfinished`: those on boards, then those that wait.
+    state: Option<String>,
+}
+
+/// Runs, the newest first.
+pub(in crate::door) async fn runs(
+    State(door): State<Arc<Door>>,
+    Query(query): Query<RunsQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    proved(&door, &headers)?;
+    let unfinished = match query.state.as_deref() {
+        None | Some("") => false,
+        Some("unfinished") => true,
+        Some(_) => return Err(bad("state", "unfinished, or nothing")),
+    };
+    if query.before.is_some() && unfinished {
+        return Err(bad("before", "left out with state=unfinished, which is one list"));
+    }
+    let limit = query.limit.unwrap_or(ITEMS);
+    if !(1..=ITEMS_MAX).contains(&limit) {
+        return Err(bad("limit", "a number from 1 to 200"));
+    }
+    let filter = RunFilter { unfinished, limit, before: query.before, ..RunFilter::default() };
+    let runs = door.store.run_list(&filter).await.map_err(unreadable)?;
+    let full = u32::try_from(runs.len()).is_ok_and(|count| count == limit);
+    let last = runs.last().map(|run| run.number).filter(|number| full && !unfinished && *number > 1);
+    let next = last.map(|last| format!("/api/v1/runs?before={last}&limit={limit}"));
+    let items: Vec<Value> = runs.iter().map(|run| run_row(&door, run)).collect();
+    Ok(Json(json!({ "items": items, "next": next })).into_response())
+}
+
+fn run_row(door: &Door, run: &Run) -> Value {
+    let (board, outcome) = match &run.state {
+        RunState::Queued { .. } => (None, None),
+        RunState::Active { lease, .. } => (Some(&lease.board), None),
+        RunState::Finished { outcome, at, .. } => (None, Some((outcome, *at))),
+    };
+    json!({
+        "id": run.id,
+        "number": run.number,
+        "family": run.spec.family,
+        "build": run.spec.build,
+        "suite": run.spec.suite,
+        "state": run.state.word(),
+        "verdict": outcome.map(|(outcome, _)| outcome.verdict.as_str()),
+        "cause": outcome.map(|(outcome, _)| outcome.cause.as_str()).filter(|cause| !cause.is_empty()),
+        "board": board,
+        "requested_by": run.requested_by.key(),
+        "created_at": run.created_at.rfc3339(),
+        "finished_at": outcome.map(|(_, at)| at.rfc3339()),
+        "url": door.links.run(run.number),
+    })
+}
+
+/// Which boards.
+#[derive(Deserialize)]
+pub(in crate::door) struct BoardsQuery {
+    /// Only of this family.
+    family: Option<String>,
+    /// Only at this site.
+    site: Option<String>,
+}
+
+/// Boards, by name.
+pub(in crate::door) async fn boards(
+    State(door): State<Arc<Door>>,
+    Query(query): Query<BoardsQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    proved(&door, &headers)?;
+    let rows = door.store.board_list().await.map_err(unreadable)?;
+    let lab = door.handler.inventory.now();
+    let is = |wanted: &Option<String>, name: &str| {
+        wanted.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(name))
+    };
+    let chosen = lab
+        .boards
+        .values()
+        .filter(|board| is(&query.family, board.family.as_str()) && is(&query.site, board.site.as_str()));
+    let items: Vec<Value> =
+        chosen.map(|board| board_row(board, rows.iter().find(|row| row.id == board.id))).collect();
+    Ok(Json(json!({ "items": items, "next": null })).into_response())
+}
+
+/// One board.
+pub(in crate::door) async fn board(
+    State(door): State<Arc<Door>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    proved(&door, &headers)?;
+    let lab = door.handler.inventory.now();
+    let board = lab.boards.values().find(|board| board.id.as_str().eq_ignore_ascii_case(&id));
+    let board = board.ok_or_else(|| {
+        let near = crate::board::near::nearest(&id, lab.boards.keys().map(|id| id.as_str()));
+        Problem::new(StatusCode::NOT_FOUND, "there is no such board", "GET /api/v1/boards has all of them")
+            .near(near.into_iter().map(str::to_owned).collect())
+    })?;
+    let rows = door.store.board_list().await.map_err(unreadable)?;
+    Ok(Json(board_row(board, rows.iter().find(|row| row.id == board.id))).into_response())
+}
+
+/// A board, without what is secret about it.
+fn board_row(board: &Board, row: Option<&BoardRow>) -> Value {
+    let lease = row.and_then(|row| row.lease.as_ref());
+    json!({
+        "board_id": board.id,
+        "soc_family": board.family,
+        "soc_revision": board.revision,
+        "lab_location": board.site,
+        "board_ip": board.console.host,
+        "telnet_port": board.console.port,
+        "tags": board.tags,
+        "state": BoardRow::word(row),
+        "health_status": row.map_or("good", |row| row.health.as_str()),
+        "failure_count": row.map_or(0, |row| row.failures),
+        "last_used": row.and_then(|row| row.last_used_at).map(Timestamp::rfc3339),
+        "lease": lease.map(lease_row),
+        "reason": row.map(|row| row.reason.as_str()).filter(|reason| !reason.is_empty()),
+    })
+}
+
+fn lease_row(lease: &Lease) -> Value {
+    let (holder, run) = match &lease.holder {
+        Holder::Run { number, .. } => (format!("#{number}"), Some(*number)),
+        Holder::Person(person) | Holder::Check(person) => (person.key(), None),
+    };
+    json!({
+        "lease_id": lease.id,
+        "holder": holder,
+        "run": run,
+        "fence": lease.fence.0,
+        "acquired_at": lease.granted_at.rfc3339(),
+        "expires_at": lease.hold.as_ref().map(|_| lease.expires_at.rfc3339()),
+    })
+}
+
+fn bad(key: &str, must: &str) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "this query is none", format!("{key} must be {must}"))
+}
