@@ -1,8 +1,12 @@
-//! From the body of a verified Slack request to a [`Delivery`]. Pure; decides nothing: words stay as they were
+//! From the body of a verified Slack request to a [`Delivery`]; what people press is in `interaction`. Pure; decides nothing: words stay as they were
 //! typed (also Slack's `&amp;` and `<@U1|name>`), the parser makes sense of them.
 //!
 //! Slack sends three kinds of bodies: a slash command is a form; a click is a form with one field, `payload`, that
 //! holds JSON; an event is JSON. Over a socket all three come as JSON. Unknown fields are skipped without being built, however deep they are.
+
+mod interaction;
+
+pub use interaction::RERUN;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,7 +17,6 @@ use sha2::{Digest, Sha256};
 
 use crate::chat::{Actor, AnswerVia, Delivery, Intent, KEY_BYTES_MAX, Place, Platform};
 use crate::clock::Timestamp;
-use crate::command::Click;
 
 /// Longest unsigned `ssl_check` body that is looked at.
 const SSL_CHECK_BYTES_MAX: usize = 1024;
@@ -86,7 +89,7 @@ pub fn decode(content_type: &str, body: &[u8], now: Timestamp) -> Result<Inbound
         "application/x-www-form-urlencoded" => {
             let form = Form::parse(body);
             match form.get("payload") {
-                Some(payload) => interaction(payload.as_bytes(), now),
+                Some(payload) => interaction::decode(payload.as_bytes(), now),
                 None => slash_command(&form, now),
             }
         }
@@ -100,7 +103,7 @@ pub fn decode(content_type: &str, body: &[u8], now: Timestamp) -> Result<Inbound
 pub fn decode_carried(carried: Carried, payload: &[u8], now: Timestamp) -> Result<Inbound, DecodeProblem> {
     match carried {
         Carried::SlashCommand => slash_command(&Form::of_json(payload)?, now),
-        Carried::Interaction => interaction(payload, now),
+        Carried::Interaction => interaction::decode(payload, now),
         Carried::Event => event(payload, now),
     }
 }
@@ -154,101 +157,6 @@ fn slash_command(form: &Form<'_>, now: Timestamp) -> Result<Inbound, DecodeProbl
         response_url: form.get("response_url"),
         sent_at: None,
         intent: Intent::Text(words),
-    }))
-}
-
-// ---- clicks -----------------------------------------------------------------------------------------------
-
-#[derive(Deserialize)]
-struct Interaction {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    trigger_id: Option<String>,
-    response_url: Option<String>,
-    user: Option<Named>,
-    team: Option<Named>,
-    channel: Option<Named>,
-    container: Option<Container>,
-    message: Option<Message>,
-    #[serde(default)]
-    actions: Vec<Action>,
-}
-
-#[derive(Deserialize, Default)]
-struct Named {
-    id: Option<String>,
-    team_id: Option<String>,
-    username: Option<String>,
-    name: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-struct Container {
-    channel_id: Option<String>,
-    message_ts: Option<String>,
-    thread_ts: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-struct Message {
-    ts: Option<String>,
-    thread_ts: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Action {
-    value: Option<String>,
-    action_ts: Option<String>,
-}
-
-fn interaction(payload: &[u8], now: Timestamp) -> Result<Inbound, DecodeProblem> {
-    let payload: Interaction = json(payload)?;
-    match payload.kind.as_deref() {
-        Some("block_actions") => click(payload, now),
-        Some("view_submission" | "view_closed") => Ok(Inbound::Ignored { reason: "we open no modals" }),
-        Some("message_action" | "shortcut") => Ok(Inbound::Ignored { reason: "we have no shortcuts" }),
-        Some(_) => Ok(Inbound::Ignored { reason: "an interaction of an unknown type" }),
-        None => Err(DecodeProblem::Missing("type")),
-    }
-}
-
-fn click(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProblem> {
-    let Some(action) = payload.actions.first() else {
-        return Err(DecodeProblem::Missing("actions"));
-    };
-    let Some(value) = action.value.as_deref() else {
-        return Ok(Inbound::Ignored { reason: "a link that was opened" });
-    };
-    // Slack tells only whose message it is: a value that is not understood is another version's.
-    let intent = Click::parse(value).map_or(Intent::OtherClick, Intent::Click);
-    let user = payload.user.unwrap_or_default();
-    let id = need(user.id, "user.id")?;
-    let container = payload.container.unwrap_or_default();
-    let message = payload.message.unwrap_or_default();
-    let channel = payload.channel.and_then(|c| c.id).or(container.channel_id);
-    let message_ts = container.message_ts.or(message.ts);
-    let key = match filled(payload.trigger_id) {
-        Some(trigger_id) => trigger_id,
-        None => {
-            let action_ts = need(action.action_ts.clone(), "trigger_id")?;
-            format!("{action_ts}:{}:{id}", need(message_ts, "container.message_ts")?)
-        }
-    };
-    let actor = Actor {
-        platform: Platform::Slack,
-        id,
-        team: filled(user.team_id).or(payload.team.and_then(|t| t.id)).unwrap_or_default(),
-        name: user.username.or(user.name).unwrap_or_default(),
-    };
-    Ok(delivery(Parts {
-        key: &key,
-        now,
-        actor,
-        channel: &need(channel, "channel.id")?,
-        thread: filled(container.thread_ts).or(filled(message.thread_ts)),
-        response_url: filled(payload.response_url).as_deref(),
-        sent_at: None,
-        intent,
     }))
 }
 

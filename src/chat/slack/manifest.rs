@@ -1,6 +1,8 @@
 //! The app's description for Slack: what an admin pastes at api.slack.com/apps, "From a manifest". Pure. It asks for
 //! exactly the scopes that boardhand uses, and says in comments what each is for.
 
+use super::decode::RERUN;
+
 /// How Slack's deliveries reach this server.
 #[derive(Debug, Clone, Copy)]
 pub enum Way<'u> {
@@ -22,7 +24,7 @@ pub struct Scope {
 /// What the bot cannot do without.
 pub const NEEDED: [Scope; 4] = [
     Scope { name: "chat:write", purpose: "post and edit cards and replies" },
-    Scope { name: "commands", purpose: "/run-test and /lab" },
+    Scope { name: "commands", purpose: "/run-test, /lab and Re-run this" },
     Scope { name: "app_mentions:read", purpose: "commands in threads: slash commands do not work there" },
     Scope { name: "im:history", purpose: "commands in direct messages" },
 ];
@@ -68,14 +70,22 @@ pub fn manifest(way: Way<'_>) -> String {
         Way::Url(Some(_)) => "",
     };
     format!(
-        "{replace}{HEAD}{commands}{scopes}settings:\n  event_subscriptions:\n{request_url}    bot_events:\n      \
+        "{replace}{HEAD}{commands}{shortcuts}{scopes}settings:\n  event_subscriptions:\n{request_url}    bot_events:\n      \
          - app_mention # @boardhand run-test socA build-123\n      - message.im # the same in a direct message\n  \
          interactivity:\n    is_enabled: true # buttons\n{request_url}  org_deploy_enabled: false\n  \
          socket_mode_enabled: {socket}\n  token_rotation_enabled: false\n",
         commands = COMMANDS.map(|command| command.yaml(&line(6, "url"))).concat(),
+        shortcuts = shortcuts(),
         scopes = scopes(),
         request_url = line(4, "request_url"),
         socket = webhook.is_none(),
+    )
+}
+
+fn shortcuts() -> String {
+    format!(
+        "  shortcuts:\n    - name: Re-run this # in the menu of a run's card and of every message in its thread\n      \
+         type: message\n      callback_id: {RERUN}\n      description: Run the same again\n"
     )
 }
 
@@ -169,6 +179,11 @@ mod tests {
             assert!(length(&["display_information", "name"]) <= 35);
             assert!(length(&["display_information", "description"]) <= 140);
             assert!(length(&["features", "bot_user", "display_name"]) <= 80);
+            let shortcuts = yaml.as_mapping_get("features").and_then(|f| f.as_mapping_get("shortcuts"));
+            for shortcut in shortcuts.and_then(|s| s.as_vec()).expect("shortcuts") {
+                let part = |name| string(shortcut, &[name]).expect("part").chars().count();
+                assert!(part("name") <= 24 && part("description") <= 150 && part("callback_id") <= 255);
+            }
             let commands = commands(&yaml);
             assert!(commands.len() <= 50);
             for command in commands {

@@ -331,13 +331,15 @@ impl Delivery {
     }
 
     /// Whether the acknowledgement's body is the answer. A slash command of Slack comes with a URL of its own and is
-    /// words; a click in Feishu is answered by a few words over the card. Everything else is acknowledged with nothing,
-    /// its answer is an owed message.
+    /// words; a click in Feishu is answered by a few words over the card; a program waits for it. Everything else is
+    /// acknowledged with nothing, its answer is an owed message.
     pub fn is_answered_in_ack(&self) -> bool {
         match (&self.intent, self.place.platform) {
             (Intent::Click(_) | Intent::OtherClick, Platform::Feishu) => true,
             (Intent::Click(_) | Intent::OtherClick, _) => false,
             (Intent::Text(_), _) => self.answer_via.url.is_some(),
+            // An entry of a message's menu.
+            (Intent::Command(_), Platform::Slack) => false,
             (Intent::Command(_), _) => true,
         }
     }

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::deliver::Kind;
-use super::model::{APP, BOT_USER, Ephemeral, Message, ResponseUrl, TEAM};
+use super::model::{APP, BOT_USER, Ephemeral, Message, ResponseUrl, TEAM, User};
 use super::{Shared, SimSlack, render, respond};
 use crate::clock::Timestamp;
 
@@ -104,6 +104,21 @@ impl SimSlack {
                 self.0.shared.press(&user, &channel, ts, message, &block_id, &element).await
             }
             None => Reply { text: format!("no button {button:?} on {ts}"), ..Reply::default() },
+        }
+    }
+
+    /// Somebody takes an entry of a message's menu.
+    pub async fn shortcut(&self, user: &str, ts: &str, callback_id: &str) -> Reply {
+        let found = self.with(|world| {
+            let channel = world.channel_of(ts)?;
+            let message = channel.messages.iter().find(|message| message.ts == ts)?;
+            Some((world.user(user)?.clone(), channel.id.clone(), message.clone()))
+        });
+        match found {
+            Some((user, channel, message)) => {
+                self.0.shared.shortcut(&user, &channel, &message, callback_id).await
+            }
+            None => Reply { text: format!("no message {ts}"), ..Reply::default() },
         }
     }
 
@@ -288,6 +303,18 @@ impl Shared {
             self.tell(user, channel, &text);
         }
         Reply { status, text, ts: None }
+    }
+
+    async fn shortcut(&self, user: &User, channel: &str, message: &Message, callback_id: &str) -> Reply {
+        let (response_url, _) = self.response_url(&user.id, channel, Some(message.ts.clone()));
+        let payload = json!({"type": "message_action", "callback_id": callback_id, "trigger_id": self.trigger_id(),
+            "message_ts": message.ts, "message": message.to_json(false), "response_url": response_url,
+            "action_ts": message.ts, "team": {"id": TEAM, "domain": "lab"},
+            "user": {"id": user.id, "username": user.name, "name": user.name, "team_id": TEAM},
+            "channel": {"id": channel, "name": channel}, "api_app_id": APP, "token": "unused", "enterprise": null,
+            "is_enterprise_install": false});
+        let (status, _) = self.deliver(Kind::Interaction, &payload).await;
+        Reply { status, ..Reply::default() }
     }
 
     /// Slack itself tells one person something.

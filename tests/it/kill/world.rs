@@ -21,6 +21,7 @@ const HANDLED_WITHIN: Duration = Duration::from_secs(5);
 const BOARDS: usize = 6;
 const SECRET: &str = "kill-signing-secret";
 const TOKEN: &str = "xoxb-kill";
+const APP_TOKEN: &str = "xapp-kill";
 
 /// A lab that servers are born into and killed in.
 pub(super) struct World {
@@ -52,7 +53,7 @@ impl World {
         let config = SimSlackConfig {
             signing_secret: SecretString::from(SECRET),
             bot_token: SecretString::from(TOKEN),
-            app_token: SecretString::from("xapp-kill"),
+            app_token: SecretString::from(APP_TOKEN),
             socket_mode: false,
             webhook_url: Some(format!("http://127.0.0.1:{port}/webhook")),
             port: 0,
@@ -69,6 +70,8 @@ impl World {
 
     /// Starts the binary and waits until it is ready.
     pub(super) async fn serve(&self) -> Child {
+        // What a killed server leaves of its socket is gone when the next one dials.
+        self.slack.until(|_| self.slack.sockets() == 0, lab::WITHIN).await.expect("no socket");
         let child = self.spawn();
         let ready = async {
             while tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
@@ -76,6 +79,8 @@ impl World {
             }
         };
         self.clock.timeout(lab::WITHIN, ready).await.expect("the server is ready in time");
+        let sockets = usize::from(self.slack.is_in_socket_mode());
+        self.slack.until(|_| self.slack.sockets() == sockets, lab::WITHIN).await.expect("Slack is heard");
         child
     }
 
@@ -87,13 +92,17 @@ impl World {
     }
 
     fn spawn(&self) -> Child {
+        let way = match self.slack.is_in_socket_mode() {
+            true => ("SLACK_APP_TOKEN", APP_TOKEN),
+            false => ("SLACK_SIGNING_SECRET", SECRET),
+        };
         Command::new(env!("CARGO_BIN_EXE_boardhand"))
             .arg("serve")
             .env_clear()
+            .env(way.0, way.1)
             .env("BOARDHAND_LISTEN", format!("127.0.0.1:{}", self.port))
             .env("BOARDHAND_DATA_DIR", self.data.path().join("data"))
             .env("BOARDHAND_BOARDS", self.data.path().join("boards.yaml"))
-            .env("SLACK_SIGNING_SECRET", SECRET)
             .env("SLACK_BOT_TOKEN", TOKEN)
             .env("SLACK_API_URL", self.slack.api_url())
             .env("RUST_LOG", "error")

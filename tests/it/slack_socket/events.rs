@@ -26,6 +26,7 @@ both_ways! {
     once => a_mention_that_slack_sends_again_by_url_is_done_once, a_mention_that_slack_sends_again_over_a_socket_is_done_once;
     nobody => what_is_not_said_to_the_bot_by_url_is_left_alone, what_is_not_said_to_the_bot_over_a_socket_is_left_alone;
     long_ago => what_was_said_long_ago_by_url_is_not_done, what_was_said_long_ago_over_a_socket_is_not_done;
+    rerun => a_message_is_run_again_from_its_menu_by_url, a_message_is_run_again_from_its_menu_over_a_socket;
     in_thread => in_a_runs_thread_by_url_it_needs_no_number, in_a_runs_thread_over_a_socket_it_needs_no_number;
 }
 
@@ -118,6 +119,33 @@ async fn in_thread(lab: &Lab) {
     // Elsewhere it does.
     let told = lab.ask("alice", "@boardhand why").await;
     assert!(told.contains("why <#>") && !told.contains("#1"), "{told}");
+    lab.settle().await;
+    lab.read_all();
+}
+
+async fn rerun(lab: &Lab) {
+    let run = lab.run("alice", "/run-test socA build-1").await;
+    lab.verdict(run).await;
+    lab.settle().await;
+    // On the card, and on what stands under it.
+    assert_eq!(lab.slack.shortcut("bob", &lab.card(run), "rerun").await.status, 200);
+    let told = lab.answer("bob").await;
+    assert!(told.starts_with("👍 *#2* socA"), "{told}");
+    assert_eq!(lab.slack.repeat_last(1, "http_timeout").await.status, 200);
+    let reply = lab.slack.thread(CHANNEL, &lab.card(run)).last().map(|message| message.ts.clone());
+    lab.slack.shortcut("bob", &reply.expect("a reply"), "rerun").await;
+    assert!(lab.answer("bob").await.contains("#3"), "a reply of #1 is of #1");
+    lab.verdict(2).await;
+    lab.verdict(3).await;
+    assert_eq!(runs(lab).await, "3");
+    // Somewhere else, and of another version.
+    let said = lab.slack.say("alice", CHANNEL, "lunch?").await.ts.expect("a message");
+    assert_eq!(lab.slack.shortcut("bob", &said, "rerun").await.status, 200);
+    let told = lab.answer("bob").await;
+    assert!(told.contains("does not belong to a run"), "{told}");
+    assert_eq!(lab.slack.shortcut("bob", &said, "a-novelty").await.status, 200);
+    let told = lab.answer("bob").await;
+    assert!(told.contains("out of date"), "{told}");
     lab.settle().await;
     lab.read_all();
 }

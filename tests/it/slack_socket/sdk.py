@@ -26,6 +26,12 @@ def cancel(ack, body):
     say("action", body["actions"][0]["value"], body["container"]["message_ts"])
 
 
+@app.message_shortcut("rerun")
+def rerun(ack, shortcut):
+    ack()
+    say("shortcut", shortcut["message_ts"], shortcut["message"]["text"])
+
+
 @app.event("app_mention")
 def mentioned(event):
     say("mention", event["text"])

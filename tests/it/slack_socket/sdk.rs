@@ -63,6 +63,9 @@ async fn slacks_own_client_takes_the_simulated_slack_for_the_real_one() {
     assert_eq!(slack.press_stale("bob", &ts, &button).await.status, 200);
     assert_eq!(bolt.says().await, format!("action cancel:1:1 {ts}"));
 
+    assert_eq!(slack.shortcut("bob", &ts, "rerun").await.status, 200);
+    assert_eq!(bolt.says().await, format!("shortcut {ts} <@U0BOT> why"));
+
     slack.disconnect("refresh_requested");
     slack
         .until(|_| slack.calls("apps.connections.open") == 2 && slack.sockets() == 1, WITHIN)

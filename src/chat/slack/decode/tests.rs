@@ -1,7 +1,7 @@
 //! Slack's requests, as Slack sends them and as nobody should.
 
 use super::*;
-use crate::command::Verb;
+use crate::command::{Click, Command, RunRef, Verb};
 use serde_json::{Value, json};
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -182,7 +182,7 @@ fn links_and_other_interactions_are_ignored() {
     let mut payload = click_payload();
     payload["actions"][0]["value"] = Value::Null;
     check_ignored(FORM, &clicked(&payload), "a link");
-    for kind in ["view_submission", "view_closed", "message_action", "shortcut", "block_suggestion"] {
+    for kind in ["view_submission", "view_closed", "shortcut", "block_suggestion"] {
         check_ignored(FORM, &clicked(&json!({"type": kind})), "");
     }
 }
@@ -314,4 +314,28 @@ fn what_comes_in_an_envelope_is_the_same_delivery_as_by_url() {
     }
     let deep = format!("{{\"command\":{}1{}}}", "[".repeat(50_000), "]".repeat(50_000));
     assert!(decode_carried(Carried::SlashCommand, deep.as_bytes(), now()).is_err());
+}
+
+#[test]
+fn an_entry_of_a_messages_menu_is_about_the_thread_that_the_message_stands_in() {
+    let entry = |change: &[(&str, Value)]| {
+        let mut payload = json!({"type": "message_action", "callback_id": "rerun", "trigger_id": "9.9", "message_ts": "17.1",
+            "message": {"ts": "17.1"}, "channel": {"id": "C1"}, "user": {"id": "U2", "name": "bo"}, "team": {"id": "T1"},
+            "response_url": "https://hooks.slack.com/app/1"});
+        for (name, value) in change {
+            payload[*name] = value.clone();
+        }
+        clicked(&payload)
+    };
+    let retry = Intent::Command(Box::new(Command::Retry { run: RunRef::Thread, other_board: false }));
+    let card = delivered(FORM, &entry(&[]));
+    assert_eq!(
+        (card.place.thread.as_deref(), card.intent, card.key.as_str()),
+        (Some("17.1"), retry, "slack:9.9")
+    );
+    let reply = delivered(FORM, &entry(&[("message", json!({"ts": "17.1", "thread_ts": "16.5"}))]));
+    assert_eq!(reply.place.thread.as_deref(), Some("16.5"));
+    assert_eq!(delivered(FORM, &entry(&[("callback_id", json!("other"))])).intent, Intent::OtherClick);
+    check_missing(FORM, &entry(&[("message_ts", json!("")), ("message", Value::Null)]), "message_ts");
+    check_missing(FORM, &entry(&[("trigger_id", Value::Null)]), "trigger_id");
 }

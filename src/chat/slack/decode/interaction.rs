@@ -1,0 +1,134 @@
+//! What people press in Slack: buttons of ours, and the entry that we have in every message's menu. Pure; what it comes to
+//! is decided behind.
+
+use serde::Deserialize;
+
+use super::{DecodeProblem, Inbound, Parts, delivery, filled, json, need};
+use crate::chat::{Actor, Intent, Platform};
+use crate::clock::Timestamp;
+use crate::command::{Click, Command, RunRef};
+
+/// The `callback_id` of the menu's entry that runs a message's run again.
+pub const RERUN: &str = "rerun";
+
+#[derive(Deserialize)]
+struct Interaction {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    trigger_id: Option<String>,
+    response_url: Option<String>,
+    callback_id: Option<String>,
+    message_ts: Option<String>,
+    user: Option<Named>,
+    team: Option<Named>,
+    channel: Option<Named>,
+    container: Option<Container>,
+    message: Option<Message>,
+    #[serde(default)]
+    actions: Vec<Action>,
+}
+
+#[derive(Deserialize, Default)]
+struct Named {
+    id: Option<String>,
+    team_id: Option<String>,
+    username: Option<String>,
+    name: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+struct Container {
+    channel_id: Option<String>,
+    message_ts: Option<String>,
+    thread_ts: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+struct Message {
+    ts: Option<String>,
+    thread_ts: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Action {
+    value: Option<String>,
+    action_ts: Option<String>,
+}
+
+/// Decodes what stands in the `payload` of an interaction.
+pub(super) fn decode(payload: &[u8], now: Timestamp) -> Result<Inbound, DecodeProblem> {
+    let payload: Interaction = json(payload)?;
+    match payload.kind.as_deref() {
+        Some("block_actions") => click(payload, now),
+        Some("message_action") => shortcut(payload, now),
+        Some("view_submission" | "view_closed") => Ok(Inbound::Ignored { reason: "we open no modals" }),
+        Some("shortcut") => Ok(Inbound::Ignored { reason: "we have no shortcuts without a message" }),
+        Some(_) => Ok(Inbound::Ignored { reason: "an interaction of an unknown type" }),
+        None => Err(DecodeProblem::Missing("type")),
+    }
+}
+
+fn click(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProblem> {
+    let Some(action) = payload.actions.first() else {
+        return Err(DecodeProblem::Missing("actions"));
+    };
+    let Some(value) = action.value.as_deref() else {
+        return Ok(Inbound::Ignored { reason: "a link that was opened" });
+    };
+    // Slack tells only whose message it is: a value that is not understood is another version's.
+    let intent = Click::parse(value).map_or(Intent::OtherClick, Intent::Click);
+    let container = payload.container.unwrap_or_default();
+    let message = payload.message.unwrap_or_default();
+    let message_ts = filled(container.message_ts).or(message.ts);
+    let key = match filled(payload.trigger_id) {
+        Some(trigger_id) => trigger_id,
+        None => {
+            let action_ts = need(action.action_ts.clone(), "trigger_id")?;
+            let id = payload.user.as_ref().and_then(|user| user.id.as_deref()).unwrap_or_default();
+            format!("{action_ts}:{}:{id}", need(message_ts, "container.message_ts")?)
+        }
+    };
+    let channel = payload.channel.and_then(|c| c.id).or(container.channel_id);
+    Ok(delivery(Parts {
+        key: &key,
+        now,
+        actor: actor(payload.user, payload.team)?,
+        channel: &need(channel, "channel.id")?,
+        thread: filled(container.thread_ts).or(filled(message.thread_ts)),
+        response_url: filled(payload.response_url).as_deref(),
+        sent_at: None,
+        intent,
+    }))
+}
+
+/// An entry of a message's menu: it is about the run in whose thread the message stands, its card among them.
+fn shortcut(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProblem> {
+    let intent = match payload.callback_id.as_deref() {
+        Some(RERUN) => Intent::Command(Box::new(Command::Retry { run: RunRef::Thread, other_board: false })),
+        // Another version's.
+        Some(_) | None => Intent::OtherClick,
+    };
+    let message = payload.message.unwrap_or_default();
+    let message_ts = filled(payload.message_ts).or(filled(message.ts));
+    let thread = filled(message.thread_ts).map_or_else(|| need(message_ts, "message_ts"), Ok)?;
+    Ok(delivery(Parts {
+        key: &need(payload.trigger_id, "trigger_id")?,
+        now,
+        actor: actor(payload.user, payload.team)?,
+        channel: &need(payload.channel.and_then(|c| c.id), "channel.id")?,
+        thread: Some(thread),
+        response_url: filled(payload.response_url).as_deref(),
+        sent_at: None,
+        intent,
+    }))
+}
+
+fn actor(user: Option<Named>, team: Option<Named>) -> Result<Actor, DecodeProblem> {
+    let user = user.unwrap_or_default();
+    Ok(Actor {
+        platform: Platform::Slack,
+        id: need(user.id, "user.id")?,
+        team: filled(user.team_id).or(team.and_then(|t| t.id)).unwrap_or_default(),
+        name: user.username.or(user.name).unwrap_or_default(),
+    })
+}
