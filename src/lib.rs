@@ -28,7 +28,7 @@
 //! - [`outcome`]: what happened, weighed to a verdict; test cases out of console lines; what is new about them.
 //! - [`message`]: facts → template → [`Card`](message::Card) → a platform's JSON; `message::relay` sends what is owed.
 //! - [`store`]: one coarse operation is one transaction.
-//! - [`sim`]: simulated boards, PDUs and Slack, for the demo and the tests. The other side of every wire.
+//! - [`sim`]: simulated boards, PDUs, Slack and Feishu, for the demo and the tests. The other side of every wire.
 //! - [`app`] puts the parts together; [`cli`] is the command line; [`config`], [`telemetry`], [`clock`], [`id`], [`net`]
 //!   and [`doorbell`] are what everybody stands on.
 //!

@@ -5,7 +5,7 @@ use super::{Actor, AnswerVia, Delivery, Intent, Platform, key_of};
 use crate::clock::Timestamp;
 use crate::command::Command;
 use crate::command::document;
-use crate::command::policy::ADMIN_TOKEN;
+use crate::command::policy::ADMIN_ID;
 
 /// A run asked for: `key` tells a repeat where the document has no key of its own, `default` is where cards stand when
 /// it names no channel.
@@ -32,5 +32,5 @@ pub fn command(command: Command, by: Actor, key: &str, now: Timestamp) -> Delive
 
 /// Whoever holds the admin token; `name` is whom they say they act for.
 pub fn admin(name: String) -> Actor {
-    Actor { platform: Platform::Api, id: ADMIN_TOKEN.to_owned(), team: String::new(), name }
+    Actor { platform: Platform::Api, id: ADMIN_ID.to_owned(), team: String::new(), name }
 }

@@ -1,8 +1,8 @@
 //! `boardhand run socA build-123`: asks a server for a run, and with `--wait` for its end. What is said while it waits
 //! goes to standard error; standard output has the result alone.
 //!
-//! Ends with 0 when the run passed, 1 when it failed, 2 when it could not be asked for, 3 when the lab failed (the
-//! server's end too), 4 when it timed out, 5 when it was cancelled.
+//! Ends with 0 when the run passed, 1 when it failed, 2 when it could not be asked for, 3 when the lab failed (also when
+//! the server went away, or gave no report), 4 when it timed out, 5 when it was cancelled.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,8 +25,10 @@ const REPORT_BYTES_MAX: usize = 64 * 1024 * 1024;
 const AWAY_MAX: u32 = 60;
 /// Pause before it is asked again.
 const AGAIN: Duration = Duration::from_secs(2);
+/// How often it is asked where a run is.
+const STATE_EVERY: Duration = Duration::from_secs(1);
 /// How often starting is tried: the same key starts one run, however often it arrives.
-const STARTS_MAX: u32 = 5;
+const STARTS_MAX: u32 = AWAY_MAX;
 
 /// What to run, and how to wait for it.
 #[derive(Debug, Args)]
@@ -109,13 +111,20 @@ pub(super) async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(3));
         }
     };
-    if let Some(path) = &args.junit {
-        let report =
-            server.report(number).await.map_err(|problem| anyhow::anyhow!("no report: {problem}"))?;
-        std::fs::write(path, report).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
-    }
     println!("{}", if args.json { ended.to_string() } else { said(&ended) });
-    Ok(ExitCode::from(exit_code(&ended)))
+    let mut code = exit_code(&ended);
+    if let Some(path) = &args.junit {
+        let written = match server.report(number).await {
+            Ok(report) => std::fs::write(path, report).map_err(|error| error.to_string()),
+            Err(problem) => Err(problem),
+        };
+        if let Err(problem) = written {
+            eprintln!("boardhand: no report in {}: {problem}", path.display());
+            // Red stays red, and what passed did not fail.
+            code = if code == 0 { 3 } else { code };
+        }
+    }
+    Ok(ExitCode::from(code))
 }
 
 impl RunArgs {
@@ -184,7 +193,10 @@ impl Server {
                 Err(Failed::Away(problem)) if tries >= STARTS_MAX => {
                     return Err(format!("{}: {problem}", self.address));
                 }
-                Err(Failed::Away(_)) => {
+                Err(Failed::Away(problem)) => {
+                    if tries == 1 {
+                        eprintln!("{}: {problem}; asking again", self.address);
+                    }
                     tries += 1;
                     self.clock.sleep(AGAIN).await;
                 }
@@ -197,6 +209,7 @@ impl Server {
         let url = format!("{}/api/v1/runs/{number}?wait=1s", self.address);
         let (mut told, mut away) = (String::new(), 0);
         loop {
+            let asked_at = self.clock.monotonic();
             match read(self.http.get(&url, Some(&self.token), BODY_BYTES_MAX, WITHIN).await) {
                 Ok(run) => {
                     away = 0;
@@ -208,6 +221,8 @@ impl Server {
                     if run["state"] == "finished" {
                         return Ok(run);
                     }
+                    // Where too many wait, the server answers at once.
+                    self.clock.sleep_until(asked_at + STATE_EVERY).await;
                 }
                 Err(Failed::Refused(problem)) => return Err(problem),
                 Err(Failed::Away(problem)) => {
@@ -243,13 +258,20 @@ impl Server {
 
     async fn report(&self, number: i64) -> Result<Vec<u8>, String> {
         let url = format!("{}/api/v1/runs/{number}/junit.xml", self.address);
-        let answer = self.http.get(&url, Some(&self.token), REPORT_BYTES_MAX, WITHIN).await;
-        match answer {
-            Ok(answer) if answer.status == 200 => Ok(answer.body),
-            answer => Err(match read(answer) {
-                Ok(_) => "the server answers something else".to_owned(),
-                Err(Failed::Refused(problem) | Failed::Away(problem)) => problem,
-            }),
+        let mut away = 0;
+        loop {
+            let answer = self.http.get(&url, Some(&self.token), REPORT_BYTES_MAX, WITHIN).await;
+            match answer {
+                Ok(answer) if answer.status == 200 => return Ok(answer.body),
+                answer => match read(answer) {
+                    Ok(_) => return Err("the server answers something else".to_owned()),
+                    Err(Failed::Away(_)) if away < AWAY_MAX => {
+                        away += 1;
+                        self.clock.sleep(AGAIN).await;
+                    }
+                    Err(Failed::Refused(problem) | Failed::Away(problem)) => return Err(problem),
+                },
+            }
         }
     }
 }

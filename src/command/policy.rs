@@ -23,7 +23,7 @@ use crate::board::plan::PowerAction;
 use crate::chat::{Actor, Platform};
 
 /// Who acts with `BOARDHAND_ADMIN_TOKEN`: an admin, whatever boards.yaml says.
-pub const ADMIN_TOKEN: &str = "admin";
+pub const ADMIN_ID: &str = "admin";
 
 /// Whether somebody may.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,7 +160,7 @@ pub fn role(actor: &Actor, roles: &Roles) -> Option<Role> {
 }
 
 fn role_of(actor: &Actor, roles: &Roles) -> Option<Held> {
-    if actor.platform == Platform::Api && actor.id == ADMIN_TOKEN {
+    if actor.platform == Platform::Api && actor.id == ADMIN_ID {
         return Some(Held { role: Role::Admin, how: "the holder of the admin token" });
     }
     let key = actor.key();

@@ -29,6 +29,8 @@ struct Waiting {
     runs: BTreeMap<i64, Vec<oneshot::Sender<()>>>,
     /// Whether a task looks after them.
     attended: bool,
+    /// Whether somebody came since it looked: their run may have ended before they did.
+    joined: bool,
 }
 
 impl Ended {
@@ -52,6 +54,7 @@ impl Ended {
         }
         let (tell, told) = oneshot::channel();
         waiting.runs.entry(run).or_default().push(tell);
+        waiting.joined = true;
         if !std::mem::replace(&mut waiting.attended, true) {
             tokio::spawn(self.clone().attend());
         }
@@ -60,20 +63,19 @@ impl Ended {
 
     /// Tells everybody as their runs end, as long as anybody waits.
     async fn attend(self) {
-        // A run may have ended between being read and being waited for: the first look is at once.
         let mut seen = None;
         loop {
             let commits = self.store.commits();
-            if commits.is_none() || commits != seen {
-                let runs: Vec<i64> = {
-                    let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-                    waiting.forget_who_left();
-                    if waiting.runs.is_empty() {
-                        waiting.attended = false;
-                        return;
-                    }
-                    waiting.runs.keys().copied().collect()
-                };
+            let (runs, joined): (Vec<i64>, bool) = {
+                let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                waiting.forget_who_left();
+                if waiting.runs.is_empty() {
+                    waiting.attended = false;
+                    return;
+                }
+                (waiting.runs.keys().copied().collect(), std::mem::take(&mut waiting.joined))
+            };
+            if joined || commits.is_none() || commits != seen {
                 match self.store.run_ended(&runs).await {
                     Ok(ended) => {
                         seen = commits;

@@ -35,6 +35,16 @@ impl Problem {
         Problem { status, title, detail: detail.into(), near: vec![] }
     }
 
+    /// A key that asked for something else before.
+    fn taken(view: &RunView) -> Problem {
+        let (number, spec) = (view.run.number, &view.run.spec);
+        let detail = format!(
+            "#{number} was asked for under this key: {} {} {}; give this request an idempotency_key of its own",
+            spec.family, spec.build, spec.suite
+        );
+        Problem::new(StatusCode::CONFLICT, "this key asked for something else", detail)
+    }
+
     /// The same with names that come near.
     pub(super) fn near(self, near: Vec<String>) -> Problem {
         Problem { near, ..self }
@@ -80,6 +90,7 @@ impl IntoResponse for Problem {
 
 /// Starts the run that a machine asks for, and tells it which one it is.
 pub(super) async fn start(door: &Door, delivery: Delivery) -> Result<Response, Refusal> {
+    let asked = delivery.clone();
     let committed = super::take(door, delivery).await?;
     let Some(number) = committed.answer.facts.get("number").and_then(Value::as_i64) else {
         return Ok(Problem::of(&committed.answer).into_response());
@@ -88,6 +99,9 @@ pub(super) async fn start(door: &Door, delivery: Delivery) -> Result<Response, R
     let Some(view) = view else {
         return Err(Refusal::Busy(format!("#{number} cannot be read")));
     };
+    if !door.handler.is_request_of(&asked, &view.run.spec) {
+        return Ok(Problem::taken(&view).into_response());
+    }
     let before = committed.answer.facts.get("effected").and_then(Value::as_str)
         == Some(Effected::AlreadyStarted.as_str());
     let status = if committed.fresh && !before { StatusCode::ACCEPTED } else { StatusCode::OK };

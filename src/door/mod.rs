@@ -209,12 +209,12 @@ async fn any_sender(
             Box::pin(jenkins::receive(state, headers, body)).await
         }
         [] if slack::is_unsigned_probe(&body) => Box::pin(slack::receive(state, headers, body)).await,
+        [] if state.jenkins.is_some() && headers.contains_key(header::AUTHORIZATION) => {
+            Box::pin(jenkins::receive(state, headers, body)).await
+        }
         // Feishu signs neither its challenge nor every click.
         [] if state.feishu.is_some() && feishu::is_its_form(&body) => {
             Box::pin(feishu::receive(state, headers, body)).await
-        }
-        [] if state.jenkins.is_some() && headers.contains_key(header::AUTHORIZATION) => {
-            Box::pin(jenkins::receive(state, headers, body)).await
         }
         [] => Err(Refusal::Unsigned("no signature header".into())),
         [_] => Err(Refusal::NotConnected("this sender")),

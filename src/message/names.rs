@@ -32,6 +32,10 @@ enum Known {
 impl Names {
     /// Somebody did something: their name is remembered where it came along, else it is put in where it is known.
     pub fn meet(&self, actor: &mut Actor) {
+        // A program names whom it acts for, each time anew.
+        if !Platform::CHATS.contains(&actor.platform) {
+            return;
+        }
         match actor.name.is_empty() {
             true => actor.name = self.of(actor).unwrap_or_default(),
             false => self.note(actor, Known::Name(actor.name.clone())),

@@ -54,6 +54,11 @@ async fn a_command_ends_with_the_verdict_of_its_run() {
         let report = std::fs::read_to_string(lab.data.path().join("out.xml")).expect("a report");
         assert!(report.contains(r#"<testsuite name="socA.smoke""#), "{report}");
 
+        let (code, out, err) =
+            ended(&boardhand(lab, &["socA", "build-123", "--junit", "none/out.xml"]).await);
+        assert_eq!(code, Some(3), "{out}{err}");
+        assert!(out.starts_with("#2 passed") && err.contains("no report in none/out.xml"), "{out}{err}");
+
         let (code, out, _) = ended(&boardhand(lab, &["socA", "build-fail", "--wait", "--json"]).await);
         let run: Value = serde_json::from_str(&out).expect("JSON alone");
         assert_eq!(
@@ -62,7 +67,7 @@ async fn a_command_ends_with_the_verdict_of_its_run() {
         );
 
         let (code, out, _) = ended(&boardhand(lab, &["socA", "build-123", "--param", "iterations=2"]).await);
-        assert_eq!((code, out.as_str()), (Some(0), "#3 queued\n"));
+        assert_eq!((code, out.as_str()), (Some(0), "#4 queued\n"));
         lab.settle().await;
     })
     .await;
@@ -194,6 +199,13 @@ async fn the_token_opens_it_and_nothing_else_does() {
         assert_eq!((status, &again["run_id"]), (200, &first["run_id"]));
         let (status, other) = call(lab, "POST", "/api/v1/runs", &[&admin()], body).await;
         assert_eq!((status, &other["number"]), (202, &json!(2)));
+        let named = r#"{"family": "socA", "build": "build-123", "requested_by": "li"}"#;
+        assert_eq!(call(lab, "POST", "/api/v1/runs", &[&admin()], named).await.0, 202);
+        assert_eq!(call(lab, "POST", "/api/v1/runs", &[&admin()], body).await.0, 202);
+        let by = lab
+            .rows("SELECT coalesce(requested_by->>'name', '') FROM runs WHERE number > 2 ORDER BY number")
+            .await;
+        assert_eq!(by, ["li", ""], "nobody inherits a name");
         lab.settle().await;
         let (status, run) = call(lab, "GET", "/api/v1/runs/1", &[&admin()], "").await;
         assert_eq!((status, &run["state"], &run["id"]), (200, &json!("finished"), &first["run_id"]));

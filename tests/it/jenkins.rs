@@ -219,6 +219,16 @@ async fn the_same_post_again_is_the_same_run_however_long_after() {
         let (status, late) = signed(lab, body).await;
         assert_eq!((status, &late["run_id"], &late["state"]), (200, &first["run_id"], &json!("finished")));
         assert_eq!(late["position"], Value::Null);
+        // Another request under the same key is nobody's run.
+        let other = body.replace("\"b\"", "\"b2\"");
+        let (status, problem) = signed(lab, &other).await;
+        assert_eq!((status, &problem["title"]), (409, &json!("this key asked for something else")));
+        assert!(
+            problem["detail"]
+                .as_str()
+                .is_some_and(|detail| detail.contains("#1") && detail.contains("socA b smoke")),
+            "{problem}"
+        );
         // And two at once are one as well.
         let body = r#"{"idempotency_key": "k", "family": "socA", "build": "b"}"#;
         let both = tokio::join!(signed(lab, body), signed(lab, body));

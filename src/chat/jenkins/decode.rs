@@ -73,7 +73,7 @@ fn key(asked: &Asked, proof: &Proof) -> Option<String> {
         let (job, number) = asked.job.as_ref().zip(asked.number)?;
         Some(format!("{job}#{number}#{RUN_REQUEST}"))
     };
-    asked.key.clone().or_else(|| proof.id.clone()).or_else(by_build)
+    asked.key.clone().or_else(by_build).or_else(|| proof.id.clone())
 }
 
 /// Where the cards stand; nowhere when no channel is named and there is no default one.
@@ -136,7 +136,10 @@ mod tests {
     fn a_repeat_is_told_by_what_the_sender_says_or_by_the_build() {
         key(r#", "idempotency_key": "k""#, Some("id"), Some("jenkins:k"));
         key("", Some("id"), Some("jenkins:id"));
-        key(r#", "job": "compiler", "number": 812"#, None, Some("jenkins:compiler#812#run.request"));
+        // A stage that runs again signs anew, under another id.
+        for id in [None, Some("id")] {
+            key(r#", "job": "compiler", "number": 812"#, id, Some("jenkins:compiler#812#run.request"));
+        }
         key(r#", "job": "compiler""#, None, None);
         assert_eq!(decoded("", None, None), Err(DecodeProblem::NoKey));
         let long = decoded(&format!(r#", "idempotency_key": "{}""#, "k".repeat(900)), None, None);

@@ -10,8 +10,8 @@ use super::{Handler, Reaction, put_right};
 use crate::board::Family;
 use crate::board::near::nearest;
 use crate::board::selector;
-use crate::chat::{Delivery, Place, Platform};
-use crate::command::{RunTest, grammar};
+use crate::chat::{Delivery, Intent, Place, Platform};
+use crate::command::{Command, RunTest, grammar};
 use crate::id::RunId;
 use crate::lease::Lease;
 use crate::lease::queue::{CouldServe, Misfit, could_serve};
@@ -54,6 +54,25 @@ impl Handler {
             instead: vec![],
             audit: audit("run-test", target),
         })
+    }
+
+    /// Whether a machine's request is the one that this run was accepted for: a key that is used again for another
+    /// request must not be answered with the first one's run. What it leaves to the lab's defaults may have changed.
+    pub fn is_request_of(&self, delivery: &Delivery, spec: &RunSpec) -> bool {
+        let Intent::Command(command) = &delivery.intent else { return true };
+        let Command::RunTest(request) = &**command else { return true };
+        let named = |name: &str| request.target.eq_ignore_ascii_case(name);
+        let suite = request.suite.is_some();
+        match self.spec(delivery, request.clone()) {
+            Ok(asked) if suite => asked == *spec,
+            Ok(asked) => RunSpec { suite: spec.suite.clone(), ..asked } == *spec,
+            // The lab has changed since.
+            Err(_) => {
+                let board = spec.selector.board.as_ref();
+                request.build == spec.build
+                    && (named(spec.family.as_str()) || board.is_some_and(|board| named(board.as_str())))
+            }
+        }
     }
 
     /// What was asked for, with every name looked up.
