@@ -142,6 +142,7 @@ impl Bench {
             unfit: None,
             quarantine_after: 0,
             lookback: None,
+            kept: Note::new("kept", json!({})),
             told: None,
             outcome: Outcome {
                 verdict: Verdict::Passed,

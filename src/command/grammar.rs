@@ -66,6 +66,14 @@ pub enum Form {
     Extend,
     /// [`Command::Release`](super::Command::Release).
     Release,
+    /// [`Command::Hold`](super::Command::Hold).
+    Hold,
+    /// [`Command::Notify`](super::Command::Notify).
+    Notify,
+    /// [`Command::Nudge`](super::Command::Nudge).
+    Nudge,
+    /// [`Command::Handover`](super::Command::Handover).
+    Handover,
     /// [`Command::Reload`](super::Command::Reload).
     Reload,
     /// [`Command::Help`](super::Command::Help).
@@ -233,6 +241,8 @@ const ARGUMENTS_ZH: &[(&str, &str)] = &[
     ("soc|site", "系列|站点"),
     ("1h", "1h"),
     ("2h", "2h"),
+    ("30m", "30m"),
+    ("person", "某人"),
     ("#", "#"),
     ("#|build", "#|构建"),
     ("soc", "系列"),
@@ -449,6 +459,54 @@ pub const TABLE: &[Row] = &[
         ..LATER
     },
     Row {
+        form: Form::Hold,
+        words: &["hold"],
+        zh: &["保留"],
+        arguments: &[maybe("#"), maybe("30m")],
+        help: "Have a run's board as the run leaves it, should it fail, or once it has",
+        help_zh: "任务失败后把板卡原样留给自己；已经失败的也可以",
+        example: "/lab hold #42 30m",
+        example_zh: "/lab 保留 #42 30m",
+        available: true,
+        ..LATER
+    },
+    Row {
+        form: Form::Notify,
+        words: &["notify"],
+        zh: &["通知"],
+        arguments: &[word("board|soc")],
+        help: "Tell me once when a board comes free",
+        help_zh: "板卡空闲时通知我一次",
+        example: "/lab notify soc-a-001",
+        example_zh: "/lab 通知 soc-a-001",
+        available: true,
+        ..LATER
+    },
+    Row {
+        form: Form::Nudge,
+        words: &["nudge"],
+        zh: &["催促"],
+        arguments: &[word("board")],
+        help: "Ask whoever has a board whether they still need it",
+        help_zh: "问问占用者是否还需要这块板卡",
+        example: "/lab nudge soc-a-001",
+        example_zh: "/lab 催促 soc-a-001",
+        available: true,
+        ..LATER
+    },
+    Row {
+        form: Form::Handover,
+        words: &["handover"],
+        zh: &["移交"],
+        arguments: &[word("board"), word("person")],
+        help: "Offer the board that you have to somebody; it is theirs once they take it",
+        help_zh: "把你的板卡移交给别人，对方接受后生效",
+        example: "/lab handover soc-a-001 @U0BOB",
+        example_zh: "/lab 移交 soc-a-001 @U0BOB",
+        available: true,
+        ..LATER
+    },
+    Row {
         form: Form::Reload,
         words: &["reload"],
         zh: &["重载"],
@@ -470,10 +528,6 @@ pub const TABLE: &[Row] = &[
         available: true,
         ..LATER
     },
-    later(&["hold"], &["保留"]),
-    later(&["notify"], &["通知"]),
-    later(&["nudge"], &["催促"]),
-    later(&["handover"], &["移交"]),
     later(&["watch"], &["关注"]),
     later(&["unwatch"], &["取消关注"]),
     later(&["builds"], &["构建"]),
@@ -771,7 +825,7 @@ mod tests {
         use Form::*;
         for form in [
             RunTest, Boards, Board, Runs, Run, Why, Compare, Cancel, Retry, Power, Quarantine, Return,
-            Reserve, Extend, Release, Reload, Help,
+            Reserve, Extend, Release, Hold, Notify, Nudge, Handover, Reload, Help,
         ] {
             assert_eq!(TABLE.iter().filter(|row| row.form == form).count(), 1, "{form:?}");
             assert!(row(form).available);

@@ -96,6 +96,30 @@ pub enum Command {
         /// A board, or what they wait for, as typed; the one that they have where there is none.
         target: Option<String>,
     },
+    /// `/lab hold [#] [30m]`.
+    Hold {
+        /// The run whose board is meant.
+        run: RunRef,
+        /// For how long.
+        lasts: Option<Duration>,
+    },
+    /// `/lab notify <board|soc>`.
+    Notify {
+        /// A family or a board, as typed.
+        target: String,
+    },
+    /// `/lab nudge <board>`.
+    Nudge {
+        /// The board's name as typed.
+        board: String,
+    },
+    /// `/lab handover <board> <person>`.
+    Handover {
+        /// The board's name as typed.
+        board: String,
+        /// Who, as the platform writes somebody who was picked from its list.
+        person: String,
+    },
     /// `/lab reload`.
     Reload,
     /// `/lab help [verb]`.
@@ -203,11 +227,19 @@ pub enum Verb {
     Release,
     /// Switch the board off that they have.
     PowerOff,
+    /// Keep the run's board as it is.
+    Hold,
+    /// Ask whoever has the board whether they need it.
+    Nudge,
+    /// Tell me when the board is free.
+    Notify,
+    /// Take the board that was offered.
+    Accept,
 }
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Verb; 11] = [
+    pub const ALL: [Verb; 15] = [
         Verb::Retry,
         Verb::RetryElsewhere,
         Verb::Cancel,
@@ -219,6 +251,10 @@ impl Verb {
         Verb::Extend,
         Verb::Release,
         Verb::PowerOff,
+        Verb::Hold,
+        Verb::Nudge,
+        Verb::Notify,
+        Verb::Accept,
     ];
 
     /// The word in a button's id, and in templates.
@@ -235,6 +271,10 @@ impl Verb {
             Verb::Extend => "extend",
             Verb::Release => "release",
             Verb::PowerOff => "power-off",
+            Verb::Hold => "hold",
+            Verb::Nudge => "nudge",
+            Verb::Notify => "notify",
+            Verb::Accept => "accept",
         }
     }
 

@@ -356,6 +356,10 @@ fn build(typed: &Typed<'_>, in_thread: bool) -> Result<Command, ParseProblem> {
         Form::Quarantine => Command::Quarantine { board: typed.word(0)?, reason: typed.word(1)? },
         Form::Return => Command::Return { board: typed.word(0)? },
         Form::Reserve => build_reserve(typed)?,
+        Form::Hold => build_hold(typed, in_thread)?,
+        Form::Notify => Command::Notify { target: typed.word(0)? },
+        Form::Nudge => Command::Nudge { board: typed.word(0)? },
+        Form::Handover => Command::Handover { board: typed.word(0)?, person: typed.word(1)? },
         Form::Extend => build_extend(typed)?,
         Form::Release => Command::Release { target: optional(0) },
         Form::Reload => Command::Reload,
@@ -429,6 +433,20 @@ fn build_reserve(typed: &Typed<'_>) -> Result<Command, ParseProblem> {
     typed.bounded("reason", &reason)?;
     let lasts = lasts.map(|_| held_for(typed, &said[0])).transpose()?;
     Ok(Command::Reserve { target: typed.word(0)?, lasts, reason })
+}
+
+/// A run and a time, in either order; the run may be left out in its thread.
+fn build_hold(typed: &Typed<'_>, in_thread: bool) -> Result<Command, ParseProblem> {
+    let (times, runs): (Vec<_>, Vec<_>) = typed.arguments.iter().partition(|word| duration(word).is_some());
+    if let Some(extra) = runs.get(1).or(times.get(1)) {
+        return Err(typed.unexpected(extra));
+    }
+    let run = match runs.first() {
+        Some(word) => RunRef::Number(run_number(word).ok_or_else(|| typed.bad("#", word, Wrong::NotARun))?),
+        None if in_thread => RunRef::Thread,
+        None => return Err(typed.missing(&typed.row.arguments[0])),
+    };
+    Ok(Command::Hold { run, lasts: times.first().map(|time| held_for(typed, time)).transpose()? })
 }
 
 /// A board and a time, in either order; either may be left out.
@@ -555,6 +573,10 @@ impl Command {
             Command::Quarantine { .. } => Form::Quarantine,
             Command::Return { .. } => Form::Return,
             Command::Reserve { .. } => Form::Reserve,
+            Command::Hold { .. } => Form::Hold,
+            Command::Notify { .. } => Form::Notify,
+            Command::Nudge { .. } => Form::Nudge,
+            Command::Handover { .. } => Form::Handover,
             Command::Extend { .. } => Form::Extend,
             Command::Release { .. } => Form::Release,
             Command::Reload => Form::Reload,

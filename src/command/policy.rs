@@ -102,6 +102,7 @@ fn rule(asked: Asked<'_>, about: About) -> Rule {
         false => Rule { needs: Some(Operator), what: others },
     };
     let cancel = || on_a_run("cancel their own run", "cancel other people's runs");
+    let keep = || on_a_run("keep the board of their own run", "keep the boards of other people's runs");
     // Whoever may start a run may start the same one again, whoever asked for it first.
     let retry = || look("retry runs");
     // Whose board it is now, theirs it is to switch: a power cycle under somebody is what they took it for.
@@ -133,6 +134,10 @@ fn rule(asked: Asked<'_>, about: About) -> Rule {
                 }
             },
             Command::Reserve { .. } => look("reserve boards"),
+            Command::Hold { .. } => keep(),
+            Command::Notify { .. } => look("be told of boards"),
+            Command::Nudge { .. } => look("ask for boards"),
+            Command::Handover { .. } => look("hand their board over"),
             Command::Extend { .. } => look("keep their board for longer"),
             Command::Release { .. } => release(),
         },
@@ -141,6 +146,10 @@ fn rule(asked: Asked<'_>, about: About) -> Rule {
             Verb::Cancel | Verb::CancelAll => cancel(),
             Verb::Return => Rule { needs: Some(Operator), what: "put boards back into service" },
             Verb::Retry | Verb::RetryElsewhere => retry(),
+            Verb::Hold => keep(),
+            Verb::Nudge => look("ask for boards"),
+            Verb::Notify => look("be told of boards"),
+            Verb::Accept => look("take a board that they are offered"),
             Verb::Extend => look("keep their board for longer"),
             Verb::Release => release(),
             Verb::PowerOff => switch(),
@@ -321,6 +330,7 @@ mod tests {
                 Verb::Return,
                 Verb::Release,
                 Verb::PowerOff,
+                Verb::Hold,
             ];
             assert_eq!(may("U1", false), !own_only.contains(&verb), "{verb:?}");
         }

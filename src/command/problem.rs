@@ -136,6 +136,7 @@ fn wanted(argument: &str) -> String {
         "#" => "the number of a run, such as #42".to_owned(),
         "#|build" => "a run such as #42, or a build".to_owned(),
         "soc|board" => "a soc or a board, and then a build".to_owned(),
+        "person" => "somebody: type @ and pick them from the list".to_owned(),
         "board|soc" => "a board or a soc".to_owned(),
         "board" | "build" => format!("a {argument}"),
         "reason" => "a reason".to_owned(),

@@ -166,7 +166,11 @@ fn bells(effect: &Effect) -> &'static [Bell] {
         // A run that waits leaves the queue, one on a board is told by its runner.
         Effect::Cancel { .. } | Effect::CancelBatch { .. } => &[Bell::Scheduler, Bell::Pool],
         Effect::Reserve { .. } | Effect::Unreserve { .. } => &[Bell::Scheduler],
-        Effect::Release { .. } | Effect::Extend { .. } => &[Bell::Scheduler, Bell::Keeper],
+        Effect::Keep { .. } | Effect::Nudge { .. } | Effect::Offer { .. } => &[],
+        Effect::Notify(_) => &[Bell::Keeper],
+        Effect::Release { .. } | Effect::Extend { .. } | Effect::Accept { .. } => {
+            &[Bell::Scheduler, Bell::Keeper]
+        }
         Effect::PowerCycle { .. } => &[Bell::Pool],
         Effect::Errand { .. } => &[Bell::Errands],
         Effect::Reload { .. } => &[Bell::Reloader],

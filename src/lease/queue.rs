@@ -445,6 +445,7 @@ impl Queue {
         for board in &boards {
             self.proposed.remove(board);
             self.board_update(board, |state| state.proposed = false);
+            self.own_refresh(board);
         }
         self.account(requester, -(boards.len() as i64), false);
         Some(())

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::outcome::trace;
 use crate::outcome::verdict::cause;
 use crate::outcome::{CaseStatus, Counts, Measurement, Outcome, TestCase, Verdict};
+use crate::run::transition::{POWER_CYCLE_FAILED, POWER_CYCLED};
 use crate::run::{Attempt, Run, RunState, Stage};
 use crate::store::RunView;
 
@@ -118,6 +119,8 @@ impl Composer {
             "phases": phases(&run.state),
             "why": self.why.why_waiting(run),
             "request": run.request,
+            "keep": view.keep.as_ref().map(|keep| json!({ "by": keep.by, "lasts_s": keep.lasts.as_secs_f64() })),
+            "own": view.is_own,
             "retried_as": view.retried_as.iter().map(|(number, by)| json!({"number": number, "by": by})).collect::<Vec<_>>(),
             "created_at": run.created_at,
             "started_at": started_at,
@@ -134,6 +137,7 @@ impl Composer {
                 "power_cycle": has_switch == Some(true)
                     && outcome.map_or(run.request.is_none(), |o| o.verdict != Verdict::Passed),
                 "why": matches!(run.state, RunState::Queued { .. }),
+                "hold": may_hold(run, outcome, view),
             },
         })
     }
@@ -160,6 +164,17 @@ impl Composer {
         facts["log_url"] = json!(self.links.log(view.run.number, attempt));
         Note::new(template, facts)
     }
+}
+
+/// Whether Hold is offered: beforehand by whoever has not asked for it yet, afterwards where a failure is to be seen.
+fn may_hold(run: &Run, outcome: Option<&Outcome>, view: &RunView) -> bool {
+    let shows = |outcome: &Outcome| {
+        matches!(outcome.verdict, Verdict::Failed | Verdict::TimedOut | Verdict::Infra)
+            && ![POWER_CYCLED, POWER_CYCLE_FAILED].contains(&outcome.cause.as_str())
+            && !view.attempts.is_empty()
+    };
+    let on_board = matches!(run.state, RunState::Active { .. }) && !view.is_own && run.request.is_none();
+    view.keep.is_none() && run.spec.kind.is_test() && outcome.map_or(on_board, shows)
 }
 
 /// What was asked for, and by whom.

@@ -284,6 +284,15 @@ pub enum Request {
     },
 }
 
+/// Whose the board of a run is, should the run fail: it is left as the failure left it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keep {
+    /// Whose.
+    pub by: Actor,
+    /// For how long, from the failure.
+    pub lasts: Duration,
+}
+
 /// One attempt of a run on one board, as it is kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {

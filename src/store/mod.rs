@@ -23,7 +23,9 @@ use crate::lease::{Fence, Holder, Lease, LeaseState, Reservation};
 use crate::message::Note;
 use crate::outcome::compare::{Comparison, Marks, Past, RunOfBuild};
 use crate::outcome::{Counts, Outcome, Verdict};
-use crate::run::{Attempt, Decision, LeaseRef, Priority, Request, Run, RunKind, RunSpec, Selector, Stage};
+use crate::run::{
+    Attempt, Decision, Keep, LeaseRef, Priority, Request, Run, RunKind, RunSpec, Selector, Stage,
+};
 
 /// What a store operation gives.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -59,6 +61,10 @@ impl StoreError {
     }
 }
 
+/// How often whoever has a board is asked whether they need it.
+pub const NUDGE_EVERY: Duration = Duration::from_secs(10 * 60);
+/// Of how many boards that come free one person is to be told at once.
+pub const NOTICES_MAX: u32 = 20;
 /// Most boards that one person waits for at once, to have as their own.
 pub const RESERVATIONS_MAX: u32 = 20;
 /// Most cards of one channel to post, and most to edit, that [`Store::message_due`] gives at once.
@@ -160,6 +166,10 @@ pub trait Store: Send + Sync {
         told: &(AnswerVia, Note),
         now: Timestamp,
     ) -> Result<Effected>;
+    /// Who is to be told when a board comes free.
+    async fn notice_list(&self) -> Result<Vec<Notice>>;
+    /// They are told, once.
+    async fn notice_done(&self, id: MessageId, told: &(AnswerVia, Note), now: Timestamp) -> Result<()>;
     /// Who waits for a board of their own, the longest waiting first.
     async fn reservation_list(&self) -> Result<Vec<Reservation>>;
 
@@ -372,8 +382,50 @@ pub enum Effect {
         wish: Reservation,
         /// The board that is theirs at once, unless somebody was faster: then, and without one, they wait.
         at_once: Option<BoardId>,
+        /// Whether they wait where it is not free.
+        or_wait: bool,
         /// The process that drives it.
         instance: InstanceId,
+    },
+    /// The one who asks has the board of a run, should that fail.
+    Keep {
+        /// The run.
+        run: i64,
+        /// For how long.
+        lasts: Duration,
+    },
+    /// The one who asks is told when a board comes free.
+    Notify(Notice),
+    /// Asks whoever has a board whether they need it.
+    Nudge {
+        /// The board.
+        board: BoardId,
+        /// Which lease of it is meant.
+        fence: Fence,
+        /// What they are told.
+        note: Note,
+    },
+    /// The one who asks offers the board that they have to somebody.
+    Offer {
+        /// The board.
+        board: BoardId,
+        /// Which lease of it is meant.
+        fence: Fence,
+        /// To whom.
+        to: Actor,
+        /// What they are told.
+        note: Note,
+    },
+    /// The one who asks takes the board that they were offered.
+    Accept {
+        /// The board.
+        board: BoardId,
+        /// Which lease of it is meant.
+        fence: Fence,
+        /// The id of their lease.
+        id: LeaseId,
+        /// What whoever had it is told.
+        note: Note,
     },
     /// Somebody waits for a board of their own no more.
     Unreserve {
@@ -413,6 +465,21 @@ pub enum Effect {
         /// Who is told how it ended.
         via: AnswerVia,
     },
+}
+
+/// Somebody who is to be told when a board comes free.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notice {
+    /// Its id.
+    pub id: MessageId,
+    /// Who.
+    pub by: Actor,
+    /// The kind of board.
+    pub family: Family,
+    /// Only this one.
+    pub board: Option<BoardId>,
+    /// Since when.
+    pub asked_at: Timestamp,
 }
 
 /// Somebody who waits for the lab file to be read again.
@@ -459,6 +526,8 @@ pub enum Effected {
     GoesOn,
     /// The board is theirs for as long as it may be.
     AtMost,
+    /// That was asked a moment ago.
+    TooSoon,
 }
 
 impl Effected {
@@ -481,6 +550,7 @@ impl Effected {
             Effected::NotTheirs => "not-theirs",
             Effected::GoesOn => "goes-on",
             Effected::AtMost => "at-most",
+            Effected::TooSoon => "too-soon",
         }
     }
 }
@@ -538,6 +608,10 @@ pub struct RunView {
     pub comparison: Option<Comparison>,
     /// The newest revision of its cards.
     pub generation: i64,
+    /// Whose its board is, should it fail; once it has, whose it was then.
+    pub keep: Option<Keep>,
+    /// Whether it is on a board that its requester has.
+    pub is_own: bool,
 }
 
 /// How often runs of a family had ended with the same failure before a run did.
@@ -803,6 +877,8 @@ pub struct Settle {
     pub quarantine_after: u32,
     /// Why the board is quarantined at once, however it did before.
     pub unfit: Option<String>,
+    /// What whoever keeps the board is told, should somebody; the store adds whose it is, until when and what for.
+    pub kept: Note,
     /// Who is told, and what, if this quarantines the board; the store adds the `reason`.
     pub told: Option<(AnswerVia, Note)>,
     /// When.

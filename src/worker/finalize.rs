@@ -51,18 +51,23 @@ pub(super) async fn bring_to_rest(lab: &Arc<Lab>, mut attempt: Attempt, grips: &
     tokio::join!(first, futures_util::future::join_all(partners));
 }
 
-/// Lets go of a board that somebody has as their own: what still runs there is ended where it was the attempt's, the console
-/// is closed, and nothing else is done to it.
-pub(super) async fn keep(lab: &Arc<Lab>, mut attempt: Attempt) {
+/// Lets go of a board that somebody has as their own: the console is closed, and nothing else is done to it. What still
+/// runs is ended where the board `was_held` before, for their next run; a failure that is kept is left as it is. The boards
+/// beside it come to rest.
+pub(super) async fn keep(lab: &Arc<Lab>, mut attempt: Attempt, was_held: bool, partners: &[Arc<Grip>]) {
     let until = lab.clock.monotonic() + FINALIZE_WITHIN;
     attempt.finalizing(until);
+    let inventory = attempt.inventory();
+    let partners = partners.iter().map(|grip| partner(lab, &inventory, grip, until));
     let board = attempt.board().map(|board| board.id.clone());
     let letting_go = async {
-        let problem = attempt.end_command().await;
+        let problem = if was_held { attempt.end_command().await } else { None };
         attempt.close().await;
         problem
     };
-    if let Some(problem) = in_time(lab, until, Box::pin(letting_go)).await {
+    let letting_go = in_time(lab, until, Box::pin(letting_go));
+    let (problem, _) = tokio::join!(letting_go, futures_util::future::join_all(partners));
+    if let Some(problem) = problem {
         tracing::info!(board.id = ?board, problem, "a board is left to whoever has it as it is");
     }
 }

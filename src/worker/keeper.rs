@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde_json::json;
 use tokio::task::{self, JoinError, JoinSet};
 
 use super::finalize;
 use super::runner::Lab;
 use super::steps::{Agent, LOOK_ANYWAY, LOOK_EVERY, Step};
-use crate::board::BoardId;
+use crate::board::{Board, BoardId};
 use crate::chat::{Actor, AnswerVia};
 use crate::clock::Timestamp;
 use crate::doorbell::Bell;
@@ -20,12 +21,14 @@ use crate::lease::{Grip, Hold, Holder, Lease, LeaseState};
 use crate::message::Note;
 use crate::message::compose::hold_facts;
 use crate::run::LeaseRef;
-use crate::store::{Effected, StoreError};
+use crate::store::{BoardRow, Effected, Health, StoreError};
 
 /// How long before the end of their time people are warned; half of a shorter time.
 pub const WARN_BEFORE: Duration = Duration::from_secs(5 * 60);
 /// Most boards that are brought to rest at once.
 pub const RESTS_MAX: usize = 64;
+/// How long a board must have been free before somebody is told that it is: what waits for it has it by then.
+const FREE_FOR: Duration = Duration::from_secs(2);
 
 /// Looks after boards of people.
 pub struct Keeper {
@@ -89,6 +92,35 @@ impl Keeper {
         (AnswerVia::in_person(by), note)
     }
 
+    /// Tells those who wait for word of it that a board is free: one that nobody took although it could be had.
+    /// Gives whether anybody waits.
+    async fn notify(&self, now: Timestamp) -> Result<bool, StoreError> {
+        let notices = self.lab.store.notice_list().await?;
+        if notices.is_empty() {
+            return Ok(false);
+        }
+        let (inventory, rows) = (self.lab.inventory.now(), self.lab.store.board_list().await?);
+        let is_free = |row: &&BoardRow| {
+            let long = row.last_used_at.is_none_or(|at| now.since(at) >= FREE_FOR);
+            row.lease.is_none() && row.health != Health::Quarantined && long
+        };
+        let free: Vec<&Board> =
+            rows.iter().filter(is_free).filter_map(|row| inventory.boards.get(&row.id)).collect();
+        for notice in notices {
+            let fits = |board: &&&Board| match &notice.board {
+                Some(id) => board.id == *id,
+                None => board.family == notice.family,
+            };
+            if let Some(board) = free.iter().find(fits) {
+                let told =
+                    (AnswerVia::in_person(&notice.by), Note::new("board-free", json!({ "board": board.id })));
+                self.lab.store.notice_done(notice.id, &told, now).await?;
+                self.lab.doorbell.ring(Bell::Relay);
+            }
+        }
+        Ok(true)
+    }
+
     /// Begins to bring a board to rest that somebody left.
     fn rest(&mut self, lease: Lease) {
         if self.under.len() >= RESTS_MAX || self.under.values().any(|id| *id == lease.id) {
@@ -134,6 +166,7 @@ impl Agent for Keeper {
                 self.look(lease, hold, by, now).await?;
             }
         }
+        let is_awaited = self.notify(now).await?;
         let left = |lease: &Lease| {
             lease.instance == self.instance
                 && lease.state == LeaseState::Finalizing
@@ -148,7 +181,7 @@ impl Agent for Keeper {
                 .filter(|lease| !switching.contains(&lease.board))
                 .for_each(|lease| self.rest(lease));
         }
-        let wait = if has_any || !self.under.is_empty() { LOOK_EVERY } else { LOOK_ANYWAY };
+        let wait = if has_any || is_awaited || !self.under.is_empty() { LOOK_EVERY } else { LOOK_ANYWAY };
         Ok(Step::Idle { until: self.lab.clock.monotonic() + wait })
     }
 }

@@ -24,7 +24,7 @@ use crate::doorbell::{Bell, Doorbell};
 use crate::id::{Ids, LeaseId};
 use crate::lease::{Grip, Lease, LeaseState};
 use crate::message::Note;
-use crate::message::compose::Composer;
+use crate::message::compose::{Composer, hold_facts};
 use crate::message::links::Links;
 use crate::outcome::compare::{Marks, Past, RunOfBuild, compare};
 use crate::outcome::redact::Redactor;
@@ -157,7 +157,10 @@ async fn run_attempt(
     lab.doorbell.ring(Bell::Relay);
     lab.doorbell.ring(Bell::Scheduler);
     match lab.persist(|| lab.store.lease_state(grips[0].lease())).await {
-        Ok(Some(LeaseState::Held)) => Box::pin(finalize::keep(lab, attempt)).await,
+        Ok(Some(LeaseState::Held)) => {
+            let was_held = leases[0].hold.is_some();
+            Box::pin(finalize::keep(lab, attempt, was_held, &grips[1..])).await;
+        }
         Ok(_) | Err(_) => Box::pin(finalize::bring_to_rest(lab, attempt, grips)).await,
     }
     // The next run of whoever has the board waits for this one's end.
@@ -248,6 +251,10 @@ fn settlement(lab: &Lab, attempt: &Attempt, lease: &LeaseRef, outcome: Outcome) 
             RunKind::Health => settings.quarantine_after.max(1),
         }),
         lookback: None,
+        kept: Note::new(
+            "kept",
+            hold_facts(&lease.board, attempt.board(), &view.run.requested_by, lab.clock.now(), ""),
+        ),
         told: attempt.board().and_then(|board| told(lab, &inventory, board, attempt, &outcome)),
         outcome,
         decision,
@@ -363,7 +370,7 @@ async fn abandon(
     tracing::error!(%error, "the run cannot be kept: its boards are brought to rest and taken away from it");
     let is_held = leases.iter().any(|lease| lease.hold.is_some());
     match attempt {
-        Some(attempt) if is_held => Box::pin(finalize::keep(lab, attempt)).await,
+        Some(attempt) if is_held => Box::pin(finalize::keep(lab, attempt, true, &[])).await,
         None if is_held => {}
         // The release that comes after it changes nothing: the lease was never turned to finalizing.
         Some(attempt) => Box::pin(finalize::bring_to_rest(lab, attempt, grips)).await,

@@ -17,7 +17,7 @@ use crate::command::policy::{self, About, Asked, Permission};
 use crate::command::{Click, Command, Verb};
 use crate::id::LeaseId;
 use crate::lease::scheduler::{as_run, wish_queued};
-use crate::lease::{Fence, Holder, Lease, Reservation};
+use crate::lease::{Holder, Lease, Reservation};
 use crate::message::Note;
 use crate::message::compose::hold_facts;
 use crate::message::waiting::foreseen_facts;
@@ -28,7 +28,7 @@ use crate::store::{Audit, Effect, Health, Result};
 const EXTEND_BY: Duration = Duration::from_secs(3600);
 
 /// What somebody means who says what board they want or have.
-enum Target {
+pub(super) enum Target {
     Board(Box<Board>),
     Family(Family),
 }
@@ -111,7 +111,7 @@ impl Handler {
                 ("queued", queued),
             ],
             audit: audit("reserve", target.trim_end().to_owned()),
-            effect: Effect::Reserve { wish, at_once, instance: self.instance },
+            effect: Effect::Reserve { wish, at_once, or_wait: true, instance: self.instance },
         })
     }
 
@@ -210,15 +210,14 @@ impl Handler {
 
     /// A button about a board that somebody has.
     pub(super) async fn click_hold(&self, delivery: &Delivery, click: &Click) -> Result<Reaction> {
-        let leases = self.store.lease_list().await?;
-        let meant = |lease: &&Lease| {
-            Some(&lease.board) == click.board.as_ref()
-                && lease.fence == Fence(click.generation)
-                && lease.hold.is_some()
-        };
-        let Some(lease) = leases.iter().find(meant) else {
+        if let (Verb::Notify, Some(board)) = (click.verb, &click.board) {
+            let command = Command::Notify { target: board.to_string() };
+            return self.command(delivery, command).await;
+        }
+        let Some(lease) = self.lease_of_button(click).await? else {
             return Ok(Reaction::says(Note::new("hold-gone", json!({ "board": click.board }))));
         };
+        let lease = &lease;
         let theirs = lease.is_held_by(&delivery.actor);
         let switch = match click.verb {
             Verb::PowerCycle => Some(PowerAction::Cycle),
@@ -238,6 +237,8 @@ impl Handler {
         let mut reaction = match (click.verb, switch, self.inventory.now().board(lease.board.as_str())) {
             (Verb::Extend, ..) if theirs => self.extended(delivery, lease, EXTEND_BY),
             (Verb::Release, ..) => self.released(delivery, lease),
+            (Verb::Nudge, ..) if !theirs => self.nudged(delivery, lease),
+            (Verb::Accept, ..) => self.accepted_offer(delivery, lease),
             (_, Some(action), Some(board)) => self.switch(delivery, board, action).await?,
             _ => Reaction::says(Note::new("hold-gone", json!({ "board": lease.board }))),
         };
@@ -274,7 +275,7 @@ impl Handler {
     }
 
     /// The one lease that somebody means of those that they have.
-    async fn their_lease(
+    pub(super) async fn their_lease(
         &self,
         delivery: &Delivery,
         board: Option<&str>,
@@ -307,7 +308,13 @@ impl Handler {
         }
     }
 
-    fn too_long(&self, delivery: &Delivery, verb: &str, target: &str, lasts: Duration) -> Option<Reaction> {
+    pub(super) fn too_long(
+        &self,
+        delivery: &Delivery,
+        verb: &str,
+        target: &str,
+        lasts: Duration,
+    ) -> Option<Reaction> {
         let longest = self.longest(delivery);
         if lasts <= longest {
             return None;
@@ -338,7 +345,11 @@ impl Handler {
     }
 
     /// A board or a family by its name.
-    fn target_named(&self, delivery: &Delivery, name: &str) -> std::result::Result<Target, Box<Reaction>> {
+    pub(super) fn target_named(
+        &self,
+        delivery: &Delivery,
+        name: &str,
+    ) -> std::result::Result<Target, Box<Reaction>> {
         let lab = self.inventory.now();
         if let Some(family) = lab.families.keys().find(|family| family.as_str().eq_ignore_ascii_case(name)) {
             return Ok(Target::Family(family.clone()));
@@ -357,20 +368,26 @@ impl Handler {
     }
 
     /// What is said when a board is somebody's at once; the store adds the fence.
-    fn reserved(&self, delivery: &Delivery, board: &BoardId, lasts: Duration, reason: &str) -> Note {
+    pub(super) fn reserved(
+        &self,
+        delivery: &Delivery,
+        board: &BoardId,
+        lasts: Duration,
+        reason: &str,
+    ) -> Note {
         let lab = self.inventory.now();
         let until = delivery.received_at + lasts;
         Note::new("reserved", hold_facts(board, lab.board(board.as_str()), &delivery.actor, until, reason))
     }
 
     /// What is said to somebody who asks for what they have.
-    fn yours(&self, delivery: &Delivery, lease: &Lease) -> Note {
+    pub(super) fn yours(&self, delivery: &Delivery, lease: &Lease) -> Note {
         let mut facts = self.facts_of(delivery, lease);
         extend_with(&mut facts, json!({ "already": true }));
         Note::new("reserved", facts)
     }
 
-    fn facts_of(&self, delivery: &Delivery, lease: &Lease) -> Value {
+    pub(super) fn facts_of(&self, delivery: &Delivery, lease: &Lease) -> Value {
         let lab = self.inventory.now();
         let by = match &lease.holder {
             Holder::Person(by) => by,
@@ -390,7 +407,7 @@ pub(super) fn hold_in_the_way(template: &str, lease: &Lease) -> Note {
     Note::new(
         template,
         json!({
-            "board": lease.board, "reason": "held", "holder": lease.holder,
+            "board": lease.board, "fence": lease.fence, "reason": "held", "holder": lease.holder,
             "until": hold.map(|_| lease.expires_at), "why": hold.map(|hold| &hold.reason),
         }),
     )
@@ -413,7 +430,7 @@ fn unreserved(wish: &Reservation) -> Reaction {
 }
 
 /// A refusal to somebody who does not have what they mean.
-fn not_held(board: Option<&BoardId>, leases: &[Lease]) -> Reaction {
+pub(super) fn not_held(board: Option<&BoardId>, leases: &[Lease]) -> Reaction {
     let Some(board) = board else {
         let reason = "you have no board, and wait for none";
         return Reaction::refused(reason, &[], "/lab boards");

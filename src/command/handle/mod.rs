@@ -2,10 +2,11 @@
 //! store, never writes it: what comes out is an [`Intake`] for the door to commit.
 //!
 //! `start` begins runs, `act` changes running things, `batch` several of them at once, `hold` is about boards that people
-//! have as their own, `read` answers questions,
+//! have as their own, `asks` about those that they would have, `read` answers questions,
 //! `compare` one about two runs.
 
 mod act;
+mod asks;
 mod batch;
 mod compare;
 mod hold;
@@ -154,6 +155,10 @@ impl Handler {
                     Err(refusal) => return Ok(*refusal),
                 }
             }
+            Command::Hold { run, .. } => match self.find(delivery, *run).await? {
+                Ok(view) => Some(view),
+                Err(refusal) => return Ok(*refusal),
+            },
             _ => None,
         };
         let own_run = run.as_ref().is_some_and(|view| view.run.requested_by.key() == delivery.actor.key());
@@ -185,6 +190,14 @@ impl Handler {
             (Command::Reserve { target, lasts, reason }, _) => {
                 Box::pin(self.reserve(delivery, &target, lasts, &reason)).await?
             }
+            (Command::Hold { lasts, .. }, Some(view)) => {
+                Box::pin(self.hold(delivery, &view, lasts, None)).await?
+            }
+            (Command::Notify { target }, _) => Box::pin(self.notify(delivery, &target)).await?,
+            (Command::Nudge { board }, _) => Box::pin(self.nudge(delivery, &board)).await?,
+            (Command::Handover { board, person }, _) => {
+                Box::pin(self.hand_over(delivery, &board, &person)).await?
+            }
             (Command::Extend { board, by }, _) => {
                 Box::pin(self.extend(delivery, board.as_deref(), by)).await?
             }
@@ -197,9 +210,14 @@ impl Handler {
             (Command::Retry { other_board, .. }, Some(view)) => {
                 Box::pin(self.retry(delivery, &view, other_board, None)).await?
             }
-            (Command::Run(_) | Command::Why(_) | Command::Cancel(_) | Command::Retry { .. }, None) => {
-                no_such_run(None)
-            }
+            (
+                Command::Run(_)
+                | Command::Why(_)
+                | Command::Cancel(_)
+                | Command::Retry { .. }
+                | Command::Hold { .. },
+                None,
+            ) => no_such_run(None),
         };
         if !matches!(reaction.effect, Effect::None) {
             reaction.audit.allowed = true;
@@ -217,9 +235,10 @@ impl Handler {
             Verb::Cancel => Command::Cancel(run),
             Verb::Why => Command::Why(run),
             Verb::PowerCycle => return self.click_power_cycle(delivery, click).await,
+            Verb::Hold => return Box::pin(self.click_keep(delivery, &click)).await,
             Verb::Return => return Box::pin(self.click_return(delivery, click)).await,
             // A board's buttons, drawn without their board.
-            Verb::Extend | Verb::Release | Verb::PowerOff => {
+            Verb::Extend | Verb::Release | Verb::PowerOff | Verb::Nudge | Verb::Notify | Verb::Accept => {
                 return Ok(Reaction::says(Note::new("stale-click", json!({}))));
             }
             Verb::CancelAll | Verb::WhyAll => return self.batch(delivery, click.verb, click.run).await,
@@ -242,6 +261,28 @@ impl Handler {
             });
         }
         self.command(delivery, command).await
+    }
+
+    /// Hold on a card: as the command, with the card's generation.
+    async fn click_keep(&self, delivery: &Delivery, click: &Click) -> Result<Reaction> {
+        let view = match self.find(delivery, RunRef::Number(click.run)).await? {
+            Ok(view) => view,
+            Err(refusal) => return Ok(*refusal),
+        };
+        let own_run = view.run.requested_by.key() == delivery.actor.key();
+        match self.permission(Asked::Click(click.verb), delivery, own_run) {
+            Permission::Denied { reason, needs } => {
+                Ok(denied(delivery, click.verb.as_str(), format!("#{}", click.run), &reason, needs.as_str()))
+            }
+            Permission::Allowed { because } => {
+                let mut reaction = Box::pin(self.hold(delivery, &view, None, Some(click))).await?;
+                if !matches!(reaction.effect, Effect::None) {
+                    reaction.audit.allowed = true;
+                    reaction.audit.reason = because;
+                }
+                Ok(reaction)
+            }
+        }
     }
 
     /// Whether the one who acts may.
@@ -298,7 +339,8 @@ fn target(command: &Command, run: Option<&RunView>) -> String {
         (Command::Board { board } | Command::Return { board } | Command::Quarantine { board, .. }, None) => {
             board.clone()
         }
-        (Command::Reserve { target, .. }, None) => target.clone(),
+        (Command::Reserve { target, .. } | Command::Notify { target }, None) => target.clone(),
+        (Command::Nudge { board } | Command::Handover { board, .. }, None) => board.clone(),
         (Command::Extend { board: target, .. } | Command::Release { target }, None) => {
             target.clone().unwrap_or_default()
         }

@@ -143,8 +143,9 @@ impl Queue {
             }
         }
         let (family, pools) = (board.facts.family.clone(), board.pools.clone());
-        self.boards.insert(id, board);
+        self.boards.insert(id.clone(), board);
         self.boards_refresh(&family, &pools);
+        self.own_refresh(&id);
     }
 
     /// Forgets a board; gives what was known of it.

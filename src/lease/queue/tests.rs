@@ -428,3 +428,14 @@ fn what_somebody_would_meet_is_seen_without_asking_for_it() {
     assert!(matches!(behind.why, Why::Behind { reservation: true, number: 2, .. }));
     assert_eq!((queue.len(), queue.place(3)), (1, None));
 }
+
+#[test]
+fn a_board_that_was_proposed_elsewhere_is_looked_at_again_for_whoever_has_it_now() {
+    let mut queue = Queue::with(&["b1"]);
+    queue.add([run(1, "slack:bob").urgent(), run(2, "slack:ann").on("b1")]);
+    assert_eq!(queue.grants(at(0), 1).len(), 1);
+    queue.hold("b1", "ann", None);
+    assert_eq!(queue.granted(at(0)), "", "it is set aside still");
+    queue.apply(QueueEvent::RunLeft { run: run_id(1) });
+    assert_eq!(queue.granted(at(0)), "2:b1");
+}

@@ -9,6 +9,7 @@ use serde_json::json;
 use sqlx::sqlite::SqliteRow;
 
 use super::judge::{self, standing_columns};
+use super::keep;
 use super::ledger::{self, Answer, Event, Reply};
 use super::outcomes;
 use super::row::{self, Reader, expect_changed, statements, unavailable};
@@ -20,13 +21,13 @@ use crate::id::{Ids, LeaseId};
 use crate::lease::Fence;
 use crate::message::Note;
 use crate::outcome::{Counts, Outcome, Verdict};
-use crate::run::transition::{LOST_ATTEMPTS_MAX, WORKER_LOST};
-use crate::run::{Decision, LeaseRef, Request, Run, RunEvent, RunState, Stage};
+use crate::run::transition::{LOST_ATTEMPTS_MAX, POWER_CYCLE_FAILED, POWER_CYCLED, WORKER_LOST};
+use crate::run::{Decision, Keep, LeaseRef, Request, Run, RunEvent, RunState, Stage};
 use crate::store::{Fenced, Lookback, Result, Settle, StoreError};
 
 statements! {
     // With what is known of its board, for the end of the attempt.
-    RUN_UNDER_LEASE = concat!("SELECT ", run_columns!(), ", ", standing_columns!(), ", l.state = 'held' AS is_held
+    RUN_UNDER_LEASE = concat!("SELECT ", run_columns!(), ", ", standing_columns!(), ", l.state = 'held' AS is_held, r.keep
         FROM leases AS l
         JOIN runs AS r ON r.lease = l.id
         JOIN boards AS b ON b.id = l.board
@@ -146,7 +147,10 @@ pub(super) async fn settle(tx: &mut Tx, ids: &Ids, settle: &Settle) -> Result<Fe
         return Ok(Fenced::Stale);
     };
     let (run, standing) = (read(&found)?, judge::Standing::read(&found));
-    let is_held = Reader::new(&found, "leases", "number").flag("is_held")?;
+    let row = Reader::new(&found, "runs", "number");
+    let is_held = row.flag("is_held")?;
+    let keep: Option<Keep> = row.opt_json("keep")?;
+    let failed = Failed::of(settle, &run, is_held);
     if run.id != settle.run {
         return Ok(Fenced::Stale);
     }
@@ -171,10 +175,34 @@ pub(super) async fn settle(tx: &mut Tx, ids: &Ids, settle: &Settle) -> Result<Fe
         }
     };
     attempt_end(tx, ids, end, script).await?;
+    if let Some((keep, failed)) = keep.as_ref().zip(failed) {
+        keep::settled(tx, ids, settle, (number, keep), failed).await?;
+    }
     if let Some((via, note)) = told {
         ledger::owe(tx, ids, &[], &[Answer { via, note: &note, at: settle.now }]).await?;
     }
     Ok(Fenced::Done)
+}
+
+/// Whether a run that is over is one whose board somebody wants to see as it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failed {
+    Yes,
+    No,
+}
+
+impl Failed {
+    /// `None` while it is not over. A board that its requester has is kept anyhow, and one that was power-cycled, or whose
+    /// run was called off, shows nothing.
+    fn of(settle: &Settle, run: &Run, is_held: bool) -> Option<Failed> {
+        let called_off = matches!(run.request, Some(Request::Cancel { .. }));
+        if settle.decision != Decision::Finish && !called_off {
+            return None;
+        }
+        let failed = matches!(settle.outcome.verdict, Verdict::Failed | Verdict::TimedOut | Verdict::Infra);
+        let cycled = [POWER_CYCLED, POWER_CYCLE_FAILED].contains(&settle.outcome.cause.as_str());
+        Some(if failed && !cycled && !called_off && !is_held { Failed::Yes } else { Failed::No })
+    }
 }
 
 /// The process that drove the run's attempt is gone. The attempt counts as infra and says nothing about board or

@@ -81,6 +81,7 @@ pub(super) async fn reserve(
     wish: &Reservation,
     place: i64,
     at_once: Option<(&BoardId, &LeaseTerms)>,
+    or_wait: bool,
 ) -> Result<(Effected, Option<Fence>)> {
     if let Some((board, terms)) = at_once
         && let Some(found) = lease::look(tx, &Unreadable::default(), board).await?
@@ -89,6 +90,9 @@ pub(super) async fn reserve(
         let lease = held(wish, board, &found, terms);
         lease::taken(tx, &lease, terms.now);
         return Ok((Effected::Done, Some(lease.fence)));
+    }
+    if !or_wait {
+        return Ok((Effected::NotTheirs, None));
     }
     let requester = wish.by.key();
     let count = sqlx::query_scalar(WAITING_OF).bind(&requester);
@@ -269,7 +273,7 @@ async fn end(tx: &mut Tx, lease: &Lease, rest: LeaseId, now: Timestamp) -> Resul
 }
 
 /// What a person holds of a board, in this transaction.
-async fn hold_of(tx: &mut Tx, board: &BoardId, fence: Option<Fence>) -> Result<Option<Lease>> {
+pub(super) async fn hold_of(tx: &mut Tx, board: &BoardId, fence: Option<Fence>) -> Result<Option<Lease>> {
     let found = lease::look(tx, &Unreadable::default(), board).await?.and_then(|found| found.lease);
     Ok(found.filter(|lease| lease.hold.is_some() && fence.is_none_or(|fence| fence == lease.fence)))
 }

@@ -14,7 +14,7 @@ use super::ledger::{self, Answer, Event, Reply};
 use super::row::{self, Reader, statements, unavailable};
 use super::script::{Script, Tx};
 use super::writer::{COMMIT, Ends};
-use super::{attempt, batch, board, hold, run};
+use super::{asks, attempt, batch, board, hold, keep, run};
 use crate::board::BoardId;
 use crate::board::plan::PowerAction;
 use crate::chat::{Actor, AnswerVia, Place};
@@ -22,7 +22,7 @@ use crate::clock::Timestamp;
 use crate::id::{Ids, MessageId, RunId};
 use crate::message::Note;
 use crate::outcome::Outcome;
-use crate::run::{Request, Run, RunSpec, RunState};
+use crate::run::{Keep, Request, Run, RunSpec, RunState};
 use crate::store::{CARD_HELD, Committed, Effect, Effected, Intake, LeaseTerms, NewRun, Result, StoreError};
 
 statements! {
@@ -187,7 +187,12 @@ fn writes_at_once(effect: &Effect) -> bool {
         | Effect::Reserve { .. }
         | Effect::Unreserve { .. }
         | Effect::Release { .. }
-        | Effect::Extend { .. } => true,
+        | Effect::Extend { .. }
+        | Effect::Keep { .. }
+        | Effect::Notify(_)
+        | Effect::Nudge { .. }
+        | Effect::Offer { .. }
+        | Effect::Accept { .. } => true,
         Effect::None
         | Effect::Start(_)
         | Effect::Retry { .. }
@@ -309,6 +314,11 @@ impl<'a> Rows<'a> {
             | Effect::Unreserve { .. }
             | Effect::Release { .. }
             | Effect::Extend { .. } => self.hold(tx, intake).await,
+            Effect::Keep { .. }
+            | Effect::Notify(_)
+            | Effect::Nudge { .. }
+            | Effect::Offer { .. }
+            | Effect::Accept { .. } => self.asks(tx, intake).await,
             Effect::Reload { id, via } => {
                 self.reloads.push(ReloadRow { id: *id, via, at: intake.received_at });
                 Ok(Applied::plain(Effected::Done))
@@ -325,10 +335,10 @@ impl<'a> Rows<'a> {
     async fn hold(&mut self, tx: &mut Tx, intake: &Intake) -> Result<Applied> {
         let (by, now) = (&intake.actor, intake.received_at);
         match &intake.effect {
-            Effect::Reserve { wish, at_once, instance } => {
+            Effect::Reserve { wish, at_once, or_wait, instance } => {
                 let terms = LeaseTerms { instance: *instance, now, expires_at: now + wish.lasts };
                 let at_once = at_once.as_ref().map(|board| (board, &terms));
-                let (effected, fence) = hold::reserve(tx, wish, self.number, at_once).await?;
+                let (effected, fence) = hold::reserve(tx, wish, self.number, at_once, *or_wait).await?;
                 Ok(Applied::plain(effected).with("fence", fence))
             }
             Effect::Unreserve { reservation } => {
@@ -345,6 +355,34 @@ impl<'a> Rows<'a> {
                 let meant = (board, *fence);
                 let (effected, until) = hold::extend(tx, by, meant, (*longer, *longest), now).await?;
                 Ok(Applied::plain(effected).with("until", until))
+            }
+            _ => Ok(Applied::plain(Effected::Done)),
+        }
+    }
+
+    /// What is asked about a board that somebody has, or would have.
+    async fn asks(&mut self, tx: &mut Tx, intake: &Intake) -> Result<Applied> {
+        let (by, now) = (&intake.actor, intake.received_at);
+        match &intake.effect {
+            Effect::Keep { run, lasts } => {
+                let Some(found) = run::by_number(tx, *run).await? else {
+                    return Ok(Applied::of(Effected::NoSuchRun, *run));
+                };
+                let wish = Keep { by: by.clone(), lasts: *lasts };
+                Ok(Applied::of(keep::wish(tx, &found, &wish, now).await?, *run))
+            }
+            Effect::Notify(notice) => Ok(Applied::plain(asks::notify(tx, notice).await?)),
+            Effect::Nudge { board, fence, note } => {
+                Ok(Applied::plain(asks::nudge(tx, self.ids, (board, *fence), note, now).await?))
+            }
+            Effect::Offer { board, fence, to, note } => {
+                let offered = asks::offer(tx, self.ids, by, (board, *fence), (to, note), now).await?;
+                Ok(Applied::plain(offered))
+            }
+            Effect::Accept { board, fence, id, note } => {
+                let meant = (board, *fence);
+                let (effected, fence) = asks::accept(tx, self.ids, by, meant, (*id, note), now).await?;
+                Ok(Applied::plain(effected).with("fence", fence))
             }
             _ => Ok(Applied::plain(Effected::Done)),
         }

@@ -2,12 +2,14 @@
 //! that commits in groups ([`writer`]); everything that reads has a few connections of its own, which see what was
 //! committed. No rule of the lab is decided here but those that the trait names.
 
+mod asks;
 mod attempt;
 mod batch;
 mod board;
 mod hold;
 mod intake;
 mod judge;
+mod keep;
 mod lab;
 mod lease;
 mod lease_end;
@@ -44,8 +46,8 @@ use crate::outcome::{Counts, Outcome};
 use crate::run::{LeaseRef, Request, Run, Stage};
 use crate::store::{
     AtRest, BatchView, BoardRow, Census, Committed, Cursor, Effected, Ended, Errand, Fenced, Grant, Granted,
-    Intake, Lapsed, LeaseTerms, MessageEnd, Outdated, Owed, QueueChanges, ReloadRequest, Result, RunFilter,
-    RunView, Settle, Store, StoreError, SuitePast, Tidied, TidyFrom, Told,
+    Intake, Lapsed, LeaseTerms, MessageEnd, Notice, Outdated, Owed, QueueChanges, ReloadRequest, Result,
+    RunFilter, RunView, Settle, Store, StoreError, SuitePast, Tidied, TidyFrom, Told,
 };
 
 pub use self::open::{OpenError, SqliteOptions};
@@ -233,6 +235,17 @@ impl Store for SqliteStore {
         let (ids, lease, told) = (self.ids.clone(), lease.clone(), told.clone());
         self.writer
             .write(move |tx| Box::pin(async move { hold::expire(tx, &ids, &lease, rest, &told, now).await }))
+            .await
+    }
+
+    async fn notice_list(&self) -> Result<Vec<Notice>> {
+        asks::notices(&self.readers, &self.unreadable).await
+    }
+
+    async fn notice_done(&self, id: MessageId, told: &(AnswerVia, Note), now: Timestamp) -> Result<()> {
+        let (ids, told) = (self.ids.clone(), told.clone());
+        self.writer
+            .write(move |tx| Box::pin(async move { asks::notified(tx, &ids, id, &told, now).await }))
             .await
     }
 

@@ -25,7 +25,8 @@ macro_rules! run_columns {
 pub(super) use run_columns;
 
 statements! {
-    RUN_BY_NUMBER = concat!("SELECT ", run_columns!(), ", r.revision, r.progress
+    RUN_BY_NUMBER = concat!("SELECT ", run_columns!(), ", r.revision, r.progress, r.keep,
+               (SELECT l.state = 'held' FROM leases AS l WHERE l.id = r.lease) AS is_own
         FROM runs AS r
         WHERE r.number = ?1");
     RUNS_NEWEST = concat!("SELECT ", run_columns!(), "
@@ -93,6 +94,8 @@ pub(super) async fn view(
     let found = Reader::new(found, "runs", "number");
     let progress = found.opt_json("progress")?.unwrap_or_default();
     let generation = found.int("revision")?;
+    let keep = found.opt_json("keep")?;
+    let is_own = found.opt_int("is_own")? == Some(1);
     let attempts = unreadable.sift(&rows[1].rows, attempt_read)?;
     let retried_as = unreadable.sift(&rows[2].rows, retry_read)?;
     // What others came to must not keep a run from being shown.
@@ -104,7 +107,7 @@ pub(super) async fn view(
         known => known?,
     };
     cases_restore(&mut run, &attempts);
-    Ok(Some(RunView { run, attempts, progress, retried_as, seen, comparison, generation }))
+    Ok(Some(RunView { run, attempts, progress, retried_as, seen, comparison, generation, keep, is_own }))
 }
 
 /// What the card or thread there tells.

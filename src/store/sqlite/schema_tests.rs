@@ -5,8 +5,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row, SqlSafeStr};
 
 use super::{
-    attempt, batch, board, hold, intake, judge, lab, lease, lease_end, ledger, message, open, outcomes,
-    queue, run, script, tidy, unbegun, unreadable, writer,
+    asks, attempt, batch, board, hold, intake, judge, keep, lab, lease, lease_end, ledger, message, open,
+    outcomes, queue, run, script, tidy, unbegun, unreadable, writer,
 };
 
 async fn migrated() -> SqliteConnection {
@@ -19,12 +19,14 @@ async fn migrated() -> SqliteConnection {
 fn statements() -> Vec<(&'static str, &'static str)> {
     let files = [
         super::STATEMENTS,
+        asks::STATEMENTS,
         attempt::STATEMENTS,
         batch::STATEMENTS,
         board::STATEMENTS,
         hold::STATEMENTS,
         intake::STATEMENTS,
         judge::STATEMENTS,
+        keep::STATEMENTS,
         lab::STATEMENTS,
         lease::STATEMENTS,
         lease_end::STATEMENTS,

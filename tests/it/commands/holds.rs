@@ -210,10 +210,12 @@ async fn the_holder_switches_the_board_and_nobody_else_does() {
         insta::assert_snapshot!(seen, @r#"
             bob> /lab power soc-a-001 cycle
                 ✋ `soc-a-001` was not power-cycled: @alice has it until <time> (DDR bring-up).
+                [Ask whether they need it] [Notify me when it is free]
 
             bob> /lab quarantine soc-a-001 it smokes
                 ✋ `soc-a-001` was not quarantined: @alice has it until <time> (DDR bring-up).
-                Ask them; an operator can take it back first: `/lab release soc-a-001`
+                An operator can take it back first: `/lab release soc-a-001`
+                [Ask whether they need it] [Notify me when it is free]
 
             bob> /lab power soc-a-001 status
                 🔌 Asking `soc-a-001`… I'll tell you how it went.
@@ -480,6 +482,170 @@ async fn a_run_on_ones_own_board_goes_on_after_a_restart() {
         assert!(verdict.starts_with("passed"), "{verdict}");
         assert_eq!(lab.rows("SELECT fence, state FROM leases").await, ["1 | held"]);
         lab.say("alice", "/lab release").await;
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_is_kept_as_the_failure_left_it_for_whoever_asked_before() {
+    lab(&yaml::small(1), async |lab| {
+        lab.say("lead", "/lab reserve soc-a-001").await;
+        let run = lab.run("alice", "/run-test socA build-fail").await;
+        insta::assert_snapshot!(steady(&lab.say("alice", &format!("/lab hold {run}")).await), @"🟣 If #1 fails, its board is left as it is and yours for 30m. You get a direct message.");
+        lab.until_card(run, "If it fails, its board is left as it is for").await;
+        lab.say("lead", "/lab release").await;
+        let theirs = lab.run("bob", "/run-test socA build-1").await;
+        lab.until_card(run, "Failed").await;
+        insta::assert_snapshot!(lab.direct("alice", "").await, @r#"
+            boardhand: 🟣 #1 failed, and `soc-a-001` is yours as it was left, until <time>. Nothing was typed at it or switched since.
+              *Console* `lab:port`
+              [Extend 1 h] [Release] [Power Cycle] [Power off]
+        "#);
+        assert_eq!(lab.on(), ["soc-a-001", "soc-b-001"], "it is left on, whatever its family wants");
+        let kept = lab.rows("SELECT fence, reason FROM leases WHERE state = 'held'").await;
+        assert_eq!(kept, ["3 | after #1"], "under the run's own fence");
+        assert!(lab.thread(run).contains("🟣 `soc-a-001` is left as it is, for @alice."));
+        assert_eq!(lab.view(theirs).await.run.state.word(), "queued");
+        lab.press("alice", "Release").await;
+        insta::assert_snapshot!(lab.answer("alice").await, @"👋 `soc-a-001` is given back: it is brought to rest, and then it is free.");
+        assert!(lab.verdict(theirs).await.starts_with("passed"));
+        lab.settle().await;
+        assert_eq!(lab.on(), ["soc-b-001"]);
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_passes_or_is_called_off_keeps_nothing() {
+    lab(&yaml::small(1), async |lab| {
+        lab.say("lead", "/lab reserve soc-a-001").await;
+        let passes = lab.run("alice", "/run-test socA build-1").await;
+        lab.say("alice", &format!("/lab hold {passes} 1h")).await;
+        lab.say("lead", "/lab release").await;
+        assert!(lab.verdict(passes).await.starts_with("passed"));
+        let called_off = lab.run("alice", "/run-test socA build-crawl").await;
+        lab.until_card(called_off, "Testing").await;
+        insta::assert_snapshot!(lab.click("alice", called_off, "Hold if it fails").await, @"🟣 If #2 fails, its board is left as it is and yours for 30m. You get a direct message.");
+        lab.say("alice", &format!("/lab cancel {called_off}")).await;
+        lab.until_state(called_off, "finished").await;
+        lab.settle().await;
+        assert_eq!(lab.rows("SELECT DISTINCT state FROM leases").await, ["released"]);
+        assert_eq!(lab.rows("SELECT keep FROM runs").await, ["-", "-"]);
+        insta::assert_snapshot!(steady(&lab.say("alice", "/lab hold 1").await), @r#"
+            ✋ #1 ended passed: there is nothing to look at.
+            Try: `/lab run 1`
+        "#);
+        assert_eq!(lab.on(), ["soc-b-001"]);
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hold_on_a_failed_card_takes_the_board_if_nobody_has_it_and_ten_clicks_are_one() {
+    lab(&yaml::small(1), async |lab| {
+        let run = lab.run("alice", "/run-test socA build-fail iterations=100").await;
+        lab.until_state(run, "testing").await;
+        lab.until_card(run, "Testing").await;
+        let early = lab.button(run, "Hold if it fails");
+        lab.until_card(run, "Failed").await;
+        lab.settle().await;
+        // What was drawn while it ran is out of date.
+        lab.slack.press_stale("alice", &lab.card(run), &early).await;
+        insta::assert_snapshot!(lab.answer("alice").await, @"That button is out of date: #1 is finished. Nothing was done; the card shows what is possible now.");
+        let card = lab.card(run);
+        let clicks = (0..10).map(|_| lab.slack.click("alice", &card, "Hold 30 min"));
+        futures_util::future::join_all(clicks).await;
+        lab.answers_until("alice", "is yours").await;
+        assert_eq!(lab.rows("SELECT fence, state FROM leases WHERE state = 'held'").await, ["2 | held"]);
+        lab.slack.click("bob", &card, "Hold 30 min").await;
+        insta::assert_snapshot!(lab.answers_until("bob", "was not held").await, @r#"
+            ✋ `soc-a-001` was not held: @alice has it until <time> (after #1). What the failure left is gone with that. To have it in your turn: `/lab reserve soc-a-001`
+            [Notify me when it is free]
+        "#);
+        lab.say("alice", "/lab release").await;
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn others_are_told_when_it_is_free_ask_for_it_and_are_given_it() {
+    lab(&yaml::small(1), async |lab| {
+        insta::assert_snapshot!(steady(&lab.say("bob", "/lab notify soc-a-001").await), @"🟢 `soc-a-001` is free now: `/lab reserve soc-a-001`");
+        lab.say("alice", "/lab reserve soc-a-001 2h DDR bring-up").await;
+        let seen = lab
+            .talk(&[
+                ("bob", "/lab notify soc-a-001"),
+                ("bob", "/lab notify soc-a-001"),
+                ("bob", "/lab nudge soc-a-001"),
+                ("bob", "/lab nudge soc-a-001"),
+                ("bob", "/lab nudge soc-b-001"),
+                ("bob", "/lab handover soc-a-001 @U0LEAD"),
+                ("alice", "/lab handover soc-a-001 lead"),
+                ("alice", "/lab handover soc-a-001 <@U0LEAD|lead>"),
+            ])
+            .await;
+        insta::assert_snapshot!(seen, @r#"
+            bob> /lab notify soc-a-001
+                🔔 I tell you once when `soc-a-001` is free. To have it in your turn instead: `/lab reserve soc-a-001`
+
+            bob> /lab notify soc-a-001
+                🔔 I tell you once when `soc-a-001` is free, as you asked before. To have it in your turn instead: `/lab reserve soc-a-001`
+
+            bob> /lab nudge soc-a-001
+                👋 @alice is asked whether `soc-a-001` is still needed.
+
+            bob> /lab nudge soc-a-001
+                @alice was asked less than ten minutes ago whether `soc-a-001` is still needed.
+
+            bob> /lab nudge soc-b-001
+                ✋ Nobody has soc-b-001 as their own.
+                Try: `/lab reserve soc-b-001`
+
+            bob> /lab handover soc-a-001 @U0LEAD
+                ✋ soc-a-001 is not yours; alice has it.
+                Try: `/lab board soc-a-001`
+
+            alice> /lab handover soc-a-001 lead
+                ✋ "lead" is nobody that I can find; type @ and pick them from the list.
+                Try: `/lab handover soc-a-001 @…`
+
+            alice> /lab handover soc-a-001 <@U0LEAD|lead>
+                🤝 `soc-a-001` is offered to @lead. It stays yours until they take it.
+        "#);
+        insta::assert_snapshot!(lab.direct("alice", "").await, @r#"
+            boardhand: 👋 @bob asks whether you still need `soc-a-001`, which is yours until <time>.
+              [Release] [Extend 1 h]
+        "#);
+        insta::assert_snapshot!(lab.direct("lead", "").await, @r#"
+            boardhand: 🤝 @alice offers you `soc-a-001` until <time> (DDR bring-up), as it is.
+              [Take it]
+        "#);
+        lab.press("lead", "Take it").await;
+        insta::assert_snapshot!(lab.answer("lead").await, @r#"
+            🟣 `soc-a-001` is yours until <time>: DDR bring-up.
+            *Kind* socA
+            *Site* Lab Site A
+            *Console* `lab:port`
+            Nobody else switches it, and no run but yours is given it. I warn you before the time is over. Yours to type: `/lab power soc-a-001 cycle` · `/lab extend soc-a-001 1h` · `/lab release soc-a-001`
+            [Extend 1 h] [Release] [Power Cycle] [Power off]
+        "#);
+        assert!(lab.direct("alice", "has taken").await.contains("🤝 @lead has taken `soc-a-001`"));
+        // Her button, and the offer once more, are out of date.
+        lab.press("alice", "Release").await;
+        insta::assert_snapshot!(lab.answer("alice").await, @"That is out of date: `soc-a-001` is not under that reservation any more. Nothing was done. Who has it: `/lab board soc-a-001`");
+        lab.press("lead", "Take it").await;
+        lab.answers_until("lead", "not under that reservation").await;
+        let leases = lab.rows("SELECT fence, state, reason FROM leases ORDER BY fence").await;
+        assert_eq!(leases, ["1 | released | DDR bring-up", "2 | held | DDR bring-up"]);
+        lab.say("lead", "/lab release").await;
+        insta::assert_snapshot!(lab.direct("bob", "").await, @"boardhand: 🟢 `soc-a-001` is free, as you asked to be told. Whoever is first has it: `/lab reserve soc-a-001`");
+        assert_eq!(lab.rows("SELECT count(*) FROM notices").await, ["0"], "told once");
         lab.settle().await;
         lab.read_all();
     })

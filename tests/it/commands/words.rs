@@ -69,6 +69,18 @@ async fn somebody_new_asks_around() {
                 `/lab release [board|soc]`
                 Give back the board that you have, or your place in line; other people's boards need an operator.
                 
+                `/lab hold [#] [30m]`
+                Have a run's board as the run leaves it, should it fail, or once it has.
+                
+                `/lab notify <board|soc>`
+                Tell me once when a board comes free.
+                
+                `/lab nudge <board>`
+                Ask whoever has a board whether they still need it.
+                
+                `/lab handover <board> <person>`
+                Offer the board that you have to somebody; it is theirs once they take it.
+                
                 `/lab reload`
                 Read boards.yaml again; one with mistakes changes nothing.
                 
@@ -128,6 +140,18 @@ async fn somebody_new_asks_around() {
                 
                 `/lab release [board|soc]`
                 Give back the board that you have, or your place in line; other people's boards need an operator.
+                
+                `/lab hold [#] [30m]`
+                Have a run's board as the run leaves it, should it fail, or once it has.
+                
+                `/lab notify <board|soc>`
+                Tell me once when a board comes free.
+                
+                `/lab nudge <board>`
+                Ask whoever has a board whether they still need it.
+                
+                `/lab handover <board> <person>`
+                Offer the board that you have to somebody; it is theirs once they take it.
                 
                 `/lab reload`
                 Read boards.yaml again; one with mistakes changes nothing.

@@ -206,7 +206,7 @@ async fn a_pdu_that_does_not_answer_is_the_labs_trouble_and_never_a_dead_board()
               *Took* N s
               ✗ power   · boot   · deploy   · test   · collect
               Finished <time> · Console log
-              [Retry] [Retry on another board] [Power Cycle]
+              [Retry] [Retry on another board] [Hold 30 min] [Power Cycle]
             boardhand: *⚠️ Lab trouble* · `power-unreachable` on `board-1` in N s · @alice
               The PDU of board-1 did not do as it was told: no answer in N s: it cannot be reached, or it does not know this community.
               The lab failed, not the build.

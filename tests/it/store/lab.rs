@@ -155,6 +155,7 @@ impl Lab {
             notes: vec![note("run-finished")],
             quarantine_after: 2,
             lookback: None,
+            kept: note("kept"),
             told: None,
             now: at(60),
         }
