@@ -102,6 +102,7 @@ fn intake(ids: &Ids, n: u64) -> Intake {
             selector: Selector::default(),
             priority: Priority::Normal,
             boards: 1,
+            on_own_board: false,
             timeout: None,
             params: Default::default(),
         },

@@ -45,6 +45,7 @@ use crate::store::{Store, StoreError};
 use crate::worker::errands::Errands;
 use crate::worker::housekeeper::Housekeeper;
 use crate::worker::keeper::Keeper;
+use crate::worker::occupied::Occupied;
 use crate::worker::pool::Pool;
 use crate::worker::reloader::{LabSource, Reloader};
 use crate::worker::runner::Lab;
@@ -199,6 +200,7 @@ impl App {
             transcripts: transcripts.clone(),
             artifacts: artifacts.clone(),
             links: links.clone(),
+            occupied: Occupied::default(),
         });
         let housekeeper = Housekeeper::new(store.clone(), queue.clone(), clock.clone(), transcripts.clone())
             .with_artifacts(artifacts.clone(), live.clone());

@@ -193,6 +193,7 @@ impl Bench {
                 selector: Selector::default(),
                 priority: Priority::Normal,
                 boards: 1,
+                on_own_board: false,
                 timeout: None,
                 params: BTreeMap::new(),
             },

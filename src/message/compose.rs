@@ -132,7 +132,7 @@ impl Composer {
             "can": {
                 "retry": outcome.is_some(),
                 "retry_elsewhere": outcome.is_some_and(|o| !matches!(o.verdict, Verdict::Passed | Verdict::Cancelled))
-                    && run.spec.selector.board.is_none(),
+                    && (run.spec.selector.board.is_none() || run.spec.on_own_board),
                 "cancel": outcome.is_none() && run.request.is_none(),
                 "power_cycle": has_switch == Some(true)
                     && outcome.map_or(run.request.is_none(), |o| o.verdict != Verdict::Passed),

@@ -62,6 +62,9 @@ pub struct RunSpec {
     pub priority: Priority,
     /// How many boards it holds at once, 1 to [`BOARDS_MAX`]; its plan drives the first.
     pub boards: u32,
+    /// Whether nobody asked for the board that `selector` names: whoever repeated the run has it as their own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub on_own_board: bool,
     /// Overrides the plan's total limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,

@@ -101,10 +101,8 @@ impl Errands {
 
     /// An errand that died holds its board no longer, and is answered.
     async fn bury(&self, errand: &Errand) -> Result<(), StoreError> {
-        let holder = Holder::Check(errand.by.clone());
-        let its = |lease: &Lease| {
-            lease.instance == self.instance && lease.board == errand.board && lease.holder == holder
-        };
+        // Its own alone: whoever asked may have left the board, which comes to rest under a lease in their name.
+        let its = |lease: &Lease| lease.instance == self.instance && lease.id == errand.lease();
         let leases = self.lab.store.lease_list().await?;
         let leases: Vec<LeaseId> = leases.iter().filter(|lease| its(lease)).map(|lease| lease.id).collect();
         let now = self.lab.clock.now();
@@ -147,7 +145,9 @@ impl Agent for Errands {
                         lab.persist(|| lab.store.errand_done(asked.id, &answer, lab.clock.now())).await;
                     lab.doorbell.ring(Bell::Relay);
                     lab.doorbell.ring(Bell::Scheduler);
-                    lab.doorbell.ring(Bell::Errands);
+                    [Bell::Errands, Bell::Pool, Bell::Keeper]
+                        .iter()
+                        .for_each(|bell| lab.doorbell.ring(*bell));
                     told
                 });
                 self.taken.insert(task.id(), errand);
@@ -206,7 +206,11 @@ async fn perform(lab: &Lab, instance: InstanceId, errand: &Errand) -> Note {
             }
             match lab.persist(|| lab.store.errand_begin(errand.id, &named, now)).await {
                 Ok(Fenced::Done) => switch(lab, *lease, board, errand, left, &facts).await,
-                Ok(Fenced::Stale) => refused("a run of yours is on it, or it is not yours any more".into()),
+                Ok(Fenced::Stale) => refused(
+                    "a run or another power request of yours is at work on it, or it is not yours any more; ask again \
+                     when that has ended"
+                        .into(),
+                ),
                 Err(error) => refused(error.to_string()),
             }
         }
@@ -241,6 +245,7 @@ async fn switch(
     facts: &(dyn Fn(serde_json::Value) -> serde_json::Value + Sync),
 ) -> Note {
     let is_theirs = lease.hold.is_some();
+    let _on = lab.occupied.enter([lease.board.clone()]);
     let grip = Grip::new(LeaseRef { id: lease.id, board: lease.board, fence: lease.fence });
     let switching = Box::pin(lab.power.act(&grip, board, &errand.action));
     let done = match lab.clock.timeout(lasts.saturating_sub(CHECK_MARGIN), switching).await {

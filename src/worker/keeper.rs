@@ -70,8 +70,8 @@ impl Keeper {
             let told = self.told("hold-over", lease, hold, by);
             let named = LeaseRef { id: lease.id, board: lease.board.clone(), fence: lease.fence };
             let ended = store.hold_expire(&named, rest, &told, now).await?;
-            tracing::info!(board.id = %lease.board, ended = ended.as_str(), "somebody's time with a board is over");
             if ended != Effected::NotTheirs {
+                tracing::info!(board.id = %lease.board, ended = ended.as_str(), "somebody's time with a board is over");
                 [Bell::Relay, Bell::Scheduler].iter().for_each(|bell| self.lab.doorbell.ring(*bell));
             }
         } else if !hold.warned && now >= warn_at(lease) {
@@ -163,7 +163,13 @@ impl Agent for Keeper {
         let leases = self.lab.store.lease_list().await?;
         for lease in &leases {
             if let (Some(hold), Holder::Person(by)) = (&lease.hold, &lease.holder) {
-                self.look(lease, hold, by, now).await?;
+                match self.look(lease, hold, by, now).await {
+                    // One that cannot be read keeps nobody else from their rest.
+                    Err(error) if error.is_lasting() => {
+                        tracing::error!(board.id = %lease.board, %error, "a board that somebody has cannot be looked after");
+                    }
+                    looked => looked?,
+                }
             }
         }
         let is_awaited = self.notify(now).await?;
@@ -177,8 +183,10 @@ impl Agent for Keeper {
         if !left.is_empty() {
             // What its holder asked for last is done first: else an outlet would be switched on after it was put to rest.
             let switching = self.switching().await?;
+            // A runner that still lets go of its console comes before it too.
+            let occupied = self.lab.occupied.clone();
             left.into_iter()
-                .filter(|lease| !switching.contains(&lease.board))
+                .filter(|lease| !switching.contains(&lease.board) && !occupied.is(&lease.board))
                 .for_each(|lease| self.rest(lease));
         }
         let wait = if has_any || is_awaited || !self.under.is_empty() { LOOK_EVERY } else { LOOK_ANYWAY };

@@ -13,6 +13,7 @@ pub mod keeper;
 mod meaning;
 pub mod moment;
 mod news;
+pub mod occupied;
 pub mod pool;
 mod results;
 pub mod reloader;

@@ -120,13 +120,17 @@ impl Pool {
     }
 
     /// Starts runners for active leases that have none; an attempt with several boards has one runner.
-    async fn start(&mut self, leases: Vec<Lease>) -> Result<(), StoreError> {
+    fn start(&mut self, leases: Vec<Lease>) {
         let held: Vec<(i64, Lease)> = leases
             .iter()
             .filter(|lease| lease.instance == self.instance && !self.orders.contains_key(&lease.id))
             .filter_map(|lease| Some((lease.hold.as_ref()?.run?.0, lease.clone())))
             .collect();
-        self.start_held(held).await?;
+        for (number, lease) in held {
+            if !self.lab.occupied.is(&lease.board) {
+                self.spawn(number, vec![lease]);
+            }
+        }
         let mut attempts: BTreeMap<(RunId, i64), Vec<Lease>> = BTreeMap::new();
         for lease in
             leases.into_iter().filter(|l| l.instance == self.instance && l.state == LeaseState::Active)
@@ -136,26 +140,13 @@ impl Pool {
             }
         }
         for ((_, number), leases) in attempts {
-            if !leases.iter().any(|lease| self.orders.contains_key(&lease.id)) {
+            // What is still done to a board for whoever had it comes first.
+            let waits =
+                |lease: &Lease| self.orders.contains_key(&lease.id) || self.lab.occupied.is(&lease.board);
+            if !leases.iter().any(waits) {
                 self.spawn(number, leases);
             }
         }
-        Ok(())
-    }
-
-    /// Starts runners on boards that their runs' requesters have. What they asked for to be switched there comes first.
-    async fn start_held(&mut self, held: Vec<(i64, Lease)>) -> Result<(), StoreError> {
-        if held.is_empty() {
-            return Ok(());
-        }
-        let errands = self.lab.store.errand_due(u32::MAX).await?;
-        let is_switched = |lease: &Lease| errands.iter().any(|e| e.begun && e.board == lease.board);
-        for (number, lease) in held {
-            if !is_switched(&lease) {
-                self.spawn(number, vec![lease]);
-            }
-        }
-        Ok(())
     }
 
     fn spawn(&mut self, number: i64, leases: Vec<Lease>) {
@@ -184,7 +175,7 @@ impl Agent for Pool {
         self.reap().await?;
         if !*self.closing.borrow() {
             let leases = self.lab.store.lease_list().await?;
-            self.start(leases).await?;
+            self.start(leases);
         }
         for (lease, request) in self.lab.store.run_requests(self.instance).await? {
             if let Some(orders) = self.orders.get(&lease.id) {

@@ -15,6 +15,7 @@ use tracing::field::Empty;
 
 use super::attempt::{Attempt, Ended};
 use super::finalize;
+use super::occupied::Occupied;
 use crate::artifact::Artifacts;
 use crate::board::plan::RetryPolicy;
 use crate::board::{Board, BoardId, Inventory, LiveInventory};
@@ -60,6 +61,8 @@ pub struct Lab {
     pub artifacts: Artifacts,
     /// Where boards find them.
     pub links: Links,
+    /// Boards that something here is busy with.
+    pub occupied: Occupied,
 }
 
 /// What can end an attempt from outside.
@@ -81,6 +84,9 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// Drives one attempt under its leases until they are released. The plan drives the board of the run's own lease,
 /// wherever that stands among them.
 pub async fn drive(lab: Arc<Lab>, mut leases: Vec<Lease>, number: i64, orders: watch::Receiver<Order>) {
+    // Until the console is let go of: the lease may be somebody else's sooner.
+    let on = lab.occupied.enter(leases.iter().map(|lease| lease.board.clone()));
+    let bells = lab.doorbell.clone();
     let span = tracing::info_span!("run", run.number = number, board.id = Empty, lease.fence = Empty);
     async move {
         let view = match lab.persist(|| lab.store.run_view(number)).await {
@@ -106,6 +112,8 @@ pub async fn drive(lab: Arc<Lab>, mut leases: Vec<Lease>, number: i64, orders: w
     }
     .instrument(span)
     .await;
+    drop(on);
+    [Bell::Pool, Bell::Keeper].iter().for_each(|bell| bells.ring(*bell));
 }
 
 fn grips_on(leases: &[Lease]) -> Vec<Arc<Grip>> {
@@ -161,7 +169,17 @@ async fn run_attempt(
             let was_held = leases[0].hold.is_some();
             Box::pin(finalize::keep(lab, attempt, was_held, &grips[1..])).await;
         }
-        Ok(_) | Err(_) => Box::pin(finalize::bring_to_rest(lab, attempt, grips)).await,
+        Ok(Some(LeaseState::Active | LeaseState::Finalizing)) => {
+            Box::pin(finalize::bring_to_rest(lab, attempt, grips)).await;
+        }
+        // Whoever had the board gave it back meanwhile: it comes to rest under another lease, and is not touched here.
+        Ok(Some(LeaseState::Released | LeaseState::Lapsed) | None) => {
+            Box::pin(finalize::keep(lab, attempt, false, &grips[1..])).await;
+        }
+        Err(error) => {
+            tracing::error!(%error, "whose the board is now cannot be read: it is left as it is");
+            Box::pin(finalize::keep(lab, attempt, false, &grips[1..])).await;
+        }
     }
     // The next run of whoever has the board waits for this one's end.
     lab.doorbell.ring(Bell::Pool);

@@ -106,6 +106,7 @@ mod tests {
             selector: Selector { board: board.map(BoardId::new), ..Selector::default() },
             priority: Priority::Normal,
             boards: 2,
+            on_own_board: false,
             timeout: None,
             params: Default::default(),
         };

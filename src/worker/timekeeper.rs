@@ -108,6 +108,7 @@ impl Timekeeper {
                 selector: Selector { board: Some(board.id.clone()), ..Selector::default() },
                 priority: Priority::Background,
                 boards: 1,
+                on_own_board: false,
                 timeout: None,
                 params: Default::default(),
             },

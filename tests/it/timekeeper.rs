@@ -61,6 +61,7 @@ impl Bench {
         let lab = Arc::new(runner::Lab {
             store: store.store.clone(),
             inventory: live.clone(),
+            occupied: boardhand::worker::occupied::Occupied::default(),
             power: Power::new(clock.clone()),
             composer: Arc::new(composer),
             redactor: Arc::new(Redactor::default()),

@@ -162,6 +162,7 @@ fn buggy(store: &StoreLab, text: &str) -> Arc<runner::Lab> {
     Arc::new(runner::Lab {
         store: store.store.clone(),
         inventory: LiveInventory::new(lab::inventory(text)),
+        occupied: boardhand::worker::occupied::Occupied::default(),
         power: Power::new(broken_clock()),
         composer: buggy_composer(),
         redactor: Arc::new(Redactor::default()),
@@ -254,6 +255,7 @@ async fn an_errand_that_a_killed_server_had_begun_is_answered_and_not_done_again
     let lab = runner::Lab {
         store: store.store.clone(),
         inventory: LiveInventory::new(lab::inventory(&text)),
+        occupied: boardhand::worker::occupied::Occupied::default(),
         power: Power::new(clock.clone()),
         composer: buggy_composer(),
         redactor: Arc::new(Redactor::default()),
@@ -447,6 +449,7 @@ async fn a_board_that_does_not_come_to_rest_does_not_keep_the_server_from_stoppi
     let worker = Arc::new(runner::Lab {
         store: store.store.clone(),
         inventory,
+        occupied: boardhand::worker::occupied::Occupied::default(),
         power: Power::new(clock.clone()),
         composer: Arc::new(composer),
         redactor: Arc::new(Redactor::default()),

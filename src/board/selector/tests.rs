@@ -57,6 +57,7 @@ fn spec(suite: &str, words: &str) -> RunSpec {
         selector: Selector::default(),
         priority: Priority::Normal,
         boards: 1,
+        on_own_board: false,
         timeout: None,
         params,
     }

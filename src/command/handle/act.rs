@@ -9,7 +9,7 @@ use crate::board::plan::PowerAction;
 use crate::board::{Board, BoardId};
 use crate::chat::{Delivery, Place};
 use crate::clock::Timestamp;
-use crate::command::policy::{Asked, Permission};
+use crate::command::policy::{About, Asked, Permission};
 use crate::command::{Click, Command, RunRef, grammar};
 use crate::id::{MessageId, RunId};
 use crate::message::Note;
@@ -65,13 +65,19 @@ impl Handler {
         }
         let last_board = view.attempts.last().map(|attempt| attempt.board.clone());
         let mut spec = old.spec.clone();
+        // Where it ran because somebody had a board of their own, nobody has asked for that board.
+        if std::mem::take(&mut spec.on_own_board) {
+            spec.selector.board = None;
+        }
+        let wanted = spec.selector.board.clone();
         if !other_board && spec.selector.board.is_none() {
             spec.selector.board = last_board.clone();
         }
         let own = self.own_board(delivery, &spec).await?;
         if own.is_none() {
-            spec.selector.board = old.spec.selector.board.clone();
+            spec.selector.board = wanted.clone();
         }
+        spec.on_own_board = spec.selector.board != wanted;
         let avoid = if other_board { last_board.into_iter().collect() } else { vec![] };
         let now = self.clock.now();
         // A button stands on the old card; who types is told where they type.
@@ -269,7 +275,8 @@ impl Handler {
         // While the run is on it, the board is the requester's; afterwards it is the lab's.
         let command = Command::Power { board: board.to_string(), action: PowerAction::Cycle };
         let asked = if live.is_some() { Asked::Click(click.verb) } else { Asked::Command(&command) };
-        let because = match self.permission(asked, delivery, own_run) {
+        let own_board = live.is_none() && self.is_about_own_board(delivery, &command).await?;
+        let because = match self.permission_about(asked, delivery, About { own_run, own_board }) {
             Permission::Allowed { because } => because,
             Permission::Denied { reason, needs } => {
                 let target = format!("{board} cycle");

@@ -119,6 +119,7 @@ impl Handler {
             selector: Selector { board: on, revision: request.revision, tags: request.tags },
             priority: request.priority.unwrap_or_default(),
             boards: request.boards.unwrap_or(1),
+            on_own_board: false,
             timeout: request.timeout,
             params,
         })

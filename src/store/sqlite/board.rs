@@ -59,7 +59,9 @@ statements! {
         SET begun_at = ?4
         WHERE id = ?1 AND done_at IS NULL AND begun_at IS NULL
           AND EXISTS (SELECT 1 FROM leases AS l WHERE l.id = ?2 AND l.fence = ?3 AND l.state = 'held')
-          AND NOT EXISTS (SELECT 1 FROM runs AS r WHERE r.lease = ?2)";
+          AND NOT EXISTS (SELECT 1 FROM runs AS r WHERE r.lease = ?2)
+          AND NOT EXISTS (SELECT 1 FROM errands AS o
+                          WHERE o.board = errands.board AND o.id <> ?1 AND o.begun_at IS NOT NULL AND o.done_at IS NULL)";
     ERRAND_DONE = "UPDATE errands
         SET done_at = ?2
         WHERE id = ?1 AND done_at IS NULL

@@ -245,7 +245,11 @@ pub(super) async fn expire(
 /// this gives.
 async fn end(tx: &mut Tx, lease: &Lease, rest: LeaseId, now: Timestamp) -> Result<Option<i64>> {
     let on_it = match lease.hold.as_ref().and_then(|hold| hold.run) {
-        Some((number, _)) => run::by_number(tx, number).await?,
+        // One that cannot be read can be given no board; whoever had this one is not kept from leaving it.
+        Some((number, _)) => match run::by_number(tx, number).await {
+            Err(error) if error.is_lasting() => None,
+            found => found?,
+        },
         None => None,
     };
     if let Some(run) = on_it {

@@ -425,7 +425,7 @@ async fn runs_of_the_holder_go_under_their_lease_and_leave_the_board_as_it_is() 
             🟣 `soc-a-001` socA · Lab Site A · @alice until <time>: DDR bring-up · #2 on it
         "#);
         lab.say("alice", "/lab power soc-a-001 off").await;
-        insta::assert_snapshot!(lab.answer("alice").await, @"✋ `soc-a-001` was not switched off. A run of yours is on it, or it is not yours any more.");
+        insta::assert_snapshot!(lab.answer("alice").await, @"✋ `soc-a-001` was not switched off. A run or another power request of yours is at work on it, or it is not yours any more; ask again when that has ended.");
         lab.say("alice", "/lab cancel 2").await;
         assert!(lab.verdict(3).await.starts_with("passed"));
         assert_eq!(lab.on(), ["soc-a-001", "soc-b-001"], "it is left on, whatever its family wants");
@@ -646,6 +646,68 @@ async fn others_are_told_when_it_is_free_ask_for_it_and_are_given_it() {
         lab.say("lead", "/lab release").await;
         insta::assert_snapshot!(lab.direct("bob", "").await, @"boardhand: 🟢 `soc-a-001` is free, as you asked to be told. Whoever is first has it: `/lab reserve soc-a-001`");
         assert_eq!(lab.rows("SELECT count(*) FROM notices").await, ["0"], "told once");
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_thing_at_a_time_is_done_to_the_power_of_a_board() {
+    let slow = yaml::small(1).replace("off_for: 50ms", "off_for: 2s");
+    lab(&slow, async |lab| {
+        lab.say("alice", "/lab reserve soc-a-001 2h").await;
+        lab.say("alice", "/lab power soc-a-001 cycle").await;
+        lab.say("alice", "/lab power soc-a-001 off").await;
+        let said = [lab.answer("alice").await, lab.answer("alice").await];
+        let refused =
+            said.iter().filter(|said| said.contains("another power request of yours is at work")).count();
+        assert_eq!(refused, 1, "{said:?}");
+        // Whatever was answered is so, and stays so.
+        lab.say("alice", "/lab power soc-a-001 off").await;
+        let off = lab.answer("alice").await;
+        assert!(off.contains("was switched off"), "{off}");
+        assert_eq!(lab.on(), ["soc-b-001"]);
+        lab.say("alice", "/lab release").await;
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_repeated_on_ones_own_board_has_asked_for_no_board() {
+    lab(&yaml::small(1), async |lab| {
+        let first = lab.run("alice", "/run-test socA build-fail").await;
+        lab.until_card(first, "Failed").await;
+        lab.settle().await;
+        lab.say("alice", "/lab reserve soc-a-001 2h").await;
+        lab.click("alice", first, "Retry").await;
+        lab.until_card(2, "Failed").await;
+        lab.say("alice", "/lab release").await;
+        lab.settle().await;
+        lab.say("bob", "/lab retry 2").await;
+        lab.settle().await;
+        let boards =
+            lab.rows("SELECT coalesce(spec->>'$.selector.board', 'any') FROM runs ORDER BY number").await;
+        assert_eq!(boards, ["any", "soc-a-001", "any"]);
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_has_a_board_cycles_it_from_a_card_whatever_their_role() {
+    let closed = yaml::small(1) + "roles: {admin: [slack:U0BOSS], operator: [slack:U0BOSS], user: [\"*\"]}\n";
+    lab(&closed, async |lab| {
+        lab.say("alice", "/lab reserve soc-a-001 2h").await;
+        let run = lab.run("alice", "/run-test soc-a-001 build-fail").await;
+        lab.until_card(run, "Failed").await;
+        let answer = lab.click("alice", run, "Power Cycle").await;
+        assert!(answer.contains("`soc-a-001`") && !answer.contains("operator"), "{answer}");
+        let denied = lab.click("bob", run, "Power Cycle").await;
+        assert!(denied.contains("operator"), "{denied}");
+        lab.say("alice", "/lab release").await;
         lab.settle().await;
         lab.read_all();
     })

@@ -181,6 +181,7 @@ pub(crate) fn spec() -> RunSpec {
         selector: Selector::default(),
         priority: Priority::Normal,
         boards: 1,
+        on_own_board: false,
         timeout: Some(Duration::from_secs(90)),
         params: Default::default(),
     }

@@ -59,6 +59,7 @@ fn check(words: &str, expect: CouldServe) {
         selector,
         priority: Priority::Normal,
         boards,
+        on_own_board: false,
         timeout: None,
         params: BTreeMap::new(),
     };
