@@ -18,8 +18,11 @@ use crate::net::ws::{Gone, Received, WebSocket};
 
 /// Most events that are taken at once; what comes beyond waits in the socket.
 pub const EVENTS_MAX: usize = 64;
+/// A keepalive at least this often, whatever Feishu says: a firewall forgets a connection that is idle for long, and a
+/// click on one that is gone is lost.
+const PING_EVERY_MOST: Duration = Duration::from_secs(30);
 /// So many keepalives without a word of Feishu, and it is gone.
-const UNANSWERED_MAX: u32 = 2;
+const UNANSWERED_MAX: u32 = 1;
 /// How long what is being taken may still take when the server stops.
 const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 
@@ -90,8 +93,8 @@ impl Connection {
                 () = told(stop) => return Ok(()),
                 Some(taken) = self.taking.join_next() => self.answer(taken).await?,
                 received = self.socket.receive(), if self.taking.len() < EVENTS_MAX => self.heard(received?),
-                () = self.clock.sleep_until(pinged_at + self.pace.ping_every) => {
-                    if self.unanswered > UNANSWERED_MAX {
+                () = self.clock.sleep_until(pinged_at + self.pace.ping_every.min(PING_EVERY_MOST)) => {
+                    if self.unanswered >= UNANSWERED_MAX {
                         return Err(Gone::Broken("Feishu answers no keepalive".into()));
                     }
                     self.ping().await?;

@@ -13,7 +13,7 @@ use crate::net::{Http, HttpReply, TOTAL_TIMEOUT};
 /// How long dialling may take.
 const DIAL_WITHIN: Duration = Duration::from_secs(10);
 /// Codes after which it is tried again soon: Feishu is busy, or failed itself.
-const AGAIN: [i64; 2] = [1, 1_000_040_343];
+const AGAIN: [i64; 3] = [1, 1_000_040_343, 99_991_400];
 /// The app has as many connections as it may have.
 const TOO_MANY: i64 = 1_000_040_350;
 
@@ -37,7 +37,7 @@ pub(super) struct Dialled {
 /// How Feishu wants a connection to be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// A keepalive this often.
+    /// A keepalive this often, or sooner.
     pub ping_every: Duration,
     /// At last, another try this often.
     pub again_every: Duration,
@@ -96,7 +96,10 @@ impl Endpoint {
         let answer = answer.ok_or_else(|| away(format!("http_{}", reply.status)))?;
         match answer["code"].as_i64().unwrap_or_default() {
             0 => {}
-            code if AGAIN.contains(&code) => return Err(away(format!("busy: {code}"))),
+            // Whatever code stands beside it, a gateway that is busy or fails is so for a while.
+            code if AGAIN.contains(&code) || matches!(reply.status, 408 | 429 | 500..) => {
+                return Err(away(format!("busy: {code}")));
+            }
             code => return Err(refused(code)),
         }
         let url = answer["data"]["URL"].as_str().filter(|url| !url.is_empty());
@@ -126,13 +129,17 @@ fn away(reason: impl Into<String>) -> Outage {
     Outage::Away(reason.into())
 }
 
+/// A code that somebody must do something about; any other may be over the next time.
 fn refused(code: i64) -> Outage {
-    Outage::NotAccepted { code: code.to_string(), remedy: remedy(code) }
+    match remedy(code) {
+        Some(remedy) => Outage::NotAccepted { code: code.to_string(), remedy },
+        None => away(format!("no long connection: {code}")),
+    }
 }
 
-/// What is wrong, and what to do, when Feishu gives no connection.
-fn remedy(code: i64) -> &'static str {
-    match code {
+/// What is wrong, and what to do, when Feishu gives no connection, as far as that is known.
+fn remedy(code: i64) -> Option<&'static str> {
+    Some(match code {
         403 => {
             "the app may not use long connections: choose \"receive events through persistent connection\" in its console \
              (Events & Callbacks) and publish a version; only custom apps may"
@@ -145,8 +152,8 @@ fn remedy(code: i64) -> &'static str {
             "FEISHU_BASE_URL is not this app's: https://open.feishu.cn for Feishu, https://open.larksuite.com for Lark; \
              set it and restart"
         }
-        _ => "Feishu gives no long connection: is it chosen in the app's console (Events & Callbacks)?",
-    }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -169,6 +176,17 @@ mod tests {
         let words = json!({ "ReconnectInterval": "x", "ReconnectNonce": -5, "PingInterval": 1.5 });
         assert_eq!(told.told(&words), told);
         assert_eq!(told.told(&Value::Null), told);
+    }
+
+    #[test]
+    fn what_nobody_can_do_anything_about_is_tried_again_soon() {
+        let lasting = |code| matches!(refused(code), Outage::NotAccepted { .. });
+        for code in [403, 514, 1_000_040_344, TOO_MANY, 1_000_040_351] {
+            assert!(lasting(code), "{code}");
+        }
+        for code in [2_200, 99_991_663, -1] {
+            assert!(!lasting(code), "{code}");
+        }
     }
 
     #[test]
