@@ -22,8 +22,25 @@ pub struct ParamProblem {
     pub name: String,
     /// The rest of the sentence: `must be a whole number of at most 100, not "500"`.
     pub reason: String,
+    /// What is wrong with it.
+    pub wrong: ParamWrong,
     /// When the plan has no such parameter: those it has.
     pub known: Vec<String>,
+}
+
+/// What is wrong with a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParamWrong {
+    /// The plan has no such parameter.
+    Unknown,
+    /// It must be set.
+    Missing,
+    /// Its value is longer than [`PARAM_BYTES_MAX`].
+    TooLong,
+    /// Its value holds a NUL character.
+    WithNul,
+    /// Its value is not of its kind.
+    Value,
 }
 
 /// Why a plan's commands cannot be filled for a run.
@@ -57,7 +74,8 @@ pub fn params(
     let specs = inventory.params_of(family, suite).unwrap_or(&none);
     let mut params = BTreeMap::new();
     for (name, text) in asked {
-        let problem = |reason: String, known| ParamProblem { name: name.clone(), reason, known };
+        let problem =
+            |reason: String, wrong, known| ParamProblem { name: name.clone(), reason, wrong, known };
         let Some(spec) = specs.get(name) else {
             let known: Vec<String> = specs.keys().cloned().collect();
             let has = if known.is_empty() {
@@ -65,16 +83,23 @@ pub fn params(
             } else {
                 format!("it has {}", known.join(", "))
             };
-            return Err(problem(format!("does not exist in the suite {suite}; {has}"), known));
+            let reason = format!("does not exist in the suite {suite}; {has}");
+            return Err(problem(reason, ParamWrong::Unknown, known));
         };
-        let value = check_param(spec, text).map_err(|reason| problem(reason, Vec::new()))?;
+        let wrong = match text {
+            text if text.len() > PARAM_BYTES_MAX => ParamWrong::TooLong,
+            text if text.contains('\0') => ParamWrong::WithNul,
+            _ => ParamWrong::Value,
+        };
+        let value = check_param(spec, text).map_err(|reason| problem(reason, wrong, Vec::new()))?;
         params.insert(name.clone(), value);
     }
     match specs.iter().find(|(name, spec)| spec.default.is_none() && !params.contains_key(*name)) {
         None => Ok(params),
         Some((name, spec)) => {
             let reason = format!("must be set for the suite {suite}: it {}", wants(&spec.kind));
-            Err(ParamProblem { name: name.clone(), reason, known: Vec::new() })
+            let (name, wrong) = (name.clone(), ParamWrong::Missing);
+            Err(ParamProblem { name, reason, wrong, known: Vec::new() })
         }
     }
 }
@@ -128,15 +153,17 @@ pub fn wants(kind: &ParamKind) -> String {
         ParamKind::Integer { min: None, max: None } => "must be a whole number".to_owned(),
         ParamKind::String { pattern: None } => "must be text".to_owned(),
         ParamKind::String { pattern: Some(pattern) } => {
-            // As the lab file has it, without the anchors that were put around it.
-            let whole = pattern.as_str();
-            let written =
-                whole.strip_prefix(r"\A(?:").and_then(|rest| rest.strip_suffix(r")\z")).unwrap_or(whole);
-            format!("must match {written}")
+            format!("must match {}", written(pattern))
         }
         ParamKind::Boolean => "must be true or false".to_owned(),
         ParamKind::Choice(words) => format!("must be one of {}", words.join(", ")),
     }
+}
+
+/// A parameter's pattern as the lab file has it, without the anchors that were put around it.
+pub fn written(pattern: &regex::Regex) -> &str {
+    let whole = pattern.as_str();
+    whole.strip_prefix(r"\A(?:").and_then(|rest| rest.strip_suffix(r")\z")).unwrap_or(whole)
 }
 
 /// Addresses of artifacts for a build: its own first, the family's for the rest. `registered` holds the

@@ -16,11 +16,14 @@
 //! | reserve, extend and give back, and switch the board that one has | user |
 //! | take a board away from whoever has it | operator |
 
+use serde_json::json;
+
 use super::grammar::Role;
 use super::{Command, Verb};
 use crate::board::inventory::Roles;
 use crate::board::plan::PowerAction;
 use crate::chat::{Actor, Platform};
+use crate::message::Phrase;
 
 /// Who acts with `BOARDHAND_ADMIN_TOKEN`: an admin, whatever boards.yaml says.
 pub const ADMIN_ID: &str = "admin";
@@ -34,12 +37,18 @@ pub enum Permission {
         because: String,
     },
     /// They may not.
-    Denied {
-        /// Why, for the audit log and the answer.
-        reason: String,
-        /// The role that may.
-        needs: Role,
-    },
+    Denied(Denial),
+}
+
+/// Why somebody may not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// For the audit log, which names them.
+    pub reason: String,
+    /// For the answer, which speaks to them.
+    pub said: Phrase,
+    /// The role that may.
+    pub needs: Role,
 }
 
 impl Permission {
@@ -77,14 +86,19 @@ pub fn allowed(asked: Asked<'_>, actor: &Actor, roles: &Roles, about: About) -> 
         Some(held) if held.role >= needs => {
             Permission::Allowed { because: format!("{} is {} and may {what}", actor.key(), held.how) }
         }
-        Some(held) => Permission::Denied {
+        Some(held) => Permission::Denied(Denial {
             reason: format!("only an {} may {what}; {} is {}", needs.as_str(), actor.key(), held.how),
+            said: Phrase::new(
+                "only-role",
+                json!({ "needs": needs.as_str(), "deed": what, "held": held.how }),
+            ),
             needs,
-        },
-        None => Permission::Denied {
+        }),
+        None => Permission::Denied(Denial {
             reason: format!("{} has no role in this lab and may not {what}", actor.key()),
+            said: Phrase::new("no-role", json!({ "deed": what })),
             needs,
-        },
+        }),
     }
 }
 
@@ -202,6 +216,8 @@ pub fn is_group(entry: &str) -> bool {
 mod tests {
     use super::*;
     use crate::command::{RunRef, RunTest};
+    use crate::message::Note;
+    use crate::message::template::Catalogue;
 
     fn actor(id: &str) -> Actor {
         Actor { platform: Platform::Slack, id: id.into(), team: String::new(), name: "root".into() }
@@ -228,7 +244,7 @@ mod tests {
                     assert!(!because.is_empty());
                     Ok(())
                 }
-                Permission::Denied { reason, needs } => {
+                Permission::Denied(Denial { reason, needs, .. }) => {
                     assert!(reason.contains(who), "{reason}");
                     Err(needs)
                 }
@@ -312,6 +328,41 @@ mod tests {
         feishu.platform = Platform::Feishu;
         let asked = power(PowerAction::Off);
         assert!(!allowed(Asked::Command(&asked), &feishu, &closed(), About::default()).is_allowed());
+    }
+
+    #[test]
+    fn whoever_may_not_is_told_in_chinese() {
+        let catalogue = Catalogue::builtin();
+        let run = RunRef::Number(1);
+        let board = || "b".to_owned();
+        let commands = [
+            Command::Boards { filter: None },
+            Command::Run(run),
+            Command::RunTest(RunTest::default()),
+            Command::Cancel(run),
+            Command::Retry { run, other_board: false },
+            Command::Quarantine { board: board(), reason: String::new() },
+            Command::Return { board: board() },
+            Command::Reload,
+            power(PowerAction::Status),
+            power(PowerAction::Off),
+            Command::Reserve { target: board(), lasts: None, reason: String::new() },
+            Command::Extend { board: None, by: None },
+            Command::Release { target: None },
+        ];
+        let asked = commands.iter().map(Asked::Command).chain(Verb::ALL.map(Asked::Click));
+        let labs = [closed(), roles(&["slack:U9"], &[], &["slack:U2"])];
+        let all = asked.flat_map(|asked| labs.iter().map(move |lab| (asked, lab)));
+        for (asked, lab, own) in all.flat_map(|(asked, lab)| [false, true].map(|own| (asked, lab, own))) {
+            let about = About { own_run: own, own_board: own };
+            if let Permission::Denied(Denial { said, .. }) = allowed(asked, &actor("U1"), lab, about) {
+                let answer = catalogue.render("zh", &Note::new("refused", json!({ "reason": said })));
+                let words = answer.summary.replace("boards.yaml", "");
+                let english = words.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| !word.is_empty());
+                let unknown = english.filter(|word| !["operator", "admin", "user"].contains(word));
+                assert_eq!(unknown.collect::<Vec<_>>(), [""; 0], "{said:?}");
+            }
+        }
     }
 
     #[test]

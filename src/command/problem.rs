@@ -1,18 +1,18 @@
-//! Problems: why a text is no command, in words that lead to one that is. Made by `words` and `parse`; templates
+//! Problems: why a text is no command, as facts that lead to one that is. Made by `words` and `parse`; templates
 //! turn the facts into an answer. Nothing here parses.
 
 use serde_json::{Value, json};
 
 use super::grammar;
+use crate::message::Phrase;
 
 /// How much of a wrong word an answer repeats, in characters.
 pub const SHOWN_CHARS_MAX: usize = 80;
 
 /// Why a text is no command. Words in it are bounded but hostile.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ParseProblem {
     /// The text is too long.
-    #[error("this has {chars} characters, and I read at most {max}")]
     TextTooLong {
         /// Its length in characters.
         chars: usize,
@@ -20,7 +20,6 @@ pub enum ParseProblem {
         max: usize,
     },
     /// The text has too many words.
-    #[error("this has {words} words, and I read at most {max}")]
     TooManyWords {
         /// How many.
         words: usize,
@@ -28,10 +27,8 @@ pub enum ParseProblem {
         max: usize,
     },
     /// A quote is never closed.
-    #[error("a quotation mark is never closed")]
     OpenQuote,
     /// No command has this word.
-    #[error("`{word}` is not a command")]
     UnknownCommand {
         /// The word.
         word: String,
@@ -41,13 +38,11 @@ pub enum ParseProblem {
         next: String,
     },
     /// A command that a later version will have.
-    #[error("`{command}` is not available in this version yet")]
     NotYet {
         /// The command.
         command: &'static str,
     },
     /// An argument is missing.
-    #[error("`{command}` needs {}", wanted(argument))]
     MissingArgument {
         /// The command.
         command: &'static str,
@@ -55,7 +50,6 @@ pub enum ParseProblem {
         argument: &'static str,
     },
     /// A word too many.
-    #[error("`{word}` is a word too many for `{command}`")]
     UnexpectedWord {
         /// The command.
         command: &'static str,
@@ -65,7 +59,6 @@ pub enum ParseProblem {
         next: String,
     },
     /// The command has no such option.
-    #[error("`{command}` has no option `{option}`")]
     UnknownOption {
         /// The command.
         command: &'static str,
@@ -75,7 +68,6 @@ pub enum ParseProblem {
         near: Option<&'static str>,
     },
     /// An option or parameter that may stand only once.
-    #[error("`{option}` is given twice")]
     Repeated {
         /// The command.
         command: &'static str,
@@ -83,7 +75,6 @@ pub enum ParseProblem {
         option: String,
     },
     /// A value that cannot be.
-    #[error("{}", bad_value(name, value, *wrong))]
     BadValue {
         /// The command.
         command: &'static str,
@@ -97,22 +88,17 @@ pub enum ParseProblem {
 }
 
 /// What is wrong with a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wrong {
     /// There is none.
-    #[error("it is empty")]
     Empty,
     /// It is too long.
-    #[error("it is longer than {0} bytes")]
     TooLong(usize),
     /// It holds something that a build id cannot.
-    #[error("a build id holds letters, digits and . _ : / @ + - only")]
     NotABuild,
     /// It is no run.
-    #[error("a run is a number such as #42")]
     NotARun,
     /// It is not a whole number in its bounds.
-    #[error("it must be a whole number from {min} to {max}")]
     NotWithin {
         /// Smallest.
         min: u32,
@@ -120,44 +106,36 @@ pub enum Wrong {
         max: u32,
     },
     /// It is no duration, or one out of bounds.
-    #[error("it must be a duration such as 90s, 20m or 2h, at most 7 days")]
     NotADuration,
     /// It is no `key:value`.
-    #[error("it must be key:value")]
     NotATag,
     /// It is none of the words.
-    #[error("it must be one of {0}")]
     NotOneOf(&'static str),
 }
 
-/// A missing argument as a person would call it.
-fn wanted(argument: &str) -> String {
-    match argument {
-        "#" => "the number of a run, such as #42".to_owned(),
-        "#|build" => "a run such as #42, or a build".to_owned(),
-        "soc|board" => "a soc or a board, and then a build".to_owned(),
-        "person" => "somebody: type @ and pick them from the list".to_owned(),
-        "board|soc" => "a board or a soc".to_owned(),
-        "board" | "build" => format!("a {argument}"),
-        "reason" => "a reason".to_owned(),
-        choices => format!("one of {}", choices.replace('|', ", ")),
-    }
-}
-
-fn bad_value(name: &str, value: &str, wrong: Wrong) -> String {
+/// Why a value cannot be, as a phrase.
+fn bad_value(name: &str, value: &str, wrong: Wrong) -> Phrase {
+    let named = json!({ "name": name, "value": value });
     match wrong {
-        Wrong::Empty => format!("`{name}` needs a value"),
-        Wrong::NotARun => format!("`{value}` is not a run: {wrong}"),
-        Wrong::NotABuild => format!("`{value}` is not a build: {wrong}"),
-        Wrong::NotWithin { min, max } if name == REPEAT => {
-            format!("a test can be repeated x{min} to x{max}, not `x{value}`")
+        Wrong::Empty => Phrase::new("value-empty", named),
+        Wrong::NotARun => Phrase::new("not-a-run", named),
+        Wrong::NotABuild => Phrase::new("not-a-build", named),
+        Wrong::NotADuration => Phrase::new("value-not-a-duration", named),
+        Wrong::NotATag => Phrase::new("value-not-a-tag", named),
+        Wrong::TooLong(max) => {
+            Phrase::new("value-too-long", json!({ "name": name, "value": value, "max": max }))
         }
-        Wrong::NotOneOf(_) => match zh_choices(name).filter(|_| !value.is_ascii()) {
-            Some(zh) => format!("`{name}` cannot be `{value}`: {wrong}, or {zh}"),
-            None => format!("`{name}` cannot be `{value}`: {wrong}"),
-        },
-        Wrong::TooLong(_) | Wrong::NotWithin { .. } | Wrong::NotADuration | Wrong::NotATag => {
-            format!("`{name}` cannot be `{value}`: {wrong}")
+        Wrong::NotWithin { min, max } => {
+            let facts = json!({ "name": name, "value": value, "min": min, "max": max });
+            match name == REPEAT {
+                true => Phrase::new("repeat-not-within", facts),
+                false => Phrase::new("value-not-within", facts),
+            }
+        }
+        Wrong::NotOneOf(choices) => {
+            let zh = zh_choices(name).filter(|_| !value.is_ascii());
+            let facts = json!({ "name": name, "value": value, "choices": choices, "choices_zh": zh });
+            Phrase::new("value-not-one-of", facts)
         }
     }
 }
@@ -165,13 +143,16 @@ fn bad_value(name: &str, value: &str, wrong: Wrong) -> String {
 /// The name of `x3` in problems.
 pub(super) const REPEAT: &str = "x";
 
-/// The Chinese words for a value, for whoever types Chinese.
-fn zh_choices(name: &str) -> Option<&'static str> {
-    match name {
-        "action" => Some("上电, 断电, 重启, 状态"),
-        "priority" => Some("高, 中, 低"),
-        _ => None,
-    }
+/// The Chinese words for a value, for whoever types Chinese: the first for each English one.
+fn zh_choices(name: &str) -> Option<String> {
+    let table = match name {
+        "action" => grammar::POWER_ZH,
+        "priority" => grammar::PRIORITY_ZH,
+        _ => return None,
+    };
+    let first = |at: usize| table[..at].iter().all(|(_, english)| *english != table[at].1);
+    let words: Vec<&str> = (0..table.len()).filter(|at| first(*at)).map(|at| table[at].0).collect();
+    Some(words.join(", "))
 }
 
 impl ParseProblem {
@@ -200,8 +181,7 @@ impl ParseProblem {
             }
             P::Repeated { option, .. } => json!({"problem": "repeated", "option": option}),
             P::BadValue { name, value, wrong, .. } => {
-                json!({"problem": "bad-value", "name": name, "value": value, "wrong": wrong.as_str(),
-                       "reason": wrong.to_string()})
+                json!({"problem": "bad-value", "name": name, "value": value, "wrong": wrong.as_str()})
             }
         };
         let row = self.command().and_then(grammar::find).filter(|row| row.available);
@@ -212,8 +192,35 @@ impl ParseProblem {
         if facts.get("next").is_none() {
             facts["next"] = json!(row.map_or("/lab help", |row| row.example));
         }
-        facts["detail"] = json!(self.to_string());
+        facts["detail"] = json!(self.phrase());
         facts
+    }
+
+    /// The sentence that tells it.
+    pub fn phrase(&self) -> Phrase {
+        use ParseProblem as P;
+        match self {
+            P::TextTooLong { chars, max } => {
+                Phrase::new("text-too-long", json!({ "count": chars, "max": max }))
+            }
+            P::TooManyWords { words, max } => {
+                Phrase::new("too-many-words", json!({ "count": words, "max": max }))
+            }
+            P::OpenQuote => Phrase::new("open-quote", json!({})),
+            P::UnknownCommand { word, .. } => Phrase::new("unknown-command", json!({ "word": word })),
+            P::NotYet { command } => Phrase::new("not-yet", json!({ "command": command })),
+            P::MissingArgument { command, argument } => {
+                Phrase::new("missing-argument", json!({ "command": command, "argument": argument }))
+            }
+            P::UnexpectedWord { command, word, .. } => {
+                Phrase::new("unexpected-word", json!({ "command": command, "word": word }))
+            }
+            P::UnknownOption { command, option, .. } => {
+                Phrase::new("unknown-option", json!({ "command": command, "option": option }))
+            }
+            P::Repeated { option, .. } => Phrase::new("repeated", json!({ "option": option })),
+            P::BadValue { name, value, wrong, .. } => bad_value(name, value, *wrong),
+        }
     }
 
     fn command(&self) -> Option<&'static str> {

@@ -51,8 +51,8 @@ pub(super) async fn start(
     }
     let key = key.map_or_else(|| fresh_key(&door), str::to_owned);
     let default = door.handler.inventory.now().channels.default.clone();
-    let delivery = api::run(&body, &key, now, default.as_deref())
-        .map_err(|problem| Problem::invalid(problem.to_string()))?;
+    let delivery =
+        api::run(&body, &key, now, default.as_deref()).map_err(|problem| Problem::unread(&door, &problem))?;
     machine::start(&door, delivery).await.map_err(Problem::from)
 }
 

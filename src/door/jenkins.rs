@@ -26,7 +26,7 @@ pub(super) async fn receive(
     let default = door.handler.inventory.now().channels.default.clone();
     match decode::decode(&body, &proof, now, default.as_deref()) {
         Ok(delivery) => machine::start(&door, delivery).await,
-        Err(problem) => Ok(machine::Problem::invalid(problem.to_string()).into_response()),
+        Err(problem) => Ok(machine::Problem::unread(&door, &problem).into_response()),
     }
 }
 

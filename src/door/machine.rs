@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Door, Refusal};
 use crate::chat::Delivery;
+use crate::chat::jenkins::decode::DecodeProblem;
 use crate::message::Note;
 use crate::run::RunState;
 use crate::store::{Effected, RunView};
@@ -50,9 +51,17 @@ impl Problem {
         Problem { near, ..self }
     }
 
+    /// A document that asks for nothing.
+    pub(super) fn unread(door: &Door, problem: &DecodeProblem) -> Problem {
+        let phrase = problem.phrase().map(|phrase| door.composer.for_program(&json!(phrase)));
+        Problem::invalid(phrase.unwrap_or_else(|| problem.to_string()))
+    }
+
     /// What a command was answered, when that was no acceptance.
-    fn of(answer: &Note) -> Problem {
-        let text = |name: &str| answer.facts.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    fn of(door: &Door, answer: &Note) -> Problem {
+        let text = |name: &str| {
+            answer.facts.get(name).map(|said| door.composer.for_program(said)).unwrap_or_default()
+        };
         match answer.template.as_str() {
             "denied" => Problem::new(StatusCode::FORBIDDEN, "this is not allowed", text("reason")),
             "internal-error" => Problem::new(
@@ -93,7 +102,7 @@ pub(super) async fn start(door: &Door, delivery: Delivery) -> Result<Response, R
     let asked = delivery.clone();
     let committed = super::take(door, delivery).await?;
     let Some(number) = committed.answer.facts.get("number").and_then(Value::as_i64) else {
-        return Ok(Problem::of(&committed.answer).into_response());
+        return Ok(Problem::of(door, &committed.answer).into_response());
     };
     let view = door.store.run_view(number).await.map_err(|error| Refusal::Busy(error.to_string()))?;
     let Some(view) = view else {
@@ -112,7 +121,7 @@ pub(super) async fn start(door: &Door, delivery: Delivery) -> Result<Response, R
 pub(super) async fn cancel(door: &Door, delivery: Delivery, number: i64) -> Result<Response, Refusal> {
     let committed = super::take(door, delivery).await?;
     if committed.answer.facts.get("effected").is_none() {
-        return Ok(Problem::of(&committed.answer).into_response());
+        return Ok(Problem::of(door, &committed.answer).into_response());
     }
     let view = door.store.run_view(number).await.map_err(|error| Refusal::Busy(error.to_string()))?;
     let view = view.ok_or_else(|| Refusal::Busy(format!("#{number} cannot be read")))?;

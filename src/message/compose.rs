@@ -75,6 +75,11 @@ impl Composer {
         card
     }
 
+    /// A phrase, or a text, in plain words for a program: those are English everywhere.
+    pub fn for_program(&self, said: &Value) -> String {
+        self.catalogue.phrase(DEFAULT_LOCALE, said)
+    }
+
     /// A run's card in its newest state.
     pub fn run_card(&self, view: &RunView, place: &Place) -> Card {
         self.note(&Note::new("run-card", self.run_facts(view)), place)

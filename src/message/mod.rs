@@ -152,6 +152,24 @@ impl Note {
     }
 }
 
+/// A sentence of the catalogue's `phrases` with its facts, for a fact of a [`Note`]: it is put into words where it is
+/// read, in the language that is spoken there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phrase {
+    /// The phrase's name, such as `no-board`.
+    phrase: String,
+    /// What it says, by the template's names.
+    #[serde(flatten)]
+    facts: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Phrase {
+    /// A phrase from a `json!` object.
+    pub fn new(name: &str, facts: impl Serialize) -> Self {
+        Phrase { phrase: name.to_owned(), facts: Note::new(name, facts).facts }
+    }
+}
+
 impl Text {
     /// Text without markup.
     pub fn plain(text: impl Into<String>) -> Self {

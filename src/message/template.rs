@@ -22,8 +22,9 @@
 //!     - divider
 //! ```
 //! What comes out empty is left out: a field without value, a block without text. A fact that is not there is an
-//! error where it is printed and false in a condition; one that is null prints nothing. Two names are special:
-//! `words`, tables of words for every template, and `macros`, whose macros every template calls as `say.name()`.
+//! error where it is printed and false in a condition; one that is null prints nothing. Three names are special:
+//! `words`, tables of words for every template; `macros`, whose macros every template calls as `say.name()`; and
+//! `phrases`, sentences that a fact names ([`Phrase`](super::Phrase)), which `reason | sentence` puts into words.
 //!
 //! English and Chinese are built in and say the same: a test compares them message by message.
 
@@ -63,12 +64,14 @@ const BUILTIN: &[(&str, &str, &str)] = &[
     ("en", "words.yaml", include_str!("../../message-templates/en/words.yaml")),
     ("en", "card.yaml", include_str!("../../message-templates/en/card.yaml")),
     ("en", "replies.yaml", include_str!("../../message-templates/en/replies.yaml")),
+    ("en", "phrases.yaml", include_str!("../../message-templates/en/phrases.yaml")),
     ("en", "answers.yaml", include_str!("../../message-templates/en/answers.yaml")),
     ("en", "lists.yaml", include_str!("../../message-templates/en/lists.yaml")),
     ("en", "holds.yaml", include_str!("../../message-templates/en/holds.yaml")),
     ("zh", "words.yaml", include_str!("../../message-templates/zh/words.yaml")),
     ("zh", "card.yaml", include_str!("../../message-templates/zh/card.yaml")),
     ("zh", "replies.yaml", include_str!("../../message-templates/zh/replies.yaml")),
+    ("zh", "phrases.yaml", include_str!("../../message-templates/zh/phrases.yaml")),
     ("zh", "answers.yaml", include_str!("../../message-templates/zh/answers.yaml")),
     ("zh", "lists.yaml", include_str!("../../message-templates/zh/lists.yaml")),
     ("zh", "holds.yaml", include_str!("../../message-templates/zh/holds.yaml")),
@@ -175,6 +178,20 @@ impl Catalogue {
         Facts { env: &locale.env, click, facts: markup::clean_map(&note.facts) }.card(message)
     }
 
+    /// A phrase ([`Phrase`](super::Phrase)) of a language in plain words; a text is itself. Empty where there is none.
+    pub fn phrase(&self, locale: &str, said: &Json) -> String {
+        let named = |name: &str| {
+            let locale = self.locales.get(locale).or_else(|| self.locales.get(DEFAULT_LOCALE))?;
+            let phrase = locale.env.get_template(&structure::phrase_name(name)).ok()?;
+            phrase.render(markup::clean(said)).ok()
+        };
+        let words = match said.get("phrase").and_then(Json::as_str) {
+            Some(name) => named(name).unwrap_or_default(),
+            None => said.as_str().unwrap_or_default().to_owned(),
+        };
+        markup::plain(&words)
+    }
+
     fn read(overrides: &[(String, String, String)]) -> Result<Self, Vec<TemplateProblem>> {
         let mut problems = Vec::new();
         let mut locales: BTreeMap<String, File> = BTreeMap::new();
@@ -215,7 +232,7 @@ impl Locale {
         filters::install(&mut env, tongue);
         env.add_global("words", markup::clean_map(&file.words));
         let mut leaves = Vec::new();
-        leaves.extend(file.macros.iter());
+        leaves.extend(file.macros.iter().chain(file.phrases.values()));
         file.messages.values().for_each(|message| message.leaves(&mut leaves));
         for leaf in leaves {
             if let Err(error) = env.add_template_owned(leaf.name.clone(), leaf.source.clone()) {

@@ -95,7 +95,10 @@ fn why_facts(why: &Why, who: Option<(RunId, &str)>) -> Value {
         Why::Unavailable { boards, more } => {
             let boards: Vec<Value> = boards
                 .iter()
-                .map(|(id, reason)| json!({ "id": id, "reason": unavailable(reason) }))
+                .map(|(id, why)| {
+                    let (out, reason) = unavailable(why);
+                    json!({ "id": id, "out": out, "reason": reason })
+                })
                 .collect();
             json!({ "kind": "unavailable", "boards": boards, "more": more })
         }
@@ -144,12 +147,12 @@ pub fn holder_facts(holder: &Holder) -> Value {
     }
 }
 
-/// Why a board is out of service: a word for templates, or the reason that was given.
-fn unavailable(reason: &Unavailable) -> String {
-    match reason {
-        Unavailable::Quarantined { reason } => format!("quarantined: {reason}"),
-        Unavailable::Offline => "offline".into(),
-        Unavailable::Draining => "draining".into(),
-        Unavailable::NoWorker => "no worker at its site".into(),
+/// Why a board is out of service: a word of `words.out`, and the reason where one was given.
+fn unavailable(unavailable: &Unavailable) -> (&'static str, Option<&str>) {
+    match unavailable {
+        Unavailable::Quarantined { reason } => ("quarantined", Some(reason)),
+        Unavailable::Offline => ("offline", None),
+        Unavailable::Draining => ("draining", None),
+        Unavailable::NoWorker => ("no-worker", None),
     }
 }

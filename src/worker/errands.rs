@@ -19,7 +19,7 @@ use crate::board::power::sequence;
 use crate::doorbell::Bell;
 use crate::id::{InstanceId, LeaseId, MessageId};
 use crate::lease::{Grip, Holder, Lease};
-use crate::message::Note;
+use crate::message::{Note, Phrase};
 use crate::run::LeaseRef;
 use crate::store::{AtRest, Errand, Fenced, Granted, LeaseTerms, StoreError};
 
@@ -107,7 +107,7 @@ impl Errands {
         let leases: Vec<LeaseId> = leases.iter().filter(|lease| its(lease)).map(|lease| lease.id).collect();
         let now = self.lab.clock.now();
         self.lab.store.lease_lapse(&leases, now).await?;
-        let reason = "boardhand failed at it; whether the outlet was switched is not known";
+        let reason = Phrase::new("errand-died", json!({}));
         let facts = json!({ "board": errand.board, "action": errand.action.as_str(), "reason": reason });
         self.lab.store.errand_done(errand.id, &Note::new("power-refused", facts), now).await?;
         self.lab.doorbell.ring(Bell::Relay);
@@ -161,6 +161,9 @@ impl Agent for Errands {
     }
 }
 
+/// Why a board is not at rest whose switch did not end in time.
+const TOOK_LONG: &str = "it took too long, and how far it came is not known";
+
 /// Does one errand and says how it ended.
 async fn perform(lab: &Lab, instance: InstanceId, errand: &Errand) -> Note {
     let facts = |extra: serde_json::Value| {
@@ -170,22 +173,24 @@ async fn perform(lab: &Lab, instance: InstanceId, errand: &Errand) -> Note {
         }
         facts
     };
-    let refused = |reason: String| Note::new("power-refused", facts(json!({ "reason": reason })));
+    let refused = |reason: Phrase| Note::new("power-refused", facts(json!({ "reason": reason })));
+    // What a device or the store said is told as it said it.
+    let failed = |reason: String| Note::new("power-refused", facts(json!({ "reason": reason })));
     let now = lab.clock.now();
     if now.since(errand.asked_at) > ASKED_WITHIN {
-        return refused("it was asked for too long ago; ask again if it is still wanted".into());
+        return refused(Phrase::new("errand-too-old", json!({})));
     }
     let inventory = lab.inventory.now();
     let Some(board) = inventory.board(errand.board.as_str()) else {
-        return refused("the board is not in boards.yaml any more".into());
+        return refused(Phrase::new("board-left", json!({ "board": errand.board })));
     };
     if inventory.is_remote(board) {
-        return refused(format!("it is driven by the worker of {}, and this version has none", board.site));
+        return refused(Phrase::new("remote-board", json!({ "board": board.id, "site": board.site })));
     }
     if errand.action == PowerAction::Status {
         return match lab.power.status(board).await {
             Ok(state) => Note::new("power-done", facts(json!({ "state": state.as_str() }))),
-            Err(error) => refused(error.to_string()),
+            Err(error) => failed(error.to_string()),
         };
     }
     let lasts = lasts(board, &errand.action);
@@ -193,25 +198,21 @@ async fn perform(lab: &Lab, instance: InstanceId, errand: &Errand) -> Note {
     let holder = Holder::Check(errand.by.clone());
     let id = errand.lease();
     match lab.persist(|| lab.store.lease_take(id, &errand.board, &holder, &terms)).await {
-        Err(error) => refused(error.to_string()),
+        Err(error) => failed(error.to_string()),
         Ok(Granted::Leases(leases)) => match leases.into_iter().next() {
             Some(lease) => switch(lab, lease, board, errand, lasts, &facts).await,
-            None => refused("no lease was given".into()),
+            None => failed("no lease was given".into()),
         },
         Ok(Granted::Taken(lease)) if lease.is_held_by(&errand.by) => {
             let left = lasts.min(lease.expires_at.since(now));
             let named = LeaseRef { id: lease.id, board: lease.board.clone(), fence: lease.fence };
             if left <= CHECK_MARGIN {
-                return refused("your time with it is almost over; keep it for longer first".into());
+                return refused(Phrase::new("hold-almost-over", json!({})));
             }
             match lab.persist(|| lab.store.errand_begin(errand.id, &named, now)).await {
                 Ok(Fenced::Done) => switch(lab, *lease, board, errand, left, &facts).await,
-                Ok(Fenced::Stale) => refused(
-                    "a run or another power request of yours is at work on it, or it is not yours any more; ask again \
-                     when that has ended"
-                        .into(),
-                ),
-                Err(error) => refused(error.to_string()),
+                Ok(Fenced::Stale) => refused(Phrase::new("hold-in-use", json!({}))),
+                Err(error) => failed(error.to_string()),
             }
         }
         Ok(Granted::Taken(lease)) => Note::new(
@@ -221,8 +222,8 @@ async fn perform(lab: &Lab, instance: InstanceId, errand: &Errand) -> Note {
                 "why": lease.hold.as_ref().map(|hold| &hold.reason),
             })),
         ),
-        Ok(Granted::OutOfService { reason, .. }) => refused(reason),
-        Ok(Granted::Gone) => refused("the board is gone".into()),
+        Ok(Granted::OutOfService { reason, .. }) => failed(reason),
+        Ok(Granted::Gone) => refused(Phrase::new("board-left", json!({ "board": errand.board }))),
     }
 }
 
@@ -250,7 +251,7 @@ async fn switch(
     let switching = Box::pin(lab.power.act(&grip, board, &errand.action));
     let done = match lab.clock.timeout(lasts.saturating_sub(CHECK_MARGIN), switching).await {
         Ok(done) => done.map_err(|error| error.to_string()),
-        Err(_) => Err("it took too long, and how far it came is not known".to_owned()),
+        Err(_) => Err(TOOK_LONG.to_owned()),
     };
     // Whatever happened on this board before, its power was just switched by the one who holds it.
     if done.is_ok() && board.power.is_cut_by(&errand.action) {
@@ -265,6 +266,9 @@ async fn switch(
     }
     match done {
         Ok(state) => Note::new("power-done", facts(json!({ "state": state.map(|s| s.as_str()) }))),
+        Err(problem) if problem == TOOK_LONG => {
+            Note::new("power-refused", facts(json!({ "reason": Phrase::new("errand-took-long", json!({})) })))
+        }
         Err(problem) => Note::new("power-refused", facts(json!({ "reason": problem }))),
     }
 }

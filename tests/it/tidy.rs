@@ -298,6 +298,22 @@ fn the_manual_of_plans_has_all_that_can_stand_in_one() {
 }
 
 #[test]
+fn every_phrase_that_the_program_says_stands_in_the_catalogue_and_is_said() {
+    let names = |of: &str, text: &str| -> BTreeSet<String> {
+        let pattern = regex::Regex::new(of).expect("a pattern");
+        pattern.captures_iter(text).map(|found| found[1].to_owned()).collect()
+    };
+    let source = sources("src").into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("\n");
+    let catalogue = include_str!("../../message-templates/en/phrases.yaml");
+    let listed = names("(?m)^  ([a-z-]+): ", catalogue);
+    let said = names("Phrase::new\\(\\s*\"([a-z-]+)\"", &source);
+    assert!(said.is_subset(&listed), "not in phrases.yaml: {:?}", said.difference(&listed));
+    let quoted = |name: &&String| !source.contains(&format!("\"{name}\""));
+    let unsaid: Vec<_> = listed.difference(&said).filter(quoted).collect();
+    assert!(unsaid.is_empty(), "nobody says {unsaid:?}");
+}
+
+#[test]
 fn every_lab_file_in_the_docs_is_one() {
     let mut read = 0;
     for entry in std::fs::read_dir(root().join("docs")).expect("docs") {

@@ -5,6 +5,7 @@ use crate::chat::{Actor, AnswerVia, Delivery, Intent, Place, Platform, key_of};
 use crate::clock::Timestamp;
 use crate::command::Command;
 use crate::command::document::{self, Asked, DocumentProblem};
+use crate::message::Phrase;
 
 /// The event that asks for a run; also when none is named.
 pub const RUN_REQUEST: &str = "run.request";
@@ -33,6 +34,16 @@ pub enum DecodeProblem {
     /// A thread of no channel.
     #[error("\"thread_ts\" needs \"channel\" beside it")]
     Thread,
+}
+
+impl DecodeProblem {
+    /// The sentence that tells it, where that stands in the catalogue.
+    pub fn phrase(&self) -> Option<Phrase> {
+        match self {
+            DecodeProblem::Document(DocumentProblem::Command(problem)) => Some(problem.phrase()),
+            _ => None,
+        }
+    }
 }
 
 /// Decodes a request. `default` is where cards stand when it names no channel: `slack:C0SOCCI`.

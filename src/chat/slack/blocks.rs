@@ -54,7 +54,7 @@ pub fn render(card: &Card) -> Value {
     if blocks.len() > BLOCKS_MAX {
         let more = blocks.len() - (BLOCKS_MAX - 1);
         blocks.truncate(BLOCKS_MAX - 1);
-        blocks.push(context(&format!("… {} more parts", grouped(more))));
+        blocks.push(context(&format!("… +{}", grouped(more))));
     }
     json!({ "text": text, "blocks": blocks })
 }
@@ -70,7 +70,7 @@ fn draw(block: &Block, names: &mut ActionNames, out: &mut Vec<Value>) {
         Block::Text(text) => {
             let (sections, dropped) = chunks(text, TEXT_MAX, TEXT_SECTIONS_MAX);
             out.extend(sections.iter().map(|s| section(s)));
-            out.extend(dropped.map(|lines| context(&format!("… {} in this text", more_lines(lines)))));
+            out.extend(dropped.map(|lines| context(&format!("… +{}", grouped(lines)))));
         }
         Block::Fields(fields) => {
             let fields: Vec<Value> = fields.iter().map(|(label, value)| field(label, value)).collect();
@@ -198,7 +198,7 @@ fn fenced(log: &str) -> Option<String> {
     if shown.is_empty() {
         return None;
     }
-    let rest = if more == 0 { String::new() } else { format!("… {} in the log\n", more_lines(more)) };
+    let rest = if more == 0 { String::new() } else { format!("… +{}\n", grouped(more)) };
     Some(format!("```\n{shown}{rest}```"))
 }
 
@@ -209,10 +209,6 @@ fn log_line(raw: &str) -> String {
     let text = clean(seen).replace('\t', "    ");
     // Two of three backticks cannot close the fence.
     escape(cut(text.trim_end(), LOG_LINE_MAX).as_str()).replace("``", "`\u{200b}`")
-}
-
-fn more_lines(n: usize) -> String {
-    format!("{} more {}", grouped(n), if n == 1 { "line" } else { "lines" })
 }
 
 /// `1234567` as `1,234,567`.

@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::command::policy::{About, Asked, Permission};
 use crate::command::{Click, Command, RunRef, grammar};
 use crate::id::{MessageId, RunId};
-use crate::message::Note;
+use crate::message::{Note, Phrase};
 use crate::outcome::{Counts, Outcome, Verdict};
 use crate::run::{RunState, Stage};
 use crate::store::{Audit, Effect, NewRun, Result, RunView};
@@ -52,12 +52,12 @@ impl Handler {
     ) -> Result<Reaction> {
         let old = &view.run;
         if !old.spec.kind.is_test() {
-            let reason = format!("#{} is a health run; boardhand starts them", old.number);
+            let reason = Phrase::new("health-run", json!({ "number": old.number }));
             let board = view.attempts.last().map(|attempt| attempt.board.to_string());
             return Ok(Reaction::refused(reason, &[], format!("/lab board {}", board.unwrap_or_default())));
         }
         if !matches!(old.state, RunState::Finished { .. }) {
-            let reason = format!("#{} is not finished yet", old.number);
+            let reason = Phrase::new("not-finished", json!({ "number": old.number }));
             return Ok(Reaction::refused(reason, &[], format!("/lab cancel {}", old.number)));
         }
         if let Err(refusal) = self.still_possible(&old.spec) {
@@ -140,12 +140,11 @@ impl Handler {
         action: PowerAction,
     ) -> Result<Reaction> {
         if self.inventory.now().is_remote(board) {
-            let reason =
-                format!("{} is driven by the worker of {}, and this version has none", board.id, board.site);
+            let reason = Phrase::new("remote-board", json!({ "board": board.id, "site": board.site }));
             return Ok(Reaction::refused(reason, &[], format!("/lab board {}", board.id)));
         }
         if !board.power.has_switch() && !matches!(action, PowerAction::Sequence(_)) {
-            let reason = format!("the board {} has no power switch that boardhand can drive", board.id);
+            let reason = Phrase::new("no-switch", json!({ "board": board.id }));
             return Ok(Reaction::refused(reason, &[], format!("/lab board {}", board.id)));
         }
         // Looked at again under a lease of its own; who has it now need not be told that it is on its way.
@@ -231,14 +230,14 @@ impl Handler {
         };
         let attempt = view.attempts.iter().find(|attempt| i64::from(attempt.number) == click.generation);
         let Some(attempt) = attempt else {
-            let reason = format!("#{} never was on that board", click.run);
+            let reason = Phrase::new("never-on-that-board", json!({ "number": click.run }));
             return Ok(Reaction::refused(reason, &[], "/lab boards"));
         };
         let rows = self.store.board_list().await?;
         let quarantine =
             rows.iter().find(|row| row.id == attempt.board).and_then(|row| row.quarantine.as_ref());
         if quarantine.is_some_and(|quarantine| Some(quarantine.at) != attempt.ended_at) {
-            let reason = format!("{} was returned meanwhile, and left service again", attempt.board);
+            let reason = Phrase::new("returned-meanwhile", json!({ "board": attempt.board }));
             return Ok(Reaction::refused(reason, &[], format!("/lab board {}", attempt.board)));
         }
         self.command(delivery, Command::Return { board: attempt.board.to_string() }).await
@@ -268,7 +267,7 @@ impl Handler {
             }
             (RunState::Finished { .. }, Some(attempt)) => (attempt.board.clone(), None),
             (RunState::Finished { .. }, None) => {
-                let reason = format!("#{number} was never on a board");
+                let reason = Phrase::new("never-on-board", json!({ "number": number }));
                 return Ok(Reaction::refused(reason, &[], format!("/lab why {number}")));
             }
         };
@@ -278,9 +277,8 @@ impl Handler {
         let own_board = live.is_none() && self.is_about_own_board(delivery, &command).await?;
         let because = match self.permission_about(asked, delivery, About { own_run, own_board }) {
             Permission::Allowed { because } => because,
-            Permission::Denied { reason, needs } => {
-                let target = format!("{board} cycle");
-                return Ok(denied(delivery, click.verb.as_str(), target, &reason, needs.as_str()));
+            Permission::Denied(denial) => {
+                return Ok(denied(click.verb.as_str(), format!("{board} cycle"), &denial));
             }
         };
         let mut reaction = match live {
@@ -288,7 +286,7 @@ impl Handler {
             None => match self.inventory.now().board(board.as_str()) {
                 Some(board) => self.switch(delivery, board, PowerAction::Cycle).await?,
                 None => {
-                    let reason = format!("the board {board} is not in boards.yaml any more");
+                    let reason = Phrase::new("board-left", json!({ "board": board }));
                     return Ok(Reaction::refused(reason, &[], "/lab boards"));
                 }
             },
@@ -323,7 +321,7 @@ fn sequence_of(
             .unwrap_or_else(|| format!("/lab power {} {near}", board.id))
     });
     let known: Vec<&str> = plain.iter().map(PowerAction::as_str).chain(names()).collect();
-    let reason = format!("{} has no power sequence {typed:?}; it has {}", board.id, known.join(", "));
+    let reason = Phrase::new("no-sequence", json!({ "board": board.id, "name": typed, "known": known }));
     Err(Box::new(Reaction::refused(reason, &near.into_iter().collect::<Vec<_>>(), next)))
 }
 

@@ -14,7 +14,7 @@ use crate::chat::{Actor, Delivery, Platform};
 use crate::command::Click;
 use crate::id::{LeaseId, MessageId};
 use crate::lease::{Fence, Holder, Lease, Reservation};
-use crate::message::Note;
+use crate::message::{Note, Phrase};
 use crate::outcome::Verdict;
 use crate::run::{RunState, Selector};
 use crate::store::{BoardRow, Effect, Health, Notice, Result, RunView};
@@ -60,7 +60,8 @@ impl Handler {
                 self.take_after(delivery, view, board, lasts).await
             }
             (_, verdict) => {
-                let reason = format!("#{number} ended {}: there is nothing to look at", verdict.as_str());
+                let facts = json!({ "number": number, "verdict": verdict.as_str() });
+                let reason = Phrase::new("nothing-to-look-at", facts);
                 Ok(Reaction::refused(reason, &[], format!("/lab run {number}")))
             }
         }
@@ -173,7 +174,7 @@ impl Handler {
             Err(refusal) => return Ok(*refusal),
         };
         let Some(to) = person_of(delivery, person) else {
-            let reason = format!("{person:?} is nobody that I can find; type @ and pick them from the list");
+            let reason = Phrase::new("nobody", json!({ "name": person }));
             return Ok(Reaction::refused(reason, &[], format!("/lab handover {} @…", lease.board)));
         };
         if to.key() == delivery.actor.key() {

@@ -8,7 +8,7 @@ use super::{Handler, Reaction, command_name, denied, no_such_run};
 use crate::chat::Delivery;
 use crate::command::policy::{Asked, Permission};
 use crate::command::{Command, Verb};
-use crate::message::Note;
+use crate::message::{Note, Phrase};
 use crate::store::{BatchView, Effect, Result};
 
 /// Most runs that are named one by one; of more only the first and the last are.
@@ -24,9 +24,7 @@ impl Handler {
         let own_run = view.runs.iter().all(|of| of.run.requested_by.key() == delivery.actor.key());
         let because = match self.permission(Asked::Click(verb), delivery, own_run) {
             Permission::Allowed { because } => because,
-            Permission::Denied { reason, needs } => {
-                return Ok(denied(delivery, verb.as_str(), named(&view), &reason, needs.as_str()));
-            }
+            Permission::Denied(denial) => return Ok(denied(verb.as_str(), named(&view), &denial)),
         };
         if verb != Verb::CancelAll {
             return Ok(Reaction::says(self.composer.batch_why(&view)));
@@ -51,7 +49,8 @@ impl Handler {
         let Some(view) = self.store.batch_view(first).await? else {
             return Ok(no_such_run(None));
         };
-        let reason = format!("this thread tells of {}: say which one is meant", named(&view));
+        let numbers: Vec<i64> = view.runs.iter().map(|of| of.run.number).collect();
+        let reason = Phrase::new("which-of-batch", json!({ "numbers": numbers }));
         Ok(Reaction::refused(reason, &[], format!("@boardhand {} {first}", command_name(command))))
     }
 

@@ -9,7 +9,7 @@ use super::{Handler, Reaction, no_such_run, put_right};
 use crate::board::Family;
 use crate::chat::Delivery;
 use crate::command::{Command, Compare, Which, grammar};
-use crate::message::Note;
+use crate::message::{Note, Phrase};
 use crate::outcome::compare::{Marks, Past, RunOfBuild, changes};
 use crate::outcome::{Outcome, Verdict};
 use crate::run::{Run, RunState};
@@ -37,10 +37,7 @@ impl Handler {
         };
         if numbers.0 == numbers.1 {
             let next = format!("/lab compare {}", numbers.0);
-            return Ok(*refused(
-                format!("#{} is one run; there is nothing to compare it with", numbers.0),
-                next,
-            ));
+            return Ok(*refused(Phrase::new("one-run", json!({ "number": numbers.0 })), next));
         }
         match (self.store.run_view(numbers.0).await?, self.store.run_view(numbers.1).await?) {
             (Some(from), Some(to)) => self.compared(&from, &to).await,
@@ -98,17 +95,14 @@ impl Handler {
         Ok(match pairs.as_slice() {
             [(from, to)] => Ok((from.number, to.number)),
             [] => {
-                let reason = format!("{} and {} have no suite of one family in common", said(from), said(to));
+                let facts = json!({ "from": said(from), "to": said(to) });
+                let reason = Phrase::new("nothing-in-common", facts);
                 Err(refused(reason, "/lab runs"))
             }
             [(_, first), ..] => {
                 let families: Vec<&str> = pairs.iter().map(|(_, to)| to.family.as_str()).collect();
-                let reason = format!(
-                    "{} and {} were both tested on {}: say on which",
-                    said(from),
-                    said(to),
-                    families.join(" and ")
-                );
+                let facts = json!({ "from": said(from), "to": said(to), "families": families });
+                let reason = Phrase::new("say-which-family", facts);
                 Err(refused(reason, format!("/lab compare {} {} {}", said(from), said(to), first.family)))
             }
         })
@@ -126,14 +120,15 @@ impl Handler {
         };
         let number = to.number;
         let Some(comparison) = view.comparison else {
-            let reason =
-                format!("#{number} says nothing about its build: it ended as {}", to.verdict.as_str());
+            let facts = json!({ "number": number, "verdict": to.verdict.as_str() });
+            let reason = Phrase::new("says-nothing", facts);
             return Ok(Err(refused(reason, format!("/lab run {number}"))));
         };
         Ok(match comparison.good.or(comparison.base) {
             Some(before) => Ok((before.number, number)),
             None => {
-                let reason = format!("#{number} is the first run of {} {}", to.family, to.suite);
+                let facts = json!({ "number": number, "family": to.family, "suite": to.suite });
+                let reason = Phrase::new("first-run", facts);
                 Err(refused(reason, "/lab runs"))
             }
         })
@@ -165,14 +160,13 @@ impl Handler {
         if !runs.is_empty() {
             return Ok(Ok(runs));
         }
-        let on = family.map(|family| format!(" on {family}")).unwrap_or_default();
-        let suite = suite.map(|suite| format!(" with the suite {suite:?}")).unwrap_or_default();
-        let reason = format!("no run of {build}{on}{suite} has ended");
+        let facts = json!({ "build": build, "family": family, "suite": suite });
+        let reason = Phrase::new("no-run-of-build", facts);
         self.no_build(delivery, build, reason).await.map(Err)
     }
 
     /// There is no such build: the nearest one that there is, and what to type with that.
-    async fn no_build(&self, delivery: &Delivery, build: &str, reason: String) -> Result<Box<Reaction>> {
+    async fn no_build(&self, delivery: &Delivery, build: &str, reason: Phrase) -> Result<Box<Reaction>> {
         let newest = RunFilter { limit: KNOWN_MAX, ..RunFilter::default() };
         let runs = self.store.run_list(&newest).await?;
         let known: BTreeSet<&str> =
@@ -192,7 +186,7 @@ impl Handler {
         let right = near.as_ref().and_then(|near| put_right(delivery, &[(name.to_owned(), near.clone())]));
         let near: Vec<String> = near.into_iter().collect();
         let next = right.unwrap_or_else(|| "/lab boards".into());
-        Err(Box::new(Reaction::refused(format!("there is no family {name:?}"), &near, next)))
+        Err(Box::new(Reaction::refused(Phrase::new("no-family", json!({ "name": name })), &near, next)))
     }
 
     async fn compared(&self, from: &RunView, to: &RunView) -> Result<Reaction> {
@@ -245,12 +239,13 @@ fn outcome(run: &Run) -> Found<&Outcome> {
         RunState::Finished { outcome, .. } => Ok(outcome),
         RunState::Queued { .. } | RunState::Active { .. } => {
             let number = run.number;
-            Err(refused(format!("#{number} is not finished yet"), format!("/lab run {number}")))
+            let reason = Phrase::new("not-finished", json!({ "number": number }));
+            Err(refused(reason, format!("/lab run {number}")))
         }
     }
 }
 
-fn refused(reason: String, next: impl Into<String>) -> Box<Reaction> {
+fn refused(reason: Phrase, next: impl Into<String>) -> Box<Reaction> {
     Box::new(Reaction::refused(reason, &[], next))
 }
 

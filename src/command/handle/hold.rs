@@ -18,9 +18,9 @@ use crate::command::{Click, Command, Verb};
 use crate::id::LeaseId;
 use crate::lease::scheduler::{as_run, wish_queued};
 use crate::lease::{Holder, Lease, Reservation};
-use crate::message::Note;
 use crate::message::compose::hold_facts;
 use crate::message::waiting::foreseen_facts;
+use crate::message::{Note, Phrase};
 use crate::run::RunSpec;
 use crate::store::{Audit, Effect, Health, Result};
 
@@ -229,9 +229,8 @@ impl Handler {
         let because =
             match self.permission_about(asked, delivery, About { own_run: false, own_board: theirs }) {
                 Permission::Allowed { because } => because,
-                Permission::Denied { reason, needs } => {
-                    let target = lease.board.to_string();
-                    return Ok(denied(delivery, click.verb.as_str(), target, &reason, needs.as_str()));
+                Permission::Denied(denial) => {
+                    return Ok(denied(click.verb.as_str(), lease.board.to_string(), &denial));
                 }
             };
         let mut reaction = match (click.verb, switch, self.inventory.now().board(lease.board.as_str())) {
@@ -325,9 +324,9 @@ impl Handler {
             shown_duration(lasts)
         );
         let next = format!("/lab {verb} {target} {}", shown_duration(longest));
-        let audit =
-            Audit { reason: reason.clone(), ..audit(verb, format!("{target} {}", shown_duration(lasts))) };
-        Some(Reaction { audit, ..Reaction::refused(reason, &[], next) })
+        let audit = Audit { reason, ..audit(verb, format!("{target} {}", shown_duration(lasts))) };
+        let facts = json!({ "longest_s": longest.as_secs(), "asked_s": lasts.as_secs() });
+        Some(Reaction { audit, ..Reaction::refused(Phrase::new("held-too-long", facts), &[], next) })
     }
 
     /// A refusal where no board that is meant is driven from here.
@@ -339,7 +338,7 @@ impl Handler {
         };
         let name = board.map_or(family.as_str(), |board| board.id.as_str());
         all_remote.then(|| {
-            let reason = format!("{name} is driven by the worker of another site, and this version has none");
+            let reason = Phrase::new("remote-board", json!({ "board": name, "site": null }));
             Reaction::refused(reason, &[], format!("/lab boards {family}"))
         })
     }
@@ -361,7 +360,7 @@ impl Handler {
         let near = grammar::near(name, known).map(str::to_owned);
         let next = near.as_ref().and_then(|near| put_right(delivery, &[(name.to_owned(), near.clone())]));
         Err(Box::new(Reaction::refused(
-            format!("there is no board and no family {name:?}"),
+            Phrase::new("no-family-or-board", json!({ "name": name })),
             &near.into_iter().collect::<Vec<_>>(),
             next.unwrap_or_else(|| "/lab boards".to_owned()),
         )))
@@ -432,20 +431,20 @@ fn unreserved(wish: &Reservation) -> Reaction {
 /// A refusal to somebody who does not have what they mean.
 pub(super) fn not_held(board: Option<&BoardId>, leases: &[Lease]) -> Reaction {
     let Some(board) = board else {
-        let reason = "you have no board, and wait for none";
-        return Reaction::refused(reason, &[], "/lab boards");
+        return Reaction::refused(Phrase::new("nothing-held", json!({})), &[], "/lab boards");
     };
     let holder = leases.iter().find(|lease| lease.board == *board).map(|lease| &lease.holder);
     match holder {
         Some(Holder::Run { number, .. }) => {
-            Reaction::refused(format!("run #{number} has {board}"), &[], format!("/lab cancel {number}"))
+            let reason = Phrase::new("run-has-board", json!({ "number": number, "board": board }));
+            Reaction::refused(reason, &[], format!("/lab cancel {number}"))
         }
         Some(Holder::Person(by)) => {
-            let reason = format!("{board} is not yours; {} has it", by.shown());
+            let reason = Phrase::new("not-yours", json!({ "board": board, "by": by }));
             Reaction::refused(reason, &[], format!("/lab board {board}"))
         }
         Some(Holder::Check(_)) | None => Reaction::refused(
-            format!("nobody has {board} as their own"),
+            Phrase::new("nobody-has-board", json!({ "board": board })),
             &[],
             format!("/lab reserve {board}"),
         ),
@@ -456,7 +455,7 @@ pub(super) fn not_held(board: Option<&BoardId>, leases: &[Lease]) -> Reaction {
 fn which(leases: &[&Lease], verb: &str) -> Reaction {
     let names: Vec<&str> = leases.iter().map(|lease| lease.board.as_str()).collect();
     let next = format!("/lab {verb} {}", names[0]);
-    Reaction::refused(format!("you have {}; say which you mean", names.join(" and ")), &[], next)
+    Reaction::refused(Phrase::new("say-which-board", json!({ "boards": names })), &[], next)
 }
 
 fn extend_with(facts: &mut Value, more: Value) {

@@ -19,16 +19,16 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::parse::{self, Surface};
-use super::policy::{self, About, Asked, Permission};
+use super::policy::{self, About, Asked, Denial, Permission};
 use super::{Click, Command, RunRef, Verb};
 use crate::board::LiveInventory;
 use crate::chat::{Delivery, Intent, Place, Platform};
 use crate::clock::Clock;
 use crate::id::{Ids, InstanceId};
 use crate::lease::scheduler::SharedQueue;
-use crate::message::Note;
 use crate::message::compose::Composer;
 use crate::message::relay::Lines;
+use crate::message::{Note, Phrase};
 use crate::store::{Audit, Effect, Intake, Result, RunView, Store, Told};
 
 /// Older words than this are answered and not obeyed: platforms repeat for hours what was not taken, and a run that
@@ -72,8 +72,8 @@ impl Reaction {
     }
 
     /// A refusal: why, what was near, what to type next.
-    fn refused(reason: impl Into<String>, near: &[String], next: impl Into<String>) -> Self {
-        let (reason, next) = (reason.into(), next.into());
+    fn refused(reason: Phrase, near: &[String], next: impl Into<String>) -> Self {
+        let next = next.into();
         Reaction::says(Note::new("refused", json!({ "reason": reason, "near": near, "next": next })))
     }
 }
@@ -166,14 +166,8 @@ impl Handler {
         let about = About { own_run, own_board };
         let because = match self.permission_about(Asked::Command(&command), delivery, about) {
             Permission::Allowed { because } => because,
-            Permission::Denied { reason, needs } => {
-                return Ok(denied(
-                    delivery,
-                    command_name(&command),
-                    target(&command, run.as_ref()),
-                    &reason,
-                    needs.as_str(),
-                ));
+            Permission::Denied(denial) => {
+                return Ok(denied(command_name(&command), target(&command, run.as_ref()), &denial));
             }
         };
         let mut reaction = match (command, run) {
@@ -248,9 +242,7 @@ impl Handler {
             let other_board = click.verb == Verb::RetryElsewhere;
             let own_run = view.run.requested_by.key() == delivery.actor.key();
             return Ok(match self.permission(Asked::Click(click.verb), delivery, own_run) {
-                Permission::Denied { reason, needs } => {
-                    denied(delivery, click.verb.as_str(), format!("#{}", click.run), &reason, needs.as_str())
-                }
+                Permission::Denied(denial) => denied(click.verb.as_str(), format!("#{}", click.run), &denial),
                 Permission::Allowed { because } => {
                     let once = format!("{}:{}", click.run, click.generation);
                     let mut reaction = Box::pin(self.retry(delivery, &view, other_board, Some(once))).await?;
@@ -271,9 +263,7 @@ impl Handler {
         };
         let own_run = view.run.requested_by.key() == delivery.actor.key();
         match self.permission(Asked::Click(click.verb), delivery, own_run) {
-            Permission::Denied { reason, needs } => {
-                Ok(denied(delivery, click.verb.as_str(), format!("#{}", click.run), &reason, needs.as_str()))
-            }
+            Permission::Denied(denial) => Ok(denied(click.verb.as_str(), format!("#{}", click.run), &denial)),
             Permission::Allowed { because } => {
                 let mut reaction = Box::pin(self.hold(delivery, &view, None, Some(click))).await?;
                 if !matches!(reaction.effect, Effect::None) {
@@ -325,8 +315,10 @@ fn put_right(delivery: &Delivery, words: &[(String, String)]) -> Option<String> 
 
 fn no_such_run(number: Option<i64>) -> Reaction {
     match number {
-        Some(number) => Reaction::refused(format!("there is no run #{number}"), &[], "/lab runs"),
-        None => Reaction::refused("this thread does not belong to a run", &[], "/lab runs"),
+        Some(number) => {
+            Reaction::refused(Phrase::new("no-run", json!({ "number": number })), &[], "/lab runs")
+        }
+        None => Reaction::refused(Phrase::new("no-run-of-thread", json!({})), &[], "/lab runs"),
     }
 }
 
@@ -353,12 +345,10 @@ fn command_name(command: &Command) -> &'static str {
 }
 
 /// A refusal by policy, on record; the person is spoken to, the record names them.
-fn denied(delivery: &Delivery, verb: &str, target: String, reason: &str, needs: &str) -> Reaction {
-    let who = delivery.actor.key();
-    let to_them =
-        reason.replace(&format!("{who} is "), "you are ").replace(&format!("{who} has "), "you have ");
-    let answer = Note::new("denied", json!({ "verb": verb, "reason": to_them, "needs": needs }));
-    let audit = Audit { verb: verb.into(), target, allowed: false, reason: reason.into() };
+fn denied(verb: &str, target: String, denial: &Denial) -> Reaction {
+    let facts = json!({ "verb": verb, "reason": denial.said, "needs": denial.needs.as_str() });
+    let answer = Note::new("denied", facts);
+    let audit = Audit { verb: verb.into(), target, allowed: false, reason: denial.reason.clone() };
     Reaction { audit, ..Reaction::says(answer) }
 }
 

@@ -8,7 +8,7 @@ use super::{Handler, Reaction, put_right};
 use crate::board::{Board, BoardId};
 use crate::chat::Delivery;
 use crate::command::grammar;
-use crate::message::Note;
+use crate::message::{Note, Phrase};
 use crate::run::{Run, RunKind, RunState};
 use crate::store::{BoardRow, Health, Result, RunFilter, RunView};
 
@@ -37,7 +37,7 @@ impl Handler {
             let known: Vec<&str> =
                 lab.families.keys().map(|f| f.as_str()).chain(lab.sites.keys().map(|s| s.as_str())).collect();
             let near = grammar::near(filter, known.iter().copied()).map(str::to_owned);
-            let reason = format!("no board is of a family or site called {filter:?}");
+            let reason = Phrase::new("no-family-or-site", json!({ "name": filter }));
             return Ok(Reaction::refused(reason, &near.into_iter().collect::<Vec<_>>(), "/lab boards"));
         }
         let rows = self.store.board_list().await?;
@@ -162,7 +162,7 @@ impl Handler {
                 .unwrap_or_else(|| format!("/lab board {near}"))
         });
         Err(Box::new(Reaction::refused(
-            format!("there is no board {name:?}"),
+            Phrase::new("no-board", json!({ "name": name })),
             &near.into_iter().collect::<Vec<_>>(),
             next,
         )))

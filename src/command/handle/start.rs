@@ -3,19 +3,20 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::act::audit;
 use super::{Handler, Reaction, put_right};
 use crate::board::Family;
 use crate::board::near::nearest;
-use crate::board::selector;
+use crate::board::plan::ParamKind;
+use crate::board::selector::{self, PARAM_BYTES_MAX, ParamProblem, ParamWrong, Unfit, written};
 use crate::chat::{Delivery, Intent, Place, Platform};
 use crate::command::{Command, RunTest, grammar};
 use crate::id::RunId;
 use crate::lease::Lease;
 use crate::lease::queue::{CouldServe, Misfit, could_serve};
-use crate::message::Note;
+use crate::message::{Note, Phrase};
 use crate::run::{RunKind, RunSpec, Selector};
 use crate::store::{Effect, NewRun, Result};
 
@@ -91,25 +92,27 @@ impl Handler {
         if !settings.suites.contains_key(&suite) {
             let near = near(&suite, settings.suites.keys().map(String::as_str));
             let known: Vec<&str> = settings.suites.keys().map(String::as_str).collect();
-            let reason = format!("the family {family} has no suite {suite:?}; it has {}", known.join(", "));
+            let reason = Phrase::new("no-suite", json!({ "family": family, "name": suite, "known": known }));
             let best = near.first().cloned().unwrap_or_else(|| settings.default_suite.clone());
             let next = option_put_right(delivery, "suite", &suite, &best)
                 .unwrap_or_else(|| format!("/run-test {family} {} suite={best}", request.build));
             return Err(Box::new(Reaction::refused(reason, &near, next)));
         }
         let params = selector::params(&lab, &family, &suite, &request.params).map_err(|problem| {
-            let known: Vec<&str> = problem.known.iter().map(String::as_str).collect();
-            let known = known.into_iter().chain(option_names().map(|name| -> &str { name }));
-            let near: Vec<String> = nearest(&problem.name, known).map(str::to_owned).into_iter().collect();
-            let next = match (near.first(), request.params.get(&problem.name)) {
+            let value = request.params.get(&problem.name).map(String::as_str);
+            let specs = lab.params_of(&family, &suite);
+            let kind = specs.and_then(|specs| specs.get(&problem.name)).map(|spec| &spec.kind);
+            let (reason, near) = param_refused(&problem, &suite, kind, value);
+            let next = match (&near, value) {
                 (Some(near), Some(value)) => {
-                    let words = (format!("{}={value}", problem.name), format!("{near}={value}"));
-                    put_right(delivery, &[words])
-                        .unwrap_or_else(|| format!("/run-test {family} {} {near}={value}", request.build))
+                    let (name, unknown) = (&problem.name, problem.wrong == ParamWrong::Unknown);
+                    let right = if unknown { format!("{near}={value}") } else { format!("{name}={near}") };
+                    put_right(delivery, &[(format!("{name}={value}"), right.clone())])
+                        .unwrap_or_else(|| format!("/run-test {family} {} {right}", request.build))
                 }
                 _ => format!("/lab help {}", grammar::row(grammar::Form::RunTest).name()),
             };
-            Box::new(Reaction::refused(problem.to_string(), &near, next))
+            Box::new(Reaction::refused(reason, &near.into_iter().collect::<Vec<_>>(), next))
         })?;
         Ok(RunSpec {
             kind: RunKind::Test,
@@ -140,7 +143,7 @@ impl Handler {
             let best = near.first().map(String::as_str).or_else(|| boards().next()).unwrap_or_default();
             let next = option_put_right(delivery, "on", name, best)
                 .unwrap_or_else(|| format!("/run-test {family} {build} on={best}"));
-            Box::new(Reaction::refused(format!("there is no board {name:?}"), &near, next))
+            Box::new(Reaction::refused(Phrase::new("no-board", json!({ "name": name })), &near, next))
         })
     }
 
@@ -169,7 +172,7 @@ impl Handler {
             put_right(delivery, &[(name.to_owned(), near.clone())])
                 .unwrap_or_else(|| format!("/run-test {near} {build}"))
         });
-        Box::new(Reaction::refused(format!("there is no family and no board {name:?}"), &near, next))
+        Box::new(Reaction::refused(Phrase::new("no-family-or-board", json!({ "name": name })), &near, next))
     }
 
     /// Whether a board of the lab could ever serve it, and its plan has what it names.
@@ -181,7 +184,7 @@ impl Handler {
         }
         selector::fits(&lab, spec, &BTreeMap::new()).map_err(|unfit| {
             let next = format!("/lab help {}", grammar::row(grammar::Form::RunTest).name());
-            Box::new(Reaction::refused(unfit.to_string(), &[], next))
+            Box::new(Reaction::refused(unfit_text(unfit), &[], next))
         })?;
         Ok(())
     }
@@ -246,30 +249,90 @@ fn option_names() -> impl Iterator<Item = &'static str> {
     grammar::row(grammar::Form::RunTest).options.iter().map(|option| option.name)
 }
 
-/// Why no board could ever serve it, for people, with what comes near.
-fn misfit_text(spec: &RunSpec, misfit: Misfit) -> (String, Vec<String>) {
-    let family = &spec.family;
-    let board = spec.selector.board.as_ref().map(|b| b.to_string()).unwrap_or_default();
-    let revision = spec.selector.revision.as_deref().unwrap_or_default();
-    let one = !board.is_empty();
-    match misfit {
-        Misfit::Family { near } => (format!("there is no family {family:?}"), near),
-        Misfit::Board { near } => (format!("there is no board {board:?}"), near),
-        Misfit::OtherFamily { family: other } => {
-            (format!("the board {board} is a {other}, not a {family}"), vec![])
+/// Why a plan does not take a parameter, and what comes near.
+fn param_refused(
+    problem: &ParamProblem,
+    suite: &str,
+    kind: Option<&ParamKind>,
+    value: Option<&str>,
+) -> (Phrase, Option<String>) {
+    let (name, known) = (&problem.name, &problem.known);
+    let options = || option_names().map(|name| -> &str { name });
+    let near = match (problem.wrong, kind, value) {
+        (ParamWrong::Unknown, ..) => nearest(name, known.iter().map(String::as_str).chain(options())),
+        (ParamWrong::Value, Some(ParamKind::Choice(words)), Some(value)) => {
+            nearest(value, words.iter().map(String::as_str))
         }
-        Misfit::Revision { near } if one => {
-            (format!("the board {board} is not of revision {revision:?}"), near)
+        _ => None,
+    };
+    let facts = json!({
+        "name": name, "suite": suite, "known": known, "value": value, "max": PARAM_BYTES_MAX, "wants": kind.map(wanted),
+    });
+    let phrase = match problem.wrong {
+        ParamWrong::Unknown => "param-unknown",
+        ParamWrong::Missing => "param-missing",
+        ParamWrong::TooLong => "param-too-long",
+        ParamWrong::WithNul => "param-with-nul",
+        ParamWrong::Value => "param-wrong",
+    };
+    (Phrase::new(phrase, facts), near.map(str::to_owned))
+}
+
+/// What a parameter accepts, as facts.
+fn wanted(kind: &ParamKind) -> Value {
+    let (mut min, mut max, mut pattern, mut words) = (None, None, None, vec![]);
+    let kind = match kind {
+        ParamKind::Integer { min: low, max: high } => {
+            (min, max) = (*low, *high);
+            "integer"
         }
-        Misfit::Revision { near } => (format!("no board of {family} is of revision {revision:?}"), near),
-        Misfit::Tag { key, value, near } if one => {
-            (format!("the board {board} has no tag {key}:{value}"), near)
+        ParamKind::String { pattern: None } => "text",
+        ParamKind::String { pattern: Some(within) } => {
+            pattern = Some(written(within));
+            "pattern"
         }
-        Misfit::Tag { key, value, near } => (format!("no board of {family} has the tag {key}:{value}"), near),
-        Misfit::Together => (format!("no board of {family} is all of that at once"), vec![]),
-        Misfit::TooFew { wanted, most } => (
-            format!("it wants {wanted} boards of one site, and no site has more than {most} that fit"),
-            vec![],
+        ParamKind::Boolean => "boolean",
+        ParamKind::Choice(choices) => {
+            words.clone_from(choices);
+            "choice"
+        }
+    };
+    json!({ "kind": kind, "min": min, "max": max, "pattern": pattern, "words": words })
+}
+
+/// Why a plan's commands cannot be filled.
+fn unfit_text(unfit: Unfit) -> Phrase {
+    match unfit {
+        Unfit::MissingArtifact { suite, artifact, build, family } => Phrase::new(
+            "no-artifact",
+            json!({ "suite": suite, "artifact": artifact, "build": build, "family": family }),
         ),
+        Unfit::Value(error) => Phrase::new("value-unfit", json!({ "detail": error.to_string() })),
+    }
+}
+
+/// Why no board could ever serve it, for people, with what comes near.
+fn misfit_text(spec: &RunSpec, misfit: Misfit) -> (Phrase, Vec<String>) {
+    let (family, board) = (&spec.family, &spec.selector.board);
+    let facts = json!({ "family": family, "board": board, "revision": spec.selector.revision });
+    match misfit {
+        Misfit::Family { near } => (Phrase::new("no-family", json!({ "name": family })), near),
+        Misfit::Board { near } => (Phrase::new("no-board", json!({ "name": board })), near),
+        Misfit::OtherFamily { family: other } => {
+            (Phrase::new("other-family", json!({ "board": board, "other": other, "family": family })), vec![])
+        }
+        Misfit::Revision { near } if board.is_some() => (Phrase::new("board-not-of-revision", facts), near),
+        Misfit::Revision { near } => (Phrase::new("no-board-of-revision", facts), near),
+        Misfit::Tag { key, value, near } => {
+            let facts = json!({ "family": family, "board": board, "tag": format!("{key}:{value}") });
+            match board {
+                Some(_) => (Phrase::new("board-without-tag", facts), near),
+                None => (Phrase::new("no-board-with-tag", facts), near),
+            }
+        }
+        Misfit::Together => (Phrase::new("no-board-is-all", facts), vec![]),
+        Misfit::TooFew { wanted, most } => {
+            (Phrase::new("too-few-boards", json!({ "wanted": wanted, "most": most })), vec![])
+        }
     }
 }

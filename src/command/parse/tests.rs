@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::message::Note;
+use crate::message::template::Catalogue;
 use ParseProblem as P;
 use Surface::{Mention, Slash};
 
@@ -294,7 +296,7 @@ proptest! {
         for surface in [Slash, Mention] {
             if let Err(problem) = parse(&text, thread, surface) {
                 let facts = problem.facts();
-                prop_assert!(facts["next"].is_string() && facts["detail"].is_string());
+                prop_assert!(facts["next"].is_string() && facts["detail"].is_object());
                 prop_assert!(facts.to_string().len() < 8_000);
             }
         }
@@ -319,37 +321,38 @@ fn the_rest_of_a_line_is_bounded() {
 /// What a person reads who typed this.
 #[track_caller]
 fn check_says(text: &str, says: &str) {
-    assert_eq!(
-        parse(text, false, Slash).map_err(|problem| problem.to_string()),
-        Err(says.to_owned()),
-        "{text}"
-    );
+    let problem = parse(text, false, Slash).expect_err(text);
+    let answer = Catalogue::builtin().render("en", &Note::new("unknown-command", problem.facts()));
+    assert_eq!(answer.summary, says, "{text}");
 }
 
 #[test]
 fn problems_are_told_as_a_person_would() {
-    check_says("/lab cancel", "`cancel` needs the number of a run, such as #42");
-    check_says("/lab 取消 它", "`它` is not a run: a run is a number such as #42");
-    check_says("/run-test", "`run-test` needs a soc or a board, and then a build");
-    check_says("/lab board", "`board` needs a board");
-    check_says("/lab 电源 soc-a-001", "`power` needs one of on, off, cycle, status, sequence");
+    check_says("/lab cancel", "'cancel' needs the number of a run, such as #42.");
+    check_says("/lab 取消 它", "'它' is not a run: a run is a number such as #42.");
+    check_says("/run-test", "'run-test' needs a soc or a board, and then a build.");
+    check_says("/lab board", "'board' needs a board.");
+    check_says("/lab 电源 soc-a-001", "'power' needs one of on, off, cycle, status, sequence.");
     check_says(
         "/lab 电源 soc-a-001 爆炸",
-        "`action` cannot be `爆炸`: it must be one of on, off, cycle, status, a sequence of the board, or 上电, 断电, 重启, 状态",
+        "'action' cannot be '爆炸': it must be one of on, off, cycle, status, a sequence of the board, or 上电, 断电, 重启, 状态.",
     );
-    check_says("/run-test socA b1 boards=0", "`boards` cannot be `0`: it must be a whole number from 1 to 8");
-    check_says("/run-test socA b1 x0", "a test can be repeated x1 to x20, not `x0`");
-    check_says("/run-test socA b1 suite=", "`suite` needs a value");
+    check_says(
+        "/run-test socA b1 boards=0",
+        "'boards' cannot be '0': it must be a whole number from 1 to 8.",
+    );
+    check_says("/run-test socA b1 x0", "A test can be repeated x1 to x20, not 'x0'.");
+    check_says("/run-test socA b1 suite=", "'suite' needs a value.");
     check_says(
         "/run-test socA 'b 1'",
-        "`b 1` is not a build: a build id holds letters, digits and . _ : / @ + - only",
+        "'b 1' is not a build: a build id holds letters, digits and . _ : / @ + - only.",
     );
     check_says(
         "/run-test socA b1 timeout=90",
-        "`timeout` cannot be `90`: it must be a duration such as 90s, 20m or 2h, at most 7 days",
+        "'timeout' cannot be '90': it must be a duration such as 90s, 20m or 2h, at most 7 days.",
     );
-    check_says("/lab runs all", "`all` is a word too many for `runs`");
-    check_says("/lab board 'soc", "a quotation mark is never closed");
+    check_says("/lab runs all", "'all' is a word too many for 'runs'.");
+    check_says("/lab board 'soc", "A quotation mark is never closed.");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use minijinja::value::{Object, Rest, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 
 use super::markup::mark;
-use super::structure::MACROS;
+use super::structure::{MACROS, phrase_name};
 use crate::chat::{Actor, Platform};
 use crate::clock::{Timestamp, shown_seconds};
 use crate::command::grammar;
@@ -39,7 +39,9 @@ pub(super) fn install(env: &mut Environment<'static>, tongue: Tongue) {
     env.add_filter("duration", move |value: &Value| seconds(value).map(|s| duration(s, tongue)));
     env.add_filter("count", |value: &Value| whole(value).map(grouped));
     env.add_filter("plural", plural);
-    env.add_filter("sentence", move |value: &Value| text(value).map(|text| sentence(&text, tongue)));
+    env.add_filter("sentence", move |state: &State<'_, '_>, value: &Value| {
+        said(state, value).map(|text| sentence(&text, tongue))
+    });
     env.add_filter("own", move |value: &Value| own(value, tongue));
     env.add_filter("typed", move |value: &Value| text(value).map(|line| typed(line, tongue)));
     env.add_global("say", Value::from_object(Say));
@@ -68,6 +70,15 @@ fn text(value: &Value) -> Result<String, Error> {
         ValueKind::Undefined => Err(Error::from(ErrorKind::UndefinedError)),
         ValueKind::None => Ok(String::new()),
         _ => Ok(value.to_string()),
+    }
+}
+
+/// A text as it is, or a phrase of the catalogue with its facts.
+fn said(state: &State<'_, '_>, value: &Value) -> Result<String, Error> {
+    let phrase = value.get_attr("phrase").ok().and_then(|name| name.as_str().map(phrase_name));
+    match phrase {
+        Some(name) => state.env().get_template(&name)?.render(value.clone()),
+        None => text(value),
     }
 }
 

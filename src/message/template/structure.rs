@@ -19,6 +19,8 @@ pub(super) struct File {
     pub(super) words: Map<String, Json>,
     /// The macros for every template.
     pub(super) macros: Option<Leaf>,
+    /// Sentences that stand in messages, by their names.
+    pub(super) phrases: BTreeMap<String, Leaf>,
 }
 
 pub(super) struct Message {
@@ -63,6 +65,11 @@ pub(super) struct Leaf {
 
 /// The name under which the macros stand among the templates.
 pub(super) const MACROS: &str = "macros";
+
+/// The name under which a phrase stands among the templates.
+pub(super) fn phrase_name(phrase: &str) -> String {
+    format!("phrases/{phrase}")
+}
 
 impl Leaf {
     /// Whether it is text alone, which comes out as it is.
@@ -125,6 +132,7 @@ impl File {
         }
         self.words.extend(file.words);
         self.macros = file.macros.or(self.macros.take());
+        self.phrases.extend(file.phrases);
     }
 
     /// Puts another folder's messages in the place of ours.
@@ -132,17 +140,22 @@ impl File {
         self.messages.extend(file.messages);
         self.words.extend(file.words);
         self.macros = file.macros.or(self.macros.take());
+        self.phrases.extend(file.phrases);
     }
 
-    /// Words and macros alone.
+    /// What stands in messages: words, macros and phrases.
     pub(super) fn shared(&self) -> File {
-        File { messages: BTreeMap::new(), words: self.words.clone(), macros: self.macros.clone() }
+        let (words, macros, phrases) = (self.words.clone(), self.macros.clone(), self.phrases.clone());
+        File { messages: BTreeMap::new(), words, macros, phrases }
     }
 
-    /// With `shared`'s words and macros where it has none of its own.
+    /// With `shared`'s words, macros and phrases where it has none of its own.
     pub(super) fn or_shared(mut self, shared: &File) -> File {
         for (name, table) in &shared.words {
             self.words.entry(name.clone()).or_insert_with(|| table.clone());
+        }
+        for (name, phrase) in &shared.phrases {
+            self.phrases.entry(name.clone()).or_insert_with(|| phrase.clone());
         }
         self.macros = self.macros.or_else(|| shared.macros.clone());
         self
@@ -179,6 +192,7 @@ pub(super) fn parse(file: &str, text: &str, problems: &mut Vec<TemplateProblem>)
                 "macros" => {
                     read.macros = reader.text(node).map(|leaf| Leaf { name: MACROS.to_owned(), ..leaf })
                 }
+                "phrases" => read.phrases.extend(reader.phrases(node)),
                 _ => read.messages.extend(reader.message(node).map(|message| (name, message))),
             }
         }
@@ -293,6 +307,15 @@ impl Reader<'_> {
             words.extend(value.map(|value| (name, value)));
         }
         words
+    }
+
+    fn phrases(&mut self, node: &MarkedYaml<'_>) -> Vec<(String, Leaf)> {
+        let mut phrases = Vec::new();
+        for (name, value) in self.map(node) {
+            let leaf = self.text(value).map(|leaf| Leaf { name: phrase_name(&name), ..leaf });
+            phrases.extend(leaf.map(|leaf| (name, leaf)));
+        }
+        phrases
     }
 
     fn message(&mut self, node: &MarkedYaml<'_>) -> Option<Message> {

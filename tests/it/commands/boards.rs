@@ -190,7 +190,7 @@ async fn power_of_a_remote_site_is_not_switched_from_here() {
     lab(&remote, async |lab| {
         let switches = lab.boards.board("soc-a-001").expect("a board").counters().switches;
         insta::assert_snapshot!(steady(&lab.say("bob", "/lab power soc-a-001 cycle").await), @"
-        ✋ soc-a-001 is driven by the worker of Lab Site A, and this version has none.
+        ✋ soc-a-001 is driven by the worker of Lab Site A, which this version cannot ask.
         Try: `/lab board soc-a-001`
         ");
         lab.say("bob", "/lab power soc-a-001 status").await;

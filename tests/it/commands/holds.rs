@@ -78,7 +78,7 @@ async fn somebody_takes_a_board_keeps_it_for_longer_and_gives_it_back() {
                 ✋ `soc-a-001` stays yours until <time>: nobody of your role has a board for longer than 1d at a time. After that, ask for it again: `/lab reserve soc-a-001`
 
             bob> /lab extend soc-a-001
-                ✋ soc-a-001 is not yours; alice has it.
+                ✋ soc-a-001 is not yours; @alice has it.
                 Try: `/lab board soc-a-001`
         "#);
         assert_eq!(lab.rows("SELECT state, reason FROM leases").await, ["held | DDR bring-up"]);
@@ -93,7 +93,7 @@ async fn somebody_takes_a_board_keeps_it_for_longer_and_gives_it_back() {
         let seen = lab.talk(&[("alice", "/lab release"), ("alice", "/lab board soc-a-001")]).await;
         insta::assert_snapshot!(seen, @r#"
             alice> /lab release
-                ✋ You have no board, and wait for none.
+                ✋ You have no board, and are not in line for one.
                 Try: `/lab boards`
 
             alice> /lab board soc-a-001
@@ -300,7 +300,7 @@ async fn what_cannot_be_had_is_refused_with_what_can() {
             .await;
         insta::assert_snapshot!(seen, @r#"
             alice> /lab reserve soc-a-01
-                ✋ There is no board and no family "soc-a-01". Did you mean `soc-a-001`?
+                ✋ There is no family and no board "soc-a-01". Did you mean `soc-a-001`?
                 Try: `/lab reserve soc-a-001`
 
             alice> /lab reserve socA 2h
@@ -326,7 +326,7 @@ async fn what_cannot_be_had_is_refused_with_what_can() {
                 It needs the role `operator`; a lab admin gives it in boards.yaml.
 
             alice> /lab extend
-                ✋ You have no board, and wait for none.
+                ✋ You have no board, and are not in line for one.
                 Try: `/lab boards`
 
             alice> /lab reserve soc-a-001
@@ -608,7 +608,7 @@ async fn others_are_told_when_it_is_free_ask_for_it_and_are_given_it() {
                 Try: `/lab reserve soc-b-001`
 
             bob> /lab handover soc-a-001 @U0LEAD
-                ✋ soc-a-001 is not yours; alice has it.
+                ✋ soc-a-001 is not yours; @alice has it.
                 Try: `/lab board soc-a-001`
 
             alice> /lab handover soc-a-001 lead

@@ -10,8 +10,8 @@ use super::super::structure::{BlockKind, BlockTemplate, File, Leaf, Message};
 use super::super::{BUILTIN, structure};
 use super::*;
 
-/// Tables of words that Chinese has alone: English shows a cause by the code that it is.
-const CHINESE_TABLES: [&str; 1] = ["cause"];
+/// Tables of words that Chinese has alone: English shows a cause by its code, and speaks as the audit log does.
+const CHINESE_TABLES: [&str; 4] = ["cause", "deed", "held", "option"];
 /// Macros that Chinese has alone.
 const CHINESE_MACROS: [&str; 1] = ["cause"];
 
@@ -142,6 +142,41 @@ fn every_message_exists_in_both_languages_with_the_same_blocks_buttons_and_facts
     }
 }
 
+/// The facts that a phrase needs from whoever says it.
+fn needs(phrase: &Leaf) -> BTreeSet<String> {
+    let env = Environment::new();
+    let template =
+        env.template_from_str(&phrase.source).unwrap_or_else(|e| panic!("{}: {e}", phrase.place()));
+    let named = template.undeclared_variables(false);
+    named.into_iter().filter(|name| !["say", "words"].contains(&name.as_str())).collect()
+}
+
+#[test]
+fn every_phrase_exists_in_both_languages_with_the_same_facts_and_a_sample() {
+    let [english, chinese] = LOCALES.map(language);
+    let phrases = |file: &File| {
+        file.phrases.iter().map(|(name, leaf)| (name.clone(), needs(leaf))).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(phrases(&english), phrases(&chinese));
+    fn said(value: &Json, out: &mut BTreeSet<String>) {
+        match value {
+            Json::Object(fields) => {
+                out.extend(fields.get("phrase").and_then(Json::as_str).map(str::to_owned));
+                fields.values().for_each(|value| said(value, out));
+            }
+            Json::Array(items) => items.iter().for_each(|value| said(value, out)),
+            _ => {}
+        }
+    }
+    let mut sampled = BTreeSet::new();
+    said(&Json::Object(samples()), &mut sampled);
+    assert_eq!(
+        sampled,
+        english.phrases.keys().cloned().collect(),
+        "each is filled in once, and none else is"
+    );
+}
+
 #[test]
 fn every_word_and_macro_exists_in_both_languages() {
     fn keys(at: &str, words: &Map<String, Json>, out: &mut BTreeSet<String>) {
@@ -184,6 +219,9 @@ fn no_english_is_left_standing_in_chinese() {
         wrong.extend(
             pairs.flat_map(|(e, c)| mistakes(&format!("{name}, {}", c.place()), &e.source, &c.source)),
         );
+    }
+    for (name, phrase) in &english.phrases {
+        wrong.extend(mistakes(&format!("the phrase {name}"), &phrase.source, &chinese.phrases[name].source));
     }
     let source = |file: &File| file.macros.as_ref().map(|leaf| leaf.source.clone()).unwrap_or_default();
     let (english, chinese) = (source(&english), source(&chinese));
