@@ -16,8 +16,10 @@ use super::{Door, Refusal};
 use crate::chat::slack::socket::frame::Envelope;
 use crate::chat::slack::socket::{Ack, Takes};
 use crate::chat::slack::{blocks, decode};
-use crate::chat::{Delivery, Place, Platform};
+use crate::chat::{Delivery, Place, Platform, key_of};
+use crate::doorbell::Bell;
 use crate::message::Note;
+use crate::store::{Audit, Effect, Intake};
 
 /// Whether this is Slack's certificate probe, which old apps send unsigned.
 pub(super) fn is_unsigned_probe(body: &[u8]) -> bool {
@@ -78,6 +80,42 @@ impl Takes for Envelopes {
                 Ack::NotTaken
             }
         }
+    }
+
+    async fn unheard(&self, envelope: Envelope) {
+        let Some(carried) = envelope.carried else { return };
+        let now = self.0.clock.now();
+        let inbound = decode::decode_carried(carried, envelope.payload.get().as_bytes(), now);
+        let Ok(decode::Inbound::Delivery(delivery)) = inbound else { return };
+        if delivery.is_answered_in_ack()
+            && let Err(refusal) = self.owe_answer(*delivery).await
+        {
+            tracing::warn!(envelope.id, reason = %refusal, "an answer that did not get out is lost");
+        }
+    }
+}
+
+impl Envelopes {
+    /// Owes the answer of a delivery that is answered in its acknowledgement; it is the one that was committed with it.
+    async fn owe_answer(&self, delivery: Delivery) -> Result<(), Refusal> {
+        let door = &self.0;
+        let answer = super::take(door, delivery.clone()).await?.answer;
+        let owed = Intake {
+            key: key_of(Platform::Slack, &format!("unheard:{}", delivery.key)),
+            platform: Platform::Slack,
+            actor: delivery.actor,
+            received_at: door.clock.now(),
+            remembered: true,
+            effect: Effect::None,
+            answer,
+            instead: vec![],
+            answer_via: Some(delivery.answer_via),
+            shows: None,
+            audit: Audit::default(),
+        };
+        door.store.commit(owed).await.map_err(|error| Refusal::Busy(error.to_string()))?;
+        door.doorbell.ring(Bell::Relay);
+        Ok(())
     }
 }
 

@@ -121,6 +121,11 @@ impl SimSlack {
         self.0.shared.sockets().tell_all(&Push::Silence);
     }
 
+    /// How many envelopes are on their way and not acknowledged.
+    pub fn waiting_on_sockets(&self) -> usize {
+        self.0.shared.sockets().waiting.len()
+    }
+
     /// The next envelope is cut in its middle, and its socket with it.
     pub fn cut_next_envelope(&self) {
         self.0.shared.sockets().cut_inside = true;

@@ -125,6 +125,34 @@ async fn an_acknowledgement_that_is_lost_is_given_again_with_the_same_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_whose_socket_is_cut_before_it_is_answered_is_answered_all_the_same() {
+    socket_lab(&yaml::small(1), async |lab| {
+        let stall = lab.stall().await;
+        let typing = {
+            let slack = lab.slack.clone();
+            tokio::spawn(async move { slack.say("alice", CHANNEL, "/lab reserve soc-a-001 1h DDR").await })
+        };
+        // It is on its way into the store, which stands.
+        let begun = async {
+            while lab.slack.waiting_on_sockets() == 0 {
+                lab.clock.sleep(std::time::Duration::from_millis(1)).await;
+            }
+        };
+        lab.clock.timeout(WITHIN, begun).await.expect("an envelope is on its way");
+        lab.slack.cut_sockets();
+        drop(stall);
+        assert!(typing.await.expect("no panic").text.contains("operation_timeout"));
+        let told = lab.answers_until("alice", "is yours until").await;
+        assert!(told.contains("soc-a-001"), "{told}");
+        assert_eq!(lab.rows("SELECT count(*) FROM leases").await, ["1"]);
+        lab.say("alice", "/lab release").await;
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_slack_never_says_is_left_alone() {
     socket_lab(&yaml::small(1), async |lab| {
         let unknown = json!({"envelope_id": "e-1", "type": "novelty", "payload": {"a": 1}}).to_string();

@@ -23,6 +23,7 @@ use crate::lab::{CHANNEL, WITHIN, opener};
 struct Gate {
     taking: watch::Sender<usize>,
     open: watch::Sender<bool>,
+    unheard: watch::Sender<usize>,
 }
 
 #[async_trait]
@@ -32,6 +33,10 @@ impl Takes for Gate {
         let mut open = self.open.subscribe();
         open.wait_for(|open| *open).await.expect("the gate is there");
         Ack::Taken(Some(json!({"text": "taken"})))
+    }
+
+    async fn unheard(&self, _: Envelope) {
+        self.unheard.send_modify(|unheard| *unheard += 1);
     }
 }
 
@@ -47,7 +52,11 @@ struct Heard {
 async fn heard(clock: Clock) -> Heard {
     let ids = Ids::seeded(1);
     let slack = slack().await;
-    let gate = Arc::new(Gate { taking: watch::Sender::new(0), open: watch::Sender::new(false) });
+    let gate = Arc::new(Gate {
+        taking: watch::Sender::new(0),
+        open: watch::Sender::new(false),
+        unheard: watch::Sender::new(0),
+    });
     let line = SocketLine::new(Platform::Slack);
     let mode = SocketMode::new(opener(&slack.api_url(), "xapp-test"), gate.clone(), line.clone(), clock, ids);
     let (stop, stopping) = watch::channel(false);
@@ -85,6 +94,33 @@ async fn what_is_being_taken_when_the_server_stops_is_still_acknowledged() {
     running.await.expect("it ends");
     slack.until(|_| slack.sockets() == 0, WITHIN).await.expect("Slack is told goodbye");
     drop((gate, stop));
+}
+
+#[tokio::test]
+async fn what_is_taken_after_its_socket_is_gone_is_answered_otherwise() {
+    let heard = heard(Clock::system()).await;
+    let typing = {
+        let slack = heard.slack.clone();
+        tokio::spawn(async move { slack.say("alice", CHANNEL, "/lab boards").await })
+    };
+    heard.until_taking(1).await;
+    heard.slack.cut_sockets();
+    // Once another one is there, this one is known to be gone.
+    for sockets in [0, 1] {
+        let there = heard.slack.until(|_| heard.slack.sockets() == sockets, WITHIN).await;
+        there.expect("the sockets that there should be");
+    }
+    heard.gate.open.send_replace(true);
+    let mut unheard = heard.gate.unheard.subscribe();
+    let told = unheard.wait_for(|unheard| *unheard == 1);
+    Clock::system()
+        .timeout(WITHIN, told)
+        .await
+        .expect("it is answered otherwise")
+        .expect("the gate is there");
+    assert!(typing.await.expect("no panic").text.contains("operation_timeout"));
+    heard.stop.send_replace(true);
+    heard.running.await.expect("it ends");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
-use super::frame::{self, Frame, Reason};
+use super::frame::{self, Envelope, Frame, Reason};
 use super::{Ack, Takes};
 use crate::clock::{Clock, Monotonic};
 use crate::net::ws::{Gone, Received, WebSocket};
@@ -56,12 +56,22 @@ pub(super) struct Orders {
     pub(super) stop: watch::Receiver<bool>,
 }
 
+/// An envelope that was taken, and what became of it.
+struct Taken {
+    id: String,
+    /// The envelope itself, where its acknowledgement holds an answer for somebody.
+    answered: Option<Envelope>,
+    ack: Ack,
+}
+
 pub(super) struct Connection {
     socket: WebSocket,
     takes: Arc<dyn Takes>,
     clock: Clock,
     life: watch::Sender<Life>,
-    taking: JoinSet<(String, Ack)>,
+    taking: JoinSet<Taken>,
+    /// What was taken and could not be acknowledged.
+    unheard: Vec<Envelope>,
     heard_at: Monotonic,
 }
 
@@ -73,7 +83,7 @@ impl Connection {
         life: watch::Sender<Life>,
     ) -> Self {
         let heard_at = clock.monotonic();
-        Connection { socket, takes, clock, life, taking: JoinSet::new(), heard_at }
+        Connection { socket, takes, clock, life, taking: JoinSet::new(), unheard: vec![], heard_at }
     }
 
     /// Serves the connection to its end.
@@ -88,8 +98,8 @@ impl Connection {
             Err(gone) => {
                 tracing::info!(%gone, "a socket to Slack ended");
                 self.life.send_replace(Life::Leaves(Why::Gone(gone)));
-                // What is being taken is carried out all the same; its repeat finds that.
-                self.taking.detach_all();
+                // What is being taken is carried out all the same; a repeat finds that, and of a command there is none.
+                tokio::spawn(answer_otherwise(self.takes, self.taking, self.unheard));
             }
         }
     }
@@ -150,7 +160,8 @@ impl Connection {
                 let takes = self.takes.clone();
                 self.taking.spawn(async move {
                     let id = envelope.id.clone();
-                    (id, takes.take(envelope).await)
+                    let answered = envelope.takes_answer.then(|| envelope.clone());
+                    Taken { id, answered, ack: takes.take(envelope).await }
                 });
                 false
             }
@@ -167,10 +178,15 @@ impl Connection {
         }
     }
 
-    async fn acknowledge(&mut self, taken: Result<(String, Ack), JoinError>) -> Result<(), Gone> {
+    async fn acknowledge(&mut self, taken: Result<Taken, JoinError>) -> Result<(), Gone> {
         match taken {
-            Ok((id, Ack::Taken(answer))) => self.socket.send_text(frame::ack(&id, answer)).await,
-            Ok((_, Ack::NotTaken)) => Ok(()),
+            Ok(Taken { id, answered, ack: Ack::Taken(answer) }) => {
+                let answered = answered.filter(|_| answer.is_some());
+                let sent = self.socket.send_text(frame::ack(&id, answer)).await;
+                self.unheard.extend(answered.filter(|_| sent.is_err()));
+                sent
+            }
+            Ok(Taken { ack: Ack::NotTaken, .. }) => Ok(()),
             Err(error) => {
                 tracing::error!(%error, "taking an envelope died");
                 Ok(())
@@ -184,6 +200,22 @@ impl Connection {
             if self.acknowledge(taken).await.is_err() {
                 return;
             }
+        }
+    }
+}
+
+/// Goes on after a connection is gone: whoever waits for an answer that it was to bring gets it in another way.
+async fn answer_otherwise(takes: Arc<dyn Takes>, mut taking: JoinSet<Taken>, unheard: Vec<Envelope>) {
+    for envelope in unheard {
+        takes.unheard(envelope).await;
+    }
+    while let Some(taken) = taking.join_next().await {
+        match taken {
+            Ok(Taken { answered: Some(envelope), ack: Ack::Taken(Some(_)), .. }) => {
+                takes.unheard(envelope).await
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "taking an envelope died"),
         }
     }
 }

@@ -26,7 +26,7 @@ pub enum Frame {
 }
 
 /// A delivery over the socket.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Envelope {
     /// What it is acknowledged by.
     pub id: String,

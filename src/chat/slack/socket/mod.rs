@@ -68,6 +68,9 @@ pub enum Ack {
 pub trait Takes: Send + Sync {
     /// Takes one, in less than the 3 s that Slack waits.
     async fn take(&self, envelope: Envelope) -> Ack;
+    /// One was taken whose acknowledgement, with the answer, did not get out: its connection is gone. Slack does not send a
+    /// command again, so whoever typed it is answered in another way.
+    async fn unheard(&self, envelope: Envelope);
 }
 
 /// Keeps a connection to Slack.
