@@ -8,9 +8,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
-use crate::chat::{Actor, AnswerVia, Delivery, Intent, KEY_BYTES_MAX, Place, Platform};
+use crate::chat::{Actor, AnswerVia, Delivery, Intent, Place, Platform, key_of};
 use crate::clock::Timestamp;
 use crate::command::Click;
 
@@ -122,7 +121,7 @@ pub fn decode(body: &[u8], now: Timestamp, bot: Option<&str>) -> Result<Decoded,
     let header = envelope.header.ok_or(DecodeProblem::Missing("header"))?;
     let kind = need(header.event_type, "header.event_type")?;
     let about = About {
-        key: bounded_key(&need(header.event_id, "header.event_id")?),
+        key: key_of(Platform::Feishu, &need(header.event_id, "header.event_id")?),
         tenant: header.tenant_key.unwrap_or_default(),
         now,
     };
@@ -363,15 +362,6 @@ fn instant(text: &str) -> Option<Timestamp> {
     } else {
         Timestamp::default() + Duration::from_millis(number.unsigned_abs())
     })
-}
-
-fn bounded_key(id: &str) -> String {
-    let key = format!("feishu:{id}");
-    if key.len() <= KEY_BYTES_MAX {
-        key
-    } else {
-        format!("feishu:sha256:{}", hex::encode(Sha256::digest(id)))
-    }
 }
 
 /// An event's own part, whose place in the text is not known any more.

@@ -13,9 +13,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
-use crate::chat::{Actor, AnswerVia, Delivery, Intent, KEY_BYTES_MAX, Place, Platform};
+use crate::chat::{Actor, AnswerVia, Delivery, Intent, Place, Platform, key_of};
 use crate::clock::Timestamp;
 
 /// Longest unsigned `ssl_check` body that is looked at.
@@ -319,7 +318,7 @@ fn delivery(parts: Parts<'_>) -> Inbound {
         place: place.clone(),
     };
     Inbound::Delivery(Box::new(Delivery {
-        key: bounded_key(parts.key),
+        key: key_of(Platform::Slack, parts.key),
         received_at: parts.now,
         sent_at: parts.sent_at,
         actor: parts.actor,
@@ -327,11 +326,6 @@ fn delivery(parts: Parts<'_>) -> Inbound {
         intent: parts.intent,
         answer_via,
     }))
-}
-
-fn bounded_key(id: &str) -> String {
-    let key = format!("slack:{id}");
-    if key.len() <= KEY_BYTES_MAX { key } else { format!("slack:sha256:{}", hex::encode(Sha256::digest(id))) }
 }
 
 fn json<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, DecodeProblem> {

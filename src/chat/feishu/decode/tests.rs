@@ -1,6 +1,7 @@
 //! Requests as Feishu sends them, and some that it never would.
 
 use super::*;
+use crate::chat::KEY_BYTES_MAX;
 use serde_json::json;
 
 const BOT: &str = "ou_bot";

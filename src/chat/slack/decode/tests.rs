@@ -1,6 +1,7 @@
 //! Slack's requests, as Slack sends them and as nobody should.
 
 use super::*;
+use crate::chat::KEY_BYTES_MAX;
 use crate::command::{Click, Command, RunRef, Verb};
 use serde_json::{Value, json};
 
