@@ -98,12 +98,14 @@ pub struct Reservations {
     pub operator: Duration,
     /// Of an admin.
     pub admin: Duration,
+    /// Most boards that one person has or waits for at once.
+    pub most: u32,
 }
 
 impl Default for Reservations {
     fn default() -> Self {
         let hours = |n: u64| Duration::from_secs(n * 3600);
-        Reservations { default: hours(2), user: hours(8), operator: hours(24), admin: hours(7 * 24) }
+        Reservations { default: hours(2), user: hours(8), operator: hours(24), admin: hours(7 * 24), most: 4 }
     }
 }
 

@@ -65,8 +65,6 @@ impl StoreError {
 pub const NUDGE_EVERY: Duration = Duration::from_secs(10 * 60);
 /// Of how many boards that come free one person is to be told at once.
 pub const NOTICES_MAX: u32 = 20;
-/// Most boards that one person waits for at once, to have as their own.
-pub const RESERVATIONS_MAX: u32 = 20;
 /// Most cards of one channel to post, and most to edit, that [`Store::message_due`] gives at once.
 pub const CHANNEL_HEADS_MAX: u32 = 16;
 
@@ -384,6 +382,8 @@ pub enum Effect {
         at_once: Option<BoardId>,
         /// Whether they wait where it is not free.
         or_wait: bool,
+        /// Most boards that they may have and wait for at once.
+        most: u32,
         /// The process that drives it.
         instance: InstanceId,
     },

@@ -1,4 +1,4 @@
-//! Reservations: how long people may have a board as their own. Pure.
+//! Reservations: how long people may have a board as their own, and how many at once. Pure.
 
 use std::time::Duration;
 
@@ -9,13 +9,19 @@ use crate::board::inventory::Reservations;
 /// Shortest time for which a board is somebody's own.
 const RESERVED_AT_LEAST: Duration = Duration::from_secs(60);
 
+/// Most boards of one person that a lab file may allow.
+const MOST: std::ops::RangeInclusive<i64> = 1..=100;
+
 /// Reads `reservations:`.
 pub(super) fn reservations(reader: &mut Reader<'_>, node: Option<&Node>) -> Reservations {
     let mut read = Reservations::default();
-    let Some(fields) = node.and_then(|node| reader.fields(node, "reservations", &["default", "longest"]))
+    let Some(fields) =
+        node.and_then(|node| reader.fields(node, "reservations", &["default", "longest", "most"]))
     else {
         return read;
     };
+    let most = fields.get("most").and_then(|node| reader.integer(node, "most", MOST));
+    read.most = most.and_then(|most| u32::try_from(most).ok()).unwrap_or(read.most);
     let least = RESERVED_AT_LEAST;
     let longest =
         fields.get("longest").and_then(|node| reader.fields(node, "longest", &["user", "operator", "admin"]));

@@ -94,11 +94,20 @@ impl Handler {
             place: i64::MAX,
         };
         let gone = Note::new("hold-refused", json!({ "board": board, "holder": null }));
+        let most = self.inventory.now().reservations.most;
+        let full = json!({ "wanted": board, "too_many": true, "most": most });
+        let full = Note::new("reserve-queued", full);
         Ok(Reaction {
             answer: self.reserved(delivery, &board, lasts, &wish.reason),
-            instead: vec![("not-theirs", gone)],
+            instead: vec![("not-theirs", gone), ("too-many", full)],
             audit: audit("hold", format!("#{} {board}", view.run.number)),
-            effect: Effect::Reserve { wish, at_once: Some(board), or_wait: false, instance: self.instance },
+            effect: Effect::Reserve {
+                wish,
+                at_once: Some(board),
+                or_wait: false,
+                most,
+                instance: self.instance,
+            },
         })
     }
 

@@ -27,6 +27,10 @@ use crate::store::{Audit, Effect, Health, Result};
 /// How much longer somebody keeps a board who does not say.
 const EXTEND_BY: Duration = Duration::from_secs(3600);
 
+/// How long somebody who asks for a board waits for the scheduler's first look, and how often it is looked for.
+const QUEUE_READ_WITHIN: Duration = Duration::from_secs(1);
+const QUEUE_LOOK: Duration = Duration::from_millis(5);
+
 /// What somebody means who says what board they want or have.
 pub(super) enum Target {
     Board(Box<Board>),
@@ -74,6 +78,7 @@ impl Handler {
             place: i64::MAX,
         };
         let before = self.wishes(delivery).await?.into_iter().find(|before| is_same(before, &wish));
+        let is_known = self.queue_is_read().await && !self.inventory.standing().differs;
         let foreseen = {
             let (mut queue, now) = (self.queue.lock(), self.clock.now());
             let standing = before.as_ref().and_then(|before| queue.standing(as_run(before.id), now));
@@ -82,7 +87,8 @@ impl Handler {
         // Nobody is given a quarantined board in the queue; who asks for it by its name wants to look at it.
         let broken =
             row.filter(|row| row.health == Health::Quarantined && row.lease.is_none()).map(|row| row.id);
-        let at_once = foreseen.boards.first().cloned().or(broken).filter(|_| before.is_none());
+        // The scheduler grants nothing either while another lab file is in force.
+        let at_once = foreseen.boards.first().cloned().or(broken).filter(|_| before.is_none() && is_known);
         let mut waits = foreseen_facts(&foreseen);
         let asked = json!({
             "wanted": named.map_or(wish.family.as_str(), BoardId::as_str), "lasts_s": lasts.as_secs_f64(), "reason": reason,
@@ -98,9 +104,11 @@ impl Handler {
             Some(board) => self.reserved(delivery, board, lasts, reason),
             None => queued.clone(),
         };
+        let most = self.inventory.now().reservations.most;
         let with = |name: &str| {
             let mut note = queued.clone();
             note.facts.insert(name.to_owned(), json!(true));
+            note.facts.insert("most".into(), json!(most));
             note
         };
         Ok(Reaction {
@@ -111,8 +119,19 @@ impl Handler {
                 ("queued", queued),
             ],
             audit: audit("reserve", target.trim_end().to_owned()),
-            effect: Effect::Reserve { wish, at_once, or_wait: true, instance: self.instance },
+            effect: Effect::Reserve { wish, at_once, or_wait: true, most, instance: self.instance },
         })
+    }
+
+    /// Whether the scheduler has read the change log once: before, every board looks free. That takes it a moment after
+    /// the start of the server.
+    async fn queue_is_read(&self) -> bool {
+        let read = async {
+            while self.queue.read_to().is_none() {
+                self.clock.sleep(QUEUE_LOOK).await;
+            }
+        };
+        self.clock.timeout(QUEUE_READ_WITHIN, read).await.is_ok()
     }
 
     /// Lets somebody keep their board for longer.
@@ -132,7 +151,9 @@ impl Handler {
     fn extended(&self, delivery: &Delivery, lease: &Lease, by: Duration) -> Reaction {
         let longest = self.longest(delivery);
         let mut facts = self.facts_of(delivery, lease);
-        extend_with(&mut facts, json!({ "longest_s": longest.as_secs_f64() }));
+        let asked_until = lease.expires_at.max(delivery.received_at) + by;
+        let is_cut = asked_until > lease.granted_at + longest;
+        extend_with(&mut facts, json!({ "longest_s": longest.as_secs_f64(), "cut": is_cut }));
         Reaction {
             answer: Note::new("hold-extended", &facts),
             instead: vec![
@@ -148,11 +169,15 @@ impl Handler {
     pub(super) async fn release(&self, delivery: &Delivery, target: Option<&str>) -> Result<Reaction> {
         let mut wishes = self.wishes(delivery).await?.into_iter();
         let leases = self.store.lease_list().await?;
-        let (board, family) = match target.map(|target| self.target_named(delivery, target)) {
+        let (board, family) = match target.map(|target| (target, self.target_named(delivery, target))) {
             None => (None, None),
-            Some(Ok(Target::Board(board))) => (Some(board.id), None),
-            Some(Ok(Target::Family(family))) => (None, Some(family)),
-            Some(Err(refusal)) => return Ok(*refusal),
+            Some((_, Ok(Target::Board(board)))) => (Some(board.id), None),
+            Some((_, Ok(Target::Family(family)))) => (None, Some(family)),
+            // Somebody may have a board still that has left boards.yaml.
+            Some((name, Err(refusal))) => match leases.iter().find(|lease| is_held_as(lease, name)) {
+                Some(lease) => (Some(lease.board.clone()), None),
+                None => return Ok(*refusal),
+            },
         };
         let wish = wishes.find(|wish| match (&board, &family) {
             (Some(board), _) => wish.board.as_ref() == Some(board),
@@ -258,7 +283,7 @@ impl Handler {
         };
         let is_named = |board: &BoardId| board.as_str().eq_ignore_ascii_case(name);
         let leases = self.store.lease_list().await?;
-        let held = leases.iter().find(|lease| lease.hold.is_some() && is_named(&lease.board));
+        let held = leases.iter().find(|lease| is_held_as(lease, name));
         if !gives_back || held.is_some_and(|lease| lease.is_held_by(&delivery.actor)) {
             return Ok(held.is_some_and(|lease| lease.is_held_by(&delivery.actor)));
         }
@@ -410,6 +435,11 @@ pub(super) fn hold_in_the_way(template: &str, lease: &Lease) -> Note {
             "until": hold.map(|_| lease.expires_at), "why": hold.map(|hold| &hold.reason),
         }),
     )
+}
+
+/// Whether somebody has the board of that name.
+fn is_held_as(lease: &Lease, name: &str) -> bool {
+    lease.hold.is_some() && lease.board.as_str().eq_ignore_ascii_case(name)
 }
 
 /// Whether it is a wish for the same.

@@ -20,7 +20,7 @@ use crate::id::{Ids, LeaseId};
 use crate::lease::{Fence, Hold, Holder, Lease, LeaseState, REST_LASTS, Reservation};
 use crate::message::Note;
 use crate::run::LeaseRef;
-use crate::store::{Effected, Granted, Health, LeaseTerms, RESERVATIONS_MAX, Result};
+use crate::store::{Effected, Granted, Health, LeaseTerms, Result};
 
 statements! {
     WAITING = "SELECT id, place, by, family, board, lasts, reason, asked_at
@@ -29,7 +29,13 @@ statements! {
     WAITING_ONE = "SELECT id, place, by, family, board, lasts, reason, asked_at
         FROM reservations
         WHERE id = ?1";
-    WAITING_OF = "SELECT COUNT(*) FROM reservations WHERE requester = ?1";
+    // Those that they wait for, and those that they have.
+    BOARDS_OF = "SELECT (SELECT COUNT(*) FROM reservations WHERE requester = ?1)
+             + (SELECT COUNT(*) FROM leases
+                WHERE state IN ('active', 'finalizing', 'held') AND state = 'held'
+                  AND holder->>'$.person.platform' || ':' || (holder->>'$.person.id') = ?1)";
+    WAITING_SAME = "SELECT COUNT(*) FROM reservations
+        WHERE requester = ?1 AND family = ?2 AND board IS ?3";
     RESERVATION_INSERT = "INSERT INTO reservations (id, place, requester, by, family, board, lasts, reason, asked_at)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
         ON CONFLICT DO NOTHING";
@@ -81,24 +87,31 @@ pub(super) async fn reserve(
     wish: &Reservation,
     place: i64,
     at_once: Option<(&BoardId, &LeaseTerms)>,
-    or_wait: bool,
+    (or_wait, most): (bool, u32),
 ) -> Result<(Effected, Option<Fence>)> {
-    if let Some((board, terms)) = at_once
+    let requester = wish.by.key();
+    let count = sqlx::query_scalar(BOARDS_OF).bind(&requester);
+    let boards: i64 = count.fetch_one(tx.connection().await?).await.map_err(unavailable)?;
+    // Who asks again for what they wait for is told their place.
+    let is_full = boards >= i64::from(most);
+    if let Some((board, terms)) = at_once.filter(|_| !is_full)
         && let Some(found) = lease::look(tx, &Unreadable::default(), board).await?
         && found.lease.is_none()
+        // A quarantined board is given to whoever asks for it by its name, and wants to look at it.
+        && (found.health != Health::Quarantined || wish.board.is_some())
     {
         let lease = held(wish, board, &found, terms);
         lease::taken(tx, &lease, terms.now);
         return Ok((Effected::Done, Some(lease.fence)));
     }
     if !or_wait {
-        return Ok((Effected::NotTheirs, None));
+        return Ok((if is_full { Effected::TooMany } else { Effected::NotTheirs }, None));
     }
-    let requester = wish.by.key();
-    let count = sqlx::query_scalar(WAITING_OF).bind(&requester);
-    let waits: i64 = count.fetch_one(tx.connection().await?).await.map_err(unavailable)?;
-    if waits >= i64::from(RESERVATIONS_MAX) {
-        return Ok((Effected::TooMany, None));
+    if is_full {
+        let again = sqlx::query_scalar(WAITING_SAME).bind(&requester).bind(wish.family.as_str());
+        let again = again.bind(wish.board.as_ref().map(BoardId::as_str));
+        let again: i64 = again.fetch_one(tx.connection().await?).await.map_err(unavailable)?;
+        return Ok((if again > 0 { Effected::AlreadyWaiting } else { Effected::TooMany }, None));
     }
     let query = sqlx::query(RESERVATION_INSERT)
         .bind(wish.id.to_string())

@@ -335,10 +335,11 @@ impl<'a> Rows<'a> {
     async fn hold(&mut self, tx: &mut Tx, intake: &Intake) -> Result<Applied> {
         let (by, now) = (&intake.actor, intake.received_at);
         match &intake.effect {
-            Effect::Reserve { wish, at_once, or_wait, instance } => {
+            Effect::Reserve { wish, at_once, or_wait, most, instance } => {
                 let terms = LeaseTerms { instance: *instance, now, expires_at: now + wish.lasts };
                 let at_once = at_once.as_ref().map(|board| (board, &terms));
-                let (effected, fence) = hold::reserve(tx, wish, self.number, at_once, *or_wait).await?;
+                let (effected, fence) =
+                    hold::reserve(tx, wish, self.number, at_once, (*or_wait, *most)).await?;
                 Ok(Applied::plain(effected).with("fence", fence))
             }
             Effect::Unreserve { reservation } => {

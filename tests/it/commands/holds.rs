@@ -71,7 +71,7 @@ async fn somebody_takes_a_board_keeps_it_for_longer_and_gives_it_back() {
                 [Extend 1 h] [Release]
 
             alice> /lab extend 3d
-                🟣 `soc-a-001` is yours until <time> now: DDR bring-up.
+                🟣 `soc-a-001` is yours until <time> now, the longest that your role has one: DDR bring-up.
                 [Extend 1 h] [Release]
 
             alice> /lab extend
@@ -708,6 +708,46 @@ async fn whoever_has_a_board_cycles_it_from_a_card_whatever_their_role() {
         let denied = lab.click("bob", run, "Power Cycle").await;
         assert!(denied.contains("operator"), "{denied}");
         lab.say("alice", "/lab release").await;
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_has_more_boards_than_the_lab_allows() {
+    let two = yaml::small(3) + "reservations: {most: 2}\n";
+    lab(&two, async |lab| {
+        lab.say("alice", "/lab reserve soc-a-001 2h").await;
+        assert!(lab.say("alice", "/lab reserve socA 2h").await.contains("is yours until"));
+        let full = lab.say("alice", "/lab reserve soc-a-003 2h").await;
+        insta::assert_snapshot!(full, @"✋ You have or wait for 2 boards, and nobody may for more: give one of them up first with `/lab release`.");
+        // What others have is theirs, and a place in line counts too.
+        assert!(lab.say("bob", "/lab reserve soc-a-003 2h").await.contains("is yours until"));
+        assert!(lab.say("bob", "/lab reserve soc-a-001 2h").await.contains("at place 1 in line"));
+        assert!(lab.say("bob", "/lab reserve soc-a-001 2h").await.contains("in line for `soc-a-001` already"));
+        assert!(lab.say("bob", "/lab reserve soc-a-002 2h").await.contains("nobody may for more"));
+        for (who, board) in [("alice", "soc-a-001"), ("alice", "soc-a-002"), ("bob", "soc-a-003")] {
+            lab.say(who, &format!("/lab release {board}")).await;
+        }
+        assert!(in_person(lab, "bob").await.contains("`soc-a-001` is yours now"));
+        lab.say("bob", "/lab release").await;
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_that_left_the_lab_file_can_be_given_back() {
+    let led = |boards| yaml::small(boards) + "roles: {admin: [slack:U0LEAD]}\n";
+    lab(&led(2), async |lab| {
+        lab.say("alice", "/lab reserve soc-a-002 2h").await;
+        lab.write_lab(&led(1));
+        lab.say("lead", "/lab reload").await;
+        lab.answers_until("lead", "is in force").await;
+        let said = lab.say("alice", "/lab release soc-a-002").await;
+        assert!(said.starts_with("👋 `soc-a-002` is given back"), "{said}");
         lab.settle().await;
         lab.read_all();
     })

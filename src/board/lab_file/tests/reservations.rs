@@ -19,6 +19,7 @@ fn reads(section: &str, [default, user, operator, admin]: [u64; 4]) {
         user: hours(user),
         operator: hours(operator),
         admin: hours(admin),
+        ..Reservations::default()
     };
     let inventory = read(&with(section)).inventory.expect("a lab without mistakes");
     assert_eq!(inventory.reservations, expect, "{section}");
@@ -48,7 +49,14 @@ fn what_cannot_be_is_told_with_its_place() {
         "2:32: error: the longest reservation of a role (user) must be at most 7 days, not \"8d\"",
     );
     check(
-        &with("{most: 1h}"),
-        "2:16: error: unknown key \"most\" in reservations; known keys are default, longest",
+        &with("{least: 1h}"),
+        "2:16: error: unknown key \"least\" in reservations; known keys are default, longest, most",
     );
+}
+
+#[test]
+fn how_many_boards_one_person_may_have_is_a_small_number() {
+    let most = |section: &str| read(&with(section)).inventory.map(|lab| lab.reservations.most);
+    assert_eq!([most("{}"), most("{most: 1}"), most("{most: 100}")], [Some(4), Some(1), Some(100)]);
+    assert_eq!([most("{most: 0}"), most("{most: 101}"), most("{most: many}")], [None, None, None]);
 }
