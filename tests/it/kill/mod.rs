@@ -85,6 +85,50 @@ async fn commands(world: &World, point: u64) -> Vec<String> {
     accepted
 }
 
+/// Servers that are killed while somebody has a board of their own.
+const HELD_POINTS: u64 = 12;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_of_somebodys_own_stays_theirs_however_often_the_server_is_killed() {
+    const HELD: &str =
+        "SELECT state || ' ' || fence || ' ' || expires_at FROM leases WHERE board = 'soc-a-001'";
+    let mut world = World::start(20_261_128).await;
+    let mut server = world.serve().await;
+    world.accepted("/lab reserve soc-a-001 2h DDR").await;
+    let db = world.db().await;
+    let held = rows(&db, HELD).await;
+    assert!(held.len() == 1 && held[0].starts_with("held 1 "), "{held:?}");
+    let mut accepted = Vec::new();
+    for point in 0..HELD_POINTS {
+        let build = format!("build-own-{point}");
+        world.accepted(&format!("/run-test soc-a-001 {build}")).await;
+        accepted.push(build);
+        // Others' runs go elsewhere meanwhile, or wait.
+        world.others(&format!("/run-test socA build-other-{point}")).await;
+        accepted.push(format!("build-other-{point}"));
+        world.sleep(world.ids.below(LIFE_SHORT_MS * 2)).await;
+        world.kill(&mut server).await;
+        server = world.serve().await;
+        world.until_handled_again().await;
+        assert_eq!(rows(&db, HELD).await, held, "after {} deaths", point + 1);
+    }
+    while !rows(&db, "SELECT state FROM runs WHERE state <> 'finished'").await.is_empty() {
+        world.sleep(20).await;
+    }
+    assert_eq!(rows(&db, HELD).await, held, "it is theirs, under the same fence and until the same time");
+    let elsewhere = "SELECT a.board FROM attempts AS a JOIN runs AS r ON r.number = a.run
+        WHERE r.spec->>'build' LIKE 'build-o%' AND (a.board = 'soc-a-001') <> (r.spec->>'build' LIKE 'build-own-%')";
+    assert!(
+        rows(&db, elsewhere).await.is_empty(),
+        "nobody else's run was on it, and theirs were nowhere else"
+    );
+    // Given back in the middle of a death, it comes to rest and is free.
+    world.accepted("/lab release soc-a-001").await;
+    world.kill(&mut server).await;
+    db.close().await;
+    world.finish(&accepted).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_told_to_stop_twice_ends_at_once() {
     let world = World::start(1).await;

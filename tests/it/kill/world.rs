@@ -154,8 +154,17 @@ impl World {
 
     /// Types a command, which must be taken.
     pub(super) async fn accepted(&self, text: &str) {
+        self.typed("alice", text).await;
+    }
+
+    /// The same by somebody else.
+    pub(super) async fn others(&self, text: &str) {
+        self.typed("bob", text).await;
+    }
+
+    async fn typed(&self, user: &str, text: &str) {
         let channel = format!("C0KILL{:02}", self.ids.below(CHANNELS));
-        let reply = self.slack.say("alice", &channel, text).await;
+        let reply = self.slack.say(user, &channel, text).await;
         assert_eq!(reply.status, 200, "the command was not acknowledged: {}", reply.text);
     }
 
