@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
 use clap::Args;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::serve::{
     Stops, load_lab, load_templates, parse_lab, serve_until_told, warn_of_simulated_switches,
@@ -21,6 +21,7 @@ use crate::chat::feishu::client::FeishuClient;
 use crate::chat::feishu::socket::Endpoint;
 use crate::chat::slack::client::SlackClient;
 use crate::chat::slack::socket::Opener;
+use crate::chat::token::Tokens;
 use crate::clock::Clock;
 use crate::config::socket_address;
 use crate::id::Ids;
@@ -64,8 +65,8 @@ pub(super) struct DemoArgs {
 const STOPPING: &str =
     "stopping: boards are brought to rest, which takes some seconds; Ctrl-C again ends it at once";
 
-/// What people chat on in the demo.
-const CHATS: [Platform; 2] = Platform::CHATS;
+/// The demo's channel in Slack.
+const CHANNEL: &str = "slack:C0SOCCI";
 /// Its people in Feishu.
 const FEISHU_PEOPLE: [(&str, &str); 2] = [("ou_li", "Li Lei"), ("ou_wu", "Wu Min")];
 
@@ -81,12 +82,14 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     );
     let (clock, ids) = (Clock::system(), Ids::system());
     let mut inventory = match &args.boards {
-        Some(path) => load_lab(path, !args.real_boards, &CHATS)?,
-        None => parse_lab("boards.yaml", LAB, true, &CHATS)?,
+        Some(path) => load_lab(path, !args.real_boards, &Platform::CHATS)?,
+        None => parse_lab("boards.yaml", LAB, true, &Platform::CHATS)?,
     };
     if inventory.channels.mirrors.is_empty() {
         inventory.channels.mirrors = mirrors();
     }
+    // What another shell asks for is told here too.
+    inventory.channels.default.get_or_insert_with(|| CHANNEL.to_owned());
     // Whatever drives boards ends before the simulators do: `lab` is held to the end of this function.
     let (lab, inventory) = lab(args, inventory, &clock, &ids).await?;
     let stops = Stops::begin(Some(STOPPING))?;
@@ -97,6 +100,7 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let signing_secret = SecretString::from(hex::encode(ids.bytes::<16>()));
     let bot_token = SecretString::from(format!("xoxb-demo-{}", hex::encode(ids.bytes::<8>())));
     let app_token = SecretString::from(format!("xapp-demo-{}", hex::encode(ids.bytes::<8>())));
+    let admin_token = SecretString::from(format!("demo-{}", hex::encode(ids.bytes::<8>())));
     let config = SimSlackConfig {
         signing_secret: signing_secret.clone(),
         bot_token: bot_token.clone(),
@@ -113,7 +117,7 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         store: Arc::new(SqliteStore::open(&data.path, SqliteOptions::new(ids.clone())).await?),
         inventory: Arc::new(inventory),
         catalogue: load_templates(args.templates.as_deref())?,
-        api_tokens: crate::chat::token::Tokens::default(),
+        api_tokens: Tokens::new(std::slice::from_ref(&admin_token)),
         jenkins: None,
         feishu: Some(feishu),
         slack: Some(SlackParts {
@@ -124,7 +128,7 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         }),
         clock,
         ids,
-        public_url: door_url,
+        public_url: door_url.clone(),
         transcripts: data.path.join("transcripts"),
         artifacts: Artifacts::folder(args.artifacts.clone().unwrap_or_else(|| data.path.join("artifacts"))),
         board_url: None,
@@ -136,13 +140,24 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         None => app,
     };
     println!("boardhand demo: open {} and type /run-test socA build-123", slack.url());
+    let (token, program) = (admin_token.expose_secret(), program());
+    println!(
+        "from another shell: BOARDHAND_SERVER={door_url} BOARDHAND_TOKEN={token} {program} run socA build-123 --wait"
+    );
     // A terminal that is closed ends its demo.
     serve_until_told(app, door, stops, None).await
 }
 
+/// What starts this program in another shell: its path, where that needs no quotes.
+fn program() -> String {
+    let plain = |path: &String| path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b));
+    let path = std::env::current_exe().ok().and_then(|path| path.into_os_string().into_string().ok());
+    path.filter(plain).unwrap_or_else(|| "boardhand".to_owned())
+}
+
 /// Both chats tell what is asked in either.
 fn mirrors() -> Vec<(String, String)> {
-    let (slack, feishu) = ("slack:C0SOCCI".to_owned(), format!("feishu:{CHAT}"));
+    let (slack, feishu) = (CHANNEL.to_owned(), format!("feishu:{CHAT}"));
     vec![(slack.clone(), feishu.clone()), (feishu, slack)]
 }
 

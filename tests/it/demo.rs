@@ -39,6 +39,8 @@ async fn a_lab_file_of_ones_own_needs_no_password_and_ctrl_c_is_answered() {
     let stopped = async {
         let first = said.next_line().await.expect("it speaks").expect("an address");
         assert!(first.starts_with("boardhand demo: open http://"), "{first}");
+        let second = said.next_line().await.expect("it speaks").expect("another line");
+        assert!(second.starts_with("from another shell: BOARDHAND_SERVER=http://"), "{second}");
         let pid = demo.id().expect("it runs").to_string();
         assert!(Command::new("kill").args(["-INT", &pid]).status().await.expect("kill").success());
         let last = said.next_line().await.expect("it speaks").expect("an answer");
@@ -83,6 +85,13 @@ async fn a_demo_can_be_played_over_a_socket() {
         let page = first.split(' ').find(|word| word.starts_with("http://")).expect("an address").to_owned();
         // The socket is dialled while the page is there already.
         while !type_on(&page, "/lab boards").await.contains("soc-a-001") {}
+        // What it says to type in another shell, typed there.
+        let shell = said.next_line().await.expect("it speaks").expect("a command");
+        let shell = shell.strip_prefix("from another shell: ").expect("a command");
+        let typed = Command::new("sh").args(["-c", shell]).output().await.expect("sh");
+        let text = String::from_utf8_lossy(&typed.stdout);
+        assert!(typed.status.success() && text.starts_with("#1 passed"), "{text}");
+        assert!(type_on(&page, "/lab run 1").await.contains("Passed"));
     };
     Clock::system().timeout(WITHIN, played).await.expect("it answers");
 }
