@@ -1,0 +1,126 @@
+//! Runs as they are read: for cards, lists and comparisons. Plain data.
+
+use serde::Serialize;
+
+use crate::board::{BoardId, Family};
+use crate::chat::Actor;
+use crate::clock::Timestamp;
+use crate::outcome::compare::{Comparison, Past, RunOfBuild};
+use crate::outcome::{Counts, Verdict};
+use crate::run::{Attempt, Keep, Run, RunKind};
+
+/// A run with everything its card shows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunView {
+    /// The run.
+    pub run: Run,
+    /// Its attempts, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// Test counts so far, while it runs.
+    pub progress: Counts,
+    /// Runs that repeat it: number and who asked.
+    pub retried_as: Vec<(i64, Actor)>,
+    /// How often its failure had been seen before, once it has failed.
+    pub seen: Option<Seen>,
+    /// What was new about it when it ended, where it says something about its build.
+    pub comparison: Option<Comparison>,
+    /// The newest revision of its cards.
+    pub generation: i64,
+    /// Whose its board is, should it fail; once it has, whose it was then.
+    pub keep: Option<Keep>,
+    /// Whether it is on a board that its requester has.
+    pub is_own: bool,
+}
+
+/// How often runs of a family had ended with the same failure before a run did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Seen {
+    /// What is the same ([`signature`](crate::outcome::signature)).
+    pub signature: String,
+    /// How many; 0 for a new failure.
+    pub before: u32,
+    /// The first of them.
+    pub first: Option<Sighting>,
+    /// The last of them.
+    pub last: Option<Sighting>,
+}
+
+/// A run that ended with a failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sighting {
+    /// Its number.
+    pub number: i64,
+    /// Its build.
+    pub build: String,
+    /// When it ended.
+    pub at: Timestamp,
+}
+
+/// What a suite came to before, as far back as anybody looks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SuitePast {
+    /// Its newest runs that had test cases and say something about their builds, the newest first; at most
+    /// [`PAST_MAX`](crate::outcome::compare::PAST_MAX).
+    pub runs: Vec<Past>,
+    /// The newest run that passed.
+    pub good: Option<RunOfBuild>,
+}
+
+/// A test run that ended on a board.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Its number.
+    pub number: i64,
+    /// The kind of board.
+    pub family: Family,
+    /// The suite.
+    pub suite: String,
+    /// How it ended.
+    pub verdict: Verdict,
+}
+
+/// A batch with everything its card shows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchView {
+    /// Its runs, in order; never none.
+    pub runs: Vec<BatchRun>,
+    /// The newest revision of its card.
+    pub generation: i64,
+}
+
+/// A run of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchRun {
+    /// The run; a finished one without its test cases.
+    pub run: Run,
+    /// Test counts so far, while it runs.
+    pub progress: Counts,
+    /// Its last attempt so far, and the board of that.
+    pub last: Option<(u32, BoardId)>,
+    /// Runs that repeat it.
+    pub retried_as: Vec<i64>,
+}
+
+/// What a card or a thread tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// This run.
+    Run(i64),
+    /// This batch, by the number of its first run.
+    Batch(i64),
+}
+
+/// Which runs to list.
+#[derive(Debug, Clone, Default)]
+pub struct RunFilter {
+    /// Tests, or boardhand's own health runs (of those, the unfinished ones only).
+    pub kind: RunKind,
+    /// Only of this person ([`Actor::key`]).
+    pub requested_by: Option<String>,
+    /// Only on a board or waiting: in this order, the oldest of each first. Otherwise the newest come first.
+    pub unfinished: bool,
+    /// At most so many.
+    pub limit: u32,
+    /// Only those with smaller numbers; not of the unfinished ones.
+    pub before: Option<i64>,
+}
