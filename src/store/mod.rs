@@ -182,6 +182,8 @@ pub trait Store: Send + Sync {
     async fn notice_done(&self, id: MessageId, told: &(AnswerVia, Note), now: Timestamp) -> Result<()>;
     /// Who waits for a board of their own, the longest waiting first.
     async fn reservation_list(&self) -> Result<Vec<Reservation>>;
+    /// Somebody who waits can never be served any more, and is told.
+    async fn reservation_drop(&self, id: LeaseId, told: &(AnswerVia, Note), now: Timestamp) -> Result<()>;
 
     // ---- a run on its board -------------------------------------------------------------------------------
 

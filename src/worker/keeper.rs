@@ -12,7 +12,7 @@ use tokio::task::{self, JoinError, JoinSet};
 use super::finalize;
 use super::runner::Lab;
 use super::steps::{Agent, LOOK_ANYWAY, LOOK_EVERY, Step};
-use crate::board::{Board, BoardId};
+use crate::board::{Board, BoardId, Family, Inventory};
 use crate::chat::{Actor, AnswerVia};
 use crate::clock::Timestamp;
 use crate::doorbell::Bell;
@@ -107,6 +107,11 @@ impl Keeper {
         let free: Vec<&Board> =
             rows.iter().filter(is_free).filter_map(|row| inventory.boards.get(&row.id)).collect();
         for notice in notices {
+            if let Some(told) = gone(&inventory, &notice.family, notice.board.as_ref(), &notice.by) {
+                self.lab.store.notice_done(notice.id, &told, now).await?;
+                self.lab.doorbell.ring(Bell::Relay);
+                continue;
+            }
             let fits = |board: &&&Board| match &notice.board {
                 Some(id) => board.id == *id,
                 None => board.family == notice.family,
@@ -119,6 +124,18 @@ impl Keeper {
             }
         }
         Ok(true)
+    }
+
+    /// Those who wait for what has left the lab file wait no more.
+    async fn give_up(&self, now: Timestamp) -> Result<(), StoreError> {
+        let inventory = self.lab.inventory.now();
+        for wish in self.lab.store.reservation_list().await? {
+            if let Some(told) = gone(&inventory, &wish.family, wish.board.as_ref(), &wish.by) {
+                self.lab.store.reservation_drop(wish.id, &told, now).await?;
+                [Bell::Relay, Bell::Scheduler].iter().for_each(|bell| self.lab.doorbell.ring(*bell));
+            }
+        }
+        Ok(())
     }
 
     /// Begins to bring a board to rest that somebody left.
@@ -140,6 +157,21 @@ impl Keeper {
         let errands = self.lab.store.errand_due(u32::MAX).await?;
         Ok(errands.into_iter().filter(|errand| errand.begun).map(|errand| errand.board).collect())
     }
+}
+
+/// What somebody is told who waits for a board or a family that is not in the lab file any more.
+fn gone(
+    inventory: &Inventory,
+    family: &Family,
+    board: Option<&BoardId>,
+    by: &Actor,
+) -> Option<(AnswerVia, Note)> {
+    let is_there = match board {
+        Some(board) => inventory.boards.contains_key(board),
+        None => inventory.families.contains_key(family),
+    };
+    let wanted = board.map_or(family.as_str(), BoardId::as_str);
+    (!is_there).then(|| (AnswerVia::in_person(by), Note::new("wanted-gone", json!({ "wanted": wanted }))))
 }
 
 /// When whoever holds a board is told that its end comes.
@@ -172,6 +204,7 @@ impl Agent for Keeper {
                 }
             }
         }
+        self.give_up(now).await?;
         let is_awaited = self.notify(now).await?;
         let left = |lease: &Lease| {
             lease.instance == self.instance

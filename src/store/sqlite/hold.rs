@@ -141,6 +141,20 @@ pub(super) async fn unreserve(tx: &mut Tx, reservation: LeaseId) -> Result<bool>
     Ok(query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() > 0)
 }
 
+/// Somebody waits in vain, and is told, unless they have given it up themselves.
+pub(super) async fn give_up(
+    tx: &mut Tx,
+    ids: &Ids,
+    reservation: LeaseId,
+    (via, note): &(AnswerVia, Note),
+    now: Timestamp,
+) -> Result<()> {
+    if unreserve(tx, reservation).await? {
+        ledger::owe(tx, ids, &[], &[Answer { via, note, at: now }]).await?;
+    }
+    Ok(())
+}
+
 /// Gives a board to somebody who waits, and tells them.
 pub(super) async fn grant(
     tx: &mut Tx,

@@ -249,6 +249,13 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn reservation_drop(&self, id: LeaseId, told: &(AnswerVia, Note), now: Timestamp) -> Result<()> {
+        let (ids, told) = (self.ids.clone(), told.clone());
+        self.writer
+            .write(move |tx| Box::pin(async move { hold::give_up(tx, &ids, id, &told, now).await }))
+            .await
+    }
+
     async fn reservation_list(&self) -> Result<Vec<Reservation>> {
         hold::waiting(&self.readers, &self.unreadable).await
     }

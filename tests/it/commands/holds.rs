@@ -743,9 +743,13 @@ async fn a_board_that_left_the_lab_file_can_be_given_back() {
     let led = |boards| yaml::small(boards) + "roles: {admin: [slack:U0LEAD]}\n";
     lab(&led(2), async |lab| {
         lab.say("alice", "/lab reserve soc-a-002 2h").await;
+        assert!(lab.say("bob", "/lab reserve soc-a-002 2h").await.contains("in line"));
         lab.write_lab(&led(1));
         lab.say("lead", "/lab reload").await;
         lab.answers_until("lead", "is in force").await;
+        // Who waits for it waits no more, and whoever has it has it still.
+        assert!(in_person(lab, "bob").await.contains("`soc-a-002` has left the lab"));
+        assert!(lab.rows("SELECT id FROM reservations").await.is_empty());
         let said = lab.say("alice", "/lab release soc-a-002").await;
         assert!(said.starts_with("👋 `soc-a-002` is given back"), "{said}");
         lab.settle().await;
