@@ -12,7 +12,7 @@ use crate::store::Store;
 
 /// Most requests that wait at once; one more is answered at once with what is known. It leaves connections for
 /// everybody else.
-const WAITING_MAX: usize = 384;
+pub const WAITING_MAX: usize = 384;
 /// How often the store is asked, after something was committed.
 const LOOK_EVERY: Duration = Duration::from_millis(40);
 

@@ -16,7 +16,7 @@ pub mod slack;
 pub mod tftp;
 
 pub use artifacts::Downloads;
-pub use ended::Ended;
+pub use ended::{Ended, WAITING_MAX};
 pub use logs::transcript_dir;
 
 use std::path::PathBuf;

@@ -197,3 +197,6 @@ fn plain(text: &str) -> String {
     }
     kept
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,11 +2,16 @@
 //! nobody starts, reads or ends anything.
 
 use std::process::Output;
+use std::sync::Arc;
 
+use boardhand::clock::Clock;
+use boardhand::door::{Ended, WAITING_MAX};
+use boardhand::id::Ids;
+use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::lab::{ADMIN_TOKEN, JENKINS_TOKEN, Lab, lab, yaml};
+use crate::lab::{ADMIN_TOKEN, JENKINS_TOKEN, Lab, WITHIN, lab, yaml};
 
 /// `boardhand run` as somebody types it.
 async fn boardhand(lab: &Lab, args: &[&str]) -> Output {
@@ -115,6 +120,22 @@ async fn a_cancelled_run_ends_the_command_that_waits_for_it() {
         assert_eq!(audit[..2], ["api:admin run-test 1", "api:admin cancel 1"], "{audit:?}");
     })
     .await;
+}
+
+#[tokio::test]
+async fn so_many_wait_for_an_end_and_one_more_is_answered_at_once() {
+    let dir = tempfile::tempdir().expect("dir");
+    let store = SqliteStore::open(dir.path(), SqliteOptions::new(Ids::seeded(7))).await.expect("store");
+    let ended = Ended::new(Arc::new(store), Clock::system());
+    let waits = || Box::pin(ended.wait(1, WITHIN));
+    let mut waiting: Vec<_> = (0..WAITING_MAX).map(|_| waits()).collect();
+    for wait in &mut waiting {
+        assert!(futures_util::poll!(wait).is_pending());
+    }
+    assert!(futures_util::poll!(waits()).is_ready(), "there is no room");
+    // Who gives up makes room.
+    waiting.pop();
+    assert!(futures_util::poll!(waits()).is_pending());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
