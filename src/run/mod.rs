@@ -14,7 +14,7 @@ use crate::chat::{Actor, Place};
 use crate::clock::Timestamp;
 use crate::id::{LeaseId, RunId};
 use crate::lease::Fence;
-use crate::outcome::{Outcome, Verdict};
+use crate::outcome::{Counts, Outcome, Verdict};
 
 pub use transition::{Decision, IllegalTransition, RunEvent};
 
@@ -226,6 +226,30 @@ pub struct LeaseRef {
     pub board: BoardId,
     /// The generation.
     pub fence: Fence,
+}
+
+/// How far an attempt is, while it runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Test cases so far.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// The file that is on its way over the console.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carrying: Option<Carrying>,
+}
+
+/// A file on its way over a console.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carrying {
+    /// Its name, without its folder.
+    pub name: String,
+    /// Whether it goes to the board, or comes from there.
+    pub to_board: bool,
+    /// Bytes of it that are proved.
+    pub done: u64,
+    /// Its size, in bytes.
+    pub bytes: u64,
 }
 
 /// What an attempt does on its board, in order.

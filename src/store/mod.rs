@@ -26,8 +26,8 @@ use crate::clock::Timestamp;
 use crate::id::{InstanceId, LeaseId, MessageId};
 use crate::lease::{Holder, Lease, LeaseState, Reservation};
 use crate::message::Note;
-use crate::outcome::{Counts, Outcome};
-use crate::run::{LeaseRef, Request, Run, Stage};
+use crate::outcome::Outcome;
+use crate::run::{LeaseRef, Progress, Request, Run, Stage};
 
 pub use self::board::{BoardRow, Errand, Health, Quarantine};
 pub use self::intake::{
@@ -198,8 +198,8 @@ pub trait Store: Send + Sync {
     /// The attempt has something to tell before it ends: the `nth` thing, from 1. What was told before, or came before
     /// something that was, is not told again.
     async fn run_tell(&self, lease: &LeaseRef, nth: u32, note: &Note, now: Timestamp) -> Result<Fenced>;
-    /// The run's tests got farther: droppable, only the card shows it.
-    async fn run_progress(&self, lease: &LeaseRef, counts: Counts, now: Timestamp) -> Result<Fenced>;
+    /// The attempt got farther: droppable, only the card shows it.
+    async fn run_progress(&self, lease: &LeaseRef, progress: &Progress, now: Timestamp) -> Result<Fenced>;
     /// The attempt ended: outcome, what follows, owed messages, and the lease's turn to `finalizing`, in one.
     async fn run_settle(&self, settle: &Settle) -> Result<Fenced>;
     /// Ends a run that waits, for a reason that nobody asked for; gives whether it still waited.

@@ -5,9 +5,9 @@ use serde::Serialize;
 use crate::board::{BoardId, Family};
 use crate::chat::Actor;
 use crate::clock::Timestamp;
+use crate::outcome::Verdict;
 use crate::outcome::compare::{Comparison, Past, RunOfBuild};
-use crate::outcome::{Counts, Verdict};
-use crate::run::{Attempt, Keep, Run, RunKind};
+use crate::run::{Attempt, Keep, Progress, Run, RunKind};
 
 /// A run with everything its card shows.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,8 +16,8 @@ pub struct RunView {
     pub run: Run,
     /// Its attempts, oldest first.
     pub attempts: Vec<Attempt>,
-    /// Test counts so far, while it runs.
-    pub progress: Counts,
+    /// How far its attempt is, while it runs.
+    pub progress: Progress,
     /// Runs that repeat it: number and who asked.
     pub retried_as: Vec<(i64, Actor)>,
     /// How often its failure had been seen before, once it has failed.
@@ -93,8 +93,8 @@ pub struct BatchView {
 pub struct BatchRun {
     /// The run; a finished one without its test cases.
     pub run: Run,
-    /// Test counts so far, while it runs.
-    pub progress: Counts,
+    /// How far its attempt is, while it runs.
+    pub progress: Progress,
     /// Its last attempt so far, and the board of that.
     pub last: Option<(u32, BoardId)>,
     /// Runs that repeat it.

@@ -96,6 +96,15 @@ impl Transfer for Fetch {
         })
     }
 
+    fn progress(&self) -> Option<(u64, u64)> {
+        let proved = self.data.len() as u64;
+        match self.state {
+            State::Probing => None,
+            State::Reading { size, .. } => Some((proved, size as u64)),
+            State::Checking(_) | State::Done => Some((proved, proved)),
+        }
+    }
+
     fn answer(&mut self, output: Option<&[u8]>) -> Result<(), TransferError> {
         let output = output.map(String::from_utf8_lossy).unwrap_or_default();
         let next = match self.state {

@@ -22,6 +22,9 @@ pub trait Transfer: Send {
     /// What to type next; nothing when the file is through.
     fn next(&self) -> Option<String>;
 
+    /// How many bytes are proved, of how many; nothing while that is not known.
+    fn progress(&self) -> Option<(u64, u64)>;
+
     /// Takes what the command printed; nothing when it was lost.
     fn answer(&mut self, output: Option<&[u8]>) -> Result<(), TransferError>;
 }

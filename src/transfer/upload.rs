@@ -117,6 +117,16 @@ impl Transfer for Upload {
         })
     }
 
+    fn progress(&self) -> Option<(u64, u64)> {
+        let bytes = self.data.len();
+        let proved = match self.state {
+            State::Probing => 0,
+            State::Typing { tools, piece, .. } => (piece * piece_bytes(tools)).min(bytes),
+            State::Checking(_) | State::Moving(_) | State::Done => bytes,
+        };
+        Some((proved as u64, bytes as u64))
+    }
+
     fn answer(&mut self, output: Option<&[u8]>) -> Result<(), TransferError> {
         let output = output.map(String::from_utf8_lossy).unwrap_or_default();
         match self.after(&output)? {

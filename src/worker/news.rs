@@ -1,11 +1,11 @@
-//! News of an attempt while its tests run: how far they are, for the card, and the first failure, for the thread.
+//! News of an attempt while it runs: how far its tests and its files are, for the card, and the first failure, for the
+//! thread.
 //! Nothing here holds the console up or changes an outcome; what cannot be told in time is told by the outcome.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use super::results::Results;
 use super::runner::Lab;
@@ -14,11 +14,11 @@ use crate::doorbell::Bell;
 use crate::message::Note;
 use crate::outcome::excerpt::{EndedBy, redacted_excerpt};
 use crate::outcome::verdict::cause;
-use crate::outcome::{Counts, Outcome, Verdict};
-use crate::run::{LeaseRef, Stage};
+use crate::outcome::{Outcome, Verdict};
+use crate::run::{Carrying, LeaseRef, Progress, Stage};
 use crate::store::{Fenced, RunView};
 
-/// How often the card learns how far the tests are.
+/// How often the card learns how far the attempt is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// How long the tests must go on after their first failure before the thread hears of it: an outcome that comes
 /// sooner says the same, and more.
@@ -34,40 +34,65 @@ pub(super) struct News {
     attempt: u32,
     lease: LeaseRef,
     /// When the card heard last, and what.
-    progress: (Monotonic, Counts),
-    /// Whether a report is still on its way to the store: a slow disk must not pile them up.
-    reporting: Arc<AtomicBool>,
+    progress: (Monotonic, Progress),
+    /// The last report to the store. While it is on its way, no other is sent: a slow disk must not pile them up.
+    report: Option<JoinHandle<()>>,
     first_failure: Option<AbortHandle>,
 }
 
 impl News {
     /// Nothing was told yet.
     pub(super) fn new(lab: Arc<Lab>, view: RunView, attempt: u32, lease: LeaseRef) -> Self {
-        let progress = (lab.clock.monotonic(), Counts::default());
-        News { lab, view, attempt, lease, progress, reporting: Arc::default(), first_failure: None }
+        let progress = (lab.clock.monotonic(), Progress::default());
+        News { lab, view, attempt, lease, progress, report: None, first_failure: None }
     }
 
     /// Tells what is new. Called for every line of output, so it is cheap where nothing is.
     pub(super) fn tell(&mut self, results: &Results) {
         let counts = results.counts();
-        if counts == self.progress.1 {
+        if counts == self.progress.1.counts {
             return;
         }
         if counts.failed > 0 && self.first_failure.is_none() {
             self.tell_first_failure(results);
         }
-        let now = self.lab.clock.monotonic();
-        if now < self.progress.0 + PROGRESS_EVERY || self.reporting.swap(true, Ordering::AcqRel) {
+        self.report(Progress { counts, carrying: None });
+    }
+
+    /// Tells how far a file is that goes over the console; one that has got nowhere yet is not worth a word.
+    pub(super) fn carry(&mut self, carrying: Carrying) {
+        if carrying.done > 0 {
+            let counts = self.progress.1.counts;
+            self.report(Progress { counts, carrying: Some(carrying) });
+        }
+    }
+
+    /// The file is through, or given up: the card says no more of it.
+    pub(super) async fn carried(&mut self) {
+        if self.progress.1.carrying.take().is_none() {
             return;
         }
-        self.progress = (now, counts);
-        let (lab, lease, reporting) = (self.lab.clone(), self.lease.clone(), self.reporting.clone());
-        tokio::spawn(async move {
+        if let Some(report) = self.report.take() {
+            // One that came later would show the file again.
+            let _ = report.await;
+        }
+        let _ = self.lab.store.run_progress(&self.lease, &self.progress.1, self.lab.clock.now()).await;
+        self.lab.doorbell.ring(Bell::Relay);
+    }
+
+    fn report(&mut self, progress: Progress) {
+        let now = self.lab.clock.monotonic();
+        let is_busy = self.report.as_ref().is_some_and(|report| !report.is_finished());
+        if now < self.progress.0 + PROGRESS_EVERY || is_busy {
+            return;
+        }
+        self.progress = (now, progress.clone());
+        let (lab, lease) = (self.lab.clone(), self.lease.clone());
+        self.report = Some(tokio::spawn(async move {
             // Droppable: the next one, or the outcome, says more.
-            let _ = lab.store.run_progress(&lease, counts, lab.clock.now()).await;
-            reporting.store(false, Ordering::Release);
+            let _ = lab.store.run_progress(&lease, &progress, lab.clock.now()).await;
             lab.doorbell.ring(Bell::Relay);
-        });
+        }));
     }
 
     /// The tests are over: a first failure that was not told yet is the outcome's to tell.

@@ -2,7 +2,7 @@
 
 use boardhand::sim::{BootStage, Faults, PduFaults};
 
-use crate::lab::{lab, yaml};
+use crate::lab::{CHANNEL, lab, yaml};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_passes_tells_its_story_in_one_card_and_its_thread() {
@@ -636,6 +636,32 @@ async fn a_power_cycle_that_is_cut_off_between_off_and_on_is_ended_where_boards_
         assert_eq!(lab.on(), ["soc-a-001", "soc-b-001"]);
         let switched: Vec<bool> = pdu.log().iter().map(|switch| switch.on).collect();
         assert_eq!(switched, [false, true]);
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_card_says_how_far_a_file_is_as_long_as_it_is_on_its_way() {
+    let carry = "    deploy:\n      - upload: {from: '{{ build.id }}/data', to: /tmp/data, within: 60s}\n    test:\n      \
+                 - {name: there, run: test -s /tmp/data}\n    finally:\n";
+    let small = yaml::small(1)
+        .replace("no_output: 2s", "no_output: 20s")
+        .replace("default_suite: smoke", "console: {char_delay: 1ms}\n    default_suite: smoke");
+    let (before, after) = (small.find("    deploy:\n").expect("a step"), small.find("    finally:\n"));
+    let after = after.expect("a step") + "    finally:\n".len();
+    let text = format!("{}{carry}{}", &small[..before], &small[after..]);
+    lab(&text, async |lab| {
+        let folder = lab.data.path().join("artifacts/build-1");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join("data"), vec![7; 4000]).expect("a file");
+        let run = lab.run("alice", "/run-test socA build-1").await;
+        lab.until(run, "carrying", |view| view.progress.carrying.is_some()).await;
+        lab.until_card(run, "38 % of `data` (4 KiB) to the board").await;
+        assert_eq!(lab.verdict(run).await, "passed in testing");
+        lab.settle().await;
+        let channel = lab.slack.render_channel(CHANNEL);
+        assert!(!channel.contains("to the board"), "{channel}");
         lab.read_all();
     })
     .await;

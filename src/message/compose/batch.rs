@@ -84,7 +84,7 @@ impl Composer {
             "cause": outcome.map(|o| o.cause.as_str()),
             // Where it waits again, the board is one that failed it.
             "board": board.filter(|_| !matches!(run.state, RunState::Queued { .. })),
-            "counts": counts_facts(outcome.map_or(of.progress, |o| o.counts)),
+            "counts": counts_facts(outcome.map_or(of.progress.counts, |o| o.counts)),
             "request": run.request,
             "log_url": attempt.map(|attempt| self.links.log(run.number, attempt)),
             "retried_as": of.retried_as,

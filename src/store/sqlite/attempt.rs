@@ -22,7 +22,7 @@ use crate::lease::Fence;
 use crate::message::Note;
 use crate::outcome::{Counts, Outcome, Verdict};
 use crate::run::transition::{LOST_ATTEMPTS_MAX, POWER_CYCLE_FAILED, POWER_CYCLED, WORKER_LOST};
-use crate::run::{Decision, Keep, LeaseRef, Request, Run, RunEvent, RunState, Stage};
+use crate::run::{Decision, Keep, LeaseRef, Progress, Request, Run, RunEvent, RunState, Stage};
 use crate::store::{Fenced, Lookback, Result, Settle, StoreError};
 
 statements! {
@@ -124,15 +124,15 @@ pub(super) async fn tell(
     Ok(Fenced::Done)
 }
 
-/// The run's tests got farther. Not an event: there may be thousands, and the newest is all that anybody wants.
+/// The attempt got farther. Not an event: there may be thousands, and the newest is all that anybody wants.
 pub(super) async fn progress(
     tx: &mut Tx,
     lease: &LeaseRef,
-    counts: Counts,
+    progress: &Progress,
     now: Timestamp,
 ) -> Result<Fenced> {
     let query = sqlx::query_scalar(PROGRESS_SET).bind(lease.id.to_string()).bind(lease.board.as_str());
-    let query = query.bind(lease.fence.0).bind(row::json(&counts));
+    let query = query.bind(lease.fence.0).bind(row::json(progress));
     let number: Option<i64> = query.fetch_optional(tx.connection().await?).await.map_err(unavailable)?;
     let Some(number) = number else {
         return Ok(Fenced::Stale);

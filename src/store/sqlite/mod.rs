@@ -42,8 +42,8 @@ use crate::clock::Timestamp;
 use crate::id::{Ids, InstanceId, LeaseId, MessageId};
 use crate::lease::{Holder, Lease, LeaseState, Reservation};
 use crate::message::Note;
-use crate::outcome::{Counts, Outcome};
-use crate::run::{LeaseRef, Request, Run, Stage};
+use crate::outcome::Outcome;
+use crate::run::{LeaseRef, Progress, Request, Run, Stage};
 use crate::store::{
     AtRest, BatchView, BoardRow, Census, Committed, Cursor, Effected, Ended, Errand, Fenced, Grant, Granted,
     Intake, Lapsed, LeaseTerms, MessageEnd, Notice, Outdated, Owed, QueueChanges, ReloadRequest, Result,
@@ -282,10 +282,10 @@ impl Store for SqliteStore {
         write.await
     }
 
-    async fn run_progress(&self, lease: &LeaseRef, counts: Counts, now: Timestamp) -> Result<Fenced> {
-        let lease = lease.clone();
+    async fn run_progress(&self, lease: &LeaseRef, progress: &Progress, now: Timestamp) -> Result<Fenced> {
+        let (lease, progress) = (lease.clone(), progress.clone());
         self.writer
-            .write(move |tx| Box::pin(async move { attempt::progress(tx, &lease, counts, now).await }))
+            .write(move |tx| Box::pin(async move { attempt::progress(tx, &lease, &progress, now).await }))
             .await
     }
 

@@ -10,6 +10,7 @@ use crate::clock::shown_duration;
 use crate::console::{ConsoleError, Session};
 use crate::door::transcript_dir;
 use crate::outcome::verdict::Happened;
+use crate::run::Carrying;
 use crate::transfer::{Fetch, Transfer, TransferError, UPLOAD_BYTES_MAX, Upload};
 
 /// How long one command of a transfer may take, its typing at a paced console not counted.
@@ -89,8 +90,19 @@ impl Attempt {
         self.halt(Happened::TransferFailed, error.to_string())
     }
 
-    /// Types what a transfer asks for until the file is through; gives it back then, or why it does not get through.
+    /// Carries a file while the card says how far it is; gives it back when it is through, or why it does not get through.
     async fn transfer<T: Transfer>(
+        &mut self,
+        step: &Step,
+        transfer: T,
+    ) -> Result<Result<T, TransferError>, Halt> {
+        let carried = self.type_transfer(step, transfer).await;
+        self.news.carried().await;
+        carried
+    }
+
+    /// Types what a transfer asks for until nothing is left.
+    async fn type_transfer<T: Transfer>(
         &mut self,
         step: &Step,
         mut transfer: T,
@@ -128,6 +140,11 @@ impl Attempt {
             if let Err(error) = transfer.answer(output.as_deref()) {
                 return Ok(Err(error));
             }
+            if let Some((done, bytes)) = transfer.progress()
+                && let Some((name, to_board)) = carried(&step.action)
+            {
+                self.news.carry(Carrying { name, to_board, done, bytes });
+            }
         }
         Ok(Ok(transfer))
     }
@@ -150,6 +167,15 @@ impl Attempt {
         kept.await.map_err(|error| {
             self.halt(Happened::HostStepFailed, format!("{name} could not be kept: {error}"))
         })
+    }
+}
+
+/// The name of the file that a step carries, and whether it goes to the board.
+fn carried(action: &Action) -> Option<(String, bool)> {
+    match action {
+        Action::Upload { to, .. } => Some((to.rsplit('/').next()?.to_owned(), true)),
+        Action::Fetch { from, .. } => Some((from.rsplit('/').next()?.to_owned(), false)),
+        _ => None,
     }
 }
 

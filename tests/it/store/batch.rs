@@ -7,7 +7,7 @@ use boardhand::run::{Decision, LeaseRef, Stage};
 use boardhand::store::{Effect, End, Fenced, Intake, MessageEnd, NewRun, Owed, OwedKind, Told};
 
 use super::intake::cancel;
-use super::lab::{at, channel, effected, li, note, outcome, via};
+use super::lab::{at, channel, counted, effected, li, note, outcome, via};
 use super::{Lab, store_tests};
 
 store_tests! {
@@ -122,15 +122,15 @@ async fn every_change_of_a_run_is_owed_to_the_card_of_its_batch(lab: &Lab) {
     }
     let lease = lab.on_board(runs[1].id, 1, &board).await;
     for passed in 1..=10 {
-        let counts = Counts { passed, ..Counts::default() };
-        assert_eq!(lab.store.run_progress(&lease, counts, at(5)).await.expect("progress"), Fenced::Done);
+        let progress = counted(Counts { passed, ..Counts::default() });
+        assert_eq!(lab.store.run_progress(&lease, &progress, at(5)).await.expect("progress"), Fenced::Done);
     }
     let owed = due(lab).await;
     assert_eq!(cards(&owed), ["B1", "2"], "one edit each, and none of the others");
     let view = lab.store.batch_view(1).await.expect("view").expect("a batch");
     let OwedKind::Card { revision, message, .. } = &owed[0].kind else { panic!("{owed:?}") };
     assert_eq!((*revision, message.as_deref()), (view.generation, Some("170.0")));
-    assert_eq!((view.runs[1].progress.passed, &view.runs[1].last), (10, &Some((1, board))));
+    assert_eq!((view.runs[1].progress.counts.passed, &view.runs[1].last), (10, &Some((1, board))));
     send(lab, &owed[0], "170.0").await;
     assert_eq!(cards(&due(lab).await), ["2"]);
 }

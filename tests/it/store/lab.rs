@@ -11,7 +11,7 @@ use boardhand::id::{Ids, InstanceId, LeaseId, RunId};
 use boardhand::lease::Lease;
 use boardhand::message::Note;
 use boardhand::outcome::{Counts, Outcome, Verdict};
-use boardhand::run::{Decision, LeaseRef, Priority, RunKind, RunSpec, RunState, Selector, Stage};
+use boardhand::run::{Decision, LeaseRef, Priority, Progress, RunKind, RunSpec, RunState, Selector, Stage};
 use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
 use boardhand::store::{
     Audit, Committed, Effect, Fenced, Grant, Granted, Intake, LeaseTerms, NewRun, RunView, Settle, Store,
@@ -202,6 +202,11 @@ pub(crate) fn channel() -> Place {
 
 pub(crate) fn via() -> AnswerVia {
     AnswerVia { url: Some("https://hooks.slack.test/1".into()), user: "U0LI".into(), place: channel() }
+}
+
+/// An attempt that is so far with its tests.
+pub(crate) fn counted(counts: Counts) -> Progress {
+    Progress { counts, carrying: None }
 }
 
 pub(crate) fn note(template: &str) -> Note {

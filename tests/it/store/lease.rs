@@ -11,7 +11,7 @@ use boardhand::outcome::{Counts, Verdict};
 use boardhand::run::{Decision, LeaseRef, RunState, Stage};
 use boardhand::store::{AtRest, Effected, Fenced, Grant, Granted, Health, LeaseTerms};
 
-use super::lab::{T0, at, lease_ref, li, note, outcome, via};
+use super::lab::{T0, at, counted, lease_ref, li, note, outcome, via};
 use super::{Lab, store_tests};
 
 store_tests! {
@@ -266,12 +266,12 @@ async fn a_stale_fence_changes_nothing(lab: &Lab) {
 
 async fn every_write(lab: &Lab, lease: &LeaseRef, run: RunId) -> [Fenced; 5] {
     let store = &lab.store;
-    let counts = Counts { passed: 9, failed: 9, skipped: 9 };
+    let progress = counted(Counts { passed: 9, failed: 9, skipped: 9 });
     let settle =
         lab.settle(lease, run, outcome(Verdict::Infra, "console"), Decision::TryAgain { avoid: vec![] });
     [
         store.run_advance(lease, Stage::Booting, &[note("run-leased")], at(90)).await.expect("advance"),
-        store.run_progress(lease, counts, at(90)).await.expect("progress"),
+        store.run_progress(lease, &progress, at(90)).await.expect("progress"),
         store.run_settle(&settle).await.expect("settle"),
         store.lease_fenced(lease, at(90)).await.expect("fenced"),
         store.lease_release(lease, &AtRest::No("dark".into()), at(90)).await.expect("release"),

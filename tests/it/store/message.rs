@@ -5,10 +5,10 @@ use std::time::Duration;
 use boardhand::chat::Place;
 use boardhand::id::MessageId;
 use boardhand::outcome::{Counts, Verdict};
-use boardhand::run::{Decision, Stage};
+use boardhand::run::{Decision, Progress, Stage};
 use boardhand::store::{CHANNEL_HEADS_MAX, Effect, End, Fenced, Intake, MessageEnd, Owed, OwedKind, Told};
 
-use super::lab::{T0, at, channel, note, outcome, via};
+use super::lab::{T0, at, channel, counted, note, outcome, via};
 use super::{Lab, store_tests};
 
 store_tests! {
@@ -66,8 +66,8 @@ async fn ten_changes_are_one_edit_to_the_newest_revision(lab: &Lab) {
     assert_eq!((*run, place), (number, &channel()));
     assert_eq!(due(lab).await, []);
     for passed in 1..=10 {
-        let counts = Counts { passed, ..Counts::default() };
-        assert_eq!(lab.store.run_progress(&lease, counts, at(5)).await.expect("progress"), Fenced::Done);
+        let progress = counted(Counts { passed, ..Counts::default() });
+        assert_eq!(lab.store.run_progress(&lease, &progress, at(5)).await.expect("progress"), Fenced::Done);
     }
     let owed = due(lab).await;
     let [Owed { id, kind: OwedKind::Card { message, revision, .. }, since, .. }] = owed.as_slice() else {
@@ -85,7 +85,7 @@ async fn a_card_sent_while_it_changed_is_owed_again(lab: &Lab) {
     let card = due(lab).await.remove(0);
     let OwedKind::Card { revision, .. } = card.kind else { panic!("{card:?}") };
     assert_eq!(
-        lab.store.run_progress(&lease, Counts::default(), at(5)).await.expect("progress"),
+        lab.store.run_progress(&lease, &Progress::default(), at(5)).await.expect("progress"),
         Fenced::Done
     );
     end(lab, card.id, sent("171.1", revision)).await;

@@ -5,11 +5,11 @@ use boardhand::chat::{Actor, Place};
 use boardhand::id::InstanceId;
 use boardhand::outcome::{CaseStatus, Counts, TestCase, Verdict};
 use boardhand::run::transition::{LOST_ATTEMPTS_MAX, WORKER_LOST};
-use boardhand::run::{Decision, Request, RunState, Stage};
+use boardhand::run::{Carrying, Decision, Progress, Request, RunState, Stage};
 use boardhand::store::{Effect, End, Fenced, Health, Lapsed, MessageEnd, OwedKind, RunFilter, Told};
 
 use super::intake::cancel;
-use super::lab::{T0, at, channel, effected, li, note, outcome};
+use super::lab::{T0, at, channel, counted, effected, li, note, outcome};
 use super::{Lab, store_tests};
 
 store_tests! {
@@ -71,13 +71,15 @@ async fn something_new_is_told_in_a_stage_and_a_stage_is_told_once(lab: &Lab) {
 async fn progress_shows_on_the_card_and_ends_with_the_attempt(lab: &Lab) {
     let [board] = lab.boards().await;
     let (number, id, lease) = lab.running(&board).await;
-    let counts = Counts { passed: 3, failed: 1, skipped: 0 };
+    let carrying = Carrying { name: "Image".into(), to_board: true, done: 10, bytes: 20 };
+    let progress =
+        Progress { carrying: Some(carrying), ..counted(Counts { passed: 3, failed: 1, skipped: 0 }) };
     let before = lab.view(number).await.generation;
-    assert_eq!(lab.store.run_progress(&lease, counts, at(5)).await.expect("progress"), Fenced::Done);
+    assert_eq!(lab.store.run_progress(&lease, &progress, at(5)).await.expect("progress"), Fenced::Done);
     let view = lab.view(number).await;
-    assert_eq!((view.progress, view.generation), (counts, before + 1));
+    assert_eq!((view.progress, view.generation), (progress, before + 1));
     lab.settled(&lease, id, outcome(Verdict::Infra, "console"), Decision::TryAgain { avoid: vec![] }).await;
-    assert_eq!(lab.view(number).await.progress, Counts::default());
+    assert_eq!(lab.view(number).await.progress, Progress::default());
 }
 
 async fn an_outcome_is_committed_whole(lab: &Lab) {
