@@ -38,6 +38,7 @@ pub(super) fn install(env: &mut Environment<'static>, tongue: Tongue) {
     env.add_filter("time", |value: &Value| instant(value).map(|at| mark(&Span::Time(at))));
     env.add_filter("duration", move |value: &Value| seconds(value).map(|s| duration(s, tongue)));
     env.add_filter("count", |value: &Value| whole(value).map(grouped));
+    env.add_filter("size", |value: &Value| whole(value).map(size));
     env.add_filter("plural", plural);
     env.add_filter("sentence", move |state: &State<'_, '_>, value: &Value| {
         said(state, value).map(|text| sentence(&text, tongue))
@@ -173,6 +174,20 @@ fn sentence(text: &str, tongue: Tongue) -> String {
     format!("{first}{}{}", chars.as_str(), if ended { "" } else { "." })
 }
 
+/// Bytes as `512 B`, `4 KiB` or `12.4 MiB`: the same in every language.
+fn size(bytes: i64) -> String {
+    const KIB: i64 = 1024;
+    const MIB: i64 = 1024 * KIB;
+    match bytes.max(0) {
+        bytes @ ..KIB => format!("{bytes} B"),
+        bytes @ ..MIB => format!("{} KiB", (bytes + KIB / 2) / KIB),
+        bytes => {
+            let tenths = (i128::from(bytes) * 10 + i128::from(MIB) / 2) / i128::from(MIB);
+            format!("{}.{} MiB", tenths / 10, tenths % 10)
+        }
+    }
+}
+
 /// `1234567` as `1,234,567`.
 fn grouped(n: i64) -> String {
     let digits = n.unsigned_abs().to_string();
@@ -228,6 +243,19 @@ mod tests {
             ("{'secs': 83, 'nanos': 1}", "1m 23s"),
         ] {
             check(&format!("{{{{ {secs} | duration }}}}"), expect);
+        }
+    }
+
+    #[test]
+    fn sizes_have_one_unit() {
+        for (bytes, expect) in [
+            (-1, "0 B"),
+            (1023, "1023 B"),
+            (4000, "4 KiB"),
+            (13_002_342, "12.4 MiB"),
+            (16_777_216, "16.0 MiB"),
+        ] {
+            check(&format!("{{{{ {bytes} | size }}}}"), expect);
         }
     }
 

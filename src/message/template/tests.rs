@@ -341,6 +341,7 @@ fn the_card_of_a_running_test_reads_at_a_glance() {
          Board: soc-a-001\n  \
          By: li\n  \
          Tests: 140 passed, 2 failed, 1 skipped\n  \
+         File: 43 % of Image (12.4 MiB) to the board\n  \
          (✓ power   ✓ boot   ✓ deploy   ▸ test   · collect)\n  \
          (Asked for 2027-01-15 08:00 UTC · Console log)\n\
          [Cancel][Power Cycle]\n",
