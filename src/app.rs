@@ -49,6 +49,7 @@ use crate::worker::occupied::Occupied;
 use crate::worker::pool::Pool;
 use crate::worker::reloader::{LabSource, Reloader};
 use crate::worker::runner::Lab;
+use crate::worker::seats::Seats;
 use crate::worker::steps::{Agent, drive};
 use crate::worker::stranded;
 use crate::worker::timekeeper::Timekeeper;
@@ -244,6 +245,7 @@ impl App {
             artifacts,
             downloads: Downloads::default(),
             ended: Ended::new(store.clone(), clock.clone()),
+            seats: Arc::new(Seats::new(lab.clone(), closed.clone())),
         });
         let slack_socket = opener.map(|(opener, line)| {
             let takes = Arc::new(door::slack::Envelopes(door.clone()));

@@ -5,6 +5,7 @@ mod ask;
 mod borrow;
 mod check;
 mod connect;
+mod console;
 mod demo;
 mod health;
 mod reload;
@@ -90,6 +91,8 @@ enum Command {
         #[command(flatten)]
         asking: ask::Asking,
     },
+    /// Sit at the console of a board that you have: every key goes there, until Ctrl-] and a dot.
+    Console(console::ConsoleArgs),
     /// Connect Slack.
     Slack {
         #[command(subcommand)]
@@ -168,6 +171,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Runs { unfinished, limit, asking } => ask::runs(&asking, unfinished, limit).await,
         Command::Cancel { number, asking } => ask::cancel(&asking, number).await,
         Command::Run(args) => run::run(&args).await,
+        Command::Console(args) => console::console(&args).await,
         Command::Reload { data_dir } => reload::reload(&data_dir).await,
         Command::Slack { command: SlackCommand::Manifest { socket, url } } => {
             let way = if socket { manifest::Way::Socket } else { manifest::Way::Url(url.as_deref()) };

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use crate::clock::Clock;
 use crate::config;
 use crate::id::{Ids, RunId};
+use crate::net::ws::{DialError, WebSocket};
 use crate::net::{BODY_BYTES_MAX, Http, HttpReply, Method, NetError};
 
 /// How long the server may take to an answer.
@@ -241,6 +242,20 @@ impl Server {
         let url = format!("{}{path}", self.address);
         let answer = self.http.get(&url, Some(&self.token), REPORT_BYTES_MAX, WITHIN).await;
         self.whole(answer)
+    }
+
+    /// Opens a WebSocket at a path.
+    pub(super) async fn web_socket(&self, path: &str) -> Result<WebSocket, String> {
+        // `http` and `https` become `ws` and `wss`.
+        let url = format!("ws{}{path}", self.address.strip_prefix("http").unwrap_or(&self.address));
+        let dialled = self.http.web_socket_as(&url, Some(&self.token), WITHIN, self.clock.clone()).await;
+        dialled.map_err(|error| match error {
+            DialError::Net(error) => format!("{}: {error}", self.address),
+            DialError::Refused(answer) => match self.whole(Ok(*answer)) {
+                Ok(_) => format!("{}: this server has no consoles", self.address),
+                Err(problem) => problem,
+            },
+        })
     }
 
     /// Ends a run; gives where it is then.

@@ -15,6 +15,8 @@
 //! | `/lab power … on, off, cycle`, quarantine, return | operator |
 //! | reserve, extend and give back, and switch the board that one has | user |
 //! | take a board away from whoever has it | operator |
+//! | type at the console of the board that one has, watch any | user |
+//! | type at the consoles of other people's boards | operator |
 
 use serde_json::json;
 
@@ -65,6 +67,11 @@ pub enum Asked<'a> {
     Command(&'a Command),
     /// A button.
     Click(Verb),
+    /// A place at a board's console: to type there, or to watch.
+    Console {
+        /// Whether they type.
+        types: bool,
+    },
 }
 
 /// What policy must know about the run that is meant.
@@ -168,6 +175,11 @@ fn rule(asked: Asked<'_>, about: About) -> Rule {
             Verb::Release => release(),
             Verb::PowerOff => switch(),
             Verb::PowerCycle => on_a_run("power-cycle their own run", "power-cycle other people's runs"),
+        },
+        Asked::Console { types: false } => look("watch consoles"),
+        Asked::Console { types: true } => match about.own_board {
+            true => look("type at the console of the board that they have"),
+            false => Rule { needs: Some(Operator), what: "type at the consoles of other people's boards" },
         },
     }
 }

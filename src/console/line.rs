@@ -31,7 +31,7 @@ const GREETING_BYTES_MAX: usize = 4096;
 /// How soon a connection must end without a word to say that the console is busy.
 const AT_ONCE: Duration = Duration::from_secs(5);
 /// How long a console server may take no bytes.
-const WRITE_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const WRITE_WITHIN: Duration = Duration::from_secs(10);
 /// Silence that ends the trace of a dying kernel.
 const DYING_SILENCE: Duration = Duration::from_secs(2);
 /// Longest time a dying kernel's trace is waited for.
@@ -42,7 +42,7 @@ const RESET_SILENCE: Duration = Duration::from_secs(3);
 const RESET_MAX: Duration = Duration::from_secs(15);
 
 /// How long a break lasts where we have to end it; a UART needs longer than one character.
-const BREAK: Duration = Duration::from_millis(300);
+pub(super) const BREAK: Duration = Duration::from_millis(300);
 /// Pause before a console that went away with the power is dialled again.
 const REDIAL_PAUSE: Duration = Duration::from_millis(500);
 
@@ -120,7 +120,7 @@ pub(super) struct Line {
 }
 
 /// How the console of this target is spoken.
-fn telnet(target: &ConsoleTarget) -> Telnet {
+pub(super) fn telnet(target: &ConsoleTarget) -> Telnet {
     let settings = &target.settings;
     match settings.kind {
         ConsoleKind::Telnet => Telnet::client(&settings.ttype),

@@ -8,7 +8,9 @@
 //!                 └─▶ printk ─▶ shell        a command's output and status
 //! ```
 //!
-//! Everything but `dial`, `session` and `transcript` is pure: bytes in, values out, no socket and no clock.
+//! A [`Terminal`] is the same for a person: bytes both ways, and nothing that reads along.
+//!
+//! Everything but `dial`, `session`, `terminal` and `transcript` is pure: bytes in, values out, no socket and no clock.
 //! Nothing here decides a verdict, and nothing else in the program opens a socket to a console.
 
 pub mod bootloader;
@@ -24,6 +26,7 @@ pub mod printk;
 pub mod session;
 pub mod shell;
 pub mod telnet;
+pub mod terminal;
 pub mod transcript;
 pub mod watch;
 mod wire;
@@ -37,6 +40,7 @@ pub use line::{Hits, Limits};
 pub use login::LoginFailure;
 pub use session::Session;
 pub use shell::ShellResult;
+pub use terminal::Terminal;
 pub use transcript::Transcript;
 pub use watch::{Hit, WatchList};
 

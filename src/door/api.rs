@@ -3,6 +3,7 @@
 //! run has ended. A wrong link and a missing run look the same. What is asked for here goes the way of every command.
 
 pub(super) mod list;
+pub(super) mod terminal;
 
 use std::sync::Arc;
 use std::time::Duration;

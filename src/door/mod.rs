@@ -43,6 +43,7 @@ use crate::message::links::Links;
 use crate::message::relay::Lines;
 use crate::outcome::redact::Redactor;
 use crate::store::{Committed, Effect, Store};
+use crate::worker::seats::Seats;
 
 /// Largest body of a delivery. Slack's are a few KiB; a card that comes back with a click is the largest.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -87,6 +88,8 @@ pub struct Door {
     pub downloads: Downloads,
     /// Who waits for a run to end.
     pub ended: Ended,
+    /// Who sits at the consoles of boards.
+    pub seats: Arc<Seats>,
 }
 
 /// Why a delivery is refused. Only the status goes out; the detail goes to the log.
@@ -189,6 +192,7 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/api/v1/runs", get(api::list::runs).post(api::start))
         .route("/api/v1/boards", get(api::list::boards))
         .route("/api/v1/boards/{board}", get(api::list::board))
+        .route("/api/v1/boards/{board}/console", get(api::terminal::console))
         .route("/api/v1/runs/{run}", get(api::run).delete(api::cancel))
         .route("/api/v1/runs/{run}/junit.xml", get(api::junit_xml))
         .route("/healthz", get(health::alive))

@@ -239,7 +239,8 @@ impl Server {
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.head_within)
             .max_buf_size(HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
         tokio::pin!(connection);
         tokio::select! {
             // Clients come and go as they like: how a connection ends is no news.

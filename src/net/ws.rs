@@ -1,5 +1,5 @@
-//! WebSockets to the outside, dialled by the clients of [`Http`]: with their proxies, their certificates and their rule
-//! of which addresses are called. `ws://` is plain HTTP, `wss://` is HTTPS.
+//! WebSockets: to the outside, dialled by the clients of [`Http`] with their proxies, their certificates and their rule of
+//! which addresses are called (`ws://` is plain HTTP, `wss://` is HTTPS); and from there, where a request asks for one.
 //!
 //! What never happens here: a message longer than its bound, an endless wait for the other side to take what is sent, or
 //! any understanding of what is said. Pings of the other side are answered while somebody waits in
@@ -11,10 +11,16 @@ use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use reqwest::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use reqwest::{Method, Upgraded, Url};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
+
+mod accept;
+
+pub use accept::{Accepted, accept};
 
 use super::{Http, HttpReply, NetError, TOTAL_TIMEOUT, net_error, read};
 use crate::clock::Clock;
@@ -28,6 +34,8 @@ pub const SEND_WITHIN: Duration = Duration::from_secs(5);
 pub const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 /// Longest reason of a close that is passed on.
 const REASON_CHARS_MAX: usize = 120;
+/// Longest reason that a close can carry.
+const CLOSE_BYTES_MAX: usize = 123;
 const BUFFER_BYTES: usize = 16 * 1024;
 
 /// No WebSocket.
@@ -76,9 +84,9 @@ pub enum Received {
     Pong,
 }
 
-/// One connection.
-pub struct WebSocket {
-    stream: WebSocketStream<Upgraded>,
+/// One connection, dialled or [`Accepted`].
+pub struct WebSocket<S = Upgraded> {
+    stream: WebSocketStream<S>,
     clock: Clock,
 }
 
@@ -87,6 +95,17 @@ impl Http {
     pub async fn web_socket(
         &self,
         url: &str,
+        within: Duration,
+        clock: Clock,
+    ) -> Result<WebSocket, DialError> {
+        self.web_socket_as(url, None, within, clock).await
+    }
+
+    /// The same for whoever has this bearer token.
+    pub async fn web_socket_as(
+        &self,
+        url: &str,
+        bearer: Option<&SecretString>,
         within: Duration,
         clock: Clock,
     ) -> Result<WebSocket, DialError> {
@@ -100,6 +119,10 @@ impl Http {
             .header(UPGRADE, "websocket")
             .header(SEC_WEBSOCKET_VERSION, "13")
             .header(SEC_WEBSOCKET_KEY, &key);
+        let request = match bearer {
+            Some(token) => request.bearer_auth(token.expose_secret()),
+            None => request,
+        };
         let response = request.send().await.map_err(net_error)?;
         if response.status().as_u16() != 101 {
             return Err(DialError::Refused(Box::new(read(response, super::BODY_BYTES_MAX).await?)));
@@ -135,7 +158,17 @@ fn http_url(url: &str) -> Result<Url, NetError> {
     Url::parse(&http).map_err(|_| NetError::Address("not a URL"))
 }
 
-impl WebSocket {
+impl WebSocket<Accepted> {
+    /// Of a connection that was accepted.
+    pub async fn of(accepted: Accepted, clock: Clock) -> Self {
+        WebSocket {
+            stream: WebSocketStream::from_raw_socket(accepted, Role::Server, Some(limits())).await,
+            clock,
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Waits for what comes next. May be given up at any time without losing anything.
     pub async fn receive(&mut self) -> Result<Received, Gone> {
         loop {
@@ -174,10 +207,20 @@ impl WebSocket {
 
     /// Closes the connection as one does, and waits [`CLOSE_WITHIN`] for the other side to do the same. What still comes
     /// is lost.
-    pub async fn close(mut self) {
+    pub async fn close(self) {
+        self.close_with(None).await;
+    }
+
+    /// The same, saying why: a code, and at most 123 bytes.
+    pub async fn close_saying(self, code: u16, reason: &str) {
+        let cut = reason.floor_char_boundary(CLOSE_BYTES_MAX);
+        self.close_with(Some(CloseFrame { code: code.into(), reason: reason[..cut].into() })).await;
+    }
+
+    async fn close_with(mut self, frame: Option<CloseFrame>) {
         let clock = self.clock.clone();
         let goodbye = async {
-            if self.stream.close(None).await.is_ok() {
+            if self.stream.close(frame).await.is_ok() {
                 while self.receive().await.is_ok() {}
             }
         };

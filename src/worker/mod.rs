@@ -18,6 +18,7 @@ pub mod pool;
 mod results;
 pub mod reloader;
 pub mod runner;
+pub mod seats;
 pub mod steps;
 pub mod stranded;
 pub mod timekeeper;

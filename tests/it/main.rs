@@ -28,6 +28,7 @@ mod power_trouble;
 mod real_boards;
 mod reload;
 mod runs;
+mod seats;
 mod settings;
 mod slack_socket;
 mod slack_trouble;

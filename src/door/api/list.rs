@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::super::Door;
 use super::super::machine::Problem;
 use super::{proved, unreadable};
-use crate::board::Board;
+use crate::board::{Board, Inventory};
 use crate::clock::Timestamp;
 use crate::lease::{Holder, Lease};
 use crate::run::{Run, RunState};
@@ -121,14 +121,19 @@ pub(in crate::door) async fn board(
 ) -> Result<Response, Problem> {
     proved(&door, &headers)?;
     let lab = door.handler.inventory.now();
-    let board = lab.boards.values().find(|board| board.id.as_str().eq_ignore_ascii_case(&id));
-    let board = board.ok_or_else(|| {
-        let near = crate::board::near::nearest(&id, lab.boards.keys().map(|id| id.as_str()));
-        Problem::new(StatusCode::NOT_FOUND, "there is no such board", "GET /api/v1/boards has all of them")
-            .near(near.into_iter().map(str::to_owned).collect())
-    })?;
+    let board = named(&lab, &id)?;
     let rows = door.store.board_list().await.map_err(unreadable)?;
     Ok(Json(board_row(board, rows.iter().find(|row| row.id == board.id))).into_response())
+}
+
+/// The board of this name, or those that come near.
+pub(super) fn named<'a>(lab: &'a Inventory, id: &str) -> Result<&'a Board, Problem> {
+    let board = lab.boards.values().find(|board| board.id.as_str().eq_ignore_ascii_case(id));
+    board.ok_or_else(|| {
+        let near = crate::board::near::nearest(id, lab.boards.keys().map(|id| id.as_str()));
+        Problem::new(StatusCode::NOT_FOUND, "there is no such board", "GET /api/v1/boards has all of them")
+            .near(near.into_iter().map(str::to_owned).collect())
+    })
 }
 
 /// A board, without what is secret about it.

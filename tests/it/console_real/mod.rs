@@ -1,6 +1,7 @@
 //! Sessions against real telnet servers, a real serial-port server, real serial ports, a real sshd and real shells, on
 //! loopback. A missing program is a failure that says what to install, never a skip.
 
+mod by_hand;
 mod kinds;
 pub(crate) mod rig;
 
