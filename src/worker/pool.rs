@@ -72,9 +72,9 @@ impl Pool {
         let giving = async {
             let leases = self.lab.store.lease_list().await?;
             let mine = |lease: &&Lease| {
-                lease.instance == self.instance
-                    && lease.state == LeaseState::Active
-                    && matches!(lease.holder, Holder::Run { .. })
+                let of_run = lease.state == LeaseState::Active && matches!(lease.holder, Holder::Run { .. });
+                let on_hold = lease.hold.as_ref().is_some_and(|hold| hold.run.is_some());
+                lease.instance == self.instance && (of_run || on_hold)
             };
             let mine = leases.iter().filter(mine).map(|lease| lease.id);
             let idle: Vec<LeaseId> = mine.filter(|lease| !self.orders.contains_key(lease)).collect();

@@ -177,18 +177,22 @@ pub(super) async fn give_back(
         sqlx::query(lease::LEASES_LIVE).fetch_all(tx.connection().await?).await.map_err(unavailable)?;
     let live = unreadable.sift(&rows, lease::read)?;
     let named = live.iter().filter(|lease| leases.contains(&lease.id));
-    let attempts: BTreeSet<(i64, u32)> = named.filter_map(attempt_under).collect();
+    let attempts: BTreeSet<(i64, u32)> =
+        named.filter_map(|lease| attempt_under(lease).or(on(lease))).collect();
     let mut given = Vec::new();
     for (number, attempt) in attempts {
         if !unbegun::take_back(tx, number, attempt, now).await? {
             continue;
         }
+        // What a person has stays theirs: the run alone leaves it.
+        given.extend(live.iter().filter(|lease| on(lease) == Some((number, attempt))).map(|lease| lease.id));
         let of_attempt = live.iter().filter(|lease| attempt_under(lease) == Some((number, attempt)));
         let of_attempt: Vec<&Lease> = of_attempt.collect();
         let ids: Vec<LeaseId> = of_attempt.iter().map(|lease| lease.id).collect();
+        let Some(first) = ids.first() else { continue };
         let query = sqlx::query(LEASES_RETURN).bind(row::json(&ids)).bind(now.as_micros());
         let changed = query.execute(tx.connection().await?).await.map_err(unavailable)?;
-        expect_changed(changed.rows_affected(), ids.len(), "leases", ids[0])?;
+        expect_changed(changed.rows_affected(), ids.len(), "leases", first)?;
         let events: Vec<Event<'_>> =
             of_attempt.iter().map(|lease| Event::board(now, "released", &lease.board)).collect();
         ledger::events(tx, &events);
@@ -231,7 +235,7 @@ async fn lapse(
     // What a person has stays theirs; the run of theirs that was on it is lost, and left the board in any state.
     let (held, rest): (Vec<Lease>, Vec<Lease>) =
         live.into_iter().partition(|lease| lease.state == LeaseState::Held);
-    let under = |lease: &Lease| lease.hold.as_ref().and_then(|hold| hold.run).filter(|_| is_over(lease));
+    let under = |lease: &Lease| on(lease).filter(|_| is_over(lease));
     let unfenced: Vec<LeaseId> =
         held.iter().filter(|lease| under(lease).is_some()).map(|lease| lease.id).collect();
     attempts.extend(held.iter().filter_map(under));
@@ -287,6 +291,11 @@ async fn bare(tx: &mut Tx, unreadable: &Unreadable, read: &[Lease]) -> Result<Ve
     })?;
     let known: HashSet<String> = read.iter().map(|lease| lease.id.to_string()).collect();
     Ok(bare.into_iter().filter(|bare| !known.contains(&bare.id)).collect())
+}
+
+/// The attempt of whoever has the board that is on it.
+fn on(lease: &Lease) -> Option<(i64, u32)> {
+    lease.hold.as_ref().and_then(|hold| hold.run)
 }
 
 /// The attempt that has no outcome yet and drives under this lease.

@@ -3,6 +3,7 @@
 //! Each file holds the tests of one part as functions over a [`Lab`], and lists them once in `store_tests!`.
 
 mod batch;
+mod hold;
 mod intake;
 pub(crate) mod lab;
 mod lease;

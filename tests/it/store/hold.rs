@@ -1,0 +1,224 @@
+//! Boards of people: kept after a failure, waited for, asked for, handed over, kept for longer.
+
+use std::time::Duration;
+
+use boardhand::board::{BoardId, Family};
+use boardhand::chat::Actor;
+use boardhand::clock::Timestamp;
+use boardhand::id::{LeaseId, MessageId};
+use boardhand::lease::{Holder, Lease, LeaseState};
+use boardhand::outcome::Verdict;
+use boardhand::run::{Decision, LeaseRef, RunState, Stage};
+use boardhand::store::{Committed, Effect, Fenced, Granted, LeaseTerms, NOTICES_MAX, NUDGE_EVERY, Notice};
+
+use super::lab::{T0, at, effected, lease_ref, li, note, outcome, via};
+use super::{Lab, store_tests};
+
+store_tests! {
+    a_failure_leaves_the_board_to_whoever_wanted_it_and_a_pass_does_not,
+    who_wanted_it_last_keeps_it,
+    word_of_a_free_board_is_given_once_and_asked_for_within_bounds,
+    a_holder_is_nudged_every_so_often,
+    a_board_is_handed_over_to_the_one_it_is_offered_to_under_a_new_fence,
+    a_board_on_which_a_run_is_changes_no_hands,
+    time_is_added_up_to_the_longest_and_only_to_whoever_has_it,
+    a_run_that_nobody_began_with_leaves_the_board_to_whoever_has_it,
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn wang() -> Actor {
+    Actor { id: "U0WANG".into(), name: "wang".into(), ..li() }
+}
+
+/// What somebody wants at a time.
+async fn commit(lab: &Lab, who: &Actor, when: Timestamp, effect: Effect) -> Committed {
+    let mut intake = lab.intake(effect);
+    (intake.actor, intake.received_at) = (who.clone(), when);
+    lab.store.commit(intake).await.expect("commit")
+}
+
+/// How it ended.
+async fn says(lab: &Lab, who: &Actor, when: Timestamp, effect: Effect) -> String {
+    effected(&commit(lab, who, when, effect).await).to_owned()
+}
+
+/// A board that li has until 7200.
+async fn held(lab: &Lab, board: &BoardId) -> LeaseRef {
+    let id = LeaseId::new(&lab.ids, T0);
+    let terms = LeaseTerms { expires_at: at(7200), ..lab.terms() };
+    let taken = lab.store.lease_take(id, board, &Holder::Person(li()), &terms).await.expect("take");
+    let Granted::Leases(leases) = taken else { panic!("{taken:?}") };
+    lease_ref(&leases[0])
+}
+
+async fn the_lease(lab: &Lab) -> Lease {
+    lab.store.lease_list().await.expect("leases").remove(0)
+}
+
+async fn owed(lab: &Lab) -> i64 {
+    i64::try_from(lab.store.census().await.expect("census").owed).expect("few")
+}
+
+async fn a_failure_leaves_the_board_to_whoever_wanted_it_and_a_pass_does_not(lab: &Lab) {
+    let [board] = lab.boards().await;
+    for (verdict, state) in [(Verdict::Passed, LeaseState::Finalizing), (Verdict::Failed, LeaseState::Held)] {
+        let (number, id, lease) = lab.running(&board).await;
+        let keep = Effect::Keep { run: number, lasts: HOUR };
+        assert_eq!(says(lab, &wang(), at(2), keep.clone()).await, "asked");
+        assert_eq!(lab.view(number).await.keep.map(|keep| keep.by), Some(wang()));
+        lab.settled(&lease, id, outcome(verdict, "x"), Decision::Finish).await;
+        let now = the_lease(lab).await;
+        assert_eq!((now.id, now.fence, now.state), (lease.id, lease.fence, state));
+        if state == LeaseState::Held {
+            assert!(now.is_held_by(&wang()), "{now:?}");
+            assert_eq!(now.expires_at, at(60) + HOUR);
+            // The run has no lease to give back any more.
+            let again = lab.settle(&lease, id, outcome(Verdict::Passed, ""), Decision::Finish);
+            assert_eq!(lab.store.run_settle(&again).await.expect("settle"), Fenced::Stale);
+        } else {
+            let at_rest = boardhand::store::AtRest::Yes;
+            assert_eq!(
+                lab.store.lease_release(&lease, &at_rest, at(70)).await.expect("release"),
+                Fenced::Done
+            );
+        }
+        assert_eq!(says(lab, &wang(), at(80), keep).await, "already-finished");
+    }
+}
+
+async fn who_wanted_it_last_keeps_it(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let (number, id, lease) = lab.running(&board).await;
+    for who in [wang(), li()] {
+        assert_eq!(says(lab, &who, at(2), Effect::Keep { run: number, lasts: HOUR }).await, "asked");
+    }
+    // Another attempt is no end of the run.
+    let again = Decision::TryAgain { avoid: vec![] };
+    lab.settled(&lease, id, outcome(Verdict::Infra, "console-busy"), again).await;
+    assert_eq!(the_lease(lab).await.state, LeaseState::Finalizing);
+    let at_rest = boardhand::store::AtRest::Yes;
+    assert_eq!(lab.store.lease_release(&lease, &at_rest, at(70)).await.expect("release"), Fenced::Done);
+    let lease = lab.on_board(id, 2, &board).await;
+    lab.settled(&lease, id, outcome(Verdict::Failed, "x"), Decision::Finish).await;
+    assert!(the_lease(lab).await.is_held_by(&li()));
+}
+
+fn notice(lab: &Lab, board: Option<&BoardId>) -> Notice {
+    let id = MessageId::new(&lab.ids, T0);
+    Notice { id, by: li(), family: Family::new("socA"), board: board.cloned(), asked_at: T0 }
+}
+
+async fn word_of_a_free_board_is_given_once_and_asked_for_within_bounds(lab: &Lab) {
+    let [board] = lab.boards().await;
+    assert_eq!(lab.store.notice_list().await.expect("list"), []);
+    let asked = notice(lab, Some(&board));
+    assert_eq!(says(lab, &li(), T0, Effect::Notify(asked.clone())).await, "done");
+    assert_eq!(says(lab, &li(), T0, Effect::Notify(notice(lab, Some(&board)))).await, "already-waiting");
+    assert_eq!(says(lab, &li(), T0, Effect::Notify(notice(lab, None))).await, "done");
+    assert_eq!(lab.store.notice_list().await.expect("list").len(), 2);
+    let told = (via(), note("board-free"));
+    let before = owed(lab).await;
+    for _ in 0..2 {
+        lab.store.notice_done(asked.id, &told, at(5)).await.expect("done");
+    }
+    assert_eq!((owed(lab).await - before, lab.store.notice_list().await.expect("list").len()), (1, 1));
+    for n in 0..NOTICES_MAX + 1 {
+        let asked = notice(lab, Some(&BoardId::new(format!("other-{n}"))));
+        let expect = if n < NOTICES_MAX - 1 { "done" } else { "too-many" };
+        assert_eq!(says(lab, &li(), T0, Effect::Notify(asked)).await, expect, "{n}");
+    }
+}
+
+async fn a_holder_is_nudged_every_so_often(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let hold = held(lab, &board).await;
+    let nudge = |fence| Effect::Nudge { board: board.clone(), fence, note: note("nudge") };
+    let before = owed(lab).await;
+    let later = at(10) + NUDGE_EVERY;
+    for (when, expect) in [(at(10), "done"), (at(11), "too-soon"), (later, "done")] {
+        assert_eq!(says(lab, &wang(), when, nudge(hold.fence)).await, expect);
+    }
+    let other = boardhand::lease::Fence(hold.fence.0 + 1);
+    assert_eq!(says(lab, &wang(), later + NUDGE_EVERY, nudge(other)).await, "not-theirs");
+    assert_eq!(owed(lab).await - before, 2);
+}
+
+fn accept(lab: &Lab, hold: &LeaseRef) -> Effect {
+    let id = LeaseId::new(&lab.ids, T0);
+    Effect::Accept { board: hold.board.clone(), fence: hold.fence, id, note: note("handed-over") }
+}
+
+fn offer(hold: &LeaseRef, to: Actor) -> Effect {
+    Effect::Offer { board: hold.board.clone(), fence: hold.fence, to, note: note("offer") }
+}
+
+async fn a_board_is_handed_over_to_the_one_it_is_offered_to_under_a_new_fence(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let hold = held(lab, &board).await;
+    assert_eq!(says(lab, &wang(), at(5), accept(lab, &hold)).await, "not-theirs", "nobody offered it");
+    assert_eq!(says(lab, &wang(), at(5), offer(&hold, wang())).await, "not-theirs", "it is li's to offer");
+    assert_eq!(says(lab, &li(), at(5), offer(&hold, wang())).await, "done");
+    let other = Actor { id: "U0ELSE".into(), ..li() };
+    assert_eq!(says(lab, &other, at(6), accept(lab, &hold)).await, "not-theirs");
+    let before = owed(lab).await;
+    assert_eq!(says(lab, &wang(), at(6), accept(lab, &hold)).await, "done");
+    assert_eq!(owed(lab).await - before, 1, "li is told");
+    let now = the_lease(lab).await;
+    assert!(now.is_held_by(&wang()) && now.fence > hold.fence, "{now:?}");
+    assert_eq!((now.expires_at, now.granted_at), (at(7200), at(6)));
+    assert_eq!(says(lab, &wang(), at(7), accept(lab, &hold)).await, "not-theirs", "once");
+    assert_eq!(lab.store.lease_state(&hold).await.expect("state"), Some(LeaseState::Released));
+    assert_eq!(lab.store.lease_fenced(&hold, at(8)).await.expect("fenced"), Fenced::Stale);
+}
+
+async fn a_board_on_which_a_run_is_changes_no_hands(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let hold = held(lab, &board).await;
+    assert_eq!(says(lab, &li(), at(5), offer(&hold, wang())).await, "done");
+    let (_, id) = lab.waiting().await;
+    lab.on_board(id, 1, &board).await;
+    assert_eq!(says(lab, &wang(), at(6), accept(lab, &hold)).await, "goes-on");
+    lab.settled(&hold, id, outcome(Verdict::Passed, ""), Decision::Finish).await;
+    assert_eq!(says(lab, &wang(), at(70), accept(lab, &hold)).await, "done");
+}
+
+async fn time_is_added_up_to_the_longest_and_only_to_whoever_has_it(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let hold = held(lab, &board).await;
+    let extend = |hours: u32| Effect::Extend {
+        board: board.clone(),
+        fence: Some(hold.fence),
+        by: hours * HOUR,
+        longest: 8 * HOUR,
+    };
+    assert_eq!(says(lab, &wang(), at(5), extend(1)).await, "not-theirs");
+    assert_eq!(says(lab, &li(), at(5), extend(1)).await, "done");
+    assert_eq!(the_lease(lab).await.expires_at, at(7200) + HOUR);
+    assert_eq!(says(lab, &li(), at(5), extend(20)).await, "done");
+    let longest = the_lease(lab).await.granted_at + 8 * HOUR;
+    assert_eq!(the_lease(lab).await.expires_at, longest);
+    assert_eq!(says(lab, &li(), at(5), extend(1)).await, "at-most");
+    assert_eq!(the_lease(lab).await.expires_at, longest);
+}
+
+async fn a_run_that_nobody_began_with_leaves_the_board_to_whoever_has_it(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let hold = held(lab, &board).await;
+    let (number, id) = lab.waiting().await;
+    let waiting = lab.view(number).await;
+    lab.on_board(id, 1, &board).await;
+    assert_eq!(lab.store.lease_return(&[hold.id], at(5)).await.expect("return"), [hold.id]);
+    let view = lab.view(number).await;
+    assert_eq!((&view.run, &view.attempts), (&waiting.run, &waiting.attempts), "it waits as before");
+    let now = the_lease(lab).await;
+    assert_eq!((now.id, now.state, now.expires_at), (hold.id, LeaseState::Held, at(7200)));
+    assert!(!now.needs_fence && now.hold.is_some_and(|hold| hold.run.is_none()));
+    assert_eq!(lab.store.lease_return(&[hold.id], at(6)).await.expect("again"), []);
+
+    lab.on_board(id, 1, &board).await;
+    let begun = lab.store.run_advance(&hold, Stage::Powering, &[], at(7)).await.expect("advance");
+    assert_eq!(begun, Fenced::Done);
+    assert_eq!(lab.store.lease_return(&[hold.id], at(8)).await.expect("return"), []);
+    assert!(matches!(lab.view(number).await.run.state, RunState::Active { .. }));
+}
