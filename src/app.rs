@@ -28,7 +28,7 @@ use crate::config::Retention;
 use crate::door::control::{self, Control};
 use crate::door::feishu::FeishuDoor;
 use crate::door::server::{self, Limits};
-use crate::door::{self, Door, Downloads, Ended};
+use crate::door::{self, Door, Downloads, Ended, Meter};
 use crate::doorbell::{Bell, Doorbell};
 use crate::id::{Ids, InstanceId};
 use crate::lease::reaper::Reaper;
@@ -39,6 +39,7 @@ use crate::message::pace::Pacing;
 use crate::message::relay::Relay;
 use crate::message::template::Catalogue;
 use crate::message::waiting::Explainer;
+use crate::meter::Counter;
 use crate::outcome::redact::Redactor;
 use crate::power::Power;
 use crate::store::{Store, StoreError};
@@ -202,6 +203,7 @@ impl App {
             artifacts: artifacts.clone(),
             links: links.clone(),
             occupied: Occupied::default(),
+            console_bytes: Counter::default(),
         });
         let housekeeper = Housekeeper::new(store.clone(), queue.clone(), clock.clone(), transcripts.clone())
             .with_artifacts(artifacts.clone(), live.clone());
@@ -246,7 +248,9 @@ impl App {
             downloads: Downloads::default(),
             ended: Ended::new(store.clone(), clock.clone()),
             seats: Arc::new(Seats::new(lab.clone(), closed.clone())),
+            meter: Meter::new(lab.console_bytes.clone(), clock.now()),
         });
+        door.meter.begin(store.as_ref()).await?;
         let slack_socket = opener.map(|(opener, line)| {
             let takes = Arc::new(door::slack::Envelopes(door.clone()));
             SocketMode::new(opener, takes, line, clock.clone(), ids.clone())

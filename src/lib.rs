@@ -29,7 +29,7 @@
 //! - [`message`]: facts → template → [`Card`](message::Card) → a platform's JSON; `message::relay` sends what is owed.
 //! - [`store`]: one coarse operation is one transaction.
 //! - [`sim`]: simulated boards, PDUs, Slack and Feishu, for the demo and the tests. The other side of every wire.
-//! - [`app`] puts the parts together; [`cli`] is the command line; [`config`], [`telemetry`], [`clock`], [`id`], [`net`]
+//! - [`app`] puts the parts together; [`cli`] is the command line; [`config`], [`telemetry`], [`meter`], [`clock`], [`id`], [`net`]
 //!   and [`doorbell`] are what everybody stands on.
 //!
 //! # Invariants
@@ -67,6 +67,7 @@ pub mod id;
 pub mod net;
 pub mod doorbell;
 pub mod telemetry;
+pub mod meter;
 pub mod config;
 
 pub mod door;

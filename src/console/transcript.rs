@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::clean::{self, Liner};
 use crate::clock::Timestamp;
+use crate::meter::Counter;
 
 /// Received bytes held until they are written.
 const BUFFER_BYTES_MAX: usize = 16 * 1024;
@@ -41,6 +42,8 @@ pub struct Transcript {
     cap: Option<u64>,
     cut: u64,
     failed: Option<io::Error>,
+    /// Counts received bytes, kept or not, for whoever watches all consoles.
+    counter: Counter,
 }
 
 impl Transcript {
@@ -67,11 +70,19 @@ impl Transcript {
             cap,
             cut,
             failed,
+            counter: Counter::default(),
         })
+    }
+
+    /// The same, counting what is received there.
+    pub fn counting(mut self, counter: Counter) -> Transcript {
+        self.counter = counter;
+        self
     }
 
     /// Records received bytes.
     pub fn received(&mut self, data: &[u8], now: Timestamp) {
+        self.counter.add(data.len() as u64);
         let room = self.cap.map_or(u64::MAX, |cap| cap.saturating_sub(self.bytes));
         let kept = &data[..data.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
         self.cut += (data.len() - kept.len()) as u64;

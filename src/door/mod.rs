@@ -11,6 +11,7 @@ mod health;
 mod jenkins;
 mod logs;
 mod machine;
+mod metrics;
 pub mod server;
 pub mod slack;
 pub mod tftp;
@@ -18,6 +19,7 @@ pub mod tftp;
 pub use artifacts::Downloads;
 pub use ended::{Ended, WAITING_MAX};
 pub use logs::transcript_dir;
+pub use metrics::Meter;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
@@ -90,6 +93,8 @@ pub struct Door {
     pub ended: Ended,
     /// Who sits at the consoles of boards.
     pub seats: Arc<Seats>,
+    /// What is counted for metrics.
+    pub meter: Meter,
 }
 
 /// Why a delivery is refused. Only the status goes out; the detail goes to the log.
@@ -125,7 +130,15 @@ impl IntoResponse for Refusal {
 }
 
 /// Commits a delivery: whoever sent it is answered with what this gives, and only then.
-async fn take(door: &Door, mut delivery: Delivery) -> Result<Committed, Refusal> {
+async fn take(door: &Door, delivery: Delivery) -> Result<Committed, Refusal> {
+    let (platform, began_at) = (delivery.actor.platform, door.clock.monotonic());
+    let taken = commit(door, delivery).await;
+    let took = door.clock.monotonic().since(began_at);
+    door.meter.delivered(platform, taken.as_ref().map(|committed| committed.fresh).ok(), took);
+    taken
+}
+
+async fn commit(door: &Door, mut delivery: Delivery) -> Result<Committed, Refusal> {
     door.composer.names().meet(&mut delivery.actor);
     let span = tracing::info_span!("delivery", delivery.key = delivery.key, actor = delivery.actor.id);
     let work = async {
@@ -197,6 +210,8 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/api/v1/runs/{run}/junit.xml", get(api::junit_xml))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::metrics))
+        .layer(from_fn_with_state(door.clone(), metrics::count_refused))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(door)
 }

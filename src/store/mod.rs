@@ -13,6 +13,7 @@ mod lease;
 mod message;
 mod queue;
 pub mod sqlite;
+mod tally;
 mod tidying;
 mod view;
 
@@ -26,6 +27,7 @@ use crate::clock::Timestamp;
 use crate::id::{InstanceId, LeaseId, MessageId};
 use crate::lease::{Holder, Lease, LeaseState, Reservation};
 use crate::message::Note;
+use crate::meter::Times;
 use crate::outcome::Outcome;
 use crate::run::{LeaseRef, Progress, Request, Run, Stage};
 
@@ -36,6 +38,7 @@ pub use self::intake::{
 pub use self::lease::{AtRest, Fenced, Grant, Granted, Lapsed, LeaseTerms, Lookback, Settle};
 pub use self::message::{End, MessageEnd, Owed, OwedKind};
 pub use self::queue::{Cursor, QueueChanges, QueueRun, Took, Waiting};
+pub use self::tally::{Endings, Tally, Waits};
 pub use self::tidying::{Census, Outdated, Tidied, TidyFrom};
 pub use self::view::{BatchRun, BatchView, Ended, RunFilter, RunView, Seen, Sighting, SuitePast, Told};
 
@@ -263,6 +266,10 @@ pub trait Store: Send + Sync {
     async fn ready(&self) -> Result<()>;
     /// How many rows wait: for health and for a test's ending.
     async fn census(&self) -> Result<Census>;
+    /// What has happened since `since`, a page of it, and what there is now; without a cursor only where to begin.
+    async fn tally(&self, since: Option<Cursor>) -> Result<Tally>;
+    /// How long this process' commits take.
+    fn commit_times(&self) -> Times;
     /// Rises whenever this process commits something that a loop may have to hear of; `None` where other processes
     /// commit too, and only a look tells.
     fn commits(&self) -> Option<u64>;

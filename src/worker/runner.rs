@@ -27,6 +27,7 @@ use crate::lease::{Grip, Lease, LeaseState};
 use crate::message::Note;
 use crate::message::compose::{Composer, hold_facts};
 use crate::message::links::Links;
+use crate::meter::Counter;
 use crate::outcome::compare::{Marks, Past, RunOfBuild, compare};
 use crate::outcome::redact::Redactor;
 use crate::outcome::{Counts, Outcome, Verdict};
@@ -63,6 +64,8 @@ pub struct Lab {
     pub links: Links,
     /// Boards that something here is busy with.
     pub occupied: Occupied,
+    /// Bytes received from consoles.
+    pub console_bytes: Counter,
 }
 
 /// What can end an attempt from outside.

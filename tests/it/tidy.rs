@@ -59,6 +59,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "console",
             "config",
             "telemetry",
+            "meter",
             "chat::slack::client",
             "chat::slack::socket",
             "chat::socket_line",
@@ -96,6 +97,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("digest_auth", &["power"]),
     ("std::time::Instant", &["clock"]),
     ("rand::", &["id"]),
+    ("prometheus_client", &["door::metrics"]),
 ];
 
 fn root() -> PathBuf {

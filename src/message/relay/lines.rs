@@ -7,15 +7,24 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::chat::{Outage, Place, Platform, SendResult};
 use crate::clock::Timestamp;
 use crate::message::line::{Line, News, Trouble};
+use crate::meter::Counts;
 
 /// Most channels that are remembered for having refused us; beyond it all are forgotten, and learnt anew.
 const CLOSED_MAX: usize = 1_000;
 
 /// Every platform's line, and the channels that the bot is not in. Cheap to clone; clones share them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Lines {
     lines: Arc<Mutex<BTreeMap<Platform, Line>>>,
     closed: Arc<Mutex<HashSet<(Platform, String)>>>,
+    calls: Counts,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        let calls = Counts::new(&Platform::CHATS, &["sent", "rate-limited", "refused", "out", "unknown"]);
+        Lines { lines: Arc::default(), closed: Arc::default(), calls }
+    }
 }
 
 impl Lines {
@@ -23,6 +32,11 @@ impl Lines {
     pub fn troubles(&self) -> Vec<(Platform, Trouble)> {
         let lines = self.lines();
         lines.iter().filter_map(|(platform, line)| Some((*platform, line.trouble()?.clone()))).collect()
+    }
+
+    /// How calls ended, by platform.
+    pub fn calls(&self) -> &Counts {
+        &self.calls
     }
 
     /// Whether the last post in this channel was refused because the bot is not in it. Only a post can tell: a
@@ -51,6 +65,14 @@ impl Lines {
 
     /// Notes how a call ended in which the platform had to accept us.
     pub(super) fn heard(&self, platform: Platform, ended: &SendResult, now: Timestamp) {
+        let word = match ended {
+            SendResult::Sent(_) => "sent",
+            SendResult::RetryAfter(_) => "rate-limited",
+            SendResult::Refused(_) => "refused",
+            SendResult::Out(_) => "out",
+            SendResult::Unknown(_) => "unknown",
+        };
+        self.calls.count(platform, word);
         let news = match ended {
             SendResult::Sent(_) | SendResult::Refused(_) => {
                 self.lines().entry(platform).or_default().works(now)

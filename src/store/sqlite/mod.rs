@@ -23,6 +23,7 @@ mod run;
 #[cfg(test)]
 mod schema_tests;
 mod script;
+mod tally;
 mod tidy;
 mod unbegun;
 mod unreadable;
@@ -42,12 +43,13 @@ use crate::clock::Timestamp;
 use crate::id::{Ids, InstanceId, LeaseId, MessageId};
 use crate::lease::{Holder, Lease, LeaseState, Reservation};
 use crate::message::Note;
+use crate::meter::Times;
 use crate::outcome::Outcome;
 use crate::run::{LeaseRef, Progress, Request, Run, Stage};
 use crate::store::{
     AtRest, BatchView, BoardRow, Census, Committed, Cursor, Effected, Ended, Errand, Fenced, Grant, Granted,
     Intake, Lapsed, LeaseTerms, MessageEnd, Notice, Outdated, Owed, QueueChanges, ReloadRequest, Result,
-    RunFilter, RunView, Settle, Store, StoreError, SuitePast, Tidied, TidyFrom, Told,
+    RunFilter, RunView, Settle, Store, StoreError, SuitePast, Tally, Tidied, TidyFrom, Told,
 };
 
 pub use self::open::{OpenError, SqliteOptions};
@@ -420,6 +422,14 @@ impl Store for SqliteStore {
             return Err(StoreError::Unavailable("the writer has ended".into()));
         }
         self.secret().await.map(|_| ())
+    }
+
+    async fn tally(&self, since: Option<Cursor>) -> Result<Tally> {
+        Ok(Tally { census: self.census().await?, ..tally::tally(&self.readers, since).await? })
+    }
+
+    fn commit_times(&self) -> Times {
+        self.writer.times()
     }
 
     async fn census(&self) -> Result<Census> {

@@ -32,7 +32,7 @@ macro_rules! page {
 }
 
 statements! {
-    NEWEST = "SELECT COALESCE(MAX(seq), 0) FROM events";
+    NEWEST = "SELECT COALESCE(MAX(seq), 0) AS seq FROM events";
     RUNS_ALL = concat!("SELECT ", run_columns!(), "
         FROM runs AS r INDEXED BY runs_unfinished
         WHERE r.state <> 'finished'

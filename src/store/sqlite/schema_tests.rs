@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row, SqlSafeStr};
 
 use super::{
     asks, attempt, batch, board, hold, intake, judge, keep, lab, lease, lease_end, ledger, message, open,
-    outcomes, queue, run, script, tidy, unbegun, unreadable, writer,
+    outcomes, queue, run, script, tally, tidy, unbegun, unreadable, writer,
 };
 
 async fn migrated() -> SqliteConnection {
@@ -37,6 +37,7 @@ fn statements() -> Vec<(&'static str, &'static str)> {
         queue::STATEMENTS,
         run::STATEMENTS,
         script::STATEMENTS,
+        tally::STATEMENTS,
         tidy::STATEMENTS,
         unbegun::STATEMENTS,
         unreadable::STATEMENTS,

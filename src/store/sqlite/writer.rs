@@ -19,7 +19,9 @@ use tokio::task::JoinHandle;
 use super::intake;
 use super::row::{statements, unavailable};
 use super::script::Tx;
+use crate::clock::Clock;
 use crate::id::Ids;
+use crate::meter::{ANSWER_BUCKETS, Times};
 use crate::store::{Committed, Intake, Result, StoreError};
 
 /// Most operations in one transaction.
@@ -44,6 +46,7 @@ pub(super) type Running<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send +
 pub(super) struct Writer {
     writes: mpsc::Sender<Write>,
     commits: Arc<AtomicU64>,
+    times: Times,
     task: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -57,7 +60,9 @@ impl Writer {
     ) -> Self {
         let (writes, queued) = mpsc::channel(WRITES_QUEUED_MAX);
         let commits = Arc::new(AtomicU64::new(0));
-        let group = Group { tx: Some(Tx::new(connection)), options, ids, commits: commits.clone() };
+        let times = Times::new(ANSWER_BUCKETS);
+        let (clock, tx) = (Clock::system(), Some(Tx::new(connection)));
+        let group = Group { tx, options, ids, commits: commits.clone(), clock, times: times.clone() };
         let task = tokio::spawn(async move {
             let drive = tokio::spawn(group.drive(queued));
             if let Err(error) = drive.await {
@@ -66,7 +71,7 @@ impl Writer {
                 std::mem::forget(lock);
             }
         });
-        Writer { writes, commits, task: tokio::sync::Mutex::new(Some(task)) }
+        Writer { writes, commits, times, task: tokio::sync::Mutex::new(Some(task)) }
     }
 
     /// Commits a delivery.
@@ -108,6 +113,11 @@ impl Writer {
     /// How many groups were committed that a loop may have to hear of.
     pub(super) fn commits(&self) -> u64 {
         self.commits.load(Ordering::Acquire)
+    }
+
+    /// How long groups took to commit.
+    pub(super) fn times(&self) -> Times {
+        self.times.clone()
     }
 
     /// Whether it takes writes.
@@ -227,6 +237,9 @@ struct Group {
     options: SqliteConnectOptions,
     ids: Ids,
     commits: Arc<AtomicU64>,
+    /// Measures, and decides nothing.
+    clock: Clock,
+    times: Times,
 }
 
 impl Group {
@@ -261,8 +274,10 @@ impl Group {
         if intakes.is_empty() && operations.is_empty() {
             return;
         }
+        let began_at = self.clock.monotonic();
         match self.transaction(&intakes, &mut operations).await {
             Ok(committed) => {
+                self.times.took(self.clock.monotonic().since(began_at));
                 if !committed.is_empty() || operations.iter().any(|operation| operation.heard()) {
                     self.commits.fetch_add(1, Ordering::Release);
                 }

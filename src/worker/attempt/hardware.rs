@@ -198,6 +198,7 @@ impl Attempt {
     fn transcript(&self, name: &str) -> Result<Transcript, Halt> {
         let dir = transcript_dir(&self.lab.transcripts, self.view.run.number, self.number);
         create_transcript(&dir.join(name), self.lab.clock.now())
+            .map(|transcript| transcript.counting(self.lab.console_bytes.clone()))
             .map_err(|error| self.halt(Happened::HostStepFailed, format!("no transcript: {error}")))
     }
 
