@@ -208,7 +208,7 @@ impl App {
         let housekeeper = Housekeeper::new(store.clone(), queue.clone(), clock.clone(), transcripts.clone())
             .with_artifacts(artifacts.clone(), live.clone());
         let (closing, closed) = watch::channel(false);
-        let Chats { apis, slack, opener, feishu, endpoint } = Chats::of(slack, feishu);
+        let Chats { apis, slack, slack_views, opener, feishu, endpoint } = Chats::of(slack, feishu);
         let opener = opener.map(|opener| (opener, SocketLine::new(Platform::Slack)));
         let endpoint = endpoint.map(|endpoint| (endpoint, SocketLine::new(Platform::Feishu)));
         let connected = apis.keys().copied().collect();
@@ -226,6 +226,7 @@ impl App {
         };
         let door = Arc::new(Door {
             slack,
+            slack_views,
             feishu,
             jenkins,
             api_tokens,
@@ -472,6 +473,7 @@ async fn take_over(
 struct Chats {
     apis: BTreeMap<Platform, (Arc<dyn ChatApi>, Pacing)>,
     slack: Option<Verifier>,
+    slack_views: Option<Arc<SlackClient>>,
     opener: Option<Opener>,
     feishu: Option<FeishuDoor>,
     endpoint: Option<Endpoint>,
@@ -480,9 +482,11 @@ struct Chats {
 impl Chats {
     fn of(slack: Option<SlackParts>, feishu: Option<FeishuParts>) -> Chats {
         let mut apis: BTreeMap<Platform, (Arc<dyn ChatApi>, Pacing)> = BTreeMap::new();
-        let (mut verifier, mut opener) = (None, None);
+        let (mut verifier, mut opener, mut slack_views) = (None, None, None);
         if let Some(slack) = slack {
-            apis.insert(Platform::Slack, (Arc::new(slack.client), slack.pacing));
+            let client = Arc::new(slack.client);
+            apis.insert(Platform::Slack, (client.clone(), slack.pacing));
+            slack_views = Some(client);
             verifier = (!slack.signing_secrets.is_empty()).then(|| Verifier::new(&slack.signing_secrets));
             opener = slack.opener;
         }
@@ -499,7 +503,7 @@ impl Chats {
             };
             FeishuDoor { verifier, bot: feishu.bot }
         });
-        Chats { apis, slack: verifier, opener, feishu, endpoint }
+        Chats { apis, slack: verifier, slack_views, opener, feishu, endpoint }
     }
 }
 

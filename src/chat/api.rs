@@ -27,6 +27,7 @@ pub fn command(command: Command, by: Actor, key: &str, now: Timestamp) -> Delive
         place: nowhere(),
         intent: Intent::Command(Box::new(command)),
         answer_via: AnswerVia { url: None, user: String::new(), place: nowhere() },
+        trigger: None,
     }
 }
 

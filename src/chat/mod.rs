@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::command::form::Filled;
 use crate::command::{Click, Command};
 use crate::message::Card;
 
@@ -109,6 +110,8 @@ pub struct Delivery {
     pub intent: Intent,
     /// How an answer can reach them beyond the acknowledgement.
     pub answer_via: AnswerVia,
+    /// What lets us show them a form, once and for some seconds: Slack's `trigger_id`.
+    pub trigger: Option<String>,
 }
 
 /// Longest dedupe key in bytes; a longer one is replaced by its SHA-256.
@@ -134,6 +137,8 @@ pub enum Intent {
     Command(Box<Command>),
     /// A pressed button of ours that this version does not know: drawn by an older or a newer one.
     OtherClick,
+    /// The form that starts a run, filled in.
+    Form(Filled),
 }
 
 /// How a person gets an answer that is not the body of the acknowledgement. Platform-neutral: a URL that the

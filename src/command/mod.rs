@@ -1,9 +1,10 @@
 //! Commands: what a person or machine wants, parsed. The closed set of everything the bot can do.
 //!
-//! `grammar` is the one table of verbs; `parse` turns text into a [`Command`], `document` JSON; `policy` says who may; `handle` turns
+//! `grammar` is the one table of verbs; `parse` turns text into a [`Command`], `document` JSON, `form` a filled form; `policy` says who may; `handle` turns
 //! an allowed command into an effect for the store. Only `handle` reads the store.
 
 pub mod document;
+pub mod form;
 pub mod grammar;
 pub mod handle;
 pub mod parse;
@@ -197,8 +198,9 @@ pub struct Click {
     /// The board that somebody has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub board: Option<BoardId>,
-    /// When the attempt began that the button is about; only where it is about one.
-    pub attempt_at: Option<Timestamp>,
+    /// The instant that the button is about, where it is about one: when the attempt began that it ends, until when the
+    /// board was theirs that they keep for longer.
+    pub at: Option<Timestamp>,
 }
 
 /// What a button does.
@@ -285,14 +287,12 @@ impl Verb {
 }
 
 impl Click {
-    /// The button's value: `retry:42:7`, or `power-cycle:42:7:1767323045678000` where it is about an attempt, or
-    /// `extend:@soc-a-003:17` where it is about a board that somebody has.
+    /// The button's value: `retry:42:7`, or `power-cycle:42:7:1767323045678000` where it is about an instant, or
+    /// `release:@soc-a-003:17` where it is about a board that somebody has.
     pub fn value(&self) -> String {
-        if let Some(board) = &self.board {
-            return format!("{}:@{board}:{}", self.verb.as_str(), self.generation);
-        }
-        let value = format!("{}:{}:{}", self.verb.as_str(), self.run, self.generation);
-        self.attempt_at.map_or(value.clone(), |at| format!("{value}:{}", at.as_micros()))
+        let about = self.board.as_ref().map_or(self.run.to_string(), |board| format!("@{board}"));
+        let value = format!("{}:{about}:{}", self.verb.as_str(), self.generation);
+        self.at.map_or(value.clone(), |at| format!("{value}:{}", at.as_micros()))
     }
 
     /// Reads a button's value.
@@ -301,16 +301,54 @@ impl Click {
         let verb = Verb::from_word(parts.next()?)?;
         let about = parts.next()?;
         let generation = parts.next()?.parse().ok().filter(|n| *n >= 0)?;
-        if let Some(board) = about.strip_prefix('@') {
-            let board = Some(BoardId::new(board)).filter(|board| is_name(board.as_str()))?;
-            let whole = parts.next().is_none();
-            return whole.then_some(Click { verb, run: 0, generation, attempt_at: None, board: Some(board) });
-        }
-        let run = about.parse().ok().filter(|n| *n > 0)?;
-        let attempt_at = match parts.next() {
+        let at = match parts.next() {
             Some(at) => Some(Timestamp::from_micros(at.parse().ok()?)),
             None => None,
         };
-        Some(Click { verb, run, generation, attempt_at, board: None })
+        if let Some(board) = about.strip_prefix('@') {
+            let board = Some(BoardId::new(board)).filter(|board| is_name(board.as_str()))?;
+            return Some(Click { verb, run: 0, generation, at, board: Some(board) });
+        }
+        let run = about.parse().ok().filter(|n| *n > 0)?;
+        Some(Click { verb, run, generation, at, board: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Verb, run, generation, instant and board.
+    type Parts<'a> = (Verb, i64, i64, Option<i64>, Option<&'a str>);
+
+    #[track_caller]
+    fn check(value: &str, expect: Option<Parts<'_>>) {
+        let click = Click::parse(value);
+        let got = click.as_ref().map(|click| {
+            let board = click.board.as_ref().map(BoardId::as_str);
+            (click.verb, click.run, click.generation, click.at.map(Timestamp::as_micros), board)
+        });
+        assert_eq!(got, expect, "{value}");
+        assert_eq!(click.map(|click| click.value()), expect.map(|_| value.to_owned()));
+    }
+
+    #[test]
+    fn a_buttons_value_says_what_it_is_about_and_reads_back() {
+        check("retry:42:7", Some((Verb::Retry, 42, 7, None, None)));
+        check("power-cycle:42:7:5", Some((Verb::PowerCycle, 42, 7, Some(5), None)));
+        check("release:@soc-a-003:17", Some((Verb::Release, 0, 17, None, Some("soc-a-003"))));
+        check("extend:@soc-a-003:17:5", Some((Verb::Extend, 0, 17, Some(5), Some("soc-a-003"))));
+        for odd in [
+            "",
+            "retry",
+            "retry:0:1",
+            "retry:1:-1",
+            "retry:1:1:x",
+            "extend:@:1",
+            "extend:@a b:1",
+            "nonsense:1:1",
+        ] {
+            check(odd, None);
+        }
     }
 }

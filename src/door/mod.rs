@@ -36,6 +36,7 @@ use tracing::Instrument;
 
 use crate::artifact::Artifacts;
 use crate::chat::Delivery;
+use crate::chat::slack::client::SlackClient;
 use crate::chat::slack::signature::Verifier;
 use crate::chat::socket_line::SocketLine;
 use crate::clock::Clock;
@@ -59,6 +60,8 @@ pub const ACK_WITHIN: Duration = Duration::from_millis(2_500);
 pub struct Door {
     /// Verifies Slack's requests; `None` while Slack is not connected, or heard over a socket only.
     pub slack: Option<Verifier>,
+    /// Shows forms in Slack, where it is connected.
+    pub slack_views: Option<Arc<SlackClient>>,
     /// Proves Feishu's requests; `None` while Feishu is not connected.
     pub feishu: Option<feishu::FeishuDoor>,
     /// Proves requests of Jenkins; `None` while it is not connected.

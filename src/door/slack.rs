@@ -2,7 +2,10 @@
 //! acknowledgement; a click's or an event's acknowledgement is empty, and its answer an owed message. What comes over a
 //! socket needs no verifying, since we dialled; everything behind that is the same.
 
+mod form;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Json;
@@ -17,9 +20,13 @@ use crate::chat::slack::socket::frame::Envelope;
 use crate::chat::slack::socket::{Ack, Takes};
 use crate::chat::slack::{blocks, decode};
 use crate::chat::{Delivery, Place, Platform, key_of};
+use crate::command::form::is_offered;
 use crate::doorbell::Bell;
 use crate::message::Note;
 use crate::store::{Audit, Effect, Intake};
+
+/// Longest time from a delivery's arrival until a form is open, or not.
+const FORM_WITHIN: Duration = Duration::from_millis(2_800);
 
 /// Whether this is Slack's certificate probe, which old apps send unsigned.
 pub(super) fn is_unsigned_probe(body: &[u8]) -> bool {
@@ -88,35 +95,32 @@ impl Takes for Envelopes {
         let inbound = decode::decode_carried(carried, envelope.payload.get().as_bytes(), now);
         let Ok(decode::Inbound::Delivery(delivery)) = inbound else { return };
         if delivery.is_answered_in_ack()
-            && let Err(refusal) = self.owe_answer(*delivery).await
+            && let Err(refusal) = owe_answer(&self.0, *delivery).await
         {
             tracing::warn!(envelope.id, reason = %refusal, "an answer that did not get out is lost");
         }
     }
 }
 
-impl Envelopes {
-    /// Owes the answer of a delivery that is answered in its acknowledgement; it is the one that was committed with it.
-    async fn owe_answer(&self, delivery: Delivery) -> Result<(), Refusal> {
-        let door = &self.0;
-        let answer = super::take(door, delivery.clone()).await?.answer;
-        let owed = Intake {
-            key: key_of(Platform::Slack, &format!("unheard:{}", delivery.key)),
-            platform: Platform::Slack,
-            actor: delivery.actor,
-            received_at: door.clock.now(),
-            remembered: true,
-            effect: Effect::None,
-            answer,
-            instead: vec![],
-            answer_via: Some(delivery.answer_via),
-            shows: None,
-            audit: Audit::default(),
-        };
-        door.store.commit(owed).await.map_err(|error| Refusal::Busy(error.to_string()))?;
-        door.doorbell.ring(Bell::Relay);
-        Ok(())
-    }
+/// Owes the answer of a delivery that could not be given at once; it is the one that was committed with it.
+async fn owe_answer(door: &Door, delivery: Delivery) -> Result<(), Refusal> {
+    let answer = super::take(door, delivery.clone()).await?.answer;
+    let owed = Intake {
+        key: key_of(Platform::Slack, &format!("unheard:{}", delivery.key)),
+        platform: Platform::Slack,
+        actor: delivery.actor,
+        received_at: door.clock.now(),
+        remembered: true,
+        effect: Effect::None,
+        answer,
+        instead: vec![],
+        answer_via: Some(delivery.answer_via),
+        shows: None,
+        audit: Audit::default(),
+    };
+    door.store.commit(owed).await.map_err(|error| Refusal::Busy(error.to_string()))?;
+    door.doorbell.ring(Bell::Relay);
+    Ok(())
 }
 
 /// Takes what is Slack's for certain; gives what the acknowledgement holds.
@@ -128,12 +132,18 @@ async fn believed(door: &Door, inbound: decode::Inbound) -> Result<Option<Value>
             Ok(None)
         }
         decode::Inbound::Delivery(delivery) => accept(door, *delivery).await,
+        decode::Inbound::Submission(submission) => form::submitted(door, *submission).await.map(Some),
+        decode::Inbound::FormChange(change) => {
+            form::changed(door, &change).await;
+            Ok(None)
+        }
     }
 }
 
 async fn accept(door: &Door, delivery: Delivery) -> Result<Option<Value>, Refusal> {
     let (in_ack, place) = (delivery.is_answered_in_ack(), delivery.place.clone());
-    let committed = match super::take(door, delivery).await {
+    let begun_at = door.clock.monotonic();
+    let committed = match super::take(door, delivery.clone()).await {
         // Slack sends events again, and commands never: whoever typed is told, for it may still be carried out.
         Err(refusal @ Refusal::Busy(_)) if in_ack => {
             tracing::warn!(reason = %refusal, "a command may or may not be carried out");
@@ -141,6 +151,16 @@ async fn accept(door: &Door, delivery: Delivery) -> Result<Option<Value>, Refusa
         }
         taken => taken?,
     };
+    if delivery.trigger.is_some() && is_offered(&committed.answer) {
+        let left = FORM_WITHIN.saturating_sub(door.clock.monotonic().since(begun_at));
+        if form::opened(door, &delivery, left).await {
+            return Ok(None);
+        }
+        if !in_ack {
+            owe_answer(door, delivery).await?;
+            return Ok(None);
+        }
+    }
     Ok(in_ack.then(|| ephemeral(door, &committed.answer, &place)))
 }
 

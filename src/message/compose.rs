@@ -75,6 +75,13 @@ impl Composer {
         card
     }
 
+    /// A phrase, or a text, in plain words for that place, in the language that is spoken there.
+    pub fn words(&self, said: &Value, place: &Place) -> String {
+        let lab = self.inventory.now();
+        let language = lab.channels.language(place.platform.as_str(), &place.channel);
+        self.catalogue.phrase(language.unwrap_or(DEFAULT_LOCALE), said)
+    }
+
     /// A phrase, or a text, in plain words for a program: those are English everywhere.
     pub fn for_program(&self, said: &Value) -> String {
         self.catalogue.phrase(DEFAULT_LOCALE, said)

@@ -265,21 +265,22 @@ struct Drawn {
     generation: i64,
     /// The board that it is about, where that is one that somebody has.
     board: Option<BoardId>,
-    /// When the attempt began that it shows.
-    attempt_at: Option<Timestamp>,
+    /// When the attempt began that it shows; until when the board is theirs.
+    at: Option<Timestamp>,
 }
 
 impl Facts<'_> {
     fn click(facts: &Map<String, Json>) -> Option<Drawn> {
+        let instant = |name: &str| facts.get(name).and_then(Json::as_i64).map(Timestamp::from_micros);
         if let Some(fence) = facts.get("fence").and_then(Json::as_i64) {
             let board = facts.get("board").and_then(Json::as_str).map(BoardId::new)?;
-            return Some(Drawn { run: 0, generation: fence, board: Some(board), attempt_at: None });
+            return Some(Drawn { run: 0, generation: fence, board: Some(board), at: instant("until") });
         }
         Some(Drawn {
             board: None,
             run: facts.get("run")?.get("number")?.as_i64()?,
             generation: facts.get("generation")?.as_i64()?,
-            attempt_at: facts.get("started_at").and_then(Json::as_i64).map(Timestamp::from_micros),
+            at: instant("started_at"),
         })
     }
 
@@ -328,7 +329,7 @@ impl Facts<'_> {
 
     /// A button; none where the facts do not say on whose card it stands.
     fn button(&self, button: &ButtonTemplate) -> Result<Option<Button>, RenderError> {
-        let Some(Drawn { run, generation, attempt_at, board }) = self.click.clone() else {
+        let Some(Drawn { run, generation, at, board }) = self.click.clone() else {
             return Ok(None);
         };
         let confirm = match &button.confirm {
@@ -340,8 +341,13 @@ impl Facts<'_> {
                 no: self.line(no)?,
             }),
         };
-        let attempt_at = attempt_at.filter(|_| button.verb == Verb::PowerCycle);
-        let click = Click { verb: button.verb, run, generation, attempt_at, board };
+        // A board's own power cycle is about no attempt.
+        let is_about = match button.verb {
+            Verb::PowerCycle => board.is_none(),
+            Verb::Extend => true,
+            _ => false,
+        };
+        let click = Click { verb: button.verb, run, generation, at: at.filter(|_| is_about), board };
         Ok(Some(Button { label: self.line(&button.label)?, click, style: button.style, confirm }))
     }
 

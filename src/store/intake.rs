@@ -208,6 +208,8 @@ pub enum Effect {
         by: Duration,
         /// How long they may have it in all, from when they got it.
         longest: Duration,
+        /// Only where it is theirs until then still: a button is about one extension, however often it is pressed.
+        from: Option<Timestamp>,
     },
     /// Switches a board that no run needs; somebody is told how it ended.
     Errand {
@@ -281,6 +283,8 @@ pub enum Effected {
     GoesOn,
     /// The board is theirs for as long as it may be.
     AtMost,
+    /// The board is theirs for longer than when the button was drawn.
+    AlreadyExtended,
     /// That was asked a moment ago.
     TooSoon,
 }
@@ -305,6 +309,7 @@ impl Effected {
             Effected::NotTheirs => "not-theirs",
             Effected::GoesOn => "goes-on",
             Effected::AtMost => "at-most",
+            Effected::AlreadyExtended => "already-extended",
             Effected::TooSoon => "too-soon",
         }
     }

@@ -72,6 +72,37 @@ async fn a_newcomer_runs_a_test_retries_it_and_power_cycles_a_board_in_the_brows
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn somebody_fills_in_a_form_and_sees_what_is_wrong_with_it_in_place() {
+    let (_demo, url) = demo().await;
+    let (browser, _driver) = Browser::start().await;
+    browser.open(&url).await;
+    let form = "//dialog[@id='form']";
+    let field = |label: &str| format!("{form}//*[@aria-label='{label}']");
+
+    browser.type_in(COMPOSE, "/run-test").await;
+    browser.sees(form, "Its id, as CI names it").await;
+    browser.press(&format!("{form}//button[.='Run']")).await;
+    browser.sees(form, "Please complete this required field.").await;
+    browser.type_in(&field("Build"), "build 123").await;
+    browser.press(&format!("{form}//button[.='Run']")).await;
+    browser.sees(form, "is not a build").await;
+    browser.press(&format!("{form}//button[.='Cancel']")).await;
+    browser.sees(&format!("{form}[not(@open)]"), "").await;
+
+    browser.type_in(COMPOSE, "/run-test").await;
+    browser.sees(form, "Its id, as CI names it").await;
+    // The driver takes no choice of a list in a dialog for visible.
+    let choose = "const list = document.querySelector('#form select'); list.value = 'socB'; \
+        list.dispatchEvent(new Event('change'));";
+    let chosen = browser.ask("POST", "/execute/sync", &json!({ "script": choose, "args": [] })).await;
+    chosen.expect("another family is chosen");
+    browser.type_in(&field("Build"), "build-123").await;
+    browser.press(&format!("{form}//button[.='Run']")).await;
+    browser.sees(&card(1), "Passed").await;
+    assert_eq!(browser.errors().await, [""; 0], "the page reports no error");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_asked_for_in_feishu_is_read_pressed_and_confirmed_there_and_seen_in_both() {
     let (_demo, url) = demo().await;
     let (browser, _driver) = Browser::start().await;

@@ -32,6 +32,7 @@ mod reload;
 mod runs;
 mod seats;
 mod settings;
+mod slack_forms;
 mod slack_socket;
 mod slack_trouble;
 mod store;

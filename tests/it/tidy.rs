@@ -19,6 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "chat::slack::signature",
             "chat::slack::decode",
             "chat::slack::blocks",
+            "chat::slack::form",
             "chat::slack::mrkdwn",
             "chat::slack::manifest",
             "sim::slack::limits",

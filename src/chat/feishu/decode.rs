@@ -350,7 +350,16 @@ fn delivery(
     let answer_via = AnswerVia { url: None, user: id.clone(), place: answered };
     let actor = Actor { platform: Platform::Feishu, id, team, name: String::new() };
     let (key, received_at) = (about.key, about.now);
-    Inbound::Delivery(Box::new(Delivery { key, received_at, sent_at, actor, place, intent, answer_via }))
+    Inbound::Delivery(Box::new(Delivery {
+        key,
+        received_at,
+        sent_at,
+        actor,
+        place,
+        intent,
+        answer_via,
+        trigger: None,
+    }))
 }
 
 /// An instant as Feishu writes it: milliseconds since the Unix epoch, in places microseconds, as text.

@@ -75,6 +75,7 @@ pub fn decode(
         place,
         intent: Intent::Command(Box::new(Command::RunTest(asked.run))),
         answer_via: AnswerVia { url: None, user: String::new(), place: nowhere() },
+        trigger: None,
     })
 }
 

@@ -98,7 +98,7 @@ fn mrkdwn(text: &str) -> Value {
     json!({ "type": "mrkdwn", "text": text, "verbatim": true })
 }
 
-fn plain(text: &str) -> Value {
+pub(super) fn plain(text: &str) -> Value {
     json!({ "type": "plain_text", "text": text, "emoji": true })
 }
 
@@ -170,7 +170,7 @@ fn confirmation(confirm: &Confirm, style: Option<&str>) -> Value {
     drawn
 }
 
-fn filled(text: &str, max: usize, instead: &str) -> String {
+pub(super) fn filled(text: &str, max: usize, instead: &str) -> String {
     match cut(&one_line(text), max) {
         empty if empty.is_empty() => instead.to_owned(),
         text => text,

@@ -7,6 +7,8 @@
 //! which is a broken connection, a 5xx or `fatal_error`: a post may be there, so it is `Unknown` until
 //! [`ChatApi::find`] has looked; an edit is simply made again, since it converges.
 
+mod views;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -163,7 +165,7 @@ impl SlackClient {
 
     /// Who we are: for `boardhand check` and the start.
     pub async fn whoami(&self) -> Result<WhoAmI, SlackError> {
-        let reply = self.request("auth.test", &json!({})).await?;
+        let reply = self.request("auth.test", &json!({}), TOTAL_TIMEOUT).await?;
         let scopes = reply.header("x-oauth-scopes").unwrap_or_default();
         let scopes = scopes.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect();
         let body = accepted(&reply)?;
@@ -173,12 +175,16 @@ impl SlackClient {
     }
 
     async fn call(&self, method: &str, body: &Value) -> Result<Value, SlackError> {
-        accepted(&self.request(method, body).await?)
+        self.call_within(method, body, TOTAL_TIMEOUT).await
     }
 
-    async fn request(&self, method: &str, body: &Value) -> Result<HttpReply, SlackError> {
+    async fn call_within(&self, method: &str, body: &Value, within: Duration) -> Result<Value, SlackError> {
+        accepted(&self.request(method, body, within).await?)
+    }
+
+    async fn request(&self, method: &str, body: &Value, within: Duration) -> Result<HttpReply, SlackError> {
         let url = format!("{}{method}", self.base_url);
-        self.http.post_json(&url, Some(&self.token), body, TOTAL_TIMEOUT).await.map_err(unanswered)
+        self.http.post_json(&url, Some(&self.token), body, within).await.map_err(unanswered)
     }
 
     async fn post_message(

@@ -1,12 +1,15 @@
-//! From the body of a verified Slack request to a [`Delivery`]; what people press is in `interaction`. Pure; decides nothing: words stay as they were
+//! From the body of a verified Slack request to a [`Delivery`]; what people press is in `interaction`, what they fill in
+//! in `view`. Pure; decides nothing: words stay as they were
 //! typed (also Slack's `&amp;` and `<@U1|name>`), the parser makes sense of them.
 //!
 //! Slack sends three kinds of bodies: a slash command is a form; a click is a form with one field, `payload`, that
 //! holds JSON; an event is JSON. Over a socket all three come as JSON. Unknown fields are skipped without being built, however deep they are.
 
 mod interaction;
+mod view;
 
 pub use interaction::RERUN;
+pub use view::{FormChange, Submission};
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -32,6 +35,10 @@ pub enum Inbound {
     SslCheck,
     /// Somebody wants something.
     Delivery(Box<Delivery>),
+    /// Somebody filled in the form that starts a run.
+    Submission(Box<Submission>),
+    /// Somebody chose in that form what the rest of it depends on.
+    FormChange(Box<FormChange>),
     /// Nothing for us: answer 200 with an empty body.
     Ignored {
         /// Why, for the log.
@@ -156,6 +163,7 @@ fn slash_command(form: &Form<'_>, now: Timestamp) -> Result<Inbound, DecodeProbl
         response_url: form.get("response_url"),
         sent_at: None,
         intent: Intent::Text(words),
+        trigger: form.get("trigger_id").map(str::to_owned),
     }))
 }
 
@@ -266,6 +274,7 @@ fn message(wrapper: Wrapper, now: Timestamp) -> Result<Inbound, DecodeProblem> {
         response_url: None,
         sent_at,
         intent: Intent::Text(words),
+        trigger: None,
     }))
 }
 
@@ -308,6 +317,7 @@ struct Parts<'a> {
     response_url: Option<&'a str>,
     sent_at: Option<Timestamp>,
     intent: Intent,
+    trigger: Option<String>,
 }
 
 fn delivery(parts: Parts<'_>) -> Inbound {
@@ -325,6 +335,7 @@ fn delivery(parts: Parts<'_>) -> Inbound {
         place,
         intent: parts.intent,
         answer_via,
+        trigger: parts.trigger,
     }))
 }
 

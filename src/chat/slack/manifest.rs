@@ -2,6 +2,7 @@
 //! exactly the scopes that boardhand uses, and says in comments what each is for.
 
 use super::decode::RERUN;
+use super::form::RUN_FORM;
 
 /// How Slack's deliveries reach this server.
 #[derive(Debug, Clone, Copy)]
@@ -24,13 +25,13 @@ pub struct Scope {
 /// What the bot cannot do without.
 pub const NEEDED: [Scope; 4] = [
     Scope { name: "chat:write", purpose: "post and edit cards and replies" },
-    Scope { name: "commands", purpose: "/run-test, /lab and Re-run this" },
+    Scope { name: "commands", purpose: "/run-test, /lab, Re-run this and Run a test" },
     Scope { name: "app_mentions:read", purpose: "commands in threads: slash commands do not work there" },
     Scope { name: "im:history", purpose: "commands in direct messages" },
 ];
 
 /// What the bot can do without, and what it is then worse at.
-pub const OPTIONAL: [(&str, &[Scope]); 2] = [
+pub const OPTIONAL: [(&str, &[Scope]); 3] = [
     (
         "After a network failure Slack does not say whether a post arrived. With these two the bot looks\n\
          for its own post before it posts again; without them a card or a final result may appear twice, and a\n\
@@ -43,6 +44,11 @@ pub const OPTIONAL: [(&str, &[Scope]); 2] = [
     (
         "Cards that stand in Feishu too name people there instead of showing their ids.",
         &[Scope { name: "users:read", purpose: "the names of people" }],
+    ),
+    (
+        "A form that was opened beside every channel may be answered in the bot's conversation with its reader;\n\
+         without this it wants a channel.",
+        &[Scope { name: "im:write", purpose: "begin a conversation with somebody" }],
     ),
 ];
 
@@ -85,7 +91,9 @@ pub fn manifest(way: Way<'_>) -> String {
 fn shortcuts() -> String {
     format!(
         "  shortcuts:\n    - name: Re-run this # in the menu of a run's card and of every message in its thread\n      \
-         type: message\n      callback_id: {RERUN}\n      description: Run the same again\n"
+         type: message\n      callback_id: {RERUN}\n      description: Run the same again\n    - name: Run a test # in \
+         the menu beside where people type\n      type: global\n      callback_id: {RUN_FORM}\n      description: Fill \
+         in a form and start it\n"
     )
 }
 

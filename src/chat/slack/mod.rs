@@ -1,11 +1,13 @@
 //! Slack: bytes in, bytes out. `signature` says whether a request is Slack's, `decode` turns its body into a
-//! [`Delivery`](super::Delivery), `blocks` draws a [`Card`](crate::message::Card) as Block Kit, `client` sends it,
+//! [`Delivery`](super::Delivery), `blocks` draws a [`Card`](crate::message::Card) as Block Kit, `form` a form as
+//! a modal, `client` sends them,
 //! `socket` is how Slack is heard where it cannot call, `manifest` describes the app to Slack. Nothing is decided here, and
 //! only `client` and `socket` talk to the network.
 
 pub mod blocks;
 pub mod client;
 pub mod decode;
+pub mod form;
 pub mod manifest;
 pub mod mrkdwn;
 pub mod signature;

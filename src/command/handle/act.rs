@@ -254,8 +254,8 @@ impl Handler {
         let stale = |facts| Ok(Reaction::says(Note::new("stale-click", facts)));
         let (board, live) = match (&view.run.state, view.attempts.last()) {
             // The board that the person read in the question is the board that is cycled.
-            (RunState::Active { lease, started_at, .. }, _) if click.attempt_at == Some(*started_at) => {
-                (lease.board.clone(), click.attempt_at)
+            (RunState::Active { lease, started_at, .. }, _) if click.at == Some(*started_at) => {
+                (lease.board.clone(), click.at)
             }
             (RunState::Active { .. }, _) => return stale(json!({ "number": number })),
             (RunState::Queued { .. }, _) => {

@@ -11,7 +11,7 @@ use super::{Handler, Reaction, denied, put_right};
 use crate::board::plan::PowerAction;
 use crate::board::{Board, BoardId, Family};
 use crate::chat::Delivery;
-use crate::clock::shown_duration;
+use crate::clock::{Timestamp, shown_duration};
 use crate::command::grammar::{self, Role};
 use crate::command::policy::{self, About, Asked, Permission};
 use crate::command::{Click, Command, Verb};
@@ -145,10 +145,17 @@ impl Handler {
             Ok(lease) => lease,
             Err(refusal) => return Ok(*refusal),
         };
-        Ok(self.extended(delivery, &lease, by.unwrap_or(EXTEND_BY)))
+        Ok(self.extended(delivery, &lease, by.unwrap_or(EXTEND_BY), None))
     }
 
-    fn extended(&self, delivery: &Delivery, lease: &Lease, by: Duration) -> Reaction {
+    /// `from` is until when the board was theirs when the button was drawn that they press.
+    fn extended(
+        &self,
+        delivery: &Delivery,
+        lease: &Lease,
+        by: Duration,
+        from: Option<Timestamp>,
+    ) -> Reaction {
         let longest = self.longest(delivery);
         let mut facts = self.facts_of(delivery, lease);
         let asked_until = lease.expires_at.max(delivery.received_at) + by;
@@ -158,10 +165,17 @@ impl Handler {
             answer: Note::new("hold-extended", &facts),
             instead: vec![
                 ("at-most", Note::new("hold-at-most", &facts)),
+                ("already-extended", Note::new("hold-already-extended", &facts)),
                 ("not-theirs", Note::new("hold-gone", json!({ "board": lease.board }))),
             ],
             audit: audit("extend", format!("{} {}", lease.board, shown_duration(by))),
-            effect: Effect::Extend { board: lease.board.clone(), fence: Some(lease.fence), by, longest },
+            effect: Effect::Extend {
+                board: lease.board.clone(),
+                fence: Some(lease.fence),
+                by,
+                longest,
+                from,
+            },
         }
     }
 
@@ -259,7 +273,7 @@ impl Handler {
                 }
             };
         let mut reaction = match (click.verb, switch, self.inventory.now().board(lease.board.as_str())) {
-            (Verb::Extend, ..) if theirs => self.extended(delivery, lease, EXTEND_BY),
+            (Verb::Extend, ..) if theirs => self.extended(delivery, lease, EXTEND_BY, click.at),
             (Verb::Release, ..) => self.released(delivery, lease),
             (Verb::Nudge, ..) if !theirs => self.nudged(delivery, lease),
             (Verb::Accept, ..) => self.accepted_offer(delivery, lease),

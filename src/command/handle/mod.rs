@@ -18,9 +18,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::form::{self, Filled};
 use super::parse::{self, Surface};
 use super::policy::{self, About, Asked, Denial, Permission};
-use super::{Click, Command, RunRef, Verb};
+use super::{Click, Command, RunRef, RunTest, Verb};
 use crate::board::LiveInventory;
 use crate::chat::{Delivery, Intent, Place, Platform};
 use crate::clock::Clock;
@@ -89,10 +90,21 @@ impl Handler {
             Intent::Click(click) => self.click(&delivery, click.clone()).await?,
             Intent::Command(command) => self.command(&delivery, (**command).clone()).await?,
             Intent::OtherClick => Reaction::says(Note::new("stale-click", json!({}))),
+            Intent::Form(filled) => self.form(&delivery, filled).await?,
         };
-        let (in_ack, shows) = (delivery.is_answered_in_ack(), delivery.shown_in_ack());
-        // A machine that asked in vain asks again once somebody has mended what was wrong, under the same key.
-        let remembered = !delivery.is_from_machine() || !matches!(reaction.effect, Effect::None);
+        let shows = delivery.shown_in_ack();
+        let changes = !matches!(reaction.effect, Effect::None);
+        let in_ack = match &delivery.intent {
+            // What is wrong is said in the form.
+            Intent::Form(_) => !changes,
+            // A form stands in its place, or the door answers.
+            Intent::Text(_) if delivery.trigger.is_some() && form::is_offered(&reaction.answer) => true,
+            _ => delivery.is_answered_in_ack(),
+        };
+        // A machine that asked in vain asks again once somebody has mended what was wrong, under the same key; so does
+        // somebody with a form.
+        let asks_again = delivery.is_from_machine() || matches!(delivery.intent, Intent::Form(_));
+        let remembered = !asks_again || changes;
         Ok(Intake {
             shows,
             key: delivery.key,
@@ -138,6 +150,28 @@ impl Handler {
         let surface = if text.trim_start().starts_with('/') { Surface::Slash } else { Surface::Mention };
         match parse::parse(text, delivery.place.thread.is_some(), surface) {
             Ok(command) => self.command(delivery, command).await,
+            Err(problem) => {
+                let answer = Note::new("unknown-command", problem.facts());
+                Ok(self.may_not_start(delivery, &answer).unwrap_or_else(|| Reaction::says(answer)))
+            }
+        }
+    }
+
+    /// What is said to whoever would get a form, and may start nothing with it.
+    fn may_not_start(&self, delivery: &Delivery, answer: &Note) -> Option<Reaction> {
+        let asked = Command::RunTest(RunTest::default());
+        match self.permission(Asked::Command(&asked), delivery, false) {
+            Permission::Denied(denial) if form::is_offered(answer) => {
+                Some(denied(command_name(&asked), String::new(), &denial))
+            }
+            _ => None,
+        }
+    }
+
+    /// The form that starts a run, filled in: the same command as if it had been typed.
+    async fn form(&self, delivery: &Delivery, filled: &Filled) -> Result<Reaction> {
+        match form::read(filled) {
+            Ok(request) => self.command(delivery, Command::RunTest(request)).await,
             Err(problem) => Ok(Reaction::says(Note::new("unknown-command", problem.facts()))),
         }
     }
@@ -309,7 +343,7 @@ impl Handler {
 fn put_right(delivery: &Delivery, words: &[(String, String)]) -> Option<String> {
     match &delivery.intent {
         Intent::Text(text) => parse::put_right(text, words),
-        Intent::Click(_) | Intent::OtherClick | Intent::Command(_) => None,
+        Intent::Click(_) | Intent::OtherClick | Intent::Command(_) | Intent::Form(_) => None,
     }
 }
 
@@ -371,8 +405,8 @@ impl Delivery {
             (Intent::Click(_) | Intent::OtherClick, _) => false,
             (Intent::Text(_), _) => self.answer_via.url.is_some(),
             // An entry of a message's menu.
-            (Intent::Command(_), Platform::Slack) => false,
-            (Intent::Command(_), _) => true,
+            (Intent::Command(_) | Intent::Form(_), Platform::Slack) => false,
+            (Intent::Command(_) | Intent::Form(_), _) => true,
         }
     }
 

@@ -3,15 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::act::audit;
 use super::{Handler, Reaction, put_right};
 use crate::board::Family;
 use crate::board::near::nearest;
 use crate::board::plan::ParamKind;
-use crate::board::selector::{self, PARAM_BYTES_MAX, ParamProblem, ParamWrong, Unfit, written};
+use crate::board::selector::{self, PARAM_BYTES_MAX, ParamProblem, ParamWrong, Unfit};
 use crate::chat::{Delivery, Intent, Place, Platform};
+use crate::command::form::wanted;
 use crate::command::{Command, RunTest, grammar};
 use crate::id::RunId;
 use crate::lease::Lease;
@@ -276,28 +277,6 @@ fn param_refused(
         ParamWrong::Value => "param-wrong",
     };
     (Phrase::new(phrase, facts), near.map(str::to_owned))
-}
-
-/// What a parameter accepts, as facts.
-fn wanted(kind: &ParamKind) -> Value {
-    let (mut min, mut max, mut pattern, mut words) = (None, None, None, vec![]);
-    let kind = match kind {
-        ParamKind::Integer { min: low, max: high } => {
-            (min, max) = (*low, *high);
-            "integer"
-        }
-        ParamKind::String { pattern: None } => "text",
-        ParamKind::String { pattern: Some(within) } => {
-            pattern = Some(written(within));
-            "pattern"
-        }
-        ParamKind::Boolean => "boolean",
-        ParamKind::Choice(choices) => {
-            words.clone_from(choices);
-            "choice"
-        }
-    };
-    json!({ "kind": kind, "min": min, "max": max, "pattern": pattern, "words": words })
 }
 
 /// Why a plan's commands cannot be filled.

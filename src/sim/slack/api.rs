@@ -18,11 +18,12 @@ use super::wire::Cut;
 use super::{Shared, respond};
 
 /// The scopes that the app has, unless they were taken from it.
-const SCOPES: [&str; 7] = [
+const SCOPES: [&str; 8] = [
     "chat:write",
     "commands",
     "app_mentions:read",
     "im:history",
+    "im:write",
     "users:read",
     "channels:history",
     "groups:history",

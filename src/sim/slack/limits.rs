@@ -1,12 +1,16 @@
-//! Slack's limits on messages, written down from its documentation and not from our renderer: what Slack would
+//! Slack's limits on messages, and in `view` on modals, written down from its documentation and not from our renderer: what Slack would
 //! refuse, [`check_message`] finds. What is checked is never asked how it is made: the two check each other.
 //!
 //! Lengths are UTF-16 units, the stricter reading of "characters". Sources: docs.slack.dev, reference/block-kit.
+
+mod view;
 
 use std::collections::HashSet;
 use std::fmt;
 
 use serde_json::Value;
+
+pub use self::view::{WHOLE, check_view};
 
 /// What is wrong with `blocks` that are none.
 pub(super) const NOT_A_LIST: &str = "not a list";
@@ -119,7 +123,11 @@ impl Check {
     // ---- blocks -------------------------------------------------------------------------------------------
 
     fn blocks(&mut self, path: &str, blocks: &[Value]) {
-        self.count(path, blocks.len(), 0, 50);
+        self.some_blocks(path, blocks, 0, 50);
+    }
+
+    fn some_blocks(&mut self, path: &str, blocks: &[Value], min: usize, max: usize) {
+        self.count(path, blocks.len(), min, max);
         for (i, block) in blocks.iter().enumerate() {
             self.block(&format!("{path}/{i}"), block);
         }
@@ -158,6 +166,7 @@ impl Check {
                     self.problem(path, "more than 12000 characters of markdown in one message");
                 }
             }
+            "input" => self.input(path, block),
             "rich_text" => self.known(path, block, &["type", "block_id", "elements"]),
             other => self.problem(&format!("{path}/type"), format!("unknown block type {other:?}")),
         }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::model::{BOT_ID, BOT_USER, Channel, Ephemeral, Message, TEAM, World};
-use super::{Shared, validate};
+use super::{Shared, validate, views};
 
 /// Messages on one page of a history when the call does not say.
 const PAGE_DEFAULT: usize = 100;
@@ -16,11 +16,13 @@ pub(super) struct Failure {
     pub(super) code: String,
     /// What exactly is wrong, where Slack says so.
     pub(super) detail: Option<String>,
+    /// The scope that the app lacks.
+    pub(super) needed: &'static str,
 }
 
 impl Failure {
     pub(super) fn new(code: &str) -> Self {
-        Failure { code: code.to_owned(), detail: None }
+        Failure { code: code.to_owned(), detail: None, needed: "" }
     }
 
     pub(super) fn to_json(&self) -> Value {
@@ -29,17 +31,31 @@ impl Failure {
             answer["response_metadata"] = json!({"messages": [format!("[ERROR] {detail}")]});
         }
         if self.code == "missing_scope" {
-            answer["needed"] = json!("channels:history,groups:history");
+            answer["needed"] = json!(self.needed);
             answer["provided"] = json!("chat:write,commands");
         }
         answer
     }
 }
 
-type Answer = Result<Value, Failure>;
+pub(super) type Answer = Result<Value, Failure>;
+
+/// What an app that may do without it must have for a method.
+fn scope_of(method: &str) -> Option<&'static str> {
+    match method {
+        "conversations.history" | "conversations.replies" => Some("channels:history"),
+        "conversations.open" => Some("im:write"),
+        _ => None,
+    }
+}
 
 /// Carries out one call.
 pub(super) fn call(shared: &Shared, method: &str, arguments: &Value) -> Answer {
+    if let Some(scope) =
+        scope_of(method).filter(|scope| shared.taken_scopes.lock().expect("scopes").contains(*scope))
+    {
+        return Err(Failure { needed: scope, ..Failure::new("missing_scope") });
+    }
     match method {
         "auth.test" => Ok(json!({"ok": true, "url": format!("http://{}/", shared.addr), "team": "Lab",
             "user": "boardhand", "team_id": TEAM, "user_id": BOT_USER, "bot_id": BOT_ID})),
@@ -60,9 +76,6 @@ pub(super) fn call(shared: &Shared, method: &str, arguments: &Value) -> Answer {
                 "is_member": channel.has_bot, "is_im": channel.dm_of.is_some(), "is_archived": false}}))
         }),
         "conversations.history" | "conversations.replies" => {
-            if shared.taken_scopes.lock().expect("scopes").contains("channels:history") {
-                return Err(Failure::new("missing_scope"));
-            }
             shared.change(|world| history(world, arguments, method.ends_with("replies")))
         }
         "users.info" => shared.change(|world| {
@@ -72,11 +85,19 @@ pub(super) fn call(shared: &Shared, method: &str, arguments: &Value) -> Answer {
                 "real_name": user.name, "tz": "Etc/UTC", "tz_offset": 0, "is_bot": user.id == BOT_USER,
                 "deleted": false, "profile": {"display_name": user.name, "real_name": user.name}}}))
         }),
+        "views.open" => views::open(shared, arguments),
+        "views.update" => views::update(shared, arguments),
+        "conversations.open" => shared.change(|world| {
+            let user = text(arguments, "users");
+            let direct = world.channels.values().find(|channel| channel.dm_of.as_deref() == Some(user));
+            let direct = direct.ok_or_else(|| Failure::new("user_not_found"))?;
+            Ok(json!({"ok": true, "channel": {"id": direct.id}}))
+        }),
         _ => Err(Failure::new("unknown_method")),
     }
 }
 
-fn text<'v>(arguments: &'v Value, name: &str) -> &'v str {
+pub(super) fn text<'v>(arguments: &'v Value, name: &str) -> &'v str {
     arguments[name].as_str().unwrap_or("")
 }
 
@@ -98,7 +119,7 @@ fn joined<'w>(world: &'w World, arguments: &Value) -> Result<&'w Channel, Failur
 
 fn checked(arguments: &Value) -> Result<(), Failure> {
     validate::check_message(arguments)
-        .map_err(|refusal| Failure { code: refusal.code.to_owned(), detail: Some(refusal.detail) })
+        .map_err(|refusal| Failure { detail: Some(refusal.detail), ..Failure::new(refusal.code) })
 }
 
 fn post(shared: &Shared, arguments: &Value) -> Answer {
@@ -176,6 +197,10 @@ fn delete(shared: &Shared, arguments: &Value) -> Answer {
 fn post_ephemeral(shared: &Shared, arguments: &Value) -> Answer {
     let now = shared.clock.now();
     shared.change(|world| {
+        // Unlike a message, it goes to a channel only, and not to a person.
+        if !world.channels.contains_key(text(arguments, "channel")) {
+            return Err(Failure::new("channel_not_found"));
+        }
         let channel = joined(world, arguments)?.id.clone();
         let user = text(arguments, "user").to_owned();
         if !world.users.contains_key(&user) {

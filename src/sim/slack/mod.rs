@@ -3,11 +3,12 @@
 //!
 //! Tests use [`SimSlack`] as people use Slack: [`say`](SimSlack::say), [`click`](SimSlack::click), then read the
 //! thread. `model` keeps the workspace, `api` answers the Web API, `people` turns what people do into
-//! deliveries, `deliver` sends them, to the webhook or over a `socket`, `respond` serves `response_url`s, `playground` is the page. Real limits hold: sizes, rates, scopes, membership.
+//! deliveries, `deliver` sends them, to the webhook or over a `socket`, `respond` serves `response_url`s, `views` and `forms` are its modals, `playground` is the page. Real limits hold: sizes, rates, scopes, membership.
 
 mod api;
 mod deliver;
 mod faults;
+mod forms;
 pub mod limits;
 mod methods;
 pub mod model;
@@ -18,6 +19,7 @@ mod render;
 mod respond;
 mod socket;
 mod validate;
+mod views;
 pub(in crate::sim) mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +39,7 @@ pub use self::model::{Ephemeral, Message, World};
 pub use self::people::Reply;
 pub use self::socket::SOCKETS_MAX;
 pub use self::validate::{Refusal, check_message};
+pub use self::views::View;
 pub use self::wire::sign;
 
 use self::faults::Injected;

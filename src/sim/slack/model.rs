@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::{Map, Value, json};
 
+use super::views::{Trigger, View};
 use crate::clock::Timestamp;
 
 /// Messages that a channel keeps; the oldest go first.
@@ -114,6 +115,9 @@ pub struct World {
     pub ephemerals: VecDeque<Ephemeral>,
     /// What the app did that a real workspace would not have taken, oldest first.
     pub problems: VecDeque<String>,
+    /// Open modals by who sees them.
+    pub modals: BTreeMap<String, View>,
+    pub(super) triggers: BTreeMap<String, Trigger>,
     pub(super) response_urls: BTreeMap<String, ResponseUrl>,
     last_ts: i64,
 }

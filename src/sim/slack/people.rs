@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::deliver::Kind;
 use super::model::{APP, BOT_USER, Ephemeral, Message, ResponseUrl, TEAM, User};
-use super::{Shared, SimSlack, render, respond};
+use super::{Shared, SimSlack, render, respond, views};
 use crate::clock::Timestamp;
 
 /// What somebody sees right after doing something.
@@ -170,7 +170,7 @@ impl Shared {
         let payload = json!({"token": "unused", "team_id": TEAM, "team_domain": "lab", "channel_id": channel,
             "channel_name": channel_name, "user_id": user, "user_name": user_name, "command": command,
             "text": rest.trim(), "api_app_id": APP, "is_enterprise_install": "false", "response_url": response_url,
-            "trigger_id": self.trigger_id()});
+            "trigger_id": self.trigger_id(user)});
         let (status, answer) = self.deliver(Kind::SlashCommand, &payload).await;
         if status != 200 {
             let error = if status == 0 { "operation_timeout" } else { "dispatch_failed" };
@@ -283,7 +283,7 @@ impl Shared {
         }
         let mut payload = json!({"type": "block_actions", "team": {"id": TEAM, "domain": "lab"},
             "user": {"id": user, "username": user_name, "name": user_name, "team_id": TEAM},
-            "api_app_id": APP, "token": "unused", "trigger_id": self.trigger_id(), "enterprise": null,
+            "api_app_id": APP, "token": "unused", "trigger_id": self.trigger_id(user), "enterprise": null,
             "is_enterprise_install": false, "channel": {"id": channel, "name": channel_name},
             "container": {"type": "message", "message_ts": ts, "channel_id": channel, "is_ephemeral": message.is_none()},
             "state": {"values": {}}, "response_url": response_url, "actions": [action]});
@@ -307,7 +307,7 @@ impl Shared {
 
     async fn shortcut(&self, user: &User, channel: &str, message: &Message, callback_id: &str) -> Reply {
         let (response_url, _) = self.response_url(&user.id, channel, Some(message.ts.clone()));
-        let payload = json!({"type": "message_action", "callback_id": callback_id, "trigger_id": self.trigger_id(),
+        let payload = json!({"type": "message_action", "callback_id": callback_id, "trigger_id": self.trigger_id(&user.id),
             "message_ts": message.ts, "message": message.to_json(false), "response_url": response_url,
             "action_ts": message.ts, "team": {"id": TEAM, "domain": "lab"},
             "user": {"id": user.id, "username": user.name, "name": user.name, "team_id": TEAM},
@@ -334,7 +334,12 @@ impl Shared {
         });
     }
 
-    fn response_url(&self, user: &str, channel: &str, source: Option<String>) -> (String, ResponseUrl) {
+    pub(super) fn response_url(
+        &self,
+        user: &str,
+        channel: &str,
+        source: Option<String>,
+    ) -> (String, ResponseUrl) {
         let token = self.ids.letters(24);
         let url = ResponseUrl {
             channel: channel.to_owned(),
@@ -347,7 +352,11 @@ impl Shared {
         (format!("http://{}/respond/{token}", self.addr), url)
     }
 
-    fn trigger_id(&self) -> String {
-        format!("{}.{}.{}", self.ids.below(1 << 40), self.ids.below(1 << 40), self.ids.letters(32))
+    /// What lets the app open a modal for somebody who has just done something.
+    pub(super) fn trigger_id(&self, user: &str) -> String {
+        let id = format!("{}.{}.{}", self.ids.below(1 << 40), self.ids.below(1 << 40), self.ids.letters(32));
+        let now = self.clock.now();
+        self.change(|world| views::add_trigger(world, &id, user, now));
+        id
     }
 }

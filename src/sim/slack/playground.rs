@@ -20,7 +20,7 @@ use crate::sim::feishu::playground as feishu;
 
 use super::model::{BOT_USER, Channel, Ephemeral, Message, World};
 use super::people::Reply;
-use super::{Handle, Shared, SimSlack};
+use super::{Handle, Shared, SimSlack, View};
 
 const PAGE: &str = include_str!("page.html");
 /// What the page says that it shows.
@@ -42,6 +42,7 @@ pub(super) fn routes(beside: bool) -> Router<Arc<Shared>> {
         .route("/playground/events", get(events))
         .route("/playground/say", post(say))
         .route("/playground/click", post(click))
+        .route("/playground/form", post(form))
 }
 
 /// Refuses requests whose `Host` is not this machine, so that no foreign site can reach the simulator by name.
@@ -105,7 +106,8 @@ fn state(world: &World, user: &str) -> Value {
         .values()
         .map(|user| json!({"id": user.id, "name": user.name, "bot": user.id == BOT_USER}))
         .collect();
-    json!({"me": user, "users": users, "channels": channels})
+    let modal = world.modals.get(user).map(modal);
+    json!({"me": user, "users": users, "channels": channels, "modal": modal})
 }
 
 fn message(world: &World, message: &Message) -> Value {
@@ -117,6 +119,10 @@ fn message(world: &World, message: &Message) -> Value {
 fn ephemeral(answer: &Ephemeral) -> Value {
     json!({"ts": answer.ts, "thread": answer.thread_ts, "user": BOT_USER, "name": "boardhand", "text": answer.text,
         "blocks": answer.blocks, "attachments": null, "edits": 0, "broadcast": false, "ephemeral": true})
+}
+
+fn modal(view: &View) -> Value {
+    json!({"id": view.id, "hash": view.hash, "view": view.drawn, "state": view.state, "errors": view.errors})
 }
 
 #[derive(Deserialize)]
@@ -136,6 +142,24 @@ struct Pressed {
     element: Value,
 }
 
+/// What somebody did in their modal.
+#[derive(Deserialize)]
+#[serde(tag = "did", rename_all = "lowercase")]
+enum Did {
+    /// Put this into a field.
+    Fill {
+        user: String,
+        block: String,
+        value: String,
+    },
+    Submit {
+        user: String,
+    },
+    Close {
+        user: String,
+    },
+}
+
 /// The test API's view of the same workspace; its task is the server's own, so dropping it ends nothing.
 fn as_person(shared: Arc<Shared>) -> SimSlack {
     SimSlack(Arc::new(Handle { shared, task: tokio::spawn(async {}) }))
@@ -151,6 +175,17 @@ async fn say(State(shared): State<Arc<Shared>>, Json(typed): Json<Typed>) -> Res
 
 async fn click(State(shared): State<Arc<Shared>>, Json(pressed): Json<Pressed>) -> Response {
     shown(as_person(shared).press(&pressed.user, &pressed.ts, &pressed.block, &pressed.element).await)
+}
+
+async fn form(State(shared): State<Arc<Shared>>, Json(did): Json<Did>) -> Response {
+    shown(match did {
+        Did::Fill { user, block, value } => shared.fill(&user, &block, &value).await,
+        Did::Submit { user } => shared.submit(&user).await,
+        Did::Close { user } => {
+            shared.change(|world| world.modals.remove(&user));
+            Reply { status: 200, ..Reply::default() }
+        }
+    })
 }
 
 fn shown(reply: Reply) -> Response {

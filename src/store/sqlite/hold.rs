@@ -205,13 +205,16 @@ pub(super) async fn warn(
 pub(super) async fn extend(
     tx: &mut Tx,
     by: &Actor,
-    (board, fence): (&BoardId, Option<Fence>),
+    (board, fence, from): (&BoardId, Option<Fence>, Option<Timestamp>),
     (longer, longest): (Duration, Duration),
     now: Timestamp,
 ) -> Result<(Effected, Option<Timestamp>)> {
     let Some(lease) = hold_of(tx, board, fence).await?.filter(|lease| lease.is_held_by(by)) else {
         return Ok((Effected::NotTheirs, None));
     };
+    if from.is_some_and(|from| from != lease.expires_at) {
+        return Ok((Effected::AlreadyExtended, Some(lease.expires_at)));
+    }
     let until = (lease.expires_at.max(now) + longer).min(lease.granted_at + longest);
     if until <= lease.expires_at {
         return Ok((Effected::AtMost, Some(lease.expires_at)));

@@ -352,8 +352,8 @@ impl<'a> Rows<'a> {
                     hold::release(tx, self.ids, by, meant, others.as_ref(), *rest, now).await?;
                 Ok(run.map_or(Applied::plain(effected), |run| Applied::of(effected, run)))
             }
-            Effect::Extend { board, fence, by: longer, longest } => {
-                let meant = (board, *fence);
+            Effect::Extend { board, fence, by: longer, longest, from } => {
+                let meant = (board, *fence, *from);
                 let (effected, until) = hold::extend(tx, by, meant, (*longer, *longest), now).await?;
                 Ok(Applied::plain(effected).with("until", until))
             }

@@ -1,7 +1,7 @@
 //! Boards that people have as their own: asked for, kept for longer, given back, waited for, and taken back when the time
 //! is over; what others are told meanwhile.
 
-use crate::lab::{Lab, lab, steady, yaml};
+use crate::lab::{Lab, WITHIN, lab, steady, yaml};
 
 /// The same without when somebody's turn comes, which is counted from now.
 fn timeless(text: &str) -> String {
@@ -185,6 +185,42 @@ async fn who_waits_is_told_their_place_and_gets_the_board_in_their_turn() {
               To have it again: `/lab reserve soc-a-001`
         "#);
         assert!(lab.verdict(1).await.starts_with("passed"));
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_taps_on_extend_are_one_extension_and_the_next_button_is_another() {
+    lab(&yaml::small(1), async |lab| {
+        lab.say("alice", "/lab reserve soc-a-001 1h").await;
+        let hours = async || {
+            let leases = lab.store.lease_list().await.expect("store");
+            leases[0].expires_at.since(leases[0].granted_at).as_secs() / 3600
+        };
+        let newest = || lab.slack.with(|world| world.ephemerals.back().expect("an answer").ts.clone());
+        let answered = async |answers: usize| {
+            let come = lab.slack.until(|world| world.ephemerals.len() == answers, WITHIN);
+            come.await.expect("every tap is answered");
+        };
+        let button = newest();
+        let taps = (0..10).map(|_| lab.slack.click("alice", &button, "Extend 1 h"));
+        futures_util::future::join_all(taps).await;
+        answered(11).await;
+        assert_eq!(hours().await, 2, "ten taps are one hour");
+        let told = lab.slack.render_answers("alice");
+        assert_eq!(told.matches("already: nothing was added").count(), 9, "{told}");
+
+        let next = newest();
+        lab.slack.click("alice", &next, "Extend 1 h").await;
+        answered(12).await;
+        assert_eq!(hours().await, 3, "the answer's own button is about another one");
+        lab.say("alice", "/lab extend soc-a-001 1h").await;
+        lab.slack.click("alice", &next, "Extend 1 h").await;
+        answered(14).await;
+        assert_eq!(hours().await, 4, "a button from before says so");
+        lab.say("alice", "/lab release").await;
         lab.settle().await;
         lab.read_all();
     })

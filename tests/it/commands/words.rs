@@ -1,5 +1,7 @@
 //! Words: what people type, what they mistype, what their phones make of it, and what each reads at once.
 
+use boardhand::sim::slack::ApiFault;
+
 use crate::lab::{lab, yaml};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -228,6 +230,8 @@ async fn somebody_new_asks_around() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mistake_is_told_with_what_is_near_and_what_to_type_next() {
     lab(&yaml::small(2), async |lab| {
+        // Otherwise bob gets a form.
+        lab.slack.break_calls("views.open", ApiFault::Error("expired_trigger_id".into()), 1);
         let seen = lab
             .talk(&[
                 ("bob", "/run-test socC build-1"),

@@ -13,7 +13,7 @@ fn elements(drawn: &Value) -> &Vec<Value> {
 }
 
 fn button(label: &str, confirm: Option<Confirm>) -> Button {
-    let click = Click { verb: Verb::PowerCycle, run: 42, generation: 7, attempt_at: None, board: None };
+    let click = Click { verb: Verb::PowerCycle, run: 42, generation: 7, at: None, board: None };
     Button { label: label.into(), click, style: ButtonStyle::Danger, confirm }
 }
 

@@ -15,7 +15,7 @@ fn card(blocks: Vec<Block>) -> Card {
 }
 
 fn a_button(label: &str, confirm: Option<Confirm>) -> Button {
-    let click = Click { verb: Verb::Cancel, run: 42, generation: 7, attempt_at: None, board: None };
+    let click = Click { verb: Verb::Cancel, run: 42, generation: 7, at: None, board: None };
     Button { label: label.into(), click, style: ButtonStyle::Danger, confirm }
 }
 

@@ -3,8 +3,9 @@
 
 use serde::Deserialize;
 
-use super::{DecodeProblem, Inbound, Parts, delivery, filled, json, need};
-use crate::chat::{Actor, Intent, Platform};
+use super::{DecodeProblem, Inbound, Parts, delivery, filled, json, need, view};
+use crate::chat::slack::form::RUN_FORM;
+use crate::chat::{Actor, AnswerVia, Delivery, Intent, Platform, key_of};
 use crate::clock::Timestamp;
 use crate::command::{Click, Command, RunRef};
 
@@ -12,24 +13,27 @@ use crate::command::{Click, Command, RunRef};
 pub const RERUN: &str = "rerun";
 
 #[derive(Deserialize)]
-struct Interaction {
+pub(super) struct Interaction {
     #[serde(rename = "type")]
     kind: Option<String>,
-    trigger_id: Option<String>,
+    pub(super) trigger_id: Option<String>,
     response_url: Option<String>,
     callback_id: Option<String>,
     message_ts: Option<String>,
-    user: Option<Named>,
-    team: Option<Named>,
+    pub(super) user: Option<Named>,
+    pub(super) team: Option<Named>,
     channel: Option<Named>,
     container: Option<Container>,
     message: Option<Message>,
     #[serde(default)]
     actions: Vec<Action>,
+    pub(super) view: Option<view::View>,
+    #[serde(default)]
+    pub(super) response_urls: Vec<view::ResponseUrl>,
 }
 
 #[derive(Deserialize, Default)]
-struct Named {
+pub(super) struct Named {
     id: Option<String>,
     team_id: Option<String>,
     username: Option<String>,
@@ -59,10 +63,12 @@ struct Action {
 pub(super) fn decode(payload: &[u8], now: Timestamp) -> Result<Inbound, DecodeProblem> {
     let payload: Interaction = json(payload)?;
     match payload.kind.as_deref() {
+        Some("block_actions") if payload.view.is_some() => view::changed(payload),
         Some("block_actions") => click(payload, now),
         Some("message_action") => shortcut(payload, now),
-        Some("view_submission" | "view_closed") => Ok(Inbound::Ignored { reason: "we open no modals" }),
-        Some("shortcut") => Ok(Inbound::Ignored { reason: "we have no shortcuts without a message" }),
+        Some("view_submission") => view::submitted(payload, now),
+        Some("view_closed") => Ok(Inbound::Ignored { reason: "a form that was closed" }),
+        Some("shortcut") => launcher(payload, now),
         Some(_) => Ok(Inbound::Ignored { reason: "an interaction of an unknown type" }),
         None => Err(DecodeProblem::Missing("type")),
     }
@@ -80,7 +86,7 @@ fn click(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProblem>
     let container = payload.container.unwrap_or_default();
     let message = payload.message.unwrap_or_default();
     let message_ts = filled(container.message_ts).or(message.ts);
-    let key = match filled(payload.trigger_id) {
+    let key = match filled(payload.trigger_id.clone()) {
         Some(trigger_id) => trigger_id,
         None => {
             let action_ts = need(action.action_ts.clone(), "trigger_id")?;
@@ -98,6 +104,7 @@ fn click(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProblem>
         response_url: filled(payload.response_url).as_deref(),
         sent_at: None,
         intent,
+        trigger: payload.trigger_id,
     }))
 }
 
@@ -112,7 +119,7 @@ fn shortcut(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProbl
     let message_ts = filled(payload.message_ts).or(filled(message.ts));
     let thread = filled(message.thread_ts).map_or_else(|| need(message_ts, "message_ts"), Ok)?;
     Ok(delivery(Parts {
-        key: &need(payload.trigger_id, "trigger_id")?,
+        key: &need(payload.trigger_id.clone(), "trigger_id")?,
         now,
         actor: actor(payload.user, payload.team)?,
         channel: &need(payload.channel.and_then(|c| c.id), "channel.id")?,
@@ -120,10 +127,33 @@ fn shortcut(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProbl
         response_url: filled(payload.response_url).as_deref(),
         sent_at: None,
         intent,
+        trigger: payload.trigger_id,
     }))
 }
 
-fn actor(user: Option<Named>, team: Option<Named>) -> Result<Actor, DecodeProblem> {
+/// An entry of Slack's own menu, beside every channel: whoever takes it is answered directly.
+fn launcher(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProblem> {
+    let intent = match payload.callback_id.as_deref() {
+        Some(RUN_FORM) => Intent::Text("/run-test".to_owned()),
+        // Another version's.
+        Some(_) | None => Intent::OtherClick,
+    };
+    let actor = actor(payload.user, payload.team)?;
+    let trigger = need(payload.trigger_id, "trigger_id")?;
+    let answer_via = AnswerVia::in_person(&actor);
+    Ok(Inbound::Delivery(Box::new(Delivery {
+        key: key_of(Platform::Slack, &trigger),
+        received_at: now,
+        sent_at: None,
+        place: answer_via.place.clone(),
+        actor,
+        intent,
+        answer_via,
+        trigger: Some(trigger),
+    })))
+}
+
+pub(super) fn actor(user: Option<Named>, team: Option<Named>) -> Result<Actor, DecodeProblem> {
     let user = user.unwrap_or_default();
     Ok(Actor {
         platform: Platform::Slack,

@@ -139,7 +139,7 @@ fn a_click_on_our_button_is_a_click_in_its_thread() {
     let delivery = delivered(FORM, &clicked(&click_payload()));
     assert_eq!(
         delivery.intent,
-        Intent::Click(Click { verb: Verb::Cancel, run: 42, generation: 7, attempt_at: None, board: None })
+        Intent::Click(Click { verb: Verb::Cancel, run: 42, generation: 7, at: None, board: None })
     );
     assert_eq!(delivery.key, "slack:99.1");
     assert_eq!(delivery.actor.key(), "slack:U2");
@@ -183,7 +183,7 @@ fn links_and_other_interactions_are_ignored() {
     let mut payload = click_payload();
     payload["actions"][0]["value"] = Value::Null;
     check_ignored(FORM, &clicked(&payload), "a link");
-    for kind in ["view_submission", "view_closed", "shortcut", "block_suggestion"] {
+    for kind in ["view_submission", "view_closed", "block_suggestion"] {
         check_ignored(FORM, &clicked(&json!({"type": kind})), "");
     }
 }
@@ -339,4 +339,79 @@ fn an_entry_of_a_messages_menu_is_about_the_thread_that_the_message_stands_in() 
     assert_eq!(delivered(FORM, &entry(&[("callback_id", json!("other"))])).intent, Intent::OtherClick);
     check_missing(FORM, &entry(&[("message_ts", json!("")), ("message", Value::Null)]), "message_ts");
     check_missing(FORM, &entry(&[("trigger_id", Value::Null)]), "trigger_id");
+}
+
+fn form_payload(kind: &str) -> Value {
+    json!({"type": kind, "user": {"id": "U2", "username": "bo", "team_id": "T1"}, "team": {"id": "T1"},
+        "trigger_id": "8.8", "response_urls": [{"channel_id": "C7", "response_url": "https://hooks.slack.com/app/7"}],
+        "view": {"id": "V1", "hash": "9.abc", "callback_id": "run-form",
+            "private_metadata": r#"{"channel":"C1","url":"https://hooks.slack.com/commands/1"}"#,
+            "state": {"values": {
+                "family": {"value": {"type": "static_select", "selected_option": {"value": "socA"}}},
+                "build": {"value": {"type": "plain_text_input", "value": "build-1"}}}}},
+        "actions": [{"action_id": "value", "block_id": "family", "type": "static_select"}]})
+}
+
+fn submission(payload: &Value) -> Submission {
+    match decode(FORM, &clicked(payload), now()) {
+        Ok(Inbound::Submission(submission)) => *submission,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_form_that_is_submitted_is_a_delivery_for_where_it_was_asked_for() {
+    use crate::command::form::Field;
+    let payload = form_payload("view_submission");
+    let taken = submission(&payload);
+    let (delivery, via) = (&taken.delivery, &taken.delivery.answer_via);
+    assert_eq!((delivery.key.as_str(), delivery.place.channel.as_str()), ("slack:view:V1:9.abc", "C1"));
+    assert_eq!(via.url.as_deref(), Some("https://hooks.slack.com/commands/1"));
+    let Intent::Form(filled) = &delivery.intent else { panic!("{:?}", delivery.intent) };
+    assert_eq!((filled[&Field::Family].as_str(), filled[&Field::Build].as_str()), ("socA", "build-1"));
+    assert!(!taken.directly);
+
+    let mut picked = payload.clone();
+    let conversation = json!({"value": {"type": "conversations_select", "selected_conversation": "C7"}});
+    picked["view"]["state"]["values"]["channel"] = conversation;
+    let picked = submission(&picked).delivery;
+    assert_eq!(
+        (picked.place.channel.as_str(), picked.answer_via.url.as_deref()),
+        ("C7", Some("https://hooks.slack.com/app/7"))
+    );
+
+    let mut nowhere = payload.clone();
+    nowhere["view"]["private_metadata"] = json!("{}");
+    let nowhere = submission(&nowhere);
+    assert_eq!((nowhere.directly, nowhere.delivery.place.channel.as_str()), (true, "U2"));
+}
+
+#[test]
+fn a_choice_in_a_form_draws_it_anew() {
+    let Ok(Inbound::FormChange(change)) = decode(FORM, &clicked(&form_payload("block_actions")), now())
+    else {
+        panic!("a change")
+    };
+    assert_eq!((change.view.as_str(), change.hash.as_deref(), change.filled.len()), ("V1", Some("9.abc"), 2));
+    assert_eq!(change.asked_in.channel.as_deref(), Some("C1"));
+}
+
+#[test]
+fn a_form_of_another_version_is_ignored() {
+    for (name, value) in [("callback_id", json!("other")), ("private_metadata", json!("?"))] {
+        let mut payload = form_payload("view_submission");
+        payload["view"][name] = value;
+        check_ignored(FORM, &clicked(&payload), "not ours");
+    }
+    let launched =
+        json!({"type": "shortcut", "callback_id": "run-form", "trigger_id": "9.9", "user": {"id": "U2"}});
+    let launched = delivered(FORM, &clicked(&launched));
+    assert_eq!(
+        (launched.intent, launched.trigger.as_deref()),
+        (Intent::Text("/run-test".into()), Some("9.9"))
+    );
+    assert_eq!(launched.place.channel, "U2");
+    let other =
+        json!({"type": "shortcut", "callback_id": "other", "trigger_id": "9.9", "user": {"id": "U2"}});
+    assert_eq!(delivered(FORM, &clicked(&other)).intent, Intent::OtherClick);
 }
