@@ -191,10 +191,20 @@ async fn time_is_added_up_to_the_longest_and_only_to_whoever_has_it(lab: &Lab) {
         fence: Some(hold.fence),
         by: hours * HOUR,
         longest: 8 * HOUR,
+        from: None,
+    };
+    let from = |from| match extend(1) {
+        Effect::Extend { board, fence, by, longest, .. } => {
+            Effect::Extend { board, fence, by, longest, from: Some(from) }
+        }
+        other => other,
     };
     assert_eq!(says(lab, &wang(), at(5), extend(1)).await, "not-theirs");
     assert_eq!(says(lab, &li(), at(5), extend(1)).await, "done");
     assert_eq!(the_lease(lab).await.expires_at, at(7200) + HOUR);
+    assert_eq!(says(lab, &li(), at(5), from(at(7200))).await, "already-extended");
+    assert_eq!(says(lab, &li(), at(5), from(at(7200) + HOUR)).await, "done");
+    assert_eq!(the_lease(lab).await.expires_at, at(7200) + 2 * HOUR);
     assert_eq!(says(lab, &li(), at(5), extend(20)).await, "done");
     let longest = the_lease(lab).await.granted_at + 8 * HOUR;
     assert_eq!(the_lease(lab).await.expires_at, longest);
