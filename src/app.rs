@@ -220,6 +220,7 @@ impl App {
             composer: composer.clone(),
             lines: relay.lines(),
             connected,
+            redactor: redactor.clone(),
             clock: clock.clone(),
             ids: ids.clone(),
             instance,

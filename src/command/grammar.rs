@@ -81,6 +81,12 @@ pub enum Form {
     Handover,
     /// [`Command::Reload`](super::Command::Reload).
     Reload,
+    /// [`Command::DeadLetters`](super::Command::DeadLetters).
+    DeadLetters,
+    /// [`Command::Resend`](super::Command::Resend).
+    Resend,
+    /// [`Command::Audit`](super::Command::Audit).
+    Audit,
     /// [`Command::Help`](super::Command::Help).
     Help,
     /// A command of the contract that this version does not have.
@@ -280,6 +286,7 @@ fn in_chinese_for(row: &Row, word: &str) -> String {
     let alias = |name: &str| row.option(name).and_then(|option| option.aliases.first()).copied();
     match (row.form, word.split_once('=')) {
         (Form::Power, _) => zh(POWER_ZH, word),
+        (Form::Resend, _) if word == "all" => "全部".to_owned(),
         (Form::Help, _) => find(word).and_then(|row| row.zh.first()).map_or(word, |zh| *zh).to_owned(),
         (_, Some((name, value))) => match alias(name) {
             Some(alias) if name == "priority" => format!("{alias}={}", zh(PRIORITY_ZH, value)),

@@ -123,6 +123,15 @@ pub enum Command {
     },
     /// `/lab reload`.
     Reload,
+    /// `/lab deadletters`.
+    DeadLetters,
+    /// `/lab resend <number|all>`.
+    Resend {
+        /// Which; `None` for all.
+        letter: Option<i64>,
+    },
+    /// `/lab audit [who|board|#] [2h] [refused]`.
+    Audit(AuditAsked),
     /// `/lab help [verb]`.
     Help {
         /// Only this verb.
@@ -155,6 +164,19 @@ pub struct RunTest {
     pub repeat: Option<u32>,
     /// Everything else, as typed.
     pub params: BTreeMap<String, String>,
+}
+
+/// What `/lab audit` asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditAsked {
+    /// A person, a board or a run, as typed.
+    pub about: Option<String>,
+    /// How far back.
+    pub since: Option<Duration>,
+    /// Only what was refused.
+    pub refused: bool,
+    /// Only what stands before this one.
+    pub before: Option<i64>,
 }
 
 /// What `/lab compare` asks for, as typed: names are not looked up yet.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::grammar::{self, Argument, Form, POWER_ZH, PRIORITY_ZH, Row};
 use super::problem::{REPEAT, SHOWN_CHARS_MAX, shown};
 use super::words::{self, Word};
-use super::{Command, Compare, RunRef, RunTest, Which};
+use super::{AuditAsked, Command, Compare, RunRef, RunTest, Which};
 use crate::board::is_name;
 use crate::board::near::nearest;
 use crate::board::plan::PowerAction;
@@ -94,6 +94,13 @@ fn choose_row(
         return Ok((grammar::row(Form::Help), words));
     };
     let verb = first.text.trim_start_matches('/');
+    // `deadletters resend 3` says the same as `resend 3`.
+    if let (Some(Form::DeadLetters), Some((again, rest))) =
+        (grammar::find(verb).map(|row| row.form), rest.split_first())
+        && let Some(row) = grammar::find(&again.text).filter(|row| row.form == Form::Resend)
+    {
+        return Ok((row, rest));
+    }
     let Some(row) = grammar::find(verb) else {
         return Err(unknown_command(all, words.len(), verb));
     };
@@ -363,6 +370,9 @@ fn build(typed: &Typed<'_>, in_thread: bool) -> Result<Command, ParseProblem> {
         Form::Extend => build_extend(typed)?,
         Form::Release => Command::Release { target: optional(0) },
         Form::Reload => Command::Reload,
+        Form::DeadLetters => Command::DeadLetters,
+        Form::Resend => Command::Resend { letter: build_resend(typed)? },
+        Form::Audit => Command::Audit(build_audit(typed)?),
         Form::Help => Command::Help { topic: optional(0) },
         Form::Later => {
             return Err(ParseProblem::NotYet { command: typed.row.name() });
@@ -458,6 +468,31 @@ fn build_extend(typed: &Typed<'_>) -> Result<Command, ParseProblem> {
     Ok(Command::Extend {
         board: boards.first().map(|board| board.to_string()),
         by: times.first().map(|time| held_for(typed, time)).transpose()?,
+    })
+}
+
+/// The number of a dead letter; `None` for all.
+fn build_resend(typed: &Typed<'_>) -> Result<Option<i64>, ParseProblem> {
+    let word = typed.word(0)?;
+    match word.as_str() {
+        "全部" => Ok(None),
+        word if word.eq_ignore_ascii_case("all") => Ok(None),
+        word => typed.number("number", word.trim_start_matches('#'), u32::MAX).map(|n| Some(i64::from(n))),
+    }
+}
+
+/// Whom or what, and a time, in either order; either may be left out.
+fn build_audit(typed: &Typed<'_>) -> Result<AuditAsked, ParseProblem> {
+    let (times, abouts): (Vec<_>, Vec<_>) = typed.arguments.iter().partition(|word| duration(word).is_some());
+    if let Some(extra) = abouts.get(1).or(times.get(1)) {
+        return Err(typed.unexpected(extra));
+    }
+    let before = typed.value("before").map(|value| typed.number("before", value, u32::MAX)).transpose()?;
+    Ok(AuditAsked {
+        about: abouts.first().map(|about| about.to_string()),
+        since: times.first().and_then(|time| duration(time)),
+        refused: typed.value("refused").is_some(),
+        before: before.map(i64::from),
     })
 }
 
@@ -580,6 +615,9 @@ impl Command {
             Command::Extend { .. } => Form::Extend,
             Command::Release { .. } => Form::Release,
             Command::Reload => Form::Reload,
+            Command::DeadLetters => Form::DeadLetters,
+            Command::Resend { .. } => Form::Resend,
+            Command::Audit(_) => Form::Audit,
             Command::Help { .. } => Form::Help,
         }
     }

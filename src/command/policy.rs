@@ -11,7 +11,7 @@
 //! | look, start a run, `power … status` | user |
 //! | cancel, retry, power-cycle one's own run | user |
 //! | the same for other people's runs | operator |
-//! | reload | admin |
+//! | reload, dead letters, audit | admin |
 //! | `/lab power … on, off, cycle`, quarantine, return | operator |
 //! | reserve, extend and give back, and switch the board that one has | user |
 //! | take a board away from whoever has it | operator |
@@ -118,6 +118,7 @@ struct Rule {
 fn rule(asked: Asked<'_>, about: About) -> Rule {
     use Role::{Operator, User};
     let look = |what| Rule { needs: Some(User), what };
+    let admin = |what| Rule { needs: Some(Role::Admin), what };
     let on_a_run = |own: &'static str, others: &'static str| match about.own_run {
         true => Rule { needs: Some(User), what: own },
         false => Rule { needs: Some(Operator), what: others },
@@ -146,7 +147,10 @@ fn rule(asked: Asked<'_>, about: About) -> Rule {
             Command::Cancel(_) => cancel(),
             Command::Retry { .. } => retry(),
             Command::Quarantine { .. } => Rule { needs: Some(Operator), what: "take boards out of service" },
-            Command::Reload => Rule { needs: Some(Role::Admin), what: "read boards.yaml again" },
+            Command::Reload => admin("read boards.yaml again"),
+            Command::DeadLetters => admin("look at messages that were not sent"),
+            Command::Resend { .. } => admin("send messages again"),
+            Command::Audit(_) => admin("look at who did what"),
             Command::Return { .. } => Rule { needs: Some(Operator), what: "put boards back into service" },
             Command::Power { action, .. } => match action {
                 PowerAction::Status => look("read a board's power"),

@@ -185,7 +185,7 @@ fn bells(effect: &Effect) -> &'static [Bell] {
         // A run that waits leaves the queue, one on a board is told by its runner.
         Effect::Cancel { .. } | Effect::CancelBatch { .. } => &[Bell::Scheduler, Bell::Pool],
         Effect::Reserve { .. } | Effect::Unreserve { .. } => &[Bell::Scheduler],
-        Effect::Keep { .. } | Effect::Nudge { .. } | Effect::Offer { .. } => &[],
+        Effect::Keep { .. } | Effect::Nudge { .. } | Effect::Offer { .. } | Effect::Resend { .. } => &[],
         Effect::Notify(_) => &[Bell::Keeper],
         Effect::Release { .. } | Effect::Extend { .. } | Effect::Accept { .. } => {
             &[Bell::Scheduler, Bell::Keeper]

@@ -31,7 +31,7 @@ use crate::chat::{AnswerVia, ChatApi, Outage, Place, Platform, SendResult};
 use crate::clock::{Clock, Timestamp};
 use crate::doorbell::{Bell, Doorbell};
 use crate::run::RunState;
-use crate::store::{End, MessageEnd, Owed, OwedKind, Store, StoreError};
+use crate::store::{End, MessageEnd, Owed, OwedKind, Store, StoreError, TOLD_BY_URL};
 use crate::worker::steps::{Agent, LOOK_ANYWAY, LOOK_EVERY, Step};
 
 /// Most messages looked at in one step.
@@ -57,8 +57,6 @@ const EDIT_PAUSE: Duration = Duration::from_secs(5);
 const TURNS_MAX: u32 = 30;
 /// How far back a lost post is looked for before the moment its sending began.
 const PROBE_MARGIN: Duration = Duration::from_secs(5);
-/// What stands for the message id of a card that could only be told through a delivery's own URL.
-pub const TOLD_BY_URL: &str = "response_url";
 
 /// Sends what is owed.
 pub struct Relay {

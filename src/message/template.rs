@@ -68,6 +68,7 @@ const BUILTIN: &[(&str, &str, &str)] = &[
     ("en", "answers.yaml", include_str!("../../message-templates/en/answers.yaml")),
     ("en", "lists.yaml", include_str!("../../message-templates/en/lists.yaml")),
     ("en", "holds.yaml", include_str!("../../message-templates/en/holds.yaml")),
+    ("en", "admin.yaml", include_str!("../../message-templates/en/admin.yaml")),
     ("zh", "words.yaml", include_str!("../../message-templates/zh/words.yaml")),
     ("zh", "card.yaml", include_str!("../../message-templates/zh/card.yaml")),
     ("zh", "replies.yaml", include_str!("../../message-templates/zh/replies.yaml")),
@@ -75,6 +76,7 @@ const BUILTIN: &[(&str, &str, &str)] = &[
     ("zh", "answers.yaml", include_str!("../../message-templates/zh/answers.yaml")),
     ("zh", "lists.yaml", include_str!("../../message-templates/zh/lists.yaml")),
     ("zh", "holds.yaml", include_str!("../../message-templates/zh/holds.yaml")),
+    ("zh", "admin.yaml", include_str!("../../message-templates/zh/admin.yaml")),
 ];
 
 /// Every message in every language.

@@ -122,6 +122,11 @@ pub enum Effect {
         /// Why, for people.
         reason: String,
     },
+    /// Sends messages again that were given up.
+    Resend {
+        /// Which; `None` for the oldest, as many as one command may ([`LETTERS_RESENT_MAX`](super::LETTERS_RESENT_MAX)).
+        letter: Option<i64>,
+    },
     /// Reads the lab file again; somebody is told how it went.
     Reload {
         /// Its id.
@@ -287,6 +292,8 @@ pub enum Effected {
     AlreadyExtended,
     /// That was asked a moment ago.
     TooSoon,
+    /// There is no such dead letter.
+    NoSuchLetter,
 }
 
 impl Effected {
@@ -311,6 +318,7 @@ impl Effected {
             Effected::AtMost => "at-most",
             Effected::AlreadyExtended => "already-extended",
             Effected::TooSoon => "too-soon",
+            Effected::NoSuchLetter => "no-such-letter",
         }
     }
 }

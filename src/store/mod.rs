@@ -12,6 +12,7 @@ mod intake;
 mod lease;
 mod message;
 mod queue;
+mod record;
 pub mod sqlite;
 mod tally;
 mod tidying;
@@ -38,6 +39,10 @@ pub use self::intake::{
 pub use self::lease::{AtRest, Fenced, Grant, Granted, Lapsed, LeaseTerms, Lookback, Settle};
 pub use self::message::{End, MessageEnd, Owed, OwedKind};
 pub use self::queue::{Cursor, QueueChanges, QueueRun, Took, Waiting};
+pub use self::record::{
+    AUDIT_LOOKED_AT_MAX, AuditFilter, Decision, Decisions, LETTERS_RESENT_MAX, Letter, LetterKind,
+    TOLD_BY_URL,
+};
 pub use self::tally::{Endings, Tally, Waits};
 pub use self::tidying::{Census, Outdated, Tidied, TidyFrom};
 pub use self::view::{BatchRun, BatchView, Ended, RunFilter, RunView, Seen, Sighting, SuitePast, Told};
@@ -249,6 +254,15 @@ pub trait Store: Send + Sync {
     async fn message_begin(&self, ids: &[MessageId], now: Timestamp) -> Result<()>;
     /// Notes how sending ended.
     async fn message_end(&self, ends: &[MessageEnd], now: Timestamp) -> Result<()>;
+
+    /// Messages that were given up, the newest first, and how many there are. One leaves the list when it is sent again
+    /// ([`Effect::Resend`]), or when it was there for as long as messages are kept.
+    async fn letter_list(&self, limit: u32) -> Result<(Vec<Letter>, u64)>;
+
+    // ---- decisions on record ------------------------------------------------------------------------------
+
+    /// The newest decisions that fit.
+    async fn audit_list(&self, filter: &AuditFilter) -> Result<Decisions>;
 
     // ---- housekeeping -------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ mod loops;
 mod many;
 mod meaning;
 mod metrics;
+mod outage;
 mod power_real;
 mod power_sequences;
 mod power_trouble;

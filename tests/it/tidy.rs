@@ -340,3 +340,29 @@ fn every_lab_file_in_the_docs_is_one() {
     }
     assert!(read > 0, "the docs show no lab file");
 }
+
+#[test]
+fn every_promise_of_delivery_names_tests_that_there_are() {
+    let manual = std::fs::read_to_string(root().join("docs/delivery.md")).expect("the manual");
+    let tests = sources("tests/it");
+    let is_there = |name: &str| {
+        let Some((module, test)) = name.split_once("::") else { return false };
+        let within = |path: &Path| {
+            path.starts_with(root().join("tests/it").join(module))
+                || path == root().join(format!("tests/it/{module}.rs"))
+        };
+        tests.iter().any(|(path, text)| within(path) && text.contains(&format!("async fn {test}(")))
+    };
+    let rows = manual.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---"));
+    let (mut promises, mut wrong) = (0, Vec::new());
+    for row in rows.filter(|row| !row.contains("| Held by |")) {
+        let held_by = row.trim_end_matches(" |").rsplit_once(" | ").map_or("", |(_, held_by)| held_by);
+        let names: Vec<&str> = held_by.split('`').skip(1).step_by(2).collect();
+        promises += 1;
+        wrong.extend(names.iter().filter(|name| !is_there(name)).map(|name| (*name).to_owned()));
+        if names.is_empty() && !row.contains("is lost, and nothing can be promised") {
+            wrong.push(format!("held by nothing: {row}"));
+        }
+    }
+    assert!(wrong.is_empty() && promises > 10, "{promises} {wrong:#?}");
+}

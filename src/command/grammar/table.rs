@@ -89,6 +89,17 @@ const RUN_TEST_OPTIONS: &[CommandOption] = &[
     ),
 ];
 
+/// Options of `/lab audit`.
+const AUDIT_OPTIONS: &[CommandOption] = &[
+    flag("refused", &["被拒"], ["only what was refused", "只看被拒绝的"]),
+    option(
+        "before",
+        &["早于"],
+        ["before=1234", "早于=1234"],
+        ["go on where the answer before ended", "接着上一条回答继续往前看"],
+    ),
+];
+
 /// What else may follow `/run-test`: usage, and what it does, each in English and in Chinese.
 pub(super) const RUN_TEST_FREE: &[([&str; 2], [&str; 2])] = &[
     (
@@ -115,6 +126,8 @@ pub(super) const ARGUMENTS_ZH: &[(&str, &str)] = &[
     ("person", "某人"),
     ("#", "#"),
     ("#|build", "#|构建"),
+    ("who|board|#", "某人|板卡|#"),
+    ("number|all", "编号|全部"),
     ("soc", "系列"),
     ("board", "板卡"),
     ("build", "构建"),
@@ -388,6 +401,42 @@ pub const TABLE: &[Row] = &[
         ..LATER
     },
     Row {
+        form: Form::DeadLetters,
+        words: &["deadletters", "letters"],
+        zh: &["死信"],
+        help: "Messages that could not be sent, why, and since when",
+        help_zh: "发不出去的消息、原因和时间",
+        example: "/lab deadletters",
+        needs: Role::Admin,
+        available: true,
+        ..LATER
+    },
+    Row {
+        form: Form::Resend,
+        words: &["resend"],
+        zh: &["重发"],
+        arguments: &[word("number|all")],
+        help: "Send a message again that could not be sent",
+        help_zh: "把发不出去的消息再发一次",
+        example: "/lab resend 3",
+        needs: Role::Admin,
+        available: true,
+        ..LATER
+    },
+    Row {
+        form: Form::Audit,
+        words: &["audit"],
+        zh: &["审计"],
+        arguments: &[maybe("who|board|#"), maybe("2h")],
+        options: AUDIT_OPTIONS,
+        help: "Who was allowed or refused what, and why; the newest first",
+        help_zh: "谁被允许或拒绝做了什么、为什么；最新的在前",
+        example: "/lab audit soc-a-001 24h",
+        needs: Role::Admin,
+        available: true,
+        ..LATER
+    },
+    Row {
         form: Form::Help,
         words: &["help", "?"],
         zh: &["帮助"],
@@ -405,8 +454,6 @@ pub const TABLE: &[Row] = &[
     later(&["campaign"], &["批次"]),
     later(&["drain"], &["排空"]),
     later(&["undrain"], &["取消排空"]),
-    later(&["deadletters"], &["死信"]),
-    later(&["audit"], &["审计"]),
     later(&["link"], &["绑定"]),
     later(&["digest"], &["日报"]),
     later(&["render"], &["渲染"]),

@@ -71,8 +71,30 @@ fn a_line_to_type_is_put_into_chinese_word_by_word() {
 fn every_form_has_exactly_one_row_but_later() {
     use Form::*;
     for form in [
-        RunTest, Boards, Board, Runs, Run, Why, Compare, Cancel, Retry, Power, Quarantine, Return, Reserve,
-        Extend, Release, Hold, Notify, Nudge, Handover, Reload, Help,
+        RunTest,
+        Boards,
+        Board,
+        Runs,
+        Run,
+        Why,
+        Compare,
+        Cancel,
+        Retry,
+        Power,
+        Quarantine,
+        Return,
+        Reserve,
+        Extend,
+        Release,
+        Hold,
+        Notify,
+        Nudge,
+        Handover,
+        Reload,
+        DeadLetters,
+        Resend,
+        Audit,
+        Help,
     ] {
         assert_eq!(TABLE.iter().filter(|row| row.form == form).count(), 1, "{form:?}");
         assert!(row(form).available);

@@ -237,7 +237,7 @@ impl Handler {
 }
 
 /// A person as a platform writes them where they were picked from its list: by their id.
-fn person_of(delivery: &Delivery, typed: &str) -> Option<Actor> {
+pub(super) fn person_of(delivery: &Delivery, typed: &str) -> Option<Actor> {
     let id = typed.trim_start_matches('@');
     let platform = delivery.place.platform;
     let is_id = match platform {

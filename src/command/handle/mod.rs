@@ -2,10 +2,11 @@
 //! store, never writes it: what comes out is an [`Intake`] for the door to commit.
 //!
 //! `start` begins runs, `act` changes running things, `batch` several of them at once, `hold` is about boards that people
-//! have as their own, `asks` about those that they would have, `read` answers questions,
-//! `compare` one about two runs.
+//! have as their own, `asks` about those that they would have, `read` answers questions, `compare` one about two runs,
+//! `admin` those of whoever runs the lab.
 
 mod act;
+mod admin;
 mod asks;
 mod batch;
 mod compare;
@@ -30,6 +31,7 @@ use crate::lease::scheduler::SharedQueue;
 use crate::message::compose::Composer;
 use crate::message::relay::Lines;
 use crate::message::{Note, Phrase};
+use crate::outcome::redact::Redactor;
 use crate::store::{Audit, Effect, Intake, Result, RunView, Store, Told};
 
 /// Older words than this are answered and not obeyed: platforms repeat for hours what was not taken, and a run that
@@ -50,6 +52,8 @@ pub struct Handler {
     pub lines: Lines,
     /// The chat platforms that take messages.
     pub connected: Vec<Platform>,
+    /// Takes secrets out of what admins look through.
+    pub redactor: Arc<Redactor>,
     /// Time.
     pub clock: Clock,
     /// Ids of new runs.
@@ -231,6 +235,9 @@ impl Handler {
             }
             (Command::Release { target }, _) => Box::pin(self.release(delivery, target.as_deref())).await?,
             (Command::Reload, _) => self.reload(delivery),
+            (Command::DeadLetters, _) => Box::pin(self.dead_letters()).await?,
+            (Command::Resend { letter }, _) => self.resend(letter),
+            (Command::Audit(asked), _) => Box::pin(self.audit_trail(delivery, &asked)).await?,
             (Command::Help { topic }, _) => help(topic.as_deref()),
             (Command::Run(_), Some(view)) => self.run(&view),
             (Command::Why(_), Some(view)) => self.why(&view),

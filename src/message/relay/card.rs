@@ -4,14 +4,14 @@
 use serde_json::json;
 
 use super::{
-    EDIT_PAUSE, PROBE_MARGIN, Shared, TOLD_BY_URL, TRIES_MAX, Went, backoff, is_closed_channel,
-    is_restricted, no_platform, rescue,
+    EDIT_PAUSE, PROBE_MARGIN, Shared, TRIES_MAX, Went, backoff, is_closed_channel, is_restricted,
+    no_platform, rescue,
 };
 use crate::chat::{AnswerVia, ChatApi, Found, Place, Post, SendResult};
 use crate::clock::Timestamp;
 use crate::message::pace::Wait;
 use crate::message::{Card, Note};
-use crate::store::{End, Owed, OwedKind, StoreError};
+use crate::store::{End, Owed, OwedKind, StoreError, TOLD_BY_URL};
 
 /// What is known of an earlier copy of a post.
 enum Earlier {

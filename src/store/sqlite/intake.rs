@@ -14,7 +14,7 @@ use super::ledger::{self, Answer, Event, Reply};
 use super::row::{self, Reader, statements, unavailable};
 use super::script::{Script, Tx};
 use super::writer::{COMMIT, Ends};
-use super::{asks, attempt, batch, board, hold, keep, run};
+use super::{asks, attempt, batch, board, hold, keep, letters, run};
 use crate::board::BoardId;
 use crate::board::plan::PowerAction;
 use crate::chat::{Actor, AnswerVia, Place};
@@ -192,7 +192,8 @@ fn writes_at_once(effect: &Effect) -> bool {
         | Effect::Notify(_)
         | Effect::Nudge { .. }
         | Effect::Offer { .. }
-        | Effect::Accept { .. } => true,
+        | Effect::Accept { .. }
+        | Effect::Resend { .. } => true,
         Effect::None
         | Effect::Start(_)
         | Effect::Retry { .. }
@@ -319,6 +320,10 @@ impl<'a> Rows<'a> {
             | Effect::Nudge { .. }
             | Effect::Offer { .. }
             | Effect::Accept { .. } => self.asks(tx, intake).await,
+            Effect::Resend { letter } => {
+                let (effected, count) = letters::resend(tx, *letter, intake.received_at).await?;
+                Ok(Applied::plain(effected).with("count", count))
+            }
             Effect::Reload { id, via } => {
                 self.reloads.push(ReloadRow { id: *id, via, at: intake.received_at });
                 Ok(Applied::plain(Effected::Done))

@@ -9,6 +9,7 @@ use serde::Serialize;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::ledger::CARD_LOST;
+use super::letters;
 use super::row::{self, Reader, statements, unavailable};
 use super::script::{Script, Tx};
 use super::unreadable::Unreadable;
@@ -190,6 +191,7 @@ pub(super) fn end(tx: &mut Tx, ends: &[MessageEnd], now: Timestamp) {
         for sql in [CHILDREN_BURY, REPLIES_BURY] {
             script.add(sql, [row::json(&dead).into(), CARD_LOST.into()]);
         }
+        letters::write(&mut script, &dead, now);
     }
     tx.leave(script);
 }

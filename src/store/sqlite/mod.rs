@@ -4,6 +4,7 @@
 
 mod asks;
 mod attempt;
+mod audit;
 mod batch;
 mod board;
 mod hold;
@@ -14,6 +15,7 @@ mod lab;
 mod lease;
 mod lease_end;
 mod ledger;
+mod letters;
 mod message;
 mod open;
 mod outcomes;
@@ -47,9 +49,10 @@ use crate::meter::Times;
 use crate::outcome::Outcome;
 use crate::run::{LeaseRef, Progress, Request, Run, Stage};
 use crate::store::{
-    AtRest, BatchView, BoardRow, Census, Committed, Cursor, Effected, Ended, Errand, Fenced, Grant, Granted,
-    Intake, Lapsed, LeaseTerms, MessageEnd, Notice, Outdated, Owed, QueueChanges, ReloadRequest, Result,
-    RunFilter, RunView, Settle, Store, StoreError, SuitePast, Tally, Tidied, TidyFrom, Told,
+    AtRest, AuditFilter, BatchView, BoardRow, Census, Committed, Cursor, Decisions, Effected, Ended, Errand,
+    Fenced, Grant, Granted, Intake, Lapsed, LeaseTerms, Letter, MessageEnd, Notice, Outdated, Owed,
+    QueueChanges, ReloadRequest, Result, RunFilter, RunView, Settle, Store, StoreError, SuitePast, Tally,
+    Tidied, TidyFrom, Told,
 };
 
 pub use self::open::{OpenError, SqliteOptions};
@@ -387,6 +390,14 @@ impl Store for SqliteStore {
             Box::pin(async { Ok(()) })
         });
         write.await
+    }
+
+    async fn letter_list(&self, limit: u32) -> Result<(Vec<Letter>, u64)> {
+        letters::list(&self.readers, &self.unreadable, limit).await
+    }
+
+    async fn audit_list(&self, filter: &AuditFilter) -> Result<Decisions> {
+        audit::list(&self.readers, &self.unreadable, filter).await
     }
 
     async fn tidy(&self, outdated: &Outdated, from: TidyFrom, limit: u32) -> Result<Tidied> {

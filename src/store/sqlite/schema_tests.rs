@@ -5,8 +5,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row, SqlSafeStr};
 
 use super::{
-    asks, attempt, batch, board, hold, intake, judge, keep, lab, lease, lease_end, ledger, message, open,
-    outcomes, queue, run, script, tally, tidy, unbegun, unreadable, writer,
+    asks, attempt, audit, batch, board, hold, intake, judge, keep, lab, lease, lease_end, ledger, letters,
+    message, open, outcomes, queue, run, script, tally, tidy, unbegun, unreadable, writer,
 };
 
 async fn migrated() -> SqliteConnection {
@@ -21,6 +21,7 @@ fn statements() -> Vec<(&'static str, &'static str)> {
         super::STATEMENTS,
         asks::STATEMENTS,
         attempt::STATEMENTS,
+        audit::STATEMENTS,
         batch::STATEMENTS,
         board::STATEMENTS,
         hold::STATEMENTS,
@@ -31,6 +32,7 @@ fn statements() -> Vec<(&'static str, &'static str)> {
         lease::STATEMENTS,
         lease_end::STATEMENTS,
         ledger::STATEMENTS,
+        letters::STATEMENTS,
         message::STATEMENTS,
         open::STATEMENTS,
         outcomes::STATEMENTS,

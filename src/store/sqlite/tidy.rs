@@ -2,6 +2,7 @@
 //! look at a table is longer than a page and nobody who writes waits for long. Nothing of an unfinished run, nothing
 //! that is owed, and no event that the scheduler has not read is touched; runs and attempts stay.
 
+use super::letters;
 use super::row::{Reader, statements, unavailable};
 use super::script::Tx;
 use crate::clock::Timestamp;
@@ -57,6 +58,7 @@ pub(super) async fn tidy(tx: &mut Tx, outdated: &Outdated, from: TidyFrom, limit
     let (events, events_at) = page(tx, events, from.events, read_to, outdated.events, limit).await?;
     let audit = (AUDIT_PAGE, AUDIT_REMOVE);
     let (audit, audit_at) = page(tx, audit, from.audit, END, outdated.audit, limit).await?;
+    letters::forget(tx, outdated.messages);
     let messages = (OUTBOX_PAGE, OUTBOX_REMOVE);
     let (messages, messages_at) = page(tx, messages, from.messages, END, outdated.messages, limit).await?;
     let errands = (ERRANDS_PAGE, ERRANDS_REMOVE);

@@ -1,6 +1,7 @@
 //! Commands, told by the people who type them and press buttons: what each sees at once, also when the bot refuses,
 //! when somebody was faster, and when what they saw is out of date.
 
+mod admin;
 mod boards;
 mod holds;
 mod retry;

@@ -86,6 +86,15 @@ async fn somebody_new_asks_around() {
                 `/lab reload`
                 Read boards.yaml again; one with mistakes changes nothing.
                 
+                `/lab deadletters`
+                Messages that could not be sent, why, and since when.
+                
+                `/lab resend <number|all>`
+                Send a message again that could not be sent.
+                
+                `/lab audit [who|board|#] [2h] [refused] [before=1234]`
+                Who was allowed or refused what, and why; the newest first.
+                
                 `/lab help [command]`
                 What can be typed here.
                 In a mention or a direct message the slash and `lab` may be left out; in the thread of a run, its number too: `@boardhand cancel`. More about one command: `/lab help run-test`
@@ -157,6 +166,15 @@ async fn somebody_new_asks_around() {
                 
                 `/lab reload`
                 Read boards.yaml again; one with mistakes changes nothing.
+                
+                `/lab deadletters`
+                Messages that could not be sent, why, and since when.
+                
+                `/lab resend <number|all>`
+                Send a message again that could not be sent.
+                
+                `/lab audit [who|board|#] [2h] [refused] [before=1234]`
+                Who was allowed or refused what, and why; the newest first.
                 
                 `/lab help [command]`
                 What can be typed here.

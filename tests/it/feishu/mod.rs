@@ -1,6 +1,7 @@
 //! Feishu, told by the people who write to the bot in a chat and press buttons on its cards: through the real webhook,
 //! signed and covered, and back through the real API.
 
+mod admin;
 mod client;
 mod languages;
 mod mirrors;

@@ -2,6 +2,7 @@
 //!
 //! Each file holds the tests of one part as functions over a [`Lab`], and lists them once in `store_tests!`.
 
+mod admin;
 mod batch;
 mod hold;
 mod intake;
