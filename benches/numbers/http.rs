@@ -15,6 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// What requests are signed with.
 pub(crate) const SECRET: &str = "bench-signing-secret";
+/// The token of programs.
+pub(crate) const TOKEN: &str = "a-token-for-benchmarks";
 
 /// A slash command as Slack posts it, signed now: the bytes of the whole request.
 pub(crate) fn slash_command(clock: &Clock, path: &str, command: &str, text: &str, trigger: &str) -> Vec<u8> {
@@ -46,6 +48,11 @@ pub(crate) fn slash_command(clock: &Clock, path: &str, command: &str, text: &str
     .into_bytes()
 }
 
+/// A program's question, as the bytes of a whole request.
+pub(crate) fn question(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: boardhand\r\nAuthorization: Bearer {TOKEN}\r\n\r\n").into_bytes()
+}
+
 /// A kept-alive connection.
 pub(crate) struct Connection {
     stream: TcpStream,
@@ -56,12 +63,22 @@ impl Connection {
     pub(crate) async fn open(to: SocketAddr) -> Connection {
         let stream = TcpStream::connect(to).await.expect("a connection");
         stream.set_nodelay(true).expect("no delay");
-        Connection { stream, buffer: Vec::with_capacity(8192) }
+        Connection { stream, buffer: Vec::new() }
     }
 
     /// Sends one request and reads its whole answer; gives the status.
     pub(crate) async fn call(&mut self, request: &[u8]) -> u16 {
+        self.ask(request).await;
+        self.answered().await
+    }
+
+    /// Sends one request.
+    pub(crate) async fn ask(&mut self, request: &[u8]) {
         self.stream.write_all(request).await.expect("the server reads");
+    }
+
+    /// Reads the whole answer; gives the status.
+    pub(crate) async fn answered(&mut self) -> u16 {
         self.buffer.clear();
         loop {
             let read = self.stream.read_buf(&mut self.buffer).await.expect("the server answers");

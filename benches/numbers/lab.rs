@@ -9,6 +9,7 @@ use boardhand::app::{App, Parts, SlackParts};
 use boardhand::artifact::Artifacts;
 use boardhand::board::{Inventory, lab_file};
 use boardhand::chat::slack::client::SlackClient;
+use boardhand::chat::token::Tokens;
 use boardhand::clock::Clock;
 use boardhand::id::{Ids, InstanceId};
 use boardhand::message::pace::Pacing;
@@ -91,7 +92,7 @@ impl Server {
             store: sqlite.clone(),
             inventory: Arc::new(inventory),
             catalogue: Catalogue::builtin(),
-            api_tokens: boardhand::chat::token::Tokens::default(),
+            api_tokens: Tokens::new(&[SecretString::from(http::TOKEN)]),
             jenkins: None,
             feishu: None,
             slack: Some(SlackParts {

@@ -1,8 +1,9 @@
 //! The product's numbers: what its users would notice, measured on the whole server of this process or on the program
 //! itself. Results and the machine they were measured on stand in `docs/measured.md`.
 //!
-//! `cargo bench --bench numbers -- intake|steady|latency|burst|reserve|settle|console|traps|consoles|parse|idle|all`
+//! `cargo bench --bench numbers -- intake|steady|latency|burst|reserve|settle|api|console|traps|consoles|parse|idle|all`
 
+mod api;
 mod console;
 mod http;
 mod idle;
@@ -27,13 +28,14 @@ fn main() {
     lab::log_to_nowhere();
     machine::describe();
     let all = args.is_empty() || args.iter().any(|arg| arg == "all");
-    let parts: [(&str, fn()); 11] = [
+    let parts: [(&str, fn()); 12] = [
         ("intake", intake::compare),
         ("steady", intake::steady),
         ("latency", latency::accepted_to_begun),
         ("burst", latency::burst),
         ("reserve", reserve::enqueue_to_lease),
         ("settle", settle::with_and_without_looking_back),
+        ("api", api::reads_and_waits),
         ("console", console::throughput),
         ("traps", console::traps),
         ("consoles", console::thousand),

@@ -31,6 +31,7 @@ use crate::clock::Clock;
 use crate::config::{
     self, Config, FeishuEventSettings, FeishuHook, FeishuSettings, ServeArgs, SlackSettings,
 };
+use crate::door::server::raise_file_limit;
 use crate::id::Ids;
 use crate::message::pace::Pacing;
 use crate::message::template::Catalogue;
@@ -55,6 +56,7 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
+    raise_file_limit();
     let (hangups, stops) = (hangups()?, Stops::begin(None)?);
     let clock = Clock::system();
     let ids = Ids::system();

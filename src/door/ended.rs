@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::server::PARKED_MAX;
 use crate::clock::Clock;
 use crate::store::Store;
 
-/// Most requests that wait at once; one more is answered at once with what is known. It leaves connections for
-/// everybody else.
-pub const WAITING_MAX: usize = 384;
+/// Most requests that wait at once; one more is answered at once with what is known.
+pub const WAITING_MAX: usize = PARKED_MAX;
 /// How often the store is asked, after something was committed.
 const LOOK_EVERY: Duration = Duration::from_millis(40);
 

@@ -5,7 +5,8 @@
 //! A connection waits (for a request's head, for its body, for its client to read an answer) or serves, also while a
 //! file is on its way. When the door
 //! is full, the one that has waited longest makes room, so that clients who hold connections for nothing lock nobody
-//! out; only when every connection serves is a new one refused.
+//! out; only when every connection serves is a new one refused. A client that has proved who it is and waits for
+//! something to happen is parked: it takes no place from others, and there is an end to the number of those too.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -25,6 +26,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -35,6 +37,8 @@ use crate::clock::{Clock, Monotonic};
 /// Most connections at once. With [`HEAD_BYTES_MAX`] and [`BODY_BYTES_MAX`] it bounds what strangers can make the
 /// server remember.
 pub const CONNECTIONS_MAX: usize = 512;
+/// Most parked connections at once: some 12 KiB each.
+pub const PARKED_MAX: usize = 6_000;
 /// Longest head of a request in bytes. Slack's are under 2 KiB.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How long a connection may take to bring the next whole head, also when it has said nothing yet: the limit of idle
@@ -61,6 +65,26 @@ connection: close\r\ncontent-length: 19\r\n\r\nnot now, try again\n";
 #[derive(Debug, Clone, Copy)]
 pub struct Lasting;
 
+/// Put into a request's extensions: parks the connection that it came over.
+#[derive(Clone)]
+pub struct Parking(Arc<Server>, u64);
+
+/// A connection is parked for as long as this lives.
+pub struct Parked(Parking);
+
+impl Parking {
+    /// Parks it; `None` where so many are parked that there is no room.
+    pub fn park(&self) -> Option<Parked> {
+        self.0.open().park(self.1).then(|| Parked(self.clone()))
+    }
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        self.0.0.open().unpark(self.0.1);
+    }
+}
+
 /// The limits of a door.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -82,6 +106,16 @@ impl Limits {
         body_within: BODY_WITHIN,
         lives: CONNECTION_LIVES,
     };
+}
+
+/// Raises the limit of open files to what the system allows this process: a connection is one, and the usual limit is less
+/// than a full door needs. Gives the limit.
+pub fn raise_file_limit() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    match setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    }
 }
 
 /// Serves these routes until `closing` says true, then ends: idle connections and half-sent requests at once, what is
@@ -142,6 +176,8 @@ struct Server {
 /// The connections there are.
 #[derive(Default)]
 struct Open {
+    /// How many are parked.
+    parked: usize,
     /// Counts accepted connections and answers, and so says what came first.
     turn: u64,
     connections: BTreeMap<u64, Connection>,
@@ -150,6 +186,7 @@ struct Open {
 struct Connection {
     /// Since when it waits; nothing while it serves.
     waits_since: Option<u64>,
+    is_parked: bool,
     task: Option<AbortHandle>,
 }
 
@@ -157,6 +194,28 @@ impl Open {
     fn next_turn(&mut self) -> u64 {
         self.turn += 1;
         self.turn
+    }
+
+    /// How many connections have a place.
+    fn placed(&self) -> usize {
+        self.connections.len() - self.parked
+    }
+
+    /// Parks a connection; gives whether there is room.
+    fn park(&mut self, id: u64) -> bool {
+        if self.parked >= PARKED_MAX {
+            return false;
+        }
+        let Some(connection) = self.connections.get_mut(&id) else { return false };
+        let fresh = !std::mem::replace(&mut connection.is_parked, true);
+        self.parked += usize::from(fresh);
+        fresh
+    }
+
+    fn unpark(&mut self, id: u64) {
+        let connection = self.connections.get_mut(&id);
+        let was = connection.is_some_and(|connection| std::mem::take(&mut connection.is_parked));
+        self.parked -= usize::from(was);
     }
 
     /// From now on a connection waits for its next request.
@@ -174,6 +233,12 @@ impl Open {
         })
     }
 
+    /// Gives the place of a connection back.
+    fn forget(&mut self, id: u64) -> Option<AbortHandle> {
+        self.unpark(id);
+        self.connections.remove(&id).and_then(|connection| connection.task)
+    }
+
     fn cut_waiting(&mut self) {
         let waiting: Vec<u64> =
             self.connections.iter().filter(|(_, c)| c.waits_since.is_some()).map(|(id, _)| *id).collect();
@@ -181,7 +246,7 @@ impl Open {
     }
 
     fn cut(&mut self, id: u64) {
-        if let Some(task) = self.connections.remove(&id).and_then(|connection| connection.task) {
+        if let Some(task) = self.forget(id) {
             task.abort();
         }
     }
@@ -200,7 +265,7 @@ impl Server {
         told_full: &mut Option<Monotonic>,
     ) {
         let mut open = self.open();
-        if open.connections.len() >= self.limits.connections {
+        if open.placed() >= self.limits.connections {
             let made_room = open.cut_longest_waiting();
             let now = self.clock.monotonic();
             if told_full.is_none_or(|at| now.since(at) >= FULL_TOLD_EVERY) {
@@ -218,7 +283,7 @@ impl Server {
             }
         }
         let id = open.next_turn();
-        open.connections.insert(id, Connection { waits_since: Some(id), task: None });
+        open.connections.insert(id, Connection { waits_since: Some(id), is_parked: false, task: None });
         let ticket = Ticket { door: self.clone(), id };
         let task = tasks.spawn(self.clone().connection(stream, ticket, closing.clone()));
         open.connections.entry(id).and_modify(|connection| connection.task = Some(task));
@@ -281,7 +346,9 @@ impl Ticket {
         if !self.serves() {
             return last((StatusCode::SERVICE_UNAVAILABLE, "not now, try again\n").into_response());
         }
-        let served = self.door.routes.call(Request::from_parts(head, Body::from(body))).await;
+        let mut request = Request::from_parts(head, Body::from(body));
+        request.extensions_mut().insert(Parking(self.door.clone(), self.id));
+        let served = self.door.routes.call(request).await;
         let answer = served.unwrap_or_else(|never| match never {});
         if answer.extensions().get::<Lasting>().is_none() {
             self.waits();
@@ -320,7 +387,7 @@ impl Drop for Serving {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.door.open().connections.remove(&self.id);
+        drop(self.door.open().forget(self.id));
     }
 }
 

@@ -39,6 +39,12 @@ async fn hold(State(held): State<Arc<Held>>) -> &'static str {
     "done\n"
 }
 
+/// The same, parked.
+async fn park(parking: axum::Extension<Parking>, held: State<Arc<Held>>) -> &'static str {
+    let _parked = parking.park().expect("room");
+    hold(held).await
+}
+
 /// Its first half at once, its second when it is told to go.
 async fn stream(State(held): State<Arc<Held>>) -> impl IntoResponse {
     let second = stream::once(async move {
@@ -56,6 +62,7 @@ impl Rig {
             .route("/healthz", get(|| async { "alive\n" }))
             .route("/echo", post(|body: Bytes| async { body }))
             .route("/hold", get(hold))
+            .route("/park", get(park))
             .route("/stream", get(stream))
             .with_state(held.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -193,6 +200,32 @@ async fn a_new_client_is_refused_only_when_every_connection_serves() {
         heard(stream, "done\n").await;
     }
     assert!(rig.is_alive().await, "an answered connection makes room");
+    rig.close().await;
+}
+
+#[tokio::test]
+async fn who_is_parked_takes_no_place_from_anybody() {
+    let limits = Limits { connections: 2, ..PATIENT };
+    let rig = Rig::start(limits).await;
+    let mut parked = Vec::new();
+    for _ in 0..5 {
+        parked.push(rig.sent("GET /park HTTP/1.1\r\nhost: lab\r\n\r\n").await);
+        within(rig.held.begun.notified()).await;
+    }
+    // There is room for two more, and those make room for each other as ever.
+    let served = rig.sent("GET /hold HTTP/1.1\r\nhost: lab\r\n\r\n").await;
+    within(rig.held.begun.notified()).await;
+    assert!(rig.is_alive().await);
+    let waits = rig.sent("").await;
+    assert!(rig.is_alive().await);
+    assert_eq!(rest(waits).await, "");
+    // One that has left is parked no more, nor counted.
+    drop(parked.remove(0));
+    rig.held.go.notify_waiters();
+    for mut connection in parked.into_iter().chain([served]) {
+        heard(&mut connection, "done\n").await;
+    }
+    assert!(rig.is_alive().await);
     rig.close().await;
 }
 
