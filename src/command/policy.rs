@@ -12,6 +12,7 @@
 //! | cancel, retry, power-cycle one's own run | user |
 //! | the same for other people's runs | operator |
 //! | reload, dead letters, audit | admin |
+//! | pause schedules | operator |
 //! | `/lab power … on, off, cycle`, quarantine, return | operator |
 //! | reserve, extend and give back, and switch the board that one has | user |
 //! | take a board away from whoever has it | operator |
@@ -26,6 +27,9 @@ use crate::board::inventory::Roles;
 use crate::board::plan::PowerAction;
 use crate::chat::{Actor, Platform};
 use crate::message::Phrase;
+
+/// What the id of a schedule begins with, where that acts: a user, whatever boards.yaml says of people.
+pub const SCHEDULE_ID: &str = "schedule:";
 
 /// Who acts with `BOARDHAND_ADMIN_TOKEN`: an admin, whatever boards.yaml says.
 pub const ADMIN_ID: &str = "admin";
@@ -151,6 +155,8 @@ fn rule(asked: Asked<'_>, about: About) -> Rule {
             Command::DeadLetters => admin("look at messages that were not sent"),
             Command::Resend { .. } => admin("send messages again"),
             Command::Audit(_) => admin("look at who did what"),
+            Command::Schedules { paused: None, .. } => look("look at schedules"),
+            Command::Schedules { .. } => Rule { needs: Some(Operator), what: "pause schedules" },
             Command::Return { .. } => Rule { needs: Some(Operator), what: "put boards back into service" },
             Command::Power { action, .. } => match action {
                 PowerAction::Status => look("read a board's power"),
@@ -201,6 +207,9 @@ pub fn role(actor: &Actor, roles: &Roles) -> Option<Role> {
 fn role_of(actor: &Actor, roles: &Roles) -> Option<Held> {
     if actor.platform == Platform::Api && actor.id == ADMIN_ID {
         return Some(Held { role: Role::Admin, how: "the holder of the admin token" });
+    }
+    if actor.platform == Platform::Api && actor.id.starts_with(SCHEDULE_ID) {
+        return Some(Held { role: Role::User, how: "a schedule of boards.yaml" });
     }
     let key = actor.key();
     let listed = |list: &[String]| list.iter().any(|entry| matches(entry, &key));

@@ -134,6 +134,13 @@ pub enum Effect {
         /// Who is told.
         via: AnswerVia,
     },
+    /// Pauses a schedule, or lets it go on: then what was due meanwhile is over.
+    Schedule {
+        /// Its name.
+        name: String,
+        /// Whether it is paused.
+        paused: bool,
+    },
     /// Takes a board for the one who asks, at once or in their turn.
     Reserve {
         /// What they ask for; its `place` is given here.
@@ -294,6 +301,8 @@ pub enum Effected {
     TooSoon,
     /// There is no such dead letter.
     NoSuchLetter,
+    /// It was so before.
+    Unchanged,
 }
 
 impl Effected {
@@ -319,6 +328,7 @@ impl Effected {
             Effected::AlreadyExtended => "already-extended",
             Effected::TooSoon => "too-soon",
             Effected::NoSuchLetter => "no-such-letter",
+            Effected::Unchanged => "unchanged",
         }
     }
 }

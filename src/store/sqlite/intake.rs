@@ -14,7 +14,7 @@ use super::ledger::{self, Answer, Event, Reply};
 use super::row::{self, Reader, statements, unavailable};
 use super::script::{Script, Tx};
 use super::writer::{COMMIT, Ends};
-use super::{asks, attempt, batch, board, hold, keep, letters, run};
+use super::{asks, attempt, batch, board, hold, keep, letters, run, schedule};
 use crate::board::BoardId;
 use crate::board::plan::PowerAction;
 use crate::chat::{Actor, AnswerVia, Place};
@@ -184,6 +184,7 @@ fn writes_at_once(effect: &Effect) -> bool {
         | Effect::PowerCycle { .. }
         | Effect::Return { .. }
         | Effect::Quarantine { .. }
+        | Effect::Schedule { .. }
         | Effect::Reserve { .. }
         | Effect::Unreserve { .. }
         | Effect::Release { .. }
@@ -323,6 +324,10 @@ impl<'a> Rows<'a> {
             Effect::Resend { letter } => {
                 let (effected, count) = letters::resend(tx, *letter, intake.received_at).await?;
                 Ok(Applied::plain(effected).with("count", count))
+            }
+            Effect::Schedule { name, paused } => {
+                let (by, now) = (&intake.actor, intake.received_at);
+                Ok(Applied::plain(schedule::pause(tx, name, *paused, by, now).await?))
             }
             Effect::Reload { id, via } => {
                 self.reloads.push(ReloadRow { id: *id, via, at: intake.received_at });
