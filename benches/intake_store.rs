@@ -130,6 +130,7 @@ fn intake(ids: &Ids, n: u64) -> Intake {
         answer_via: None,
         shows: None,
         audit: Audit { verb: "run".into(), target: "socA".into(), allowed: true, reason: "user: *".into() },
+        source: None,
     }
 }
 

@@ -28,7 +28,7 @@ use crate::config::Retention;
 use crate::door::control::{self, Control};
 use crate::door::feishu::FeishuDoor;
 use crate::door::server::{self, Limits};
-use crate::door::{self, Door, Downloads, Ended, Meter};
+use crate::door::{self, Door, Downloads, Ended, Meter, Waits};
 use crate::doorbell::{Bell, Doorbell};
 use crate::id::{Ids, InstanceId};
 use crate::lease::reaper::Reaper;
@@ -43,7 +43,6 @@ use crate::meter::Counter;
 use crate::outcome::redact::Redactor;
 use crate::power::Power;
 use crate::store::{Store, StoreError};
-use crate::worker::almanac::Almanac;
 use crate::worker::errands::Errands;
 use crate::worker::housekeeper::Housekeeper;
 use crate::worker::keeper::Keeper;
@@ -145,7 +144,6 @@ pub struct App {
     housekeeper: Housekeeper,
     keeper: Keeper,
     timekeeper: Timekeeper,
-    almanac: Almanac,
     lab: Arc<Lab>,
     reloader: Option<Reloader>,
     /// Where the control socket is, if there is one.
@@ -227,7 +225,6 @@ impl App {
             ids: ids.clone(),
             instance,
         };
-        let almanac = Almanac::new(handler.clone(), doorbell.clone());
         let door = Arc::new(Door {
             slack,
             slack_views,
@@ -252,6 +249,7 @@ impl App {
             artifacts,
             downloads: Downloads::default(),
             ended: Ended::new(store.clone(), clock.clone()),
+            waits: Waits::default(),
             seats: Arc::new(Seats::new(lab.clone(), closed.clone())),
             meter: Meter::new(lab.console_bytes.clone(), clock.now()),
         });
@@ -282,7 +280,6 @@ impl App {
             errands: Errands::new(lab.clone(), instance),
             keeper: Keeper::new(lab.clone(), instance),
             timekeeper: Timekeeper::new(lab.clone()),
-            almanac,
             lab,
             reloader: None,
             data_dir: None,
@@ -346,7 +343,6 @@ impl App {
             housekeeper,
             keeper,
             timekeeper,
-            almanac,
             reloader,
             lab,
             instance,
@@ -379,7 +375,6 @@ impl App {
         let housekeeper = loops.start(housekeeper, closing.subscribe());
         let keeper = loops.start(keeper, closing.subscribe());
         let timekeeper = loops.start(timekeeper, closing.subscribe());
-        let almanac = loops.start(almanac, closing.subscribe());
         let control = data_dir.and_then(|data_dir| match control::listen(&data_dir) {
             Ok(listener) => {
                 let control = Control { lab, instance, reloader: reloader.clone() };
@@ -410,7 +405,6 @@ impl App {
         scheduler.await?;
         housekeeper.await?;
         timekeeper.await?;
-        almanac.await?;
         if let Some(control) = control {
             control.await?;
         }

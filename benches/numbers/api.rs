@@ -199,6 +199,7 @@ impl Runs {
             answer_via: None,
             shows: None,
             audit: Audit::default(),
+            source: None,
         }
     }
 }

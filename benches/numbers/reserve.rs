@@ -218,6 +218,7 @@ impl Bench {
             answer_via: None,
             shows: None,
             audit: Audit::default(),
+            source: None,
         }
     }
 }

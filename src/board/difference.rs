@@ -73,8 +73,6 @@ pub enum Part {
     Channels,
     /// `reservations:`.
     Reservations,
-    /// `schedules:`.
-    Schedules,
 }
 
 impl Part {
@@ -89,7 +87,6 @@ impl Part {
             Part::Roles => "roles",
             Part::Channels => "channels",
             Part::Reservations => "reservations",
-            Part::Schedules => "schedules",
         }
     }
 }
@@ -136,7 +133,6 @@ pub fn difference(before: &Inventory, after: &Inventory) -> Difference {
         (Part::Plans, entries(&before.plans, &after.plans)),
         (Part::Sites, entries(&before.sites, &after.sites)),
         (Part::Programs, entries(&before.host_programs, &after.host_programs)),
-        (Part::Schedules, entries(&before.schedules, &after.schedules)),
     ];
     let named = parts.into_iter().filter(|(_, names): &(_, Vec<Named>)| !names.is_empty());
     let whole = [
@@ -240,7 +236,6 @@ sites: {L: {}}
 host_programs: {flash: /bin/flash}
 roles: {admin: [slack:U0LEAD]}
 channels: {default: slack:C0SOCCI}
-schedules: {nightly: {cron: 0 2 * * *, run: f build-1}}
 ";
 
     fn lab(text: &str, password: &str) -> Inventory {
@@ -287,7 +282,6 @@ schedules: {nightly: {cron: 0 2 * * *, run: f build-1}}
         );
         check("admin: [slack:U0LEAD]", "admin: [slack:U0OTHER]", "roles changed");
         check("slack:C0SOCCI", "slack:C0OTHER", "channels changed");
-        check("0 2 * * *", "0 3 * * *", "schedules changed: nightly");
     }
 
     #[test]

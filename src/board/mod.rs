@@ -12,7 +12,6 @@ pub mod near;
 pub mod plan;
 pub mod power;
 pub mod quoting;
-pub mod schedule;
 pub mod selector;
 
 use std::collections::BTreeMap;

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::command::form::Filled;
+use crate::command::standing::Standing;
 use crate::command::{Click, Command};
 use crate::message::Card;
 
@@ -104,6 +105,10 @@ pub struct Delivery {
     pub sent_at: Option<Timestamp>,
     /// Who acts.
     pub actor: Actor,
+    /// What their token grants, where they came with one that is not the admin's.
+    pub standing: Option<Box<Standing>>,
+    /// The address that it came from, where that says something about who sent it.
+    pub source: Option<String>,
     /// Where.
     pub place: Place,
     /// What they said or pressed.

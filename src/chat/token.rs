@@ -1,5 +1,7 @@
-//! Bearer tokens: the header that carries one, and whether it is one of ours. Pure.
+//! Bearer tokens: the header that carries one, whether it is one of ours, and new ones. Only hashes are ever kept. Pure.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
@@ -28,6 +30,31 @@ pub fn bearer(header: &[u8]) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then_some(token)
 }
 
+/// What every token begins with that this server made: whoever finds one knows what it opens.
+pub const PREFIX: &str = "boardhand_";
+/// Random bytes of a token.
+pub const RANDOM_BYTES: usize = 32;
+/// Longest token that is looked for.
+const TOKEN_BYTES_MAX: usize = 128;
+
+/// A new token and what is kept of it.
+pub fn fresh(random: &[u8; RANDOM_BYTES]) -> (String, [u8; 32]) {
+    let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
+    let hash = digest(token.as_bytes());
+    (token, hash)
+}
+
+/// What would be kept of this token; nothing where this server made no such.
+pub fn kept(token: &[u8]) -> Option<[u8; 32]> {
+    let ours = token.starts_with(PREFIX.as_bytes()) && token.len() <= TOKEN_BYTES_MAX;
+    ours.then(|| digest(token))
+}
+
+/// Whether two hashes are the same, in constant time.
+pub fn is_same(kept: &[u8; 32], given: &[u8; 32]) -> bool {
+    bool::from(kept.ct_eq(given))
+}
+
 fn digest(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
@@ -42,6 +69,15 @@ mod tests {
         assert!(tokens.know(b"old-token") && tokens.know(b"new-token"));
         assert!(!tokens.know(b"new-toke") && !tokens.know(b"new-token ") && !tokens.know(b""));
         assert!(!Tokens::default().know(b""));
+    }
+
+    #[test]
+    fn a_token_that_was_made_is_known_by_its_hash() {
+        let (token, hash) = fresh(&[7; RANDOM_BYTES]);
+        assert_eq!((token.len(), &token[..13]), (53, "boardhand_Bwc"));
+        assert!(kept(token.as_bytes()).is_some_and(|given| is_same(&hash, &given)));
+        assert!(kept(&token.as_bytes()[..52]).is_some_and(|given| !is_same(&hash, &given)));
+        assert_eq!((kept(b"xoxb-1"), kept(&[PREFIX.as_bytes(), &[b'a'; 200]].concat())), (None, None));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::run::Server;
 use crate::config;
+use crate::net::Method;
 
 /// Which server, and how its answer looks.
 #[derive(Debug, Args)]
@@ -36,10 +37,7 @@ pub(super) async fn runs(asking: &Asking, unfinished: bool, limit: u32) -> anyho
 
 /// Ends a run.
 pub(super) async fn cancel(asking: &Asking, number: i64) -> anyhow::Result<ExitCode> {
-    let answer = match Server::of(&asking.server) {
-        Ok(server) => server.cancel(number).await,
-        Err(problem) => Err(problem),
-    };
+    let answer = asking.send(Method::DELETE, &format!("/api/v1/runs/{number}"), None).await;
     asking.told(answer, |run| match run["state"].as_str() {
         Some("finished") => format!("#{number} has ended\n"),
         _ => format!("#{number} is being ended\n"),
@@ -47,8 +45,24 @@ pub(super) async fn cancel(asking: &Asking, number: i64) -> anyhow::Result<ExitC
 }
 
 impl Asking {
-    async fn show(&self, path: &str, line: fn(&Value) -> String) -> anyhow::Result<ExitCode> {
-        let answer = match Server::of(&self.server) {
+    /// The server.
+    pub(super) fn server(&self) -> Result<Server, String> {
+        Server::of(&self.server)
+    }
+
+    /// Asks the server for something.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, String> {
+        self.server()?.send(method, path, body).await
+    }
+
+    /// Prints a list, a line each.
+    pub(super) async fn show(&self, path: &str, line: fn(&Value) -> String) -> anyhow::Result<ExitCode> {
+        let answer = match self.server() {
             Ok(server) => server.get(path).await,
             Err(problem) => Err(problem),
         };
@@ -57,7 +71,8 @@ impl Asking {
         })
     }
 
-    fn told(
+    /// Prints what the server answered; in words where nobody wants JSON.
+    pub(super) fn told(
         &self,
         answer: Result<Value, String>,
         said: impl FnOnce(&Value) -> String,

@@ -1,6 +1,7 @@
 //! The command line: one subcommand a file. What each says to people is text on standard output; logs go to standard
 //! error.
 
+mod act;
 mod ask;
 mod borrow;
 mod check;
@@ -8,15 +9,18 @@ mod connect;
 mod console;
 mod demo;
 mod health;
+mod hold;
 mod reload;
 mod run;
 mod serve;
 mod slack;
 pub mod source;
+mod token;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::builder::{OsStr, Resettable};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -91,8 +95,66 @@ enum Command {
         #[command(flatten)]
         asking: ask::Asking,
     },
+    /// Switch a board's power and wait for the end: ends with 0 when it is switched, 3 when that failed.
+    Power {
+        /// The board.
+        board: String,
+        /// on, off, cycle, status, or one of the board's own power sequences.
+        action: String,
+        #[command(flatten)]
+        asking: ask::Asking,
+    },
+    /// Take a board for yourself; wait for it where it is not free.
+    Reserve(hold::ReserveArgs),
+    /// Keep a board that you have for longer.
+    Extend {
+        /// The board.
+        board: String,
+        /// How much longer, such as 1h.
+        #[arg(default_value = "1h", value_parser = hold::duration)]
+        by: Duration,
+        #[command(flatten)]
+        asking: ask::Asking,
+    },
+    /// Give a board back, or your place in line.
+    Release {
+        /// The board, or what you wait for; the one that you have when absent.
+        target: Option<String>,
+        #[command(flatten)]
+        asking: ask::Asking,
+    },
+    /// List who has which board, and who waits for one.
+    Leases {
+        /// Only yours.
+        #[arg(long)]
+        mine: bool,
+        #[command(flatten)]
+        asking: ask::Asking,
+    },
+    /// Take a board out of service; what runs on it goes on.
+    Quarantine {
+        /// The board.
+        board: String,
+        /// Why.
+        #[arg(required = true)]
+        reason: Vec<String>,
+        #[command(flatten)]
+        asking: ask::Asking,
+    },
+    /// Put a quarantined board back into service.
+    Return {
+        /// The board.
+        board: String,
+        #[command(flatten)]
+        asking: ask::Asking,
+    },
     /// Sit at the console of a board that you have: every key goes there, until Ctrl-] and a dot.
     Console(console::ConsoleArgs),
+    /// Make, list and revoke tokens of a server's API.
+    Token {
+        #[command(subcommand)]
+        command: token::TokenCommand,
+    },
     /// Connect Slack.
     Slack {
         #[command(subcommand)]
@@ -170,8 +232,16 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Boards { family, asking } => ask::boards(&asking, family.as_deref()).await,
         Command::Runs { unfinished, limit, asking } => ask::runs(&asking, unfinished, limit).await,
         Command::Cancel { number, asking } => ask::cancel(&asking, number).await,
+        Command::Power { board, action, asking } => act::power(&asking, &board, &action).await,
+        Command::Reserve(args) => hold::reserve(&args).await,
+        Command::Extend { board, by, asking } => hold::extend(&asking, &board, by).await,
+        Command::Release { target, asking } => hold::release(&asking, target.as_deref()).await,
+        Command::Leases { mine, asking } => hold::leases(&asking, mine).await,
+        Command::Quarantine { board, reason, asking } => act::quarantine(&asking, &board, &reason).await,
+        Command::Return { board, asking } => act::put_back(&asking, &board).await,
         Command::Run(args) => run::run(&args).await,
         Command::Console(args) => console::console(&args).await,
+        Command::Token { command } => token::token(&command).await,
         Command::Reload { data_dir } => reload::reload(&data_dir).await,
         Command::Slack { command: SlackCommand::Manifest { socket, url } } => {
             let way = if socket { manifest::Way::Socket } else { manifest::Way::Url(url.as_deref()) };

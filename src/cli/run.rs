@@ -174,7 +174,7 @@ impl Server {
         let token = config::secret(&|name| std::env::var(name).ok(), "BOARDHAND_TOKEN", &mut problems);
         let token = token.ok_or_else(|| {
             problems.pop().unwrap_or_else(|| {
-                "BOARDHAND_TOKEN: missing; it is the server's BOARDHAND_ADMIN_TOKEN".to_owned()
+                "BOARDHAND_TOKEN: missing; boardhand token create makes one, or it is the server's BOARDHAND_ADMIN_TOKEN".to_owned()
             })
         })?;
         let http = Http::new(&[address]);
@@ -258,10 +258,15 @@ impl Server {
         })
     }
 
-    /// Ends a run; gives where it is then.
-    pub(super) async fn cancel(&self, number: i64) -> Result<Value, String> {
-        let url = format!("{}/api/v1/runs/{number}", self.address);
-        self.whole(self.http.send_json(Method::DELETE, &url, Some(&self.token), None, WITHIN).await)
+    /// Asks for something at a path.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, String> {
+        let url = format!("{}{path}", self.address);
+        self.whole(self.http.send_json(method, &url, Some(&self.token), body, WITHIN).await)
     }
 
     fn whole(&self, answer: Result<HttpReply, NetError>) -> Result<Value, String> {
@@ -313,7 +318,7 @@ fn read(answer: Result<HttpReply, NetError>) -> Result<Value, Failed> {
         if near.is_empty() { detail } else { format!("{detail}; near: {}", near.join(", ")) }
     };
     match answer.status {
-        200 | 202 => Ok(body),
+        200..=202 => Ok(body),
         429 | 500.. => Err(Failed::Away(detail())),
         _ => Err(Failed::Refused(detail())),
     }

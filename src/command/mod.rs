@@ -1,6 +1,7 @@
 //! Commands: what a person or machine wants, parsed. The closed set of everything the bot can do.
 //!
-//! `grammar` is the one table of verbs; `parse` turns text into a [`Command`], `document` JSON, `form` a filled form; `policy` says who may; `handle` turns
+//! `grammar` is the one table of verbs; `parse` turns text into a [`Command`], `document` JSON, `form` a filled form; `policy` says who may, `standing`
+//! what a token lets its holder; `handle` turns
 //! an allowed command into an effect for the store. Only `handle` reads the store.
 
 pub mod document;
@@ -10,6 +11,7 @@ pub mod handle;
 pub mod parse;
 pub mod policy;
 pub mod problem;
+pub mod standing;
 mod words;
 
 use std::collections::BTreeMap;
@@ -84,6 +86,8 @@ pub enum Command {
         lasts: Option<Duration>,
         /// What for, as typed.
         reason: String,
+        /// Whether they wait where it is not free; people do.
+        waits: bool,
     },
     /// `/lab extend [board] [1h]`.
     Extend {
@@ -132,13 +136,6 @@ pub enum Command {
     },
     /// `/lab audit [who|board|#] [2h] [refused]`.
     Audit(AuditAsked),
-    /// `/lab schedules [name] [pause|resume]`.
-    Schedules {
-        /// Only this one, as typed.
-        name: Option<String>,
-        /// Whether it is paused, or goes on; `None` where somebody looks at it.
-        paused: Option<bool>,
-    },
     /// `/lab help [verb]`.
     Help {
         /// Only this verb.

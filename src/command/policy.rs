@@ -12,24 +12,25 @@
 //! | cancel, retry, power-cycle one's own run | user |
 //! | the same for other people's runs | operator |
 //! | reload, dead letters, audit | admin |
-//! | pause schedules | operator |
 //! | `/lab power … on, off, cycle`, quarantine, return | operator |
 //! | reserve, extend and give back, and switch the board that one has | user |
 //! | take a board away from whoever has it | operator |
 //! | type at the console of the board that one has, watch any | user |
 //! | type at the consoles of other people's boards | operator |
+//! | make and revoke tokens, read the audit log over the API | admin |
+//!
+//! Whoever comes with a token of the API has its role, whatever boards.yaml says, and no more than its
+//! [`Standing`] reaches.
 
 use serde_json::json;
 
 use super::grammar::Role;
+use super::standing::{Area, Standing};
 use super::{Command, Verb};
 use crate::board::inventory::Roles;
 use crate::board::plan::PowerAction;
 use crate::chat::{Actor, Platform};
 use crate::message::Phrase;
-
-/// What the id of a schedule begins with, where that acts: a user, whatever boards.yaml says of people.
-pub const SCHEDULE_ID: &str = "schedule:";
 
 /// Who acts with `BOARDHAND_ADMIN_TOKEN`: an admin, whatever boards.yaml says.
 pub const ADMIN_ID: &str = "admin";
@@ -76,24 +77,51 @@ pub enum Asked<'a> {
         /// Whether they type.
         types: bool,
     },
+    /// The tokens of the API.
+    Tokens,
+}
+
+/// Who acts.
+#[derive(Debug, Clone, Copy)]
+pub struct Who<'a> {
+    /// By their id.
+    pub actor: &'a Actor,
+    /// What their token grants, where they came with one.
+    pub standing: Option<&'a Standing>,
+}
+
+impl<'a> From<&'a Actor> for Who<'a> {
+    fn from(actor: &'a Actor) -> Self {
+        Who { actor, standing: None }
+    }
 }
 
 /// What policy must know about the run that is meant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct About {
+pub struct About<'a> {
     /// Whether the actor asked for it. Irrelevant where no run is meant.
     pub own_run: bool,
     /// Whether the board that is meant is the actor's own now.
     pub own_board: bool,
+    /// The family of the board or run that is meant, where one is.
+    pub family: Option<&'a str>,
 }
 
-/// Whether `actor` may do what they asked.
-pub fn allowed(asked: Asked<'_>, actor: &Actor, roles: &Roles, about: About) -> Permission {
-    let Rule { needs, what } = rule(asked, about);
+/// Whether somebody may do what they asked.
+pub fn allowed<'w>(asked: Asked<'_>, who: impl Into<Who<'w>>, roles: &Roles, about: About<'_>) -> Permission {
+    let who = who.into();
+    let (actor, Rule { needs, what }) = (who.actor, rule(asked, about));
     let Some(needs) = needs else {
         return Permission::Allowed { because: format!("everybody may {what}") };
     };
-    match role_of(actor, roles) {
+    if who.standing.is_some_and(|standing| !standing.reaches(area(asked), about.family)) {
+        return Permission::Denied(Denial {
+            reason: format!("the token of {} is not for this: it may not {what} here", actor.key()),
+            said: Phrase::new("out-of-scope", json!({ "deed": what })),
+            needs,
+        });
+    }
+    match role_of(who, roles) {
         Some(held) if held.role >= needs => {
             Permission::Allowed { because: format!("{} is {} and may {what}", actor.key(), held.how) }
         }
@@ -119,7 +147,59 @@ struct Rule {
     what: &'static str,
 }
 
-fn rule(asked: Asked<'_>, about: About) -> Rule {
+/// What a request is for.
+fn area(asked: Asked<'_>) -> Area {
+    match asked {
+        Asked::Command(command) => match command {
+            Command::Help { .. }
+            | Command::Boards { .. }
+            | Command::Board { .. }
+            | Command::Runs { .. }
+            | Command::Run(_)
+            | Command::Why(_)
+            | Command::Compare(_)
+            | Command::Power { action: PowerAction::Status, .. } => Area::Read,
+            Command::RunTest(_) | Command::Cancel(_) | Command::Retry { .. } => Area::Runs,
+            Command::Power { .. }
+            | Command::Quarantine { .. }
+            | Command::Return { .. }
+            | Command::Reserve { .. }
+            | Command::Extend { .. }
+            | Command::Release { .. }
+            | Command::Hold { .. }
+            | Command::Notify { .. }
+            | Command::Nudge { .. }
+            | Command::Handover { .. } => Area::Boards,
+            Command::Reload | Command::DeadLetters | Command::Resend { .. } | Command::Audit(_) => {
+                Area::Admin
+            }
+        },
+        Asked::Click(verb) => match verb {
+            Verb::Why | Verb::WhyAll => Area::Read,
+            Verb::Retry | Verb::RetryElsewhere | Verb::Cancel | Verb::CancelAll | Verb::PowerCycle => {
+                Area::Runs
+            }
+            Verb::Return
+            | Verb::Extend
+            | Verb::Release
+            | Verb::PowerOff
+            | Verb::Hold
+            | Verb::Nudge
+            | Verb::Notify
+            | Verb::Accept => Area::Boards,
+        },
+        Asked::Console { types } => {
+            if types {
+                Area::Boards
+            } else {
+                Area::Read
+            }
+        }
+        Asked::Tokens => Area::Admin,
+    }
+}
+
+fn rule(asked: Asked<'_>, about: About<'_>) -> Rule {
     use Role::{Operator, User};
     let look = |what| Rule { needs: Some(User), what };
     let admin = |what| Rule { needs: Some(Role::Admin), what };
@@ -155,8 +235,6 @@ fn rule(asked: Asked<'_>, about: About) -> Rule {
             Command::DeadLetters => admin("look at messages that were not sent"),
             Command::Resend { .. } => admin("send messages again"),
             Command::Audit(_) => admin("look at who did what"),
-            Command::Schedules { paused: None, .. } => look("look at schedules"),
-            Command::Schedules { .. } => Rule { needs: Some(Operator), what: "pause schedules" },
             Command::Return { .. } => Rule { needs: Some(Operator), what: "put boards back into service" },
             Command::Power { action, .. } => match action {
                 PowerAction::Status => look("read a board's power"),
@@ -186,6 +264,7 @@ fn rule(asked: Asked<'_>, about: About) -> Rule {
             Verb::PowerOff => switch(),
             Verb::PowerCycle => on_a_run("power-cycle their own run", "power-cycle other people's runs"),
         },
+        Asked::Tokens => Rule { needs: Some(Role::Admin), what: "make and revoke tokens" },
         Asked::Console { types: false } => look("watch consoles"),
         Asked::Console { types: true } => match about.own_board {
             true => look("type at the console of the board that they have"),
@@ -200,16 +279,22 @@ struct Held {
 }
 
 /// The role of somebody in this lab.
-pub fn role(actor: &Actor, roles: &Roles) -> Option<Role> {
-    role_of(actor, roles).map(|held| held.role)
+pub fn role<'w>(who: impl Into<Who<'w>>, roles: &Roles) -> Option<Role> {
+    role_of(who.into(), roles).map(|held| held.role)
 }
 
-fn role_of(actor: &Actor, roles: &Roles) -> Option<Held> {
-    if actor.platform == Platform::Api && actor.id == ADMIN_ID {
-        return Some(Held { role: Role::Admin, how: "the holder of the admin token" });
+fn role_of(Who { actor, standing }: Who<'_>, roles: &Roles) -> Option<Held> {
+    if let Some(standing) = standing {
+        let how = match standing.role {
+            Role::Admin => "an admin by its token",
+            Role::Operator => "an operator by its token",
+            Role::User => "a user by its token",
+        };
+        return Some(Held { role: standing.role, how });
     }
-    if actor.platform == Platform::Api && actor.id.starts_with(SCHEDULE_ID) {
-        return Some(Held { role: Role::User, how: "a schedule of boards.yaml" });
+    if actor.platform == Platform::Api {
+        let admin = Held { role: Role::Admin, how: "the holder of the admin token" };
+        return (actor.id == ADMIN_ID).then_some(admin);
     }
     let key = actor.key();
     let listed = |list: &[String]| list.iter().any(|entry| matches(entry, &key));
@@ -264,7 +349,8 @@ mod tests {
     #[track_caller]
     fn check(command: &Command, who: &str, roles: &Roles, own_run: bool, expect: Result<(), Role>) {
         let got =
-            match allowed(Asked::Command(command), &actor(who), roles, About { own_run, own_board: false }) {
+            match allowed(Asked::Command(command), &actor(who), roles, About { own_run, ..About::default() })
+            {
                 Permission::Allowed { because } => {
                     assert!(!because.is_empty());
                     Ok(())
@@ -356,6 +442,41 @@ mod tests {
     }
 
     #[test]
+    fn whoever_comes_with_a_token_has_its_role_and_its_scope_and_nothing_by_name() {
+        let token = |role: &str, scope: &[&str]| {
+            let scope: Vec<String> = scope.iter().map(|entry| (*entry).to_owned()).collect();
+            Standing::parse(role, &scope).expect("a standing")
+        };
+        let ci = Actor { platform: Platform::Api, id: "ci".into(), team: String::new(), name: String::new() };
+        let may = |asked: &Command, standing: Option<&Standing>, roles: &Roles, family: Option<&str>| {
+            let who = Who { actor: &ci, standing };
+            allowed(Asked::Command(asked), who, roles, About { family, ..About::default() }).is_allowed()
+        };
+        let (run, off) = (Command::RunTest(RunTest::default()), power(PowerAction::Off));
+        let open = Roles::default();
+        assert!(!may(&run, None, &open, None), "without a token nobody comes this way");
+        assert!(!may(&off, Some(&token("user", &[])), &open, None), "an open lab is open to people");
+        assert!(!may(&off, Some(&token("user", &[])), &roles(&["api:ci"], &[], &[]), None));
+        assert!(may(&off, Some(&token("operator", &[])), &closed(), None));
+        assert!(may(&run, Some(&token("user", &["runs"])), &closed(), Some("socA")));
+        assert!(!may(&off, Some(&token("operator", &["runs"])), &closed(), Some("socA")));
+        assert!(may(&power(PowerAction::Status), Some(&token("user", &["runs"])), &closed(), None));
+        assert!(!may(&run, Some(&token("user", &["family:socB"])), &closed(), Some("socA")));
+        assert!(!may(&Command::Reload, Some(&token("admin", &["boards"])), &closed(), None));
+        let denied = allowed(
+            Asked::Command(&off),
+            Who { actor: &ci, standing: Some(&token("operator", &["runs"])) },
+            &closed(),
+            About::default(),
+        );
+        let Permission::Denied(denial) = denied else { panic!("{denied:?}") };
+        assert_eq!(
+            denial.reason,
+            "the token of api:ci is not for this: it may not switch a board's power here"
+        );
+    }
+
+    #[test]
     fn whoever_may_not_is_told_in_chinese() {
         let catalogue = Catalogue::builtin();
         let run = RunRef::Number(1);
@@ -371,7 +492,7 @@ mod tests {
             Command::Reload,
             power(PowerAction::Status),
             power(PowerAction::Off),
-            Command::Reserve { target: board(), lasts: None, reason: String::new() },
+            Command::Reserve { target: board(), lasts: None, reason: String::new(), waits: true },
             Command::Extend { board: None, by: None },
             Command::Release { target: None },
         ];
@@ -379,7 +500,7 @@ mod tests {
         let labs = [closed(), roles(&["slack:U9"], &[], &["slack:U2"])];
         let all = asked.flat_map(|asked| labs.iter().map(move |lab| (asked, lab)));
         for (asked, lab, own) in all.flat_map(|(asked, lab)| [false, true].map(|own| (asked, lab, own))) {
-            let about = About { own_run: own, own_board: own };
+            let about = About { own_run: own, own_board: own, family: None };
             if let Permission::Denied(Denial { said, .. }) = allowed(asked, &actor("U1"), lab, about) {
                 let answer = catalogue.render("zh", &Note::new("refused", json!({ "reason": said })));
                 let words = answer.summary.replace("boards.yaml", "");
@@ -394,7 +515,7 @@ mod tests {
     fn buttons_follow_the_same_rules() {
         for verb in Verb::ALL {
             let may = |who, own_run| {
-                let about = About { own_run, own_board: own_run };
+                let about = About { own_run, own_board: own_run, family: None };
                 allowed(Asked::Click(verb), &actor(who), &closed(), about).is_allowed()
             };
             assert!(may("U0OPER", false));

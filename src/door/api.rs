@@ -2,8 +2,12 @@
 //! reading one run, by the signed link that was given out when it was accepted; `wait` holds the answer back until the
 //! run has ended. A wrong link and a missing run look the same. What is asked for here goes the way of every command.
 
+pub(super) mod board;
+pub(super) mod lease;
 pub(super) mod list;
 pub(super) mod terminal;
+pub(super) mod tokens;
+mod who;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,17 +20,20 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use self::who::Caller;
 use super::machine::Problem;
 use super::server::Parking;
 use super::{Door, machine};
-use crate::chat::{api, token};
+use crate::chat::{Delivery, Platform, api, key_of};
 use crate::clock::Timestamp;
 use crate::command::document::TEXT_BYTES_MAX;
+use crate::command::policy::{self, About, Asked, Permission};
 use crate::command::{Command, RunRef, parse};
 use crate::id::RunId;
+use crate::message::Note;
 use crate::outcome::junit;
 use crate::run::RunState;
-use crate::store::{RunView, StoreError};
+use crate::store::{Audit, Effect, Intake, RunView, StoreError};
 
 /// Longest `wait`; a longer one is this.
 const WAIT_MAX: Duration = Duration::from_secs(120);
@@ -42,34 +49,55 @@ pub(super) struct RunQuery {
 /// Starts a run: 202, or 200 where the same was asked for before under the same key.
 pub(super) async fn start(
     State(door): State<Arc<Door>>,
+    caller: Caller,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    proved(&door, &headers)?;
     let now = door.clock.now();
-    let key = headers.get("idempotency-key").map(|key| key.to_str().unwrap_or_default());
-    if key.is_some_and(|key| key.is_empty() || key.len() > TEXT_BYTES_MAX) {
-        return Err(Problem::invalid("Idempotency-Key must be a text of at most 1,000 characters"));
-    }
-    let key = key.map_or_else(|| fresh_key(&door), str::to_owned);
+    let key = key(&door, &headers)?;
     let default = door.handler.inventory.now().channels.default.clone();
-    let delivery =
-        api::run(&body, &key, now, default.as_deref()).map_err(|problem| Problem::unread(&door, &problem))?;
-    machine::start(&door, delivery).await.map_err(Problem::from)
+    let delivery = api::run(&body, &caller.actor, &key, now, default.as_deref());
+    let delivery = delivery.map_err(|problem| Problem::unread(&door, &problem))?;
+    machine::start(&door, of(&caller, delivery)).await.map_err(Problem::from)
 }
 
 /// Ends a run: 202, or 200 where it has ended before.
 pub(super) async fn cancel(
     State(door): State<Arc<Door>>,
+    caller: Caller,
     Path(number): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    proved(&door, &headers)?;
     let number: i64 = number.parse().map_err(|_| missing())?;
     view(&door, number).await?.ok_or_else(missing)?;
     let command = Command::Cancel(RunRef::Number(number));
-    let delivery = api::command(command, api::admin(String::new()), &fresh_key(&door), door.clock.now());
+    let delivery = delivery(&door, &caller, command, &headers)?;
     machine::cancel(&door, delivery, number).await.map_err(Problem::from)
+}
+
+/// A command of whoever calls; a repeat under the same `Idempotency-Key` is answered as it was.
+fn delivery(
+    door: &Door,
+    caller: &Caller,
+    command: Command,
+    headers: &HeaderMap,
+) -> Result<Delivery, Problem> {
+    let key = caller.key_of(&key(door, headers)?);
+    Ok(of(caller, api::command(command, caller.actor.clone(), &key, door.clock.now())))
+}
+
+/// A delivery as whoever calls sent it.
+fn of(caller: &Caller, delivery: Delivery) -> Delivery {
+    Delivery { standing: caller.standing.clone(), source: caller.source.clone(), ..delivery }
+}
+
+/// What tells a repeat of this request.
+fn key(door: &Door, headers: &HeaderMap) -> Result<String, Problem> {
+    let key = headers.get("idempotency-key").map(|key| key.to_str().unwrap_or_default());
+    if key.is_some_and(|key| key.is_empty() || key.len() > TEXT_BYTES_MAX) {
+        return Err(Problem::invalid("Idempotency-Key must be a text of at most 1,000 characters"));
+    }
+    Ok(key.map_or_else(|| fresh_key(door), str::to_owned))
 }
 
 /// A key that nobody repeats.
@@ -77,15 +105,43 @@ fn fresh_key(door: &Door) -> String {
     RunId::new(&door.handler.ids, door.clock.now()).to_string()
 }
 
-/// Whether a request has the admin token.
-fn proved(door: &Door, headers: &HeaderMap) -> Result<(), Problem> {
-    let header = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-    let detail = match header.and_then(token::bearer) {
-        Some(token) if door.api_tokens.know(token) => return Ok(()),
-        Some(_) => "this token is not known",
-        None => "a token is needed: Authorization: Bearer …",
+/// Why whoever calls may do what they ask, where that is no command; a refusal is kept on record.
+async fn permitted(
+    door: &Door,
+    caller: &Caller,
+    asked: Asked<'_>,
+    about: About<'_>,
+    (verb, target): (&str, &str),
+) -> Result<String, Problem> {
+    let permission = policy::allowed(asked, caller.who(), &door.handler.inventory.now().roles, about);
+    let denial = match permission {
+        Permission::Allowed { because } => return Ok(because),
+        Permission::Denied(denial) => denial,
     };
-    Err(Problem::new(StatusCode::UNAUTHORIZED, "this is not allowed", detail))
+    let (verb, target, reason) = (verb.to_owned(), target.to_owned(), denial.reason.clone());
+    record(door, caller, Effect::None, Audit { verb, target, allowed: false, reason }).await?;
+    Err(Problem::new(StatusCode::FORBIDDEN, "this is not allowed", denial.reason))
+}
+
+/// Commits what is no command, with its audit row; gives how it ended.
+async fn record(door: &Door, caller: &Caller, effect: Effect, audit: Audit) -> Result<String, Problem> {
+    let intake = Intake {
+        key: key_of(Platform::Api, &fresh_key(door)),
+        platform: Platform::Api,
+        actor: caller.actor.clone(),
+        received_at: door.clock.now(),
+        remembered: false,
+        effect,
+        answer: Note::new("recorded", json!({})),
+        instead: vec![],
+        answer_via: None,
+        shows: None,
+        audit,
+        source: caller.source.clone(),
+    };
+    let committed = door.store.commit(intake).await.map_err(unreadable)?;
+    let effected = committed.answer.facts.get("effected").and_then(Value::as_str);
+    Ok(effected.unwrap_or_default().to_owned())
 }
 
 fn missing() -> Problem {
@@ -96,24 +152,24 @@ fn missing() -> Problem {
 /// One run.
 pub(super) async fn run(
     State(door): State<Arc<Door>>,
+    caller: Option<Caller>,
     Path(number): Path<String>,
     Query(query): Query<RunQuery>,
     parking: Option<Extension<Parking>>,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let view = find(&door, &number, &query, parking, &headers).await?;
+    let view = find(&door, &number, &query, parking, caller.is_some()).await?;
     Ok(Json(shown(&door, &view)).into_response())
 }
 
 /// Its test cases, once it has ended.
 pub(super) async fn junit_xml(
     State(door): State<Arc<Door>>,
+    caller: Option<Caller>,
     Path(number): Path<String>,
     Query(query): Query<RunQuery>,
     parking: Option<Extension<Parking>>,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let view = find(&door, &number, &query, parking, &headers).await?;
+    let view = find(&door, &number, &query, parking, caller.is_some()).await?;
     let report = junit::report(&view.run, &view.attempts).ok_or_else(|| {
         let detail = format!("#{} is {}; ask again with wait=60s", view.run.number, view.run.state.word());
         Problem::new(StatusCode::CONFLICT, "the run has not ended", detail)
@@ -131,21 +187,13 @@ async fn find(
     number: &str,
     query: &RunQuery,
     parking: Option<Extension<Parking>>,
-    headers: &HeaderMap,
+    is_proved: bool,
 ) -> Result<RunView, Problem> {
-    if headers.contains_key(header::AUTHORIZATION) {
-        proved(door, headers)?;
-    }
     let number: i64 = number.parse().map_err(|_| missing())?;
-    if !headers.contains_key(header::AUTHORIZATION) && !door.links.opens_run(number, &query.key) {
+    if !is_proved && !door.links.opens_run(number, &query.key) {
         return Err(missing());
     }
-    let wait = match query.wait.as_deref() {
-        None => Duration::ZERO,
-        Some(text) => wait(text).ok_or_else(|| {
-            Problem::new(StatusCode::BAD_REQUEST, "this wait is none", "write it as 60s or 2m, or as seconds")
-        })?,
-    };
+    let wait = wait_of(query.wait.as_deref())?;
     let view = view(door, number).await?.ok_or_else(missing)?;
     if wait.is_zero() || matches!(view.run.state, RunState::Finished { .. }) {
         return Ok(view);
@@ -168,9 +216,14 @@ fn unreadable(error: StoreError) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not now, try again", "the store does not answer")
 }
 
-fn wait(text: &str) -> Option<Duration> {
+/// How long an answer is to be held back.
+fn wait_of(text: Option<&str>) -> Result<Duration, Problem> {
+    let Some(text) = text else { return Ok(Duration::ZERO) };
     let seconds = || text.parse().ok().map(Duration::from_secs);
-    parse::duration(text).or_else(seconds).map(|wait| wait.min(WAIT_MAX))
+    let wait = parse::duration(text).or_else(seconds).map(|wait| wait.min(WAIT_MAX));
+    wait.ok_or_else(|| {
+        Problem::new(StatusCode::BAD_REQUEST, "this wait is none", "write it as 60s or 2m, or as seconds")
+    })
 }
 
 /// A run as the API shows it; times are RFC 3339 in UTC.

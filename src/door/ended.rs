@@ -5,16 +5,69 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::Door;
 use super::server::PARKED_MAX;
-use crate::clock::Clock;
+use crate::clock::{Clock, Monotonic};
 use crate::store::Store;
 
 /// Most requests that wait at once; one more is answered at once with what is known.
 pub const WAITING_MAX: usize = PARKED_MAX;
 /// How often the store is asked, after something was committed.
 const LOOK_EVERY: Duration = Duration::from_millis(40);
+
+/// Most requests that wait at once for something else: power, or a board.
+pub const OTHERS_WAITING_MAX: usize = 64;
+
+/// Places for requests that wait for something else than the end of a run.
+#[derive(Clone)]
+pub struct Waits(Arc<Semaphore>);
+
+impl Default for Waits {
+    fn default() -> Self {
+        Waits(Arc::new(Semaphore::new(OTHERS_WAITING_MAX)))
+    }
+}
+
+impl Waits {
+    /// A place, for as long as it is kept; nothing where all are taken.
+    pub fn enter(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.clone().try_acquire_owned().ok()
+    }
+
+    /// Waits for `most`; where every place is taken, not at all.
+    pub(super) fn patience(&self, door: &Door, most: Duration) -> Patience {
+        let place = if most.is_zero() { None } else { self.enter() };
+        let (store, clock) = (door.store.clone(), door.clock.clone());
+        let (until, commits) = (clock.monotonic() + most, store.commits());
+        Patience { place, store, clock, until, commits }
+    }
+}
+
+/// One request's wait: it looks, and looks again when something was committed. Made before the first look.
+pub(super) struct Patience {
+    place: Option<OwnedSemaphorePermit>,
+    store: Arc<dyn Store>,
+    clock: Clock,
+    until: Monotonic,
+    commits: Option<u64>,
+}
+
+impl Patience {
+    /// Waits until there may be something new to see; false when the time is over.
+    pub(super) async fn again(&mut self) -> bool {
+        while self.place.is_some() && self.clock.monotonic() < self.until {
+            self.clock.sleep(LOOK_EVERY).await;
+            let commits = self.store.commits();
+            if commits.is_none() || commits != self.commits {
+                self.commits = commits;
+                return true;
+            }
+        }
+        false
+    }
+}
 
 /// Who waits for which run.
 #[derive(Clone)]

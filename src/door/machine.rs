@@ -10,9 +10,11 @@ use serde_json::{Value, json};
 use super::{Door, Refusal};
 use crate::chat::Delivery;
 use crate::chat::jenkins::decode::DecodeProblem;
+use crate::clock::Timestamp;
+use crate::lease::Holder;
 use crate::message::Note;
 use crate::run::RunState;
-use crate::store::{Effected, RunView};
+use crate::store::{Committed, Effected, RunView};
 
 /// A problem, for a program and for whoever reads its log.
 #[derive(Debug, Serialize)]
@@ -64,6 +66,9 @@ impl Problem {
         };
         match answer.template.as_str() {
             "denied" => Problem::new(StatusCode::FORBIDDEN, "this is not allowed", text("reason")),
+            "power-refused" | "quarantine-refused" | "hold-refused" => {
+                Problem::new(StatusCode::CONFLICT, "somebody has this board", why_not(door, answer))
+            }
             "internal-error" => Problem::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "this request cannot be handled",
@@ -97,6 +102,35 @@ impl IntoResponse for Problem {
     }
 }
 
+/// Answers that say that what was asked for is not done.
+const NOT_DONE: [&str; 6] =
+    ["denied", "refused", "internal-error", "power-refused", "quarantine-refused", "hold-refused"];
+
+/// Why something was not done, in words for a program.
+pub(super) fn why_not(door: &Door, note: &Note) -> String {
+    let holder = note.facts.get("holder").and_then(|holder| serde_json::from_value(holder.clone()).ok());
+    let board = note.facts.get("board").and_then(Value::as_str).unwrap_or("the board");
+    let until = note.facts.get("until").and_then(|until| serde_json::from_value(until.clone()).ok());
+    let until = until.map(|until: Timestamp| format!(" until {}", until.rfc3339())).unwrap_or_default();
+    match holder {
+        Some(Holder::Run { number, .. }) => format!("#{number} is on {board}"),
+        Some(Holder::Person(who)) => format!("{board} is with {}{until}", who.shown()),
+        Some(Holder::Check(_)) => {
+            format!("{board} is being switched or brought to rest; try again in a moment")
+        }
+        None => note.facts.get("reason").map(|reason| door.composer.for_program(reason)).unwrap_or_default(),
+    }
+}
+
+/// Carries out what a machine asks for; a problem where that is not done.
+pub(super) async fn carry_out(door: &Door, delivery: Delivery) -> Result<Committed, Problem> {
+    let committed = super::take(door, delivery).await?;
+    match NOT_DONE.contains(&committed.answer.template.as_str()) {
+        true => Err(Problem::of(door, &committed.answer)),
+        false => Ok(committed),
+    }
+}
+
 /// Starts the run that a machine asks for, and tells it which one it is.
 pub(super) async fn start(door: &Door, delivery: Delivery) -> Result<Response, Refusal> {
     let asked = delivery.clone();
@@ -120,7 +154,7 @@ pub(super) async fn start(door: &Door, delivery: Delivery) -> Result<Response, R
 /// Ends the run that a machine names.
 pub(super) async fn cancel(door: &Door, delivery: Delivery, number: i64) -> Result<Response, Refusal> {
     let committed = super::take(door, delivery).await?;
-    if committed.answer.facts.get("effected").is_none() {
+    if NOT_DONE.contains(&committed.answer.template.as_str()) {
         return Ok(Problem::of(door, &committed.answer).into_response());
     }
     let view = door.store.run_view(number).await.map_err(|error| Refusal::Busy(error.to_string()))?;

@@ -17,7 +17,7 @@ pub mod slack;
 pub mod tftp;
 
 pub use artifacts::Downloads;
-pub use ended::{Ended, WAITING_MAX};
+pub use ended::{Ended, OTHERS_WAITING_MAX, WAITING_MAX, Waits};
 pub use logs::transcript_dir;
 pub use metrics::Meter;
 
@@ -30,7 +30,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use bytes::Bytes;
 use tracing::Instrument;
 
@@ -94,6 +94,8 @@ pub struct Door {
     pub downloads: Downloads,
     /// Who waits for a run to end.
     pub ended: Ended,
+    /// Who waits for something else.
+    pub waits: Waits,
     /// Who sits at the consoles of boards.
     pub seats: Arc<Seats>,
     /// What is counted for metrics.
@@ -178,14 +180,15 @@ async fn commit(door: &Door, mut delivery: Delivery) -> Result<Committed, Refusa
 /// Whose work an effect makes, beside a message: a loop woken for nothing delays what it is woken for next.
 fn bells(effect: &Effect) -> &'static [Bell] {
     match effect {
-        Effect::None | Effect::Schedule { .. } => &[],
+        Effect::None => &[],
         Effect::Start(_) | Effect::Retry { .. } | Effect::Quarantine { .. } | Effect::Return { .. } => {
             &[Bell::Scheduler]
         }
         // A run that waits leaves the queue, one on a board is told by its runner.
         Effect::Cancel { .. } | Effect::CancelBatch { .. } => &[Bell::Scheduler, Bell::Pool],
         Effect::Reserve { .. } | Effect::Unreserve { .. } => &[Bell::Scheduler],
-        Effect::Keep { .. } | Effect::Nudge { .. } | Effect::Offer { .. } | Effect::Resend { .. } => &[],
+        Effect::MakeToken(_) | Effect::RevokeToken { .. } | Effect::Resend { .. } => &[],
+        Effect::Keep { .. } | Effect::Nudge { .. } | Effect::Offer { .. } => &[],
         Effect::Notify(_) => &[Bell::Keeper],
         Effect::Release { .. } | Effect::Extend { .. } | Effect::Accept { .. } => {
             &[Bell::Scheduler, Bell::Keeper]
@@ -209,8 +212,17 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/api/v1/boards", get(api::list::boards))
         .route("/api/v1/boards/{board}", get(api::list::board))
         .route("/api/v1/boards/{board}/console", get(api::terminal::console))
+        .route("/api/v1/boards/{board}/quarantine", post(api::board::quarantine))
+        .route("/api/v1/boards/{board}/return", post(api::board::put_back))
+        .route("/api/v1/power/{board}/{action}", post(api::board::power))
+        .route("/api/v1/power/{request}", get(api::board::power_request))
         .route("/api/v1/runs/{run}", get(api::run).delete(api::cancel))
         .route("/api/v1/runs/{run}/junit.xml", get(api::junit_xml))
+        .route("/api/v1/lease", get(api::lease::list).post(api::lease::take))
+        .route("/api/v1/lease/{lease}", get(api::lease::lease).delete(api::lease::release))
+        .route("/api/v1/lease/{lease}/renew", post(api::lease::renew))
+        .route("/api/v1/tokens", get(api::tokens::list).post(api::tokens::make))
+        .route("/api/v1/tokens/{name}", delete(api::tokens::revoke))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::metrics))

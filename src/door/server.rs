@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -84,6 +85,9 @@ impl Drop for Parked {
         self.0.0.open().unpark(self.0.1);
     }
 }
+/// In every request's extensions: the other end of its connection, be that a proxy or not.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
 
 /// The limits of a door.
 #[derive(Debug, Clone, Copy)]
@@ -141,7 +145,9 @@ pub async fn serve(
             () = is_true(&mut closed) => break,
             Some(_) = tasks.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => door.admit(stream, &mut tasks, &closing, &mut told_full),
+                Ok((stream, peer)) => {
+                    door.admit(stream, peer.ip(), &mut tasks, &closing, &mut told_full);
+                }
                 Err(error) if is_of_the_client(&error) => {}
                 Err(error) => {
                     tracing::error!(%error, "no connection can be accepted");
@@ -260,6 +266,7 @@ impl Server {
     fn admit(
         self: &Arc<Self>,
         stream: TcpStream,
+        peer: IpAddr,
         tasks: &mut JoinSet<()>,
         closing: &watch::Receiver<bool>,
         told_full: &mut Option<Monotonic>,
@@ -284,7 +291,7 @@ impl Server {
         }
         let id = open.next_turn();
         open.connections.insert(id, Connection { waits_since: Some(id), is_parked: false, task: None });
-        let ticket = Ticket { door: self.clone(), id };
+        let ticket = Ticket { door: self.clone(), id, peer: Peer(peer) };
         let task = tasks.spawn(self.clone().connection(stream, ticket, closing.clone()));
         open.connections.entry(id).and_modify(|connection| connection.task = Some(task));
     }
@@ -332,12 +339,14 @@ impl Server {
 struct Ticket {
     door: Arc<Server>,
     id: u64,
+    peer: Peer,
 }
 
 impl Ticket {
     /// One request: its whole body in time, then the routes.
     async fn answer(&self, request: Request<Incoming>) -> Response {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        head.extensions.insert(self.peer);
         let body = match self.door.clock.timeout(self.door.limits.body_within, whole(body)).await {
             Ok(Ok(body)) => body,
             Ok(Err(refused)) => return last(refused),

@@ -117,6 +117,7 @@ async fn owe_answer(door: &Door, delivery: Delivery) -> Result<(), Refusal> {
         answer_via: Some(delivery.answer_via),
         shows: None,
         audit: Audit::default(),
+        source: None,
     };
     door.store.commit(owed).await.map_err(|error| Refusal::Busy(error.to_string()))?;
     door.doorbell.ring(Bell::Relay);

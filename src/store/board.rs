@@ -8,6 +8,7 @@ use crate::chat::{Actor, AnswerVia};
 use crate::clock::Timestamp;
 use crate::id::{LeaseId, MessageId};
 use crate::lease::{Holder, Lease};
+use crate::message::Note;
 
 /// A board as the store knows it.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,6 +99,15 @@ pub struct Errand {
     pub asked_at: Timestamp,
     /// Whether somebody had its board for it: power may have been switched.
     pub begun: bool,
+}
+
+/// A power request, and how it ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ErrandView {
+    /// The request.
+    pub errand: Errand,
+    /// When it ended, and what was answered; nothing for one that ended under a version that did not keep it.
+    pub done: Option<(Timestamp, Option<Note>)>,
 }
 
 impl Errand {

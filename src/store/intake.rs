@@ -12,6 +12,7 @@ use crate::lease::{Fence, Reservation};
 use crate::message::Note;
 use crate::outcome::Outcome;
 use crate::run::RunSpec;
+use crate::store::NewToken;
 
 /// For how long nobody edits a card that an acknowledgement shows anew: the client shows that one last, whatever came
 /// before it.
@@ -44,6 +45,8 @@ pub struct Intake {
     pub shows: Option<Place>,
     /// The audit row.
     pub audit: Audit,
+    /// The address that it came from, where that says something about who sent it.
+    pub source: Option<String>,
 }
 
 /// Why somebody was allowed or refused, kept for every delivery that wanted to change something.
@@ -122,6 +125,13 @@ pub enum Effect {
         /// Why, for people.
         reason: String,
     },
+    /// Makes a token of the API.
+    MakeToken(Box<NewToken>),
+    /// Revokes a token of the API.
+    RevokeToken {
+        /// Its name.
+        name: String,
+    },
     /// Sends messages again that were given up.
     Resend {
         /// Which; `None` for the oldest, as many as one command may ([`LETTERS_RESENT_MAX`](super::LETTERS_RESENT_MAX)).
@@ -133,13 +143,6 @@ pub enum Effect {
         id: MessageId,
         /// Who is told.
         via: AnswerVia,
-    },
-    /// Pauses a schedule, or lets it go on: then what was due meanwhile is over.
-    Schedule {
-        /// Its name.
-        name: String,
-        /// Whether it is paused.
-        paused: bool,
     },
     /// Takes a board for the one who asks, at once or in their turn.
     Reserve {
@@ -301,8 +304,10 @@ pub enum Effected {
     TooSoon,
     /// There is no such dead letter.
     NoSuchLetter,
-    /// It was so before.
-    Unchanged,
+    /// A live token has that name.
+    NameTaken,
+    /// No live token has that name.
+    NoSuchToken,
 }
 
 impl Effected {
@@ -328,7 +333,8 @@ impl Effected {
             Effected::AlreadyExtended => "already-extended",
             Effected::TooSoon => "too-soon",
             Effected::NoSuchLetter => "no-such-letter",
-            Effected::Unchanged => "unchanged",
+            Effected::NameTaken => "name-taken",
+            Effected::NoSuchToken => "no-such-token",
         }
     }
 }

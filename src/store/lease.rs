@@ -4,7 +4,7 @@ use crate::board::BoardId;
 use crate::chat::AnswerVia;
 use crate::clock::Timestamp;
 use crate::id::{InstanceId, LeaseId, RunId};
-use crate::lease::Lease;
+use crate::lease::{Lease, Reservation};
 use crate::message::Note;
 use crate::outcome::Outcome;
 use crate::outcome::compare::{Comparison, Marks};
@@ -30,6 +30,15 @@ pub struct LeaseTerms {
     pub now: Timestamp,
     /// When it ends unless renewed.
     pub expires_at: Timestamp,
+}
+
+/// What stands under the id of a lease.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LeaseView {
+    /// A lease, and when it ended.
+    Lease(Box<Lease>, Option<Timestamp>),
+    /// Somebody who waits for it.
+    Waiting(Box<Reservation>),
 }
 
 /// What became of a grant.

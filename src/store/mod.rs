@@ -13,10 +13,10 @@ mod lease;
 mod message;
 mod queue;
 mod record;
-mod schedule;
 pub mod sqlite;
 mod tally;
 mod tidying;
+mod token;
 mod view;
 
 use std::time::Duration;
@@ -33,20 +33,20 @@ use crate::meter::Times;
 use crate::outcome::Outcome;
 use crate::run::{LeaseRef, Progress, Request, Run, Stage};
 
-pub use self::board::{BoardRow, Errand, Health, Quarantine};
+pub use self::board::{BoardRow, Errand, ErrandView, Health, Quarantine};
 pub use self::intake::{
     Audit, CARD_HELD, Committed, Effect, Effected, Intake, NewRun, Notice, ReloadRequest,
 };
-pub use self::lease::{AtRest, Fenced, Grant, Granted, Lapsed, LeaseTerms, Lookback, Settle};
+pub use self::lease::{AtRest, Fenced, Grant, Granted, Lapsed, LeaseTerms, LeaseView, Lookback, Settle};
 pub use self::message::{End, MessageEnd, Owed, OwedKind};
 pub use self::queue::{Cursor, QueueChanges, QueueRun, Took, Waiting};
 pub use self::record::{
     AUDIT_LOOKED_AT_MAX, AuditFilter, Decision, Decisions, LETTERS_RESENT_MAX, Letter, LetterKind,
     TOLD_BY_URL,
 };
-pub use self::schedule::{Dealt, ScheduleRow};
 pub use self::tally::{Endings, Tally, Waits};
 pub use self::tidying::{Census, Outdated, Tidied, TidyFrom};
+pub use self::token::{NewToken, TOKENS_MAX, TokenRow, USED_EVERY};
 pub use self::view::{BatchRun, BatchView, Ended, RunFilter, RunView, Seen, Sighting, SuitePast, Told};
 
 /// What a store operation gives.
@@ -144,6 +144,8 @@ pub trait Store: Send + Sync {
     async fn lease_list(&self) -> Result<Vec<Lease>>;
     /// Where a lease is in its life; `None` when there is none with this fence.
     async fn lease_state(&self, lease: &LeaseRef) -> Result<Option<LeaseState>>;
+    /// A lease, live or not, or the wish for one, by its id; for as long as it is kept.
+    async fn lease_view(&self, id: LeaseId) -> Result<Option<LeaseView>>;
     /// Notes that the board was fenced physically under this lease.
     async fn lease_fenced(&self, lease: &LeaseRef, now: Timestamp) -> Result<Fenced>;
     /// Gives a board back, at rest or not. A run's lease is stale for this until its outcome is committed.
@@ -229,7 +231,9 @@ pub trait Store: Send + Sync {
     /// A power request is begun under the lease of the one who asked, who has the board: stale when it is not theirs any
     /// more, or a run of theirs is on it.
     async fn errand_begin(&self, id: MessageId, lease: &LeaseRef, now: Timestamp) -> Result<Fenced>;
-    /// A power request is done: its answer is owed to the person.
+    /// One power request, and how it ended; for as long as it is kept.
+    async fn errand_view(&self, id: MessageId) -> Result<Option<ErrandView>>;
+    /// A power request is done: its answer is kept with it, and owed to the person who asked on a chat platform.
     async fn errand_done(&self, id: MessageId, answer: &Note, now: Timestamp) -> Result<()>;
 
     // ---- the lab file -------------------------------------------------------------------------------------
@@ -242,16 +246,6 @@ pub trait Store: Send + Sync {
     async fn reload_due(&self) -> Result<Vec<ReloadRequest>>;
     /// It was read again: those who asked are owed this.
     async fn reload_done(&self, ids: &[MessageId], note: &Note, now: Timestamp) -> Result<()>;
-
-    // ---- schedules ----------------------------------------------------------------------------------------
-
-    /// What is known of each schedule, by name.
-    async fn schedule_list(&self) -> Result<Vec<ScheduleRow>>;
-    /// These are the lab's schedules, each with when it is due: one that is new, or due at other times than before, is
-    /// due from `now` on; what is known of any other is forgotten.
-    async fn schedule_register(&self, schedules: &[(String, String)], now: Timestamp) -> Result<()>;
-    /// A due time of a schedule was dealt with. Where a later one was, nothing changes; gives whether that is not so.
-    async fn schedule_dealt(&self, name: &str, due: Timestamp, dealt: &Dealt) -> Result<bool>;
 
     // ---- messages -----------------------------------------------------------------------------------------
 
@@ -283,6 +277,15 @@ pub trait Store: Send + Sync {
     async fn tidy(&self, outdated: &Outdated, from: TidyFrom, limit: u32) -> Result<Tidied>;
     /// Those of these runs that are finished, and since when; in no order.
     async fn run_ended(&self, numbers: &[i64]) -> Result<Vec<(i64, Timestamp)>>;
+
+    // ---- tokens of the API ----------------------------------------------------------------------------------
+
+    /// Every token, by name; also those that open nothing any more.
+    async fn token_list(&self) -> Result<Vec<TokenRow>>;
+    /// The token of this SHA-256; also one that opens nothing any more.
+    async fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRow>>;
+    /// A token was used at that time.
+    async fn token_used(&self, name: &str, now: Timestamp) -> Result<()>;
 
     // ---- the store itself ---------------------------------------------------------------------------------
 

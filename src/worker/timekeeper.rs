@@ -133,6 +133,7 @@ impl Timekeeper {
             answer_via: None,
             shows: None,
             audit: Audit::default(),
+            source: None,
         }
     }
 

@@ -37,6 +37,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "command::parse",
             "command::policy",
             "command::problem",
+            "command::standing",
             "command::words",
             "console::telnet",
             "console::expect",

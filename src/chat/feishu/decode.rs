@@ -355,6 +355,8 @@ fn delivery(
         received_at,
         sent_at,
         actor,
+        standing: None,
+        source: None,
         place,
         intent,
         answer_via,

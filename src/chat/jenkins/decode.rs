@@ -72,6 +72,8 @@ pub fn decode(
         // Whoever posts again waits for it still.
         sent_at: None,
         actor,
+        standing: None,
+        source: None,
         place,
         intent: Intent::Command(Box::new(Command::RunTest(asked.run))),
         answer_via: AnswerVia { url: None, user: String::new(), place: nowhere() },

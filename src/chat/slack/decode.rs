@@ -332,6 +332,8 @@ fn delivery(parts: Parts<'_>) -> Inbound {
         received_at: parts.now,
         sent_at: parts.sent_at,
         actor: parts.actor,
+        standing: None,
+        source: None,
         place,
         intent: parts.intent,
         answer_via,

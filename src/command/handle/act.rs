@@ -156,16 +156,13 @@ impl Handler {
             note.facts.insert("action".into(), json!(action.as_str()));
             return Ok(Reaction::says(note));
         }
+        let id = MessageId::new(&self.ids, self.clock.now());
+        let facts = json!({ "board": board.id, "action": action.as_str(), "errand": id });
         Ok(Reaction {
-            answer: Note::new("power-asked", json!({ "board": board.id, "action": action.as_str() })),
+            answer: Note::new("power-asked", facts),
             instead: vec![],
             audit: audit("power", format!("{} {}", board.id, action.as_str())),
-            effect: Effect::Errand {
-                id: MessageId::new(&self.ids, self.clock.now()),
-                board: board.id.clone(),
-                action,
-                via: delivery.answer_via.clone(),
-            },
+            effect: Effect::Errand { id, board: board.id.clone(), action, via: delivery.answer_via.clone() },
         })
     }
 
@@ -275,12 +272,13 @@ impl Handler {
         let command = Command::Power { board: board.to_string(), action: PowerAction::Cycle };
         let asked = if live.is_some() { Asked::Click(click.verb) } else { Asked::Command(&command) };
         let own_board = live.is_none() && self.is_about_own_board(delivery, &command).await?;
-        let because = match self.permission_about(asked, delivery, About { own_run, own_board }) {
-            Permission::Allowed { because } => because,
-            Permission::Denied(denial) => {
-                return Ok(denied(click.verb.as_str(), format!("{board} cycle"), &denial));
-            }
-        };
+        let because =
+            match self.permission_about(asked, delivery, About { own_run, own_board, ..About::default() }) {
+                Permission::Allowed { because } => because,
+                Permission::Denied(denial) => {
+                    return Ok(denied(click.verb.as_str(), format!("{board} cycle"), &denial));
+                }
+            };
         let mut reaction = match live {
             Some(attempt_at) => cycle_under_run(delivery, number, &board, attempt_at),
             None => match self.inventory.now().board(board.as_str()) {

@@ -44,7 +44,7 @@ impl Handler {
         delivery: &Delivery,
         target: &str,
         lasts: Option<Duration>,
-        reason: &str,
+        (reason, or_wait): (&str, bool),
     ) -> Result<Reaction> {
         let (family, board) = match self.target_named(delivery, target) {
             Ok(Target::Board(board)) => (board.family.clone(), Some(*board)),
@@ -92,6 +92,7 @@ impl Handler {
         let mut waits = foreseen_facts(&foreseen);
         let asked = json!({
             "wanted": named.map_or(wish.family.as_str(), BoardId::as_str), "lasts_s": lasts.as_secs_f64(), "reason": reason,
+            "lease": before.as_ref().map_or(wish.id, |before| before.id),
         });
         extend_with(&mut waits, asked);
         let queued = Note::new("reserve-queued", waits);
@@ -101,7 +102,11 @@ impl Handler {
             shown_duration(lasts)
         );
         let answer = match &at_once {
-            Some(board) => self.reserved(delivery, board, lasts, reason),
+            Some(board) => {
+                let mut reserved = self.reserved(delivery, board, lasts, reason);
+                reserved.facts.insert("lease".into(), json!(wish.id));
+                reserved
+            }
             None => queued.clone(),
         };
         let most = self.inventory.now().reservations.most;
@@ -116,10 +121,11 @@ impl Handler {
             instead: vec![
                 ("already-waiting", with("already")),
                 ("too-many", with("too_many")),
+                ("not-theirs", with("not_taken")),
                 ("queued", queued),
             ],
             audit: audit("reserve", target.trim_end().to_owned()),
-            effect: Effect::Reserve { wish, at_once, or_wait: true, most, instance: self.instance },
+            effect: Effect::Reserve { wish, at_once, or_wait, most, instance: self.instance },
         })
     }
 
@@ -266,7 +272,7 @@ impl Handler {
         let command = switch.clone().map(|action| Command::Power { board: lease.board.to_string(), action });
         let asked = command.as_ref().map_or(Asked::Click(click.verb), Asked::Command);
         let because =
-            match self.permission_about(asked, delivery, About { own_run: false, own_board: theirs }) {
+            match self.permission_about(asked, delivery, About { own_board: theirs, ..About::default() }) {
                 Permission::Allowed { because } => because,
                 Permission::Denied(denial) => {
                     return Ok(denied(click.verb.as_str(), lease.board.to_string(), &denial));
@@ -339,7 +345,7 @@ impl Handler {
     /// How long whoever asks may have a board in all.
     fn longest(&self, delivery: &Delivery) -> Duration {
         let lab = self.inventory.now();
-        match policy::role(&delivery.actor, &lab.roles) {
+        match policy::role(delivery.who(), &lab.roles) {
             Some(Role::Admin) => lab.reservations.admin,
             Some(Role::Operator) => lab.reservations.operator,
             Some(Role::User) | None => lab.reservations.user,
@@ -434,7 +440,7 @@ impl Handler {
         let reason = lease.hold.as_ref().map(|hold| hold.reason.as_str()).unwrap_or_default();
         let mut facts =
             hold_facts(&lease.board, lab.board(lease.board.as_str()), by, lease.expires_at, reason);
-        extend_with(&mut facts, json!({ "fence": lease.fence }));
+        extend_with(&mut facts, json!({ "fence": lease.fence, "lease": lease.id }));
         facts
     }
 }

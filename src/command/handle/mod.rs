@@ -12,7 +12,6 @@ mod batch;
 mod compare;
 mod hold;
 mod read;
-mod schedules;
 mod start;
 
 use std::sync::Arc;
@@ -22,7 +21,7 @@ use serde_json::json;
 
 use super::form::{self, Filled};
 use super::parse::{self, Surface};
-use super::policy::{self, About, Asked, Denial, Permission};
+use super::policy::{self, About, Asked, Denial, Permission, Who};
 use super::{Click, Command, RunRef, RunTest, Verb};
 use crate::board::LiveInventory;
 use crate::chat::{Delivery, Intent, Place, Platform};
@@ -39,8 +38,7 @@ use crate::store::{Audit, Effect, Intake, Result, RunView, Store, Told};
 /// nobody waits for any more is worse than none.
 pub const STALE_AFTER: Duration = Duration::from_secs(30 * 60);
 
-/// Turns deliveries into intents for the store. Cheap to clone; clones share what they know.
-#[derive(Clone)]
+/// Turns deliveries into intents for the store.
 pub struct Handler {
     /// What is known.
     pub store: Arc<dyn Store>,
@@ -123,6 +121,7 @@ impl Handler {
             instead: reaction.instead,
             answer_via: (!in_ack).then_some(delivery.answer_via),
             audit: reaction.audit,
+            source: delivery.source,
         })
     }
 
@@ -142,6 +141,7 @@ impl Handler {
             instead: vec![],
             answer_via: (!in_ack).then_some(delivery.answer_via),
             audit: Audit::default(),
+            source: delivery.source,
         }
     }
 
@@ -203,7 +203,8 @@ impl Handler {
         };
         let own_run = run.as_ref().is_some_and(|view| view.run.requested_by.key() == delivery.actor.key());
         let own_board = self.is_about_own_board(delivery, &command).await?;
-        let about = About { own_run, own_board };
+        let family = self.family_meant(&command, run.as_ref());
+        let about = About { own_run, own_board, family: family.as_deref() };
         let because = match self.permission_about(Asked::Command(&command), delivery, about) {
             Permission::Allowed { because } => because,
             Permission::Denied(denial) => {
@@ -221,8 +222,8 @@ impl Handler {
                 Box::pin(self.quarantine(delivery, &board, &reason)).await?
             }
             (Command::Return { board }, _) => self.return_to_service(delivery, &board),
-            (Command::Reserve { target, lasts, reason }, _) => {
-                Box::pin(self.reserve(delivery, &target, lasts, &reason)).await?
+            (Command::Reserve { target, lasts, reason, waits }, _) => {
+                Box::pin(self.reserve(delivery, &target, lasts, (&reason, waits))).await?
             }
             (Command::Hold { lasts, .. }, Some(view)) => {
                 Box::pin(self.hold(delivery, &view, lasts, None)).await?
@@ -240,12 +241,6 @@ impl Handler {
             (Command::DeadLetters, _) => Box::pin(self.dead_letters()).await?,
             (Command::Resend { letter }, _) => self.resend(letter),
             (Command::Audit(asked), _) => Box::pin(self.audit_trail(delivery, &asked)).await?,
-            (Command::Schedules { name: Some(name), paused: Some(paused) }, _) => {
-                Box::pin(self.pause_schedule(delivery, &name, paused)).await?
-            }
-            (Command::Schedules { name, .. }, _) => {
-                Box::pin(self.schedules(delivery, name.as_deref())).await?
-            }
             (Command::Help { topic }, _) => help(topic.as_deref()),
             (Command::Run(_), Some(view)) => self.run(&view),
             (Command::Why(_), Some(view)) => self.why(&view),
@@ -326,11 +321,32 @@ impl Handler {
 
     /// Whether the one who acts may.
     fn permission(&self, asked: Asked<'_>, delivery: &Delivery, own_run: bool) -> Permission {
-        self.permission_about(asked, delivery, About { own_run, own_board: false })
+        self.permission_about(asked, delivery, About { own_run, ..About::default() })
     }
 
-    fn permission_about(&self, asked: Asked<'_>, delivery: &Delivery, about: About) -> Permission {
-        policy::allowed(asked, &delivery.actor, &self.inventory.now().roles, about)
+    fn permission_about(&self, asked: Asked<'_>, delivery: &Delivery, about: About<'_>) -> Permission {
+        policy::allowed(asked, delivery.who(), &self.inventory.now().roles, about)
+    }
+
+    /// The family of what a command would change, where it names a run, a board or a family that there is.
+    fn family_meant(&self, command: &Command, run: Option<&RunView>) -> Option<String> {
+        let named = match command {
+            Command::RunTest(asked) => &asked.target,
+            Command::Power { board, .. }
+            | Command::Quarantine { board, .. }
+            | Command::Return { board }
+            | Command::Extend { board: Some(board), .. }
+            | Command::Nudge { board }
+            | Command::Handover { board, .. } => board,
+            Command::Reserve { target, .. }
+            | Command::Notify { target }
+            | Command::Release { target: Some(target) } => target,
+            _ => return run.map(|view| view.run.spec.family.to_string()),
+        };
+        let lab = self.inventory.now();
+        let families = lab.families.keys().map(|family| (family.as_str(), family));
+        let mut known = families.chain(lab.boards.values().map(|board| (board.id.as_str(), &board.family)));
+        known.find(|(name, _)| name.eq_ignore_ascii_case(named)).map(|(_, family)| family.to_string())
     }
 
     /// The run that is meant, or what to say when there is none.
@@ -381,7 +397,6 @@ fn target(command: &Command, run: Option<&RunView>) -> String {
             board.clone()
         }
         (Command::Reserve { target, .. } | Command::Notify { target }, None) => target.clone(),
-        (Command::Schedules { name, .. }, None) => name.clone().unwrap_or_default(),
         (Command::Nudge { board } | Command::Handover { board, .. }, None) => board.clone(),
         (Command::Extend { board: target, .. } | Command::Release { target }, None) => {
             target.clone().unwrap_or_default()
@@ -407,6 +422,11 @@ fn help(topic: Option<&str>) -> Reaction {
 }
 
 impl Delivery {
+    /// Who acts, for policy.
+    fn who(&self) -> Who<'_> {
+        Who { actor: &self.actor, standing: self.standing.as_deref() }
+    }
+
     /// Whether a program waits for the answer, and nobody else.
     fn is_from_machine(&self) -> bool {
         matches!(self.actor.platform, Platform::Jenkins | Platform::Api)

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::Door;
 use super::super::machine::Problem;
-use super::{proved, unreadable};
+use super::unreadable;
+use super::who::Caller;
 use crate::board::{Board, Inventory};
 use crate::clock::Timestamp;
 use crate::lease::{Holder, Lease};
@@ -35,10 +36,9 @@ pub(in crate::door) struct RunsQuery {
 /// Runs, the newest first.
 pub(in crate::door) async fn runs(
     State(door): State<Arc<Door>>,
+    _: Caller,
     Query(query): Query<RunsQuery>,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    proved(&door, &headers)?;
     let unfinished = match query.state.as_deref() {
         None | Some("") => false,
         Some("unfinished") => true,
@@ -95,10 +95,9 @@ pub(in crate::door) struct BoardsQuery {
 /// Boards, by name.
 pub(in crate::door) async fn boards(
     State(door): State<Arc<Door>>,
+    _: Caller,
     Query(query): Query<BoardsQuery>,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    proved(&door, &headers)?;
     let rows = door.store.board_list().await.map_err(unreadable)?;
     let lab = door.handler.inventory.now();
     let is = |wanted: &Option<String>, name: &str| {
@@ -116,10 +115,9 @@ pub(in crate::door) async fn boards(
 /// One board.
 pub(in crate::door) async fn board(
     State(door): State<Arc<Door>>,
+    _: Caller,
     Path(id): Path<String>,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    proved(&door, &headers)?;
     let lab = door.handler.inventory.now();
     let board = named(&lab, &id)?;
     let rows = door.store.board_list().await.map_err(unreadable)?;
@@ -137,7 +135,7 @@ pub(super) fn named<'a>(lab: &'a Inventory, id: &str) -> Result<&'a Board, Probl
 }
 
 /// A board, without what is secret about it.
-fn board_row(board: &Board, row: Option<&BoardRow>) -> Value {
+pub(super) fn board_row(board: &Board, row: Option<&BoardRow>) -> Value {
     let lease = row.and_then(|row| row.lease.as_ref());
     json!({
         "board_id": board.id,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
 use serde::Deserialize;
@@ -15,14 +15,13 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::super::Door;
 use super::super::machine::Problem;
-use super::{fresh_key, proved, unreadable};
+use super::who::Caller;
+use super::{permitted, record, unreadable};
 use crate::board::BoardId;
-use crate::chat::{Actor, Platform, api, key_of};
-use crate::command::policy::{self, About, Asked, Permission};
+use crate::command::policy::{About, Asked};
 use crate::lease::Holder;
-use crate::message::Note;
 use crate::net::ws::{self, Accepted, Gone, Received, WebSocket};
-use crate::store::{Audit, Effect, Intake};
+use crate::store::{Audit, Effect};
 use crate::worker::seats::{Key, NoSeat, Over, Said, Seat};
 
 /// Most bytes of one message that are typed.
@@ -53,56 +52,31 @@ pub(in crate::door) async fn console(
     State(door): State<Arc<Door>>,
     Path(id): Path<String>,
     Query(query): Query<PlaceQuery>,
-    headers: HeaderMap,
+    caller: Caller,
     request: Request,
 ) -> Result<Response, Problem> {
-    proved(&door, &headers)?;
-    let by = api::admin(String::new());
     let lab = door.handler.inventory.now();
-    let board = super::list::named(&lab, &id)?.id.clone();
+    let board = super::list::named(&lab, &id)?;
+    let (board, family) = (board.id.clone(), board.family.as_str());
     let leases = door.store.lease_list().await.map_err(unreadable)?;
-    let own_board = leases.iter().any(|lease| lease.board == board && lease.is_held_by(&by));
+    let own_board = leases.iter().any(|lease| lease.board == board && lease.is_held_by(&caller.actor));
+    let about = About { own_board, family: Some(family), ..About::default() };
     let asked = Asked::Console { types: !query.watch };
-    let about = About { own_board, ..About::default() };
-    let permission = policy::allowed(asked, &by, &lab.roles, about);
-    let because = match permission {
-        Permission::Allowed { because } => because,
-        Permission::Denied(denial) => {
-            note(&door, &by, &board, (false, denial.reason.clone())).await?;
-            return Err(Problem::new(StatusCode::FORBIDDEN, "this is not allowed", denial.reason));
-        }
-    };
+    let because = permitted(&door, &caller, asked, about, ("console", board.as_str())).await?;
     let seat = match query.watch {
         true => door.seats.watch(&board),
-        false => Box::pin(door.seats.sit(&board, &by, true)).await,
+        false => Box::pin(door.seats.sit(&board, &caller.actor, true)).await,
     };
     let seat = seat.map_err(|none| refused(&board, none))?;
     if !query.watch {
-        note(&door, &by, &board, (true, because)).await?;
+        let audit =
+            Audit { verb: "console".into(), target: board.to_string(), allowed: true, reason: because };
+        record(&door, &caller, Effect::None, audit).await?;
     }
     let clock = door.clock.clone();
     Ok(ws::accept(request, move |accepted| async move {
         serve(door, seat, WebSocket::of(accepted, clock).await).await;
     }))
-}
-
-/// Keeps who typed at which board, and who was not let.
-async fn note(door: &Door, by: &Actor, board: &BoardId, why: (bool, String)) -> Result<(), Problem> {
-    let (allowed, reason) = why;
-    let intake = Intake {
-        key: key_of(Platform::Api, &fresh_key(door)),
-        platform: Platform::Api,
-        actor: by.clone(),
-        received_at: door.clock.now(),
-        remembered: false,
-        effect: Effect::None,
-        answer: Note::new("console", json!({})),
-        instead: vec![],
-        answer_via: None,
-        shows: None,
-        audit: Audit { verb: "console".into(), target: board.to_string(), allowed, reason },
-    };
-    door.store.commit(intake).await.map(drop).map_err(unreadable)
 }
 
 fn refused(board: &BoardId, none: NoSeat) -> Problem {

@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::id::{Ids, MessageId};
 use crate::message::Note;
 use crate::run::LeaseRef;
-use crate::store::{BoardRow, Errand, Fenced, Quarantine, Result};
+use crate::store::{BoardRow, Errand, ErrandView, Fenced, Quarantine, Result};
 
 /// The columns that [`read`] reads, of `boards` as `b`, with the live lease as `l`.
 macro_rules! board_columns {
@@ -63,9 +63,13 @@ statements! {
           AND NOT EXISTS (SELECT 1 FROM errands AS o
                           WHERE o.board = errands.board AND o.id <> ?1 AND o.begun_at IS NOT NULL AND o.done_at IS NULL)";
     ERRAND_DONE = "UPDATE errands
-        SET done_at = ?2
+        SET done_at = ?2, answer = ?3
         WHERE id = ?1 AND done_at IS NULL
         RETURNING id, via";
+    ERRAND_ONE = "SELECT e.id, e.board, e.action, e.by, e.via, e.asked_at, e.done_at, e.answer,
+               e.begun_at IS NOT NULL OR EXISTS (SELECT 1 FROM leases AS l WHERE l.id = e.id) AS begun
+        FROM errands AS e
+        WHERE e.id = ?1";
 }
 
 /// A board's row with its live lease.
@@ -172,12 +176,24 @@ pub(super) async fn errand_done(
     note: &Note,
     now: Timestamp,
 ) -> Result<()> {
-    let query = sqlx::query(ERRAND_DONE).bind(id.to_string()).bind(now.as_micros());
+    let query = sqlx::query(ERRAND_DONE).bind(id.to_string()).bind(now.as_micros()).bind(row::json(note));
     let Some(row) = query.fetch_optional(tx.connection().await?).await.map_err(unavailable)? else {
         return Ok(());
     };
     let via = Reader::new(&row, "errands", "id").json("via")?;
     ledger::owe(tx, ids, &[], &[Answer { via: &via, note, at: now }]).await
+}
+
+/// One power request, and how it ended.
+pub(super) async fn errand_view(readers: &SqlitePool, id: MessageId) -> Result<Option<ErrandView>> {
+    let query = sqlx::query(ERRAND_ONE).bind(id.to_string());
+    let Some(found) = query.fetch_optional(readers).await.map_err(unavailable)? else { return Ok(None) };
+    let row = Reader::new(&found, "errands", "id");
+    let done = match row.opt_at("done_at")? {
+        Some(at) => Some((at, row.opt_json("answer")?)),
+        None => None,
+    };
+    Ok(Some(ErrandView { errand: errand_read(&found)?, done }))
 }
 
 fn errand_read(row: &SqliteRow) -> Result<Errand> {

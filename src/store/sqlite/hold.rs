@@ -66,6 +66,13 @@ pub(super) async fn waiting(readers: &SqlitePool, unreadable: &Unreadable) -> Re
     unreadable.sift(&rows, read)
 }
 
+/// One who waits.
+pub(super) async fn waiting_one(readers: &SqlitePool, id: LeaseId) -> Result<Option<Reservation>> {
+    let query = sqlx::query(WAITING_ONE).bind(id.to_string());
+    let found = query.fetch_optional(readers).await.map_err(unavailable)?;
+    found.as_ref().map(read).transpose()
+}
+
 /// A reservation from its row.
 pub(super) fn read(row: &SqliteRow) -> Result<Reservation> {
     let row = Reader::new(row, "reservations", "id");

@@ -14,7 +14,7 @@ use super::ledger::{self, Answer, Event, Reply};
 use super::row::{self, Reader, statements, unavailable};
 use super::script::{Script, Tx};
 use super::writer::{COMMIT, Ends};
-use super::{asks, attempt, batch, board, hold, keep, letters, run, schedule};
+use super::{asks, attempt, batch, board, hold, keep, letters, run, token};
 use crate::board::BoardId;
 use crate::board::plan::PowerAction;
 use crate::chat::{Actor, AnswerVia, Place};
@@ -52,8 +52,9 @@ statements! {
         INSERT INTO events (at, kind, run, attempt, facts)
         SELECT value->>'at', value->>'kind', value->>'run', value->>'attempt', COALESCE(value->'facts', '{}')
         FROM jsonb_each(?);
-        INSERT INTO audit (at, actor, verb, target, allowed, reason)
-        SELECT value->>'at', value->>'actor', value->>'verb', value->>'target', value->>'allowed', value->>'reason'
+        INSERT INTO audit (at, actor, verb, target, allowed, reason, source)
+        SELECT value->>'at', value->>'actor', value->>'verb', value->>'target', value->>'allowed', value->>'reason',
+               value->>'source'
         FROM jsonb_each(?);
         INSERT INTO deliveries (key, platform, received_at, answer)
         SELECT value->>'key', value->>'platform', value->>'at', value->'answer'
@@ -184,7 +185,6 @@ fn writes_at_once(effect: &Effect) -> bool {
         | Effect::PowerCycle { .. }
         | Effect::Return { .. }
         | Effect::Quarantine { .. }
-        | Effect::Schedule { .. }
         | Effect::Reserve { .. }
         | Effect::Unreserve { .. }
         | Effect::Release { .. }
@@ -194,7 +194,9 @@ fn writes_at_once(effect: &Effect) -> bool {
         | Effect::Nudge { .. }
         | Effect::Offer { .. }
         | Effect::Accept { .. }
-        | Effect::Resend { .. } => true,
+        | Effect::Resend { .. }
+        | Effect::MakeToken(_)
+        | Effect::RevokeToken { .. } => true,
         Effect::None
         | Effect::Start(_)
         | Effect::Retry { .. }
@@ -325,9 +327,12 @@ impl<'a> Rows<'a> {
                 let (effected, count) = letters::resend(tx, *letter, intake.received_at).await?;
                 Ok(Applied::plain(effected).with("count", count))
             }
-            Effect::Schedule { name, paused } => {
-                let (by, now) = (&intake.actor, intake.received_at);
-                Ok(Applied::plain(schedule::pause(tx, name, *paused, by, now).await?))
+            Effect::MakeToken(new) => {
+                let made = token::make(tx, new, &intake.actor.key(), intake.received_at).await?;
+                Ok(Applied::plain(made))
+            }
+            Effect::RevokeToken { name } => {
+                Ok(Applied::plain(token::revoke(tx, name, intake.received_at).await?))
             }
             Effect::Reload { id, via } => {
                 self.reloads.push(ReloadRow { id: *id, via, at: intake.received_at });
@@ -589,6 +594,7 @@ impl<'a> Rows<'a> {
                     target: &intake.audit.target,
                     allowed: u8::from(intake.audit.allowed),
                     reason: &intake.audit.reason,
+                    source: intake.source.as_deref(),
                 });
             }
         }
@@ -696,6 +702,8 @@ struct AuditRow<'a> {
     target: &'a str,
     allowed: u8,
     reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'a str>,
 }
 
 #[derive(Serialize)]

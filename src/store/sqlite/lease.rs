@@ -7,6 +7,7 @@ use serde::Serialize;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::attempt;
+use super::hold;
 use super::ledger::Event;
 use super::row::{self, Reader, statements, unavailable};
 use super::run::{self, run_columns};
@@ -18,7 +19,7 @@ use crate::clock::Timestamp;
 use crate::id::{InstanceId, LeaseId, RunId};
 use crate::lease::{Fence, Hold, Holder, Lease, LeaseState};
 use crate::run::{LeaseRef, Run, RunEvent, RunState};
-use crate::store::{Grant, Granted, Health, LeaseTerms, Result};
+use crate::store::{Grant, Granted, Health, LeaseTerms, LeaseView, Result};
 
 /// The columns that [`read`] reads, of `leases` as `l`.
 macro_rules! lease_columns {
@@ -55,6 +56,9 @@ statements! {
                value->>'started_at'
         FROM jsonb_each(?1)";
     LEASE_STATE = "SELECT id, state FROM leases WHERE id = ?1 AND board = ?2 AND fence = ?3";
+    LEASE_ONE = concat!("SELECT ", lease_columns!(), ", l.ended_at
+        FROM leases AS l
+        WHERE l.id = ?1");
     LEASES_LIVE = concat!("SELECT ", lease_columns!(), "
         FROM leases AS l
         WHERE l.state IN ('active', 'finalizing', 'held')
@@ -102,6 +106,18 @@ pub(super) async fn state(readers: &SqlitePool, lease: &LeaseRef) -> Result<Opti
     let found = query.bind(lease.fence.0).fetch_optional(readers).await.map_err(unavailable)?;
     let read = |row| Reader::new(row, "leases", "id").word("state", LeaseState::from_word);
     found.as_ref().map(read).transpose()
+}
+
+/// A lease by its id, or the wish that it is to come of. The wish is looked for first: it becomes a lease in between, never
+/// the other way round.
+pub(super) async fn view(readers: &SqlitePool, id: LeaseId) -> Result<Option<LeaseView>> {
+    if let Some(wish) = hold::waiting_one(readers, id).await? {
+        return Ok(Some(LeaseView::Waiting(Box::new(wish))));
+    }
+    let query = sqlx::query(LEASE_ONE).bind(id.to_string());
+    let Some(found) = query.fetch_optional(readers).await.map_err(unavailable)? else { return Ok(None) };
+    let ended_at = Reader::new(&found, "leases", "lease_id").opt_at("ended_at")?;
+    Ok(Some(LeaseView::Lease(Box::new(read(&found)?), ended_at)))
 }
 
 /// Every live lease.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::row::{Reader, json, statements, unavailable};
 use super::script::{Script, Tx};
 use crate::board::BoardId;
-use crate::chat::AnswerVia;
+use crate::chat::{AnswerVia, Platform};
 use crate::clock::Timestamp;
 use crate::id::{Ids, MessageId};
 use crate::message::Note;
@@ -200,7 +200,9 @@ pub(super) async fn owe(tx: &mut Tx, ids: &Ids, replies: &[Reply<'_>], answers: 
             error: dead.then_some(CARD_LOST),
         });
     }
-    rows.extend(answers.iter().map(|answer| OutboxRow {
+    // A program asks; nobody can tell it anything.
+    let told = answers.iter().filter(|answer| Platform::CHATS.contains(&answer.via.place.platform));
+    rows.extend(told.map(|answer| OutboxRow {
         id: MessageId::new(ids, answer.at),
         kind: "answer",
         card: None,

@@ -22,12 +22,12 @@ mod outcomes;
 mod queue;
 mod row;
 mod run;
-mod schedule;
 #[cfg(test)]
 mod schema_tests;
 mod script;
 mod tally;
 mod tidy;
+mod token;
 mod unbegun;
 mod unreadable;
 mod writer;
@@ -50,10 +50,10 @@ use crate::meter::Times;
 use crate::outcome::Outcome;
 use crate::run::{LeaseRef, Progress, Request, Run, Stage};
 use crate::store::{
-    AtRest, AuditFilter, BatchView, BoardRow, Census, Committed, Cursor, Dealt, Decisions, Effected, Ended,
-    Errand, Fenced, Grant, Granted, Intake, Lapsed, LeaseTerms, Letter, MessageEnd, Notice, Outdated, Owed,
-    QueueChanges, ReloadRequest, Result, RunFilter, RunView, ScheduleRow, Settle, Store, StoreError,
-    SuitePast, Tally, Tidied, TidyFrom, Told,
+    AtRest, AuditFilter, BatchView, BoardRow, Census, Committed, Cursor, Decisions, Effected, Ended, Errand,
+    ErrandView, Fenced, Grant, Granted, Intake, Lapsed, LeaseTerms, LeaseView, Letter, MessageEnd, Notice,
+    Outdated, Owed, QueueChanges, ReloadRequest, Result, RunFilter, RunView, Settle, Store, StoreError,
+    SuitePast, Tally, Tidied, TidyFrom, TokenRow, Told,
 };
 
 pub use self::open::{OpenError, SqliteOptions};
@@ -158,6 +158,10 @@ impl Store for SqliteStore {
 
     async fn lease_state(&self, lease: &LeaseRef) -> Result<Option<LeaseState>> {
         lease::state(&self.readers, lease).await
+    }
+
+    async fn lease_view(&self, id: LeaseId) -> Result<Option<LeaseView>> {
+        lease::view(&self.readers, id).await
     }
 
     async fn lease_fenced(&self, lease: &LeaseRef, now: Timestamp) -> Result<Fenced> {
@@ -331,6 +335,10 @@ impl Store for SqliteStore {
         board::errands_due(&self.readers, &self.unreadable, limit).await
     }
 
+    async fn errand_view(&self, id: MessageId) -> Result<Option<ErrandView>> {
+        board::errand_view(&self.readers, id).await
+    }
+
     async fn errand_begin(&self, id: MessageId, lease: &LeaseRef, now: Timestamp) -> Result<Fenced> {
         let lease = lease.clone();
         self.writer
@@ -365,24 +373,6 @@ impl Store for SqliteStore {
             .writer
             .write(move |tx| Box::pin(async move { lab::reloads_done(tx, &ids, &done, &note, now).await }));
         write.await
-    }
-
-    async fn schedule_list(&self) -> Result<Vec<ScheduleRow>> {
-        schedule::list(&self.readers, &self.unreadable).await
-    }
-
-    async fn schedule_register(&self, schedules: &[(String, String)], now: Timestamp) -> Result<()> {
-        let schedules = schedules.to_vec();
-        self.writer
-            .write(move |tx| Box::pin(async move { schedule::register(tx, &schedules, now).await }))
-            .await
-    }
-
-    async fn schedule_dealt(&self, name: &str, due: Timestamp, dealt: &Dealt) -> Result<bool> {
-        let (name, dealt) = (name.to_owned(), dealt.clone());
-        self.writer
-            .write(move |tx| Box::pin(async move { schedule::dealt(tx, &name, due, &dealt).await }))
-            .await
     }
 
     async fn message_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Owed>> {
@@ -428,6 +418,22 @@ impl Store for SqliteStore {
 
     async fn run_ended(&self, numbers: &[i64]) -> Result<Vec<(i64, Timestamp)>> {
         run::ended(&self.readers, &self.unreadable, numbers).await
+    }
+
+    async fn token_list(&self) -> Result<Vec<TokenRow>> {
+        token::list(&self.readers, &self.unreadable).await
+    }
+
+    async fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRow>> {
+        token::by_hash(&self.readers, hash).await
+    }
+
+    async fn token_used(&self, name: &str, now: Timestamp) -> Result<()> {
+        let name = name.to_owned();
+        // No loop has to hear of it.
+        let write =
+            self.writer.write_unheard(move |tx| Box::pin(async move { token::used(tx, &name, now).await }));
+        write.await
     }
 
     async fn secret(&self) -> Result<[u8; 32]> {

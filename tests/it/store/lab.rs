@@ -70,6 +70,7 @@ impl Lab {
                 allowed: true,
                 reason: "everybody".into(),
             },
+            source: None,
         }
     }
 

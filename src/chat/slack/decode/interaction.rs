@@ -149,6 +149,8 @@ fn launcher(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProbl
         actor,
         intent,
         answer_via,
+        standing: None,
+        source: None,
         trigger: Some(trigger),
     })))
 }

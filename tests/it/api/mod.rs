@@ -1,6 +1,10 @@
 //! The API and the command that uses it: a program starts a run, waits, and ends with its verdict; without the token
 //! nobody starts, reads or ends anything.
 
+mod boards;
+mod leases;
+mod tokens;
+
 use std::process::Output;
 use std::sync::Arc;
 
@@ -15,9 +19,14 @@ use crate::lab::{ADMIN_TOKEN, JENKINS_TOKEN, Lab, WITHIN, lab, yaml};
 
 /// `boardhand run` as somebody types it.
 async fn boardhand(lab: &Lab, args: &[&str]) -> Output {
+    command(lab, ADMIN_TOKEN, &[&["run"], args].concat()).await
+}
+
+/// Any command, by whoever has this token.
+async fn command(lab: &Lab, token: &str, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_boardhand"));
-    command.arg("run").args(args).current_dir(lab.data.path());
-    command.env("BOARDHAND_SERVER", &lab.door).env("BOARDHAND_TOKEN", ADMIN_TOKEN);
+    command.args(args).current_dir(lab.data.path());
+    command.env("BOARDHAND_SERVER", &lab.door).env("BOARDHAND_TOKEN", token);
     command.output().await.expect("the program runs")
 }
 
@@ -173,11 +182,7 @@ async fn boards_and_runs_are_listed_in_lines_and_in_pages() {
         assert_eq!((status, &problem["near"]), (404, &json!(["soc-a-002"])));
         assert_eq!(call(lab, "GET", "/api/v1/boards", &[], "").await.0, 401);
 
-        let said = async |args: &[&str]| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_boardhand"));
-            command.args(args).env("BOARDHAND_SERVER", &lab.door).env("BOARDHAND_TOKEN", ADMIN_TOKEN);
-            ended(&command.output().await.expect("the program runs"))
-        };
+        let said = async |args: &[&str]| ended(&command(lab, ADMIN_TOKEN, args).await);
         insta::assert_snapshot!(said(&["boards", "socA"]).await.1, @r"
         soc-a-001        socA     rev2   Lab Site A     free
         soc-a-002        socA     rev2   Lab Site A     quarantined: the fan is dead

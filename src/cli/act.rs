@@ -1,0 +1,71 @@
+//! `boardhand power`, `quarantine` and `return`: what a server does to its boards for whoever asks. Nothing is switched
+//! here.
+
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::ask::Asking;
+use super::run::Server;
+use crate::net::Method;
+
+/// How long one request waits for the end of a power request.
+const WAIT: &str = "5s";
+/// How often it is asked for: ten minutes and more, which no request outlasts.
+const ASKS_MAX: u32 = 200;
+
+/// Switches a board, or reads its outlet, and waits for the end.
+pub(super) async fn power(asking: &Asking, board: &str, action: &str) -> anyhow::Result<ExitCode> {
+    let answer = match asking.server() {
+        Ok(server) => switched(&server, board, action).await,
+        Err(problem) => Err(problem),
+    };
+    let failed = answer.as_ref().is_ok_and(|request| request["state"] != "done");
+    let code = asking.told(answer, |request| {
+        let text = |key: &str| request[key].as_str().unwrap_or_default();
+        let outlet = request["outlet"].as_str().map(|outlet| format!(": {outlet}")).unwrap_or_default();
+        let detail = request["detail"].as_str().map(|detail| format!(": {detail}")).unwrap_or_default();
+        format!("{} {} {}{outlet}{detail}\n", text("board_id"), text("action"), text("state"))
+    })?;
+    Ok(if failed { ExitCode::from(3) } else { code })
+}
+
+async fn switched(server: &Server, board: &str, action: &str) -> Result<Value, String> {
+    let path = format!("/api/v1/power/{}/{}?wait={WAIT}", segment(board), segment(action));
+    let mut request = server.send(Method::POST, &path, None).await?;
+    for _ in 0..ASKS_MAX {
+        if request["finished_at"].is_string() {
+            break;
+        }
+        let path = format!("{}?wait={WAIT}", request["url"].as_str().unwrap_or_default());
+        request = server.get(&path).await?;
+    }
+    Ok(request)
+}
+
+/// Takes a board out of service.
+pub(super) async fn quarantine(asking: &Asking, board: &str, reason: &[String]) -> anyhow::Result<ExitCode> {
+    let path = format!("/api/v1/boards/{}/quarantine", segment(board));
+    let body = json!({ "reason": reason.join(" ") });
+    let answer = asking.send(Method::POST, &path, Some(&body)).await;
+    asking.told(answer, |board| {
+        let text = |key: &str| board[key].as_str().unwrap_or_default();
+        let before = if board["changed"] == json!(false) { " before" } else { "" };
+        format!("{} is out of service{before}: {}\n", text("board_id"), text("reason"))
+    })
+}
+
+/// Puts a board back into service.
+pub(super) async fn put_back(asking: &Asking, board: &str) -> anyhow::Result<ExitCode> {
+    let path = format!("/api/v1/boards/{}/return", segment(board));
+    let answer = asking.send(Method::POST, &path, None).await;
+    asking.told(answer, |board| {
+        let before = if board["changed"] == json!(false) { " as before" } else { "" };
+        format!("{} is in service{before}\n", board["board_id"].as_str().unwrap_or_default())
+    })
+}
+
+/// A part of a path, whatever somebody typed.
+pub(super) fn segment(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}

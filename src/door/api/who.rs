@@ -1,0 +1,101 @@
+//! Who calls: proved by a bearer token, the server's own or one of the store's. A token that is revoked, over or unknown
+//! looks like any other that opens nothing. What a caller may do is decided by policy.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+
+use super::super::Door;
+use super::super::machine::Problem;
+use super::super::server::Peer;
+use super::unreadable;
+use crate::chat::{Actor, Platform, api, token};
+use crate::clock::Timestamp;
+use crate::command::policy::Who;
+use crate::command::standing::Standing;
+use crate::store::{TokenRow, USED_EVERY};
+
+/// Whoever sends a request, proved.
+#[derive(Debug, Clone)]
+pub(in crate::door) struct Caller {
+    /// By the name of their token.
+    pub(in crate::door) actor: Actor,
+    /// What that grants; the admin token grants everything.
+    pub(in crate::door) standing: Option<Box<Standing>>,
+    /// Where they came from.
+    pub(in crate::door) source: Option<String>,
+    /// What they asked for.
+    path: String,
+}
+
+impl Caller {
+    /// The same key of another caller, or for something else, is another key.
+    pub(in crate::door) fn key_of(&self, key: &str) -> String {
+        format!("{} {} {key}", self.actor.id, self.path)
+    }
+
+    /// The same for policy.
+    pub(in crate::door) fn who(&self) -> Who<'_> {
+        Who { actor: &self.actor, standing: self.standing.as_deref() }
+    }
+}
+
+impl FromRequestParts<Arc<Door>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, door: &Arc<Door>) -> Result<Self, Problem> {
+        let header = parts.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+        let token = match header {
+            Some(header) => token::bearer(header).ok_or_else(|| none(NEEDED))?,
+            None => return Err(none(NEEDED)),
+        };
+        let source = parts.extensions.get::<Peer>().map(|peer| peer.0.to_string());
+        let (actor, standing) = proved(door, token).await?;
+        Ok(Caller { actor, standing, source, path: parts.uri.path().to_owned() })
+    }
+}
+
+impl OptionalFromRequestParts<Arc<Door>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, door: &Arc<Door>) -> Result<Option<Self>, Problem> {
+        if !parts.headers.contains_key(header::AUTHORIZATION) {
+            return Ok(None);
+        }
+        let caller = <Caller as FromRequestParts<Arc<Door>>>::from_request_parts(parts, door);
+        Box::pin(caller).await.map(Some)
+    }
+}
+
+const NEEDED: &str = "a token is needed: Authorization: Bearer …";
+
+/// Whose token this is.
+async fn proved(door: &Door, token: &[u8]) -> Result<(Actor, Option<Box<Standing>>), Problem> {
+    if door.api_tokens.know(token) {
+        return Ok((api::admin(String::new()), None));
+    }
+    let unknown = || none("this token is not known");
+    let hash = token::kept(token).ok_or_else(unknown)?;
+    let now = door.clock.now();
+    let found = door.store.token_by_hash(&hash).await.map_err(unreadable)?;
+    let row = found.filter(|row| token::is_same(&row.hash, &hash) && row.is_live(now)).ok_or_else(unknown)?;
+    note_use(door, &row, now).await;
+    let actor = Actor { platform: Platform::Api, id: row.name, team: String::new(), name: String::new() };
+    Ok((actor, Some(Box::new(row.standing))))
+}
+
+/// Keeps that a token was used, now and then. Nobody waits in vain because that cannot be written.
+async fn note_use(door: &Door, row: &TokenRow, now: Timestamp) {
+    if row.used_at.is_some_and(|at| now.since(at) < USED_EVERY) {
+        return;
+    }
+    if let Err(error) = door.store.token_used(&row.name, now).await {
+        tracing::warn!(token.name = row.name, %error, "it is not kept that a token was used");
+    }
+}
+
+fn none(detail: &str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "this is not allowed", detail)
+}

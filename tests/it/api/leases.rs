@@ -1,0 +1,192 @@
+//! Boards of one's own over the API: at once, in turn, for longer and given back; and whoever goes away waits no more.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{admin, call, command, ended};
+use crate::lab::{ADMIN_TOKEN, Lab, WITHIN, lab, yaml};
+
+async fn token(lab: &Lab, name: &str, role: &str) -> String {
+    let args = ["token", "create", name, "--role", role];
+    let (code, out, err) = ended(&command(lab, ADMIN_TOKEN, &args).await);
+    assert_eq!(code, Some(0), "{err}");
+    out.trim_end().to_owned()
+}
+
+async fn lease(lab: &Lab, token: &str, body: Value) -> (u16, Value) {
+    let bearer = format!("Authorization: Bearer {token}");
+    call(lab, "POST", "/api/v1/lease", &[&bearer], &body.to_string()).await
+}
+
+async fn nobody_waits(lab: &Lab) {
+    let gone = async {
+        while lab.rows("SELECT count(*) FROM reservations").await != ["0"] {
+            lab.clock.sleep(Duration::from_millis(10)).await;
+        }
+    };
+    lab.clock.timeout(WITHIN, gone).await.expect("nobody waits any more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_has_a_board_keeps_it_and_gives_it_back() {
+    lab(&yaml::small(1), async |lab| {
+        let ci = token(lab, "ci", "user").await;
+        let other = token(lab, "other", "user").await;
+        let bearer = |token: &str| format!("Authorization: Bearer {token}");
+        let wanted = json!({ "board_family": "socA", "timeout": 600, "reason": "soak", "worker_id": "w7" });
+        let (status, mine) = lease(lab, &ci, wanted).await;
+        assert_eq!(status, 201, "{mine}");
+        let seen = json!([mine["board_id"], mine["holder"], mine["status"], mine["reason"], mine["fence"]]);
+        assert_eq!(seen, json!(["soc-a-001", "api:ci", "active", "soak", 1]));
+        assert_eq!(mine["board"]["state"], "held");
+        assert_eq!(mine["console"], "/api/v1/boards/soc-a-001/console");
+        assert!(lab.say("alice", "/lab board soc-a-001").await.contains("w7"));
+        // Who asks again has it already.
+        let (status, again) = lease(lab, &ci, json!({ "board_id": "soc-a-001" })).await;
+        assert_eq!((status, &again["lease_id"]), (200, &mine["lease_id"]));
+        // Nobody else gets it, neither a program nor a person.
+        let url = mine["url"].as_str().expect("an address").to_owned();
+        let (status, problem) = lease(lab, &other, json!({ "board_id": "soc-a-001" })).await;
+        assert_eq!((status, problem["title"].as_str()), (503, Some("this board is not free")));
+        assert!(lab.say("alice", "/lab reserve soc-a-001").await.contains("place 1"));
+        lab.say("alice", "/lab release").await;
+        let renew = format!("{url}/renew");
+        let (status, longer) = call(lab, "POST", &renew, &[&bearer(&ci)], r#"{"timeout": 600}"#).await;
+        assert_eq!(status, 200, "{longer}");
+        assert!(longer["expires_at"].as_str() > mine["expires_at"].as_str(), "{longer}");
+        assert_eq!(call(lab, "POST", &renew, &[&bearer(&other)], "").await.0, 403);
+        let too_long = call(lab, "POST", &renew, &[&bearer(&ci)], r#"{"timeout": 0}"#).await;
+        assert_eq!(too_long.0, 422);
+        // A run of the holder goes on it, and leaves it held.
+        let run = r#"{"board": "soc-a-001", "build": "build-123"}"#;
+        assert_eq!(call(lab, "POST", "/api/v1/runs", &[&bearer(&ci)], run).await.0, 202);
+        let (_, run) = call(lab, "GET", "/api/v1/runs/1?wait=60s", &[&bearer(&ci)], "").await;
+        assert_eq!((&run["verdict"], &run["board"]), (&json!("passed"), &json!("soc-a-001")), "{run}");
+        let in_closed_lab = call(lab, "DELETE", &url, &[&bearer(&other)], "").await;
+        assert_eq!(in_closed_lab.0, 403, "{}", in_closed_lab.1);
+        let (status, gone) = call(lab, "DELETE", &url, &[&bearer(&ci)], "").await;
+        assert_eq!((status, &gone["status"]), (200, &json!("released")), "{gone}");
+        assert_eq!(call(lab, "GET", &url, &[&bearer(&other)], "").await.1["status"], "released");
+        assert_eq!(call(lab, "DELETE", &url, &[&bearer(&ci)], "").await.0, 200, "given back before");
+        assert_eq!(call(lab, "POST", &renew, &[&bearer(&ci)], "").await.0, 409);
+        let unknown = "/api/v1/lease/01890a5d-ac96-774b-bcce-b302099a8057";
+        assert_eq!(call(lab, "GET", unknown, &[&admin()], "").await.0, 404);
+        for none in
+            [json!({}), json!({ "board_id": "soc-a-001", "board_family": "socA" }), json!({ "board": "x" })]
+        {
+            assert_eq!(lease(lab, &ci, none.clone()).await.0, 422, "{none}");
+        }
+        lab.settle().await;
+        let audit = lab.rows("SELECT verb FROM audit WHERE actor = 'api:ci' AND allowed = 1").await;
+        assert_eq!(audit, ["reserve", "extend", "run-test", "release"]);
+        // Nothing is owed to a program, and nothing of it is dead.
+        assert_eq!(lab.rows("SELECT count(*) FROM outbox WHERE state = 'dead'").await, ["0"]);
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_gets_it_in_turn_and_whoever_goes_away_waits_no_more() {
+    lab(&yaml::small(1), async |lab| {
+        let (ci, other) = (token(lab, "ci", "user").await, token(lab, "other", "user").await);
+        let bearer = format!("Authorization: Bearer {ci}");
+        lab.say("alice", "/lab reserve soc-a-001 1h bring-up").await;
+        // A wait that is over without a board leaves nothing behind.
+        let (status, problem) = lease(lab, &ci, json!({ "board_family": "socA", "wait": 1 })).await;
+        assert_eq!(status, 503, "{problem}");
+        nobody_waits(lab).await;
+        // In line, with a place.
+        let (status, place) = lease(lab, &ci, json!({ "board_id": "soc-a-001", "queue": true })).await;
+        assert_eq!(
+            (status, &place["status"], &place["wanted"]),
+            (202, &json!("waiting"), &json!("soc-a-001"))
+        );
+        let url = place["url"].as_str().expect("an address");
+        let placed = async {
+            while call(lab, "GET", url, &[&bearer], "").await.1["position"] != "1" {
+                lab.clock.sleep(Duration::from_millis(10)).await;
+            }
+        };
+        lab.clock.timeout(WITHIN, placed).await.expect("the first place");
+        let (_, list) = call(lab, "GET", "/api/v1/lease", &[&admin()], "").await;
+        let rows: Vec<Value> = list["items"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|row| json!([row["holder"], row["status"]]))
+            .collect();
+        assert_eq!(rows, [json!(["slack:U0ALICE", "active"]), json!(["api:ci", "waiting"])]);
+        let (status, left) = call(lab, "DELETE", url, &[&bearer], "").await;
+        assert_eq!((status, &left["status"]), (200, &json!("released")));
+        nobody_waits(lab).await;
+        // One that is held back until the board is there.
+        let waiting = lease(lab, &ci, json!({ "board_id": "soc-a-001", "wait": 100 }));
+        let ((status, mine), ()) = tokio::join!(waiting, async {
+            while lab.rows("SELECT count(*) FROM reservations").await != ["1"] {
+                lab.clock.sleep(Duration::from_millis(5)).await;
+            }
+            lab.say("alice", "/lab release").await;
+        });
+        assert_eq!((status, &mine["holder"]), (201, &json!("api:ci")), "{mine}");
+        // Whoever hangs up waits no more.
+        let mut hangs_up = tokio::process::Command::new("curl");
+        hangs_up.args(["-sS", "-d", r#"{"board_id": "soc-a-001", "wait": 100}"#, "-H"]);
+        hangs_up.args([&format!("Authorization: Bearer {other}"), &format!("{}/api/v1/lease", lab.door)]);
+        let mut hung_up = hangs_up.kill_on_drop(true).spawn().expect("curl");
+        let waits = async {
+            while lab.rows("SELECT count(*) FROM reservations").await != ["1"] {
+                lab.clock.sleep(Duration::from_millis(5)).await;
+            }
+        };
+        lab.clock.timeout(WITHIN, waits).await.expect("it waits");
+        hung_up.kill().await.expect("it is ended");
+        nobody_waits(lab).await;
+        let url = mine["url"].as_str().expect("an address");
+        assert_eq!(call(lab, "DELETE", url, &[&bearer], "").await.0, 200);
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_commands_reserve_and_release() {
+    lab(&yaml::small(2), async |lab| {
+        let said = async |args: &[&str]| ended(&command(lab, ADMIN_TOKEN, args).await);
+        let (code, out, err) = said(&["reserve", "soc-a-001", "--for", "1h", "--reason", "soak"]).await;
+        assert_eq!(code, Some(0), "{err}");
+        assert!(
+            out.starts_with("soc-a-001        api:admin until 20") && out.ends_with("Z: soak\n"),
+            "{out}"
+        );
+        lab.say("alice", "/lab reserve soc-a-002 1h").await;
+        let (code, _, err) = said(&["reserve", "soc-a-002", "--no-wait"]).await;
+        assert_eq!(code, Some(3));
+        assert!(err.contains("soc-a-002 is not free; ask again in"), "{err}");
+        let (_, out, _) = said(&["leases"]).await;
+        assert_eq!(out.lines().count(), 2, "{out}");
+        let (_, out, _) = said(&["leases", "--mine", "--json"]).await;
+        let mine: Value = serde_json::from_str(&out).expect("JSON alone");
+        assert_eq!(mine["items"][0]["board_id"], "soc-a-001");
+        assert_eq!(said(&["extend", "soc-a-001", "30m"]).await.0, Some(0));
+        let waiting = command(lab, ADMIN_TOKEN, &["reserve", "soc-a-002"]);
+        let (waited, ()) = tokio::join!(waiting, async {
+            while lab.rows("SELECT count(*) FROM reservations").await != ["1"] {
+                lab.clock.sleep(Duration::from_millis(5)).await;
+            }
+            lab.say("alice", "/lab release").await;
+        });
+        let (code, out, err) = ended(&waited);
+        assert!(code == Some(0) && out.starts_with("soc-a-002 "), "{out}{err}");
+        assert!(err.starts_with("soc-a-002        api:admin waits"), "{err}");
+        assert_eq!(said(&["release"]).await.2, "boardhand: say which: soc-a-001, soc-a-002\n");
+        assert_eq!(said(&["release", "soc-a-002"]).await.1, "soc-a-002 is given back\n");
+        assert_eq!(said(&["release"]).await.1, "soc-a-001 is given back\n");
+        assert_eq!(said(&["release"]).await.0, Some(2));
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
