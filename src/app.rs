@@ -43,6 +43,7 @@ use crate::meter::Counter;
 use crate::outcome::redact::Redactor;
 use crate::power::Power;
 use crate::store::{Store, StoreError};
+use crate::worker::almanac::Almanac;
 use crate::worker::errands::Errands;
 use crate::worker::housekeeper::Housekeeper;
 use crate::worker::keeper::Keeper;
@@ -144,6 +145,7 @@ pub struct App {
     housekeeper: Housekeeper,
     keeper: Keeper,
     timekeeper: Timekeeper,
+    almanac: Almanac,
     lab: Arc<Lab>,
     reloader: Option<Reloader>,
     /// Where the control socket is, if there is one.
@@ -225,6 +227,7 @@ impl App {
             ids: ids.clone(),
             instance,
         };
+        let almanac = Almanac::new(handler.clone(), doorbell.clone());
         let door = Arc::new(Door {
             slack,
             slack_views,
@@ -280,6 +283,7 @@ impl App {
             errands: Errands::new(lab.clone(), instance),
             keeper: Keeper::new(lab.clone(), instance),
             timekeeper: Timekeeper::new(lab.clone()),
+            almanac,
             lab,
             reloader: None,
             data_dir: None,
@@ -343,6 +347,7 @@ impl App {
             housekeeper,
             keeper,
             timekeeper,
+            almanac,
             reloader,
             lab,
             instance,
@@ -375,6 +380,7 @@ impl App {
         let housekeeper = loops.start(housekeeper, closing.subscribe());
         let keeper = loops.start(keeper, closing.subscribe());
         let timekeeper = loops.start(timekeeper, closing.subscribe());
+        let almanac = loops.start(almanac, closing.subscribe());
         let control = data_dir.and_then(|data_dir| match control::listen(&data_dir) {
             Ok(listener) => {
                 let control = Control { lab, instance, reloader: reloader.clone() };
@@ -405,6 +411,7 @@ impl App {
         scheduler.await?;
         housekeeper.await?;
         timekeeper.await?;
+        almanac.await?;
         if let Some(control) = control {
             control.await?;
         }

@@ -73,6 +73,8 @@ pub enum Part {
     Channels,
     /// `reservations:`.
     Reservations,
+    /// `schedules:`.
+    Schedules,
 }
 
 impl Part {
@@ -87,6 +89,7 @@ impl Part {
             Part::Roles => "roles",
             Part::Channels => "channels",
             Part::Reservations => "reservations",
+            Part::Schedules => "schedules",
         }
     }
 }
@@ -133,6 +136,7 @@ pub fn difference(before: &Inventory, after: &Inventory) -> Difference {
         (Part::Plans, entries(&before.plans, &after.plans)),
         (Part::Sites, entries(&before.sites, &after.sites)),
         (Part::Programs, entries(&before.host_programs, &after.host_programs)),
+        (Part::Schedules, entries(&before.schedules, &after.schedules)),
     ];
     let named = parts.into_iter().filter(|(_, names): &(_, Vec<Named>)| !names.is_empty());
     let whole = [
@@ -236,6 +240,7 @@ sites: {L: {}}
 host_programs: {flash: /bin/flash}
 roles: {admin: [slack:U0LEAD]}
 channels: {default: slack:C0SOCCI}
+schedules: {nightly: {cron: 0 2 * * *, run: f build-1}}
 ";
 
     fn lab(text: &str, password: &str) -> Inventory {
@@ -282,6 +287,7 @@ channels: {default: slack:C0SOCCI}
         );
         check("admin: [slack:U0LEAD]", "admin: [slack:U0OTHER]", "roles changed");
         check("slack:C0SOCCI", "slack:C0OTHER", "channels changed");
+        check("0 2 * * *", "0 3 * * *", "schedules changed: nightly");
     }
 
     #[test]

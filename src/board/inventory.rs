@@ -8,6 +8,7 @@ use secrecy::SecretString;
 
 use super::plan::{ParamSpec, Plan};
 use super::quoting::{CommandTemplate, UrlTemplate};
+use super::schedule::Schedule;
 use super::{Board, BoardId, Family, PowerDriver, Site};
 
 /// The whole lab.
@@ -27,6 +28,8 @@ pub struct Inventory {
     pub channels: Channels,
     /// How long people may have a board as their own.
     pub reservations: Reservations,
+    /// What starts at which times, by name.
+    pub schedules: BTreeMap<String, Schedule>,
     /// Programs that a plan may run on the server.
     pub host_programs: BTreeMap<String, String>,
     /// SHA-256 of the file's bytes, in hex: two replicas with another file can tell.

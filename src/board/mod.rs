@@ -12,6 +12,7 @@ pub mod near;
 pub mod plan;
 pub mod power;
 pub mod quoting;
+pub mod schedule;
 pub mod selector;
 
 use std::collections::BTreeMap;

@@ -7,7 +7,7 @@ mod table;
 use serde_json::{Value, json};
 
 use self::table::{ARGUMENTS_ZH, RUN_TEST_FREE};
-pub use self::table::{POWER_ZH, PRIORITY_ZH, TABLE};
+pub use self::table::{PAUSE_ZH, POWER_ZH, PRIORITY_ZH, TABLE};
 
 /// One command of the table.
 #[derive(Debug)]
@@ -87,6 +87,8 @@ pub enum Form {
     Resend,
     /// [`Command::Audit`](super::Command::Audit).
     Audit,
+    /// [`Command::Schedules`](super::Command::Schedules).
+    Schedules,
     /// [`Command::Help`](super::Command::Help).
     Help,
     /// A command of the contract that this version does not have.
@@ -287,6 +289,7 @@ fn in_chinese_for(row: &Row, word: &str) -> String {
     match (row.form, word.split_once('=')) {
         (Form::Power, _) => zh(POWER_ZH, word),
         (Form::Resend, _) if word == "all" => "全部".to_owned(),
+        (Form::Schedules, _) => zh(PAUSE_ZH, word),
         (Form::Help, _) => find(word).and_then(|row| row.zh.first()).map_or(word, |zh| *zh).to_owned(),
         (_, Some((name, value))) => match alias(name) {
             Some(alias) if name == "priority" => format!("{alias}={}", zh(PRIORITY_ZH, value)),

@@ -136,6 +136,13 @@ pub enum Command {
     },
     /// `/lab audit [who|board|#] [2h] [refused]`.
     Audit(AuditAsked),
+    /// `/lab schedules [name] [pause|resume]`.
+    Schedules {
+        /// Only this one, as typed.
+        name: Option<String>,
+        /// Whether it is paused, or goes on; `None` where somebody looks at it.
+        paused: Option<bool>,
+    },
     /// `/lab help [verb]`.
     Help {
         /// Only this verb.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::grammar::{self, Argument, Form, POWER_ZH, PRIORITY_ZH, Row};
+use super::grammar::{self, Argument, Form, PAUSE_ZH, POWER_ZH, PRIORITY_ZH, Row};
 use super::problem::{REPEAT, SHOWN_CHARS_MAX, shown};
 use super::words::{self, Word};
 use super::{AuditAsked, Command, Compare, RunRef, RunTest, Which};
@@ -373,6 +373,7 @@ fn build(typed: &Typed<'_>, in_thread: bool) -> Result<Command, ParseProblem> {
         Form::DeadLetters => Command::DeadLetters,
         Form::Resend => Command::Resend { letter: build_resend(typed)? },
         Form::Audit => Command::Audit(build_audit(typed)?),
+        Form::Schedules => build_schedules(typed)?,
         Form::Help => Command::Help { topic: optional(0) },
         Form::Later => {
             return Err(ParseProblem::NotYet { command: typed.row.name() });
@@ -494,6 +495,24 @@ fn build_audit(typed: &Typed<'_>) -> Result<AuditAsked, ParseProblem> {
         refused: typed.value("refused").is_some(),
         before: before.map(i64::from),
     })
+}
+
+/// A schedule, and what becomes of it, in either order.
+fn build_schedules(typed: &Typed<'_>) -> Result<Command, ParseProblem> {
+    let paused = |word: &str| match in_english(PAUSE_ZH, word).to_ascii_lowercase().as_str() {
+        "pause" => Some(true),
+        "resume" => Some(false),
+        _ => None,
+    };
+    match typed.arguments.as_slice() {
+        [name, action] => match (paused(name), paused(action)) {
+            (_, Some(is)) => Ok(Command::Schedules { name: Some(name.to_string()), paused: Some(is) }),
+            (Some(is), None) => Ok(Command::Schedules { name: Some(action.to_string()), paused: Some(is) }),
+            (None, None) => Err(typed.bad("action", action, Wrong::NotOneOf("pause, resume"))),
+        },
+        [only] if paused(only).is_some() => Err(typed.missing(&typed.row.arguments[0])),
+        only => Ok(Command::Schedules { name: only.first().map(|name| name.to_string()), paused: None }),
+    }
 }
 
 /// A time for which somebody has a board.
@@ -618,6 +637,7 @@ impl Command {
             Command::DeadLetters => Form::DeadLetters,
             Command::Resend { .. } => Form::Resend,
             Command::Audit(_) => Form::Audit,
+            Command::Schedules { .. } => Form::Schedules,
             Command::Help { .. } => Form::Help,
         }
     }

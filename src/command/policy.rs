@@ -12,6 +12,7 @@
 //! | cancel, retry, power-cycle one's own run | user |
 //! | the same for other people's runs | operator |
 //! | reload, dead letters, audit | admin |
+//! | pause schedules | operator |
 //! | `/lab power … on, off, cycle`, quarantine, return | operator |
 //! | reserve, extend and give back, and switch the board that one has | user |
 //! | take a board away from whoever has it | operator |
@@ -31,6 +32,9 @@ use crate::board::inventory::Roles;
 use crate::board::plan::PowerAction;
 use crate::chat::{Actor, Platform};
 use crate::message::Phrase;
+
+/// What the id of a schedule begins with, where that acts: a user, whatever boards.yaml says of people.
+pub const SCHEDULE_ID: &str = "schedule:";
 
 /// Who acts with `BOARDHAND_ADMIN_TOKEN`: an admin, whatever boards.yaml says.
 pub const ADMIN_ID: &str = "admin";
@@ -158,8 +162,11 @@ fn area(asked: Asked<'_>) -> Area {
             | Command::Run(_)
             | Command::Why(_)
             | Command::Compare(_)
+            | Command::Schedules { paused: None, .. }
             | Command::Power { action: PowerAction::Status, .. } => Area::Read,
-            Command::RunTest(_) | Command::Cancel(_) | Command::Retry { .. } => Area::Runs,
+            Command::RunTest(_) | Command::Cancel(_) | Command::Retry { .. } | Command::Schedules { .. } => {
+                Area::Runs
+            }
             Command::Power { .. }
             | Command::Quarantine { .. }
             | Command::Return { .. }
@@ -235,6 +242,8 @@ fn rule(asked: Asked<'_>, about: About<'_>) -> Rule {
             Command::DeadLetters => admin("look at messages that were not sent"),
             Command::Resend { .. } => admin("send messages again"),
             Command::Audit(_) => admin("look at who did what"),
+            Command::Schedules { paused: None, .. } => look("look at schedules"),
+            Command::Schedules { .. } => Rule { needs: Some(Operator), what: "pause schedules" },
             Command::Return { .. } => Rule { needs: Some(Operator), what: "put boards back into service" },
             Command::Power { action, .. } => match action {
                 PowerAction::Status => look("read a board's power"),
@@ -291,6 +300,9 @@ fn role_of(Who { actor, standing }: Who<'_>, roles: &Roles) -> Option<Held> {
             Role::User => "a user by its token",
         };
         return Some(Held { role: standing.role, how });
+    }
+    if actor.platform == Platform::Api && actor.id.starts_with(SCHEDULE_ID) {
+        return Some(Held { role: Role::User, how: "a schedule of boards.yaml" });
     }
     if actor.platform == Platform::Api {
         let admin = Held { role: Role::Admin, how: "the holder of the admin token" };

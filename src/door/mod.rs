@@ -180,7 +180,7 @@ async fn commit(door: &Door, mut delivery: Delivery) -> Result<Committed, Refusa
 /// Whose work an effect makes, beside a message: a loop woken for nothing delays what it is woken for next.
 fn bells(effect: &Effect) -> &'static [Bell] {
     match effect {
-        Effect::None => &[],
+        Effect::None | Effect::Schedule { .. } => &[],
         Effect::Start(_) | Effect::Retry { .. } | Effect::Quarantine { .. } | Effect::Return { .. } => {
             &[Bell::Scheduler]
         }

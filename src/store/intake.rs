@@ -144,6 +144,13 @@ pub enum Effect {
         /// Who is told.
         via: AnswerVia,
     },
+    /// Pauses a schedule, or lets it go on: then what was due meanwhile is over.
+    Schedule {
+        /// Its name.
+        name: String,
+        /// Whether it is paused.
+        paused: bool,
+    },
     /// Takes a board for the one who asks, at once or in their turn.
     Reserve {
         /// What they ask for; its `place` is given here.
@@ -308,6 +315,8 @@ pub enum Effected {
     NameTaken,
     /// No live token has that name.
     NoSuchToken,
+    /// It was so before.
+    Unchanged,
 }
 
 impl Effected {
@@ -335,6 +344,7 @@ impl Effected {
             Effected::NoSuchLetter => "no-such-letter",
             Effected::NameTaken => "name-taken",
             Effected::NoSuchToken => "no-such-token",
+            Effected::Unchanged => "unchanged",
         }
     }
 }

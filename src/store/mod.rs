@@ -13,6 +13,7 @@ mod lease;
 mod message;
 mod queue;
 mod record;
+mod schedule;
 pub mod sqlite;
 mod tally;
 mod tidying;
@@ -44,6 +45,7 @@ pub use self::record::{
     AUDIT_LOOKED_AT_MAX, AuditFilter, Decision, Decisions, LETTERS_RESENT_MAX, Letter, LetterKind,
     TOLD_BY_URL,
 };
+pub use self::schedule::{Dealt, ScheduleRow};
 pub use self::tally::{Endings, Tally, Waits};
 pub use self::tidying::{Census, Outdated, Tidied, TidyFrom};
 pub use self::token::{NewToken, TOKENS_MAX, TokenRow, USED_EVERY};
@@ -246,6 +248,16 @@ pub trait Store: Send + Sync {
     async fn reload_due(&self) -> Result<Vec<ReloadRequest>>;
     /// It was read again: those who asked are owed this.
     async fn reload_done(&self, ids: &[MessageId], note: &Note, now: Timestamp) -> Result<()>;
+
+    // ---- schedules ----------------------------------------------------------------------------------------
+
+    /// What is known of each schedule, by name.
+    async fn schedule_list(&self) -> Result<Vec<ScheduleRow>>;
+    /// These are the lab's schedules, each with when it is due: one that is new, or due at other times than before, is
+    /// due from `now` on; what is known of any other is forgotten.
+    async fn schedule_register(&self, schedules: &[(String, String)], now: Timestamp) -> Result<()>;
+    /// A due time of a schedule was dealt with. Where a later one was, nothing changes; gives whether that is not so.
+    async fn schedule_dealt(&self, name: &str, due: Timestamp, dealt: &Dealt) -> Result<bool>;
 
     // ---- messages -----------------------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ mod real_boards;
 mod reload;
 mod runs;
 mod seats;
+mod schedules;
 mod settings;
 mod slack_forms;
 mod slack_socket;

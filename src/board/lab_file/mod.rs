@@ -15,6 +15,7 @@ mod plans;
 mod problem;
 mod reader;
 mod reservations;
+mod schedules;
 mod sequences;
 mod steps;
 mod switches;
@@ -41,12 +42,22 @@ pub use self::host::HOST_ARGUMENTS_MAX;
 pub use self::plans::{BUILT_IN_PLAN, RESERVED_PARAMS, WATCH_MAX};
 pub use self::problem::{Mark, PROBLEMS_MAX, Problem, Severity, render};
 pub use self::reader::DURATION_MAX;
+pub use self::schedules::SCHEDULES_MAX;
 pub use self::sequences::{RELAYS_MAX, SEQUENCE_STEPS_MAX, SEQUENCE_WAITS_MAX, SEQUENCES_MAX};
 pub use self::steps::STEPS_MAX;
 pub use self::tree::{DEPTH_MAX, FILE_BYTES_MAX, NODES_MAX};
 
-const TOP_KEYS: [&str; 8] =
-    ["boards", "families", "plans", "roles", "channels", "reservations", "sites", "host_programs"];
+const TOP_KEYS: [&str; 9] = [
+    "boards",
+    "families",
+    "plans",
+    "roles",
+    "channels",
+    "reservations",
+    "schedules",
+    "sites",
+    "host_programs",
+];
 
 /// A lab file that was read.
 #[derive(Debug)]
@@ -128,12 +139,16 @@ fn inventory(reader: &mut Reader<'_>, root: &Node) -> Option<Inventory> {
         roles: people::roles(reader, section("roles")),
         channels: people::channels(reader, section("channels")),
         reservations: reservations::reservations(reader, section("reservations")),
+        schedules: schedules::schedules(reader, section("schedules")),
         host_programs,
         boards,
         families,
         plans,
         hash: String::new(),
     };
+    if inventory.boards.len() == items.len() {
+        schedules::check(reader, section("schedules"), &inventory);
+    }
     Some(inventory)
 }
 

@@ -133,6 +133,8 @@ pub(super) const ARGUMENTS_ZH: &[(&str, &str)] = &[
     ("build", "构建"),
     ("reason", "原因"),
     ("command", "命令"),
+    ("schedule", "定时任务"),
+    ("pause|resume", "暂停|继续"),
     ("on|off|cycle|status|sequence", "上电|断电|重启|状态|电源序列"),
 ];
 
@@ -437,6 +439,18 @@ pub const TABLE: &[Row] = &[
         ..LATER
     },
     Row {
+        form: Form::Schedules,
+        words: &["schedules", "schedule"],
+        zh: &["定时"],
+        arguments: &[maybe("schedule"), maybe("pause|resume")],
+        help: "What starts by itself and when; pausing one needs an operator",
+        help_zh: "哪些任务定时启动，何时启动；暂停需要 operator 角色",
+        example: "/lab schedules nightly pause",
+        example_zh: "/lab 定时 nightly 暂停",
+        available: true,
+        ..LATER
+    },
+    Row {
         form: Form::Help,
         words: &["help", "?"],
         zh: &["帮助"],
@@ -469,6 +483,9 @@ pub const POWER_ZH: &[(&str, &str)] = &[
     ("断电重启", "cycle"),
     ("状态", "status"),
 ];
+
+/// What can be done with a schedule, the same way.
+pub const PAUSE_ZH: &[(&str, &str)] = &[("暂停", "pause"), ("继续", "resume")];
 
 /// Priorities, the same way.
 pub const PRIORITY_ZH: &[(&str, &str)] =

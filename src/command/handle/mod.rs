@@ -12,6 +12,7 @@ mod batch;
 mod compare;
 mod hold;
 mod read;
+mod schedules;
 mod start;
 
 use std::sync::Arc;
@@ -38,7 +39,8 @@ use crate::store::{Audit, Effect, Intake, Result, RunView, Store, Told};
 /// nobody waits for any more is worse than none.
 pub const STALE_AFTER: Duration = Duration::from_secs(30 * 60);
 
-/// Turns deliveries into intents for the store.
+/// Turns deliveries into intents for the store. Cheap to clone; clones share what they know.
+#[derive(Clone)]
 pub struct Handler {
     /// What is known.
     pub store: Arc<dyn Store>,
@@ -241,6 +243,12 @@ impl Handler {
             (Command::DeadLetters, _) => Box::pin(self.dead_letters()).await?,
             (Command::Resend { letter }, _) => self.resend(letter),
             (Command::Audit(asked), _) => Box::pin(self.audit_trail(delivery, &asked)).await?,
+            (Command::Schedules { name: Some(name), paused: Some(paused) }, _) => {
+                Box::pin(self.pause_schedule(delivery, &name, paused)).await?
+            }
+            (Command::Schedules { name, .. }, _) => {
+                Box::pin(self.schedules(delivery, name.as_deref())).await?
+            }
             (Command::Help { topic }, _) => help(topic.as_deref()),
             (Command::Run(_), Some(view)) => self.run(&view),
             (Command::Why(_), Some(view)) => self.why(&view),
@@ -397,6 +405,7 @@ fn target(command: &Command, run: Option<&RunView>) -> String {
             board.clone()
         }
         (Command::Reserve { target, .. } | Command::Notify { target }, None) => target.clone(),
+        (Command::Schedules { name, .. }, None) => name.clone().unwrap_or_default(),
         (Command::Nudge { board } | Command::Handover { board, .. }, None) => board.clone(),
         (Command::Extend { board: target, .. } | Command::Release { target }, None) => {
             target.clone().unwrap_or_default()

@@ -14,7 +14,7 @@ use super::ledger::{self, Answer, Event, Reply};
 use super::row::{self, Reader, statements, unavailable};
 use super::script::{Script, Tx};
 use super::writer::{COMMIT, Ends};
-use super::{asks, attempt, batch, board, hold, keep, letters, run, token};
+use super::{asks, attempt, batch, board, hold, keep, letters, run, schedule, token};
 use crate::board::BoardId;
 use crate::board::plan::PowerAction;
 use crate::chat::{Actor, AnswerVia, Place};
@@ -185,6 +185,7 @@ fn writes_at_once(effect: &Effect) -> bool {
         | Effect::PowerCycle { .. }
         | Effect::Return { .. }
         | Effect::Quarantine { .. }
+        | Effect::Schedule { .. }
         | Effect::Reserve { .. }
         | Effect::Unreserve { .. }
         | Effect::Release { .. }
@@ -333,6 +334,10 @@ impl<'a> Rows<'a> {
             }
             Effect::RevokeToken { name } => {
                 Ok(Applied::plain(token::revoke(tx, name, intake.received_at).await?))
+            }
+            Effect::Schedule { name, paused } => {
+                let (by, now) = (&intake.actor, intake.received_at);
+                Ok(Applied::plain(schedule::pause(tx, name, *paused, by, now).await?))
             }
             Effect::Reload { id, via } => {
                 self.reloads.push(ReloadRow { id: *id, via, at: intake.received_at });

@@ -22,6 +22,7 @@ mod outcomes;
 mod queue;
 mod row;
 mod run;
+mod schedule;
 #[cfg(test)]
 mod schema_tests;
 mod script;
@@ -50,10 +51,10 @@ use crate::meter::Times;
 use crate::outcome::Outcome;
 use crate::run::{LeaseRef, Progress, Request, Run, Stage};
 use crate::store::{
-    AtRest, AuditFilter, BatchView, BoardRow, Census, Committed, Cursor, Decisions, Effected, Ended, Errand,
-    ErrandView, Fenced, Grant, Granted, Intake, Lapsed, LeaseTerms, LeaseView, Letter, MessageEnd, Notice,
-    Outdated, Owed, QueueChanges, ReloadRequest, Result, RunFilter, RunView, Settle, Store, StoreError,
-    SuitePast, Tally, Tidied, TidyFrom, TokenRow, Told,
+    AtRest, AuditFilter, BatchView, BoardRow, Census, Committed, Cursor, Dealt, Decisions, Effected, Ended,
+    Errand, ErrandView, Fenced, Grant, Granted, Intake, Lapsed, LeaseTerms, LeaseView, Letter, MessageEnd,
+    Notice, Outdated, Owed, QueueChanges, ReloadRequest, Result, RunFilter, RunView, ScheduleRow, Settle,
+    Store, StoreError, SuitePast, Tally, Tidied, TidyFrom, TokenRow, Told,
 };
 
 pub use self::open::{OpenError, SqliteOptions};
@@ -373,6 +374,24 @@ impl Store for SqliteStore {
             .writer
             .write(move |tx| Box::pin(async move { lab::reloads_done(tx, &ids, &done, &note, now).await }));
         write.await
+    }
+
+    async fn schedule_list(&self) -> Result<Vec<ScheduleRow>> {
+        schedule::list(&self.readers, &self.unreadable).await
+    }
+
+    async fn schedule_register(&self, schedules: &[(String, String)], now: Timestamp) -> Result<()> {
+        let schedules = schedules.to_vec();
+        self.writer
+            .write(move |tx| Box::pin(async move { schedule::register(tx, &schedules, now).await }))
+            .await
+    }
+
+    async fn schedule_dealt(&self, name: &str, due: Timestamp, dealt: &Dealt) -> Result<bool> {
+        let (name, dealt) = (name.to_owned(), dealt.clone());
+        self.writer
+            .write(move |tx| Box::pin(async move { schedule::dealt(tx, &name, due, &dealt).await }))
+            .await
     }
 
     async fn message_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Owed>> {

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row, SqlSafeStr};
 
 use super::{
     asks, attempt, audit, batch, board, hold, intake, judge, keep, lab, lease, lease_end, ledger, letters,
-    message, open, outcomes, queue, run, script, tally, tidy, token, unbegun, unreadable, writer,
+    message, open, outcomes, queue, run, schedule, script, tally, tidy, token, unbegun, unreadable, writer,
 };
 
 async fn migrated() -> SqliteConnection {
@@ -38,6 +38,7 @@ fn statements() -> Vec<(&'static str, &'static str)> {
         outcomes::STATEMENTS,
         queue::STATEMENTS,
         run::STATEMENTS,
+        schedule::STATEMENTS,
         script::STATEMENTS,
         tally::STATEMENTS,
         tidy::STATEMENTS,

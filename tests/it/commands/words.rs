@@ -95,6 +95,9 @@ async fn somebody_new_asks_around() {
                 `/lab audit [who|board|#] [2h] [refused] [before=1234]`
                 Who was allowed or refused what, and why; the newest first.
                 
+                `/lab schedules [schedule] [pause|resume]`
+                What starts by itself and when; pausing one needs an operator.
+                
                 `/lab help [command]`
                 What can be typed here.
                 In a mention or a direct message the slash and `lab` may be left out; in the thread of a run, its number too: `@boardhand cancel`. More about one command: `/lab help run-test`
@@ -175,6 +178,9 @@ async fn somebody_new_asks_around() {
                 
                 `/lab audit [who|board|#] [2h] [refused] [before=1234]`
                 Who was allowed or refused what, and why; the newest first.
+                
+                `/lab schedules [schedule] [pause|resume]`
+                What starts by itself and when; pausing one needs an operator.
                 
                 `/lab help [command]`
                 What can be typed here.

@@ -499,3 +499,59 @@ fn people_and_channels() {
         "2:17: error: a host program must be an absolute path, not \"flash\"; without a path there are openocd, fastboot, uuu, dfu-util",
     );
 }
+
+/// A lab with this schedule.
+fn with_schedule(keys: &str) -> String {
+    format!("{BOARD}schedules:\n  nightly: {{{keys}}}\n")
+}
+
+#[test]
+fn schedules() {
+    check(&with_schedule("cron: 0 2 * * *, zone: Europe/Berlin, run: f build-1, start_within: 4h"), "");
+    check(
+        &with_schedule("crn: 0 2 * * *, run: f build-1"),
+        "3:12: error: missing key \"cron\" in a schedule\n\
+         3:13: error: unknown key \"crn\" in a schedule; did you mean \"cron\"?",
+    );
+    check(
+        &with_schedule("cron: 0 2 * *, zone: Europe/Berln, run: f build-1"),
+        "3:34: error: unknown time zone \"Europe/Berln\"; did you mean \"Europe/Berlin\"?",
+    );
+    check(
+        &with_schedule("cron: 0 25 * * *, run: f build-1"),
+        "3:19: error: cron \"0 25 * * *\" is none: Component error: Number out of bounds; five fields: minute, hour, day, \
+         month, weekday, such as \"0 2 * * *\"",
+    );
+    check(
+        &with_schedule("cron: 0 2 30 2 *, run: f build-1"),
+        "3:19: error: cron \"0 2 30 2 *\" is none: this time never comes; five fields: minute, hour, day, month, weekday, \
+         such as \"0 2 * * *\"",
+    );
+}
+
+#[test]
+fn what_a_schedule_runs_must_be_there() {
+    let runs = |line: &str| with_schedule(&format!("cron: 0 2 * * *, run: '{line}'"));
+    check(&runs("a build-1 suite=smoke priority=low x3"), "");
+    check(
+        &runs("g build-1"),
+        "3:35: error: schedule \"nightly\" starts nothing: there is no family and no board \"g\"",
+    );
+    check(
+        &runs("f build-1 suite=smke"),
+        "3:35: error: schedule \"nightly\" starts nothing: family \"f\" has no suite \"smke\"; did you mean \"smoke\"?",
+    );
+    check(
+        &runs("f"),
+        "3:35: error: schedule \"nightly\" starts nothing: 'run-test' needs a build; as in \"socA build-123 suite=smoke \
+         priority=high\"",
+    );
+    check(
+        &runs("f build-1 rev=rev9"),
+        "3:35: error: schedule \"nightly\" starts nothing: no board of the lab is all that it asks for",
+    );
+    check(
+        &runs("f build-1 n=5"),
+        "3:35: error: schedule \"nightly\" starts nothing: the parameter n does not exist in the suite smoke; it has none",
+    );
+}
