@@ -18,6 +18,7 @@
 //!   by [`command`], committed by [`store`], and only then acknowledged.
 //! - [`command`]: one grammar table drives parsing, help and roles; `command::handle` turns an allowed command into an
 //!   effect and its answer.
+//! - [`build`]: what a CI made, once it told.
 //! - [`run`]: one request to test a build, and its whole life as one transition table.
 //! - [`lease`]: who may touch a board. `lease::queue` decides (pure), `lease::scheduler` commits, `lease::reaper` frees.
 //!   People have boards too, asked for in the same line; `worker::keeper` warns them, and ends their time.
@@ -74,6 +75,7 @@ pub mod door;
 pub mod chat;
 pub mod command;
 pub mod board;
+pub mod build;
 pub mod run;
 pub mod lease;
 pub mod worker;

@@ -75,6 +75,8 @@ pub enum Part {
     Reservations,
     /// `schedules:`.
     Schedules,
+    /// `artifact_hosts:`.
+    Builds,
 }
 
 impl Part {
@@ -90,6 +92,7 @@ impl Part {
             Part::Channels => "channels",
             Part::Reservations => "reservations",
             Part::Schedules => "schedules",
+            Part::Builds => "builds",
         }
     }
 }
@@ -143,6 +146,7 @@ pub fn difference(before: &Inventory, after: &Inventory) -> Difference {
         (Part::Roles, prints_otherwise(&before.roles, &after.roles)),
         (Part::Channels, prints_otherwise(&before.channels, &after.channels)),
         (Part::Reservations, before.reservations != after.reservations),
+        (Part::Builds, prints_otherwise(&before.builds, &after.builds)),
     ];
     let whole = whole.into_iter().filter(|(_, differs)| *differs).map(|(part, _)| (part, vec![]));
     Difference {

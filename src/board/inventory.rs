@@ -6,10 +6,12 @@ use std::time::Duration;
 use regex::bytes::Regex;
 use secrecy::SecretString;
 
+use super::hosts::HostRule;
 use super::plan::{ParamSpec, Plan};
 use super::quoting::{CommandTemplate, UrlTemplate};
 use super::schedule::Schedule;
 use super::{Board, BoardId, Family, PowerDriver, Site};
+use crate::run::Priority;
 
 /// The whole lab.
 #[derive(Debug, Clone, Default)]
@@ -32,8 +34,77 @@ pub struct Inventory {
     pub schedules: BTreeMap<String, Schedule>,
     /// Programs that a plan may run on the server.
     pub host_programs: BTreeMap<String, String>,
+    /// What becomes of builds that are registered.
+    pub builds: Builds,
     /// SHA-256 of the file's bytes, in hex: two replicas with another file can tell.
     pub hash: String,
+}
+
+/// What becomes of builds that are registered.
+#[derive(Debug, Clone, Default)]
+pub struct Builds {
+    /// Where their artifacts may be: `artifact_hosts:`.
+    pub artifact_hosts: Vec<HostRule>,
+    /// Which runs start with them: `on_build:`.
+    pub rules: BTreeMap<String, BuildRule>,
+}
+
+/// Runs that start with a build: an entry of `on_build:`.
+#[derive(Debug, Clone)]
+pub struct BuildRule {
+    /// Builds of this family; it is in [`Inventory::families`].
+    pub family: Family,
+    /// Only of branches like this, with `*` for any characters.
+    pub branch: Option<String>,
+    /// Only of jobs like this, with `*` for any characters.
+    pub job: Option<String>,
+    /// The suite; the family's default one when absent.
+    pub suite: Option<String>,
+    /// On which revisions.
+    pub revisions: Revisions,
+    /// Their place in the queue.
+    pub priority: Priority,
+    /// Values of the suite's parameters.
+    pub params: BTreeMap<String, String>,
+    /// Where they are told: `slack:C0SOCCI`.
+    pub channel: Option<String>,
+}
+
+/// On which revisions of boards a rule's runs are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Revisions {
+    /// One run, on whichever.
+    #[default]
+    Any,
+    /// A run on each that the family's boards have.
+    All,
+    /// A run on each of these.
+    These(Vec<String>),
+}
+
+impl BuildRule {
+    /// Whether it is about a build of this family, branch and job.
+    pub fn is_about(&self, family: &Family, branch: Option<&str>, job: Option<&str>) -> bool {
+        let like = |pattern: &Option<String>, is: Option<&str>| {
+            pattern.as_deref().is_none_or(|pattern| is.is_some_and(|is| is_like(pattern, is)))
+        };
+        self.family == *family && like(&self.branch, branch) && like(&self.job, job)
+    }
+}
+
+/// Whether a text is like a pattern, in which `*` stands for any characters.
+pub fn is_like(pattern: &str, text: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut left) = text.strip_prefix(first) else { return false };
+    let mut pieces: Vec<&str> = rest.split('*').collect();
+    let last = pieces.pop().unwrap_or_default();
+    for piece in pieces {
+        match left.find(piece) {
+            Some(at) => left = &left[at + piece.len()..],
+            None => return false,
+        }
+    }
+    left.ends_with(last)
 }
 
 /// Settings of one family.
@@ -49,6 +120,10 @@ pub struct FamilySettings {
     pub quarantine_after: u32,
     /// How the family's boards are looked after between runs.
     pub health: Option<HealthSettings>,
+    /// Where runs of its builds are told: `slack:C0SOCCI`.
+    pub channel: Option<String>,
+    /// Whether only builds that were registered are tested on these boards.
+    pub registered_only: bool,
     /// Console lines that look like trouble and are none on these boards, whatever plan they perform.
     pub ignore: Vec<Regex>,
 }
@@ -179,5 +254,26 @@ impl Inventory {
     /// The parameters that people may set on a family's suite.
     pub fn params_of(&self, family: &Family, suite: &str) -> Option<&BTreeMap<String, ParamSpec>> {
         self.plan_of(family, suite).map(|plan| &plan.params)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_characters() {
+        let check = |pattern: &str, text: &str, expect: bool| {
+            assert_eq!(is_like(pattern, text), expect, "{pattern} {text}")
+        };
+        check("main", "main", true);
+        check("main", "maintenance", false);
+        check("release/*", "release/1.2", true);
+        check("release/*", "release", false);
+        check("*", "", true);
+        check("a*b*c", "a-b-b-c", true);
+        check("a*b*c", "a-c", false);
+        check("ab*b", "ab", false);
+        check("*nightly*", "x/nightly-7", true);
     }
 }

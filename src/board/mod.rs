@@ -5,6 +5,7 @@
 
 pub mod difference;
 pub mod health;
+pub mod hosts;
 pub mod inventory;
 pub mod lab_file;
 pub mod live;

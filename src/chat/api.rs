@@ -16,17 +16,33 @@ pub fn run(
     now: Timestamp,
     default: Option<&str>,
 ) -> Result<Delivery, DecodeProblem> {
-    let asked = document::read(body)?;
+    let asked = document::read(&document::object(body)?)?;
     let key = asked.key.as_deref().unwrap_or(key);
-    // The same key of somebody else is another key.
-    let key = if by.id == ADMIN_ID { key.to_owned() } else { format!("{} {key}", by.id) };
+    let key = own(by, key);
     let place = place(&asked, default)?;
     let by = Actor { name: asked.requested_by.unwrap_or_default(), ..by.clone() };
     Ok(Delivery { place, ..command(Command::RunTest(asked.run), by, &key, now) })
 }
 
+/// A build told of; `key` as in [`run`].
+pub fn build(body: &[u8], by: &Actor, key: &str, now: Timestamp) -> Result<Delivery, DecodeProblem> {
+    let asked = document::read_build(&document::object(body)?)?;
+    let key = format!("build:{}", own(by, asked.key.as_deref().unwrap_or(key)));
+    let by = Actor { name: asked.requested_by.clone().unwrap_or_default(), ..by.clone() };
+    Ok(delivery(Intent::Build(Box::new(asked)), by, &key, now))
+}
+
+/// The same key of somebody else is another key.
+fn own(by: &Actor, key: &str) -> String {
+    if by.id == ADMIN_ID { key.to_owned() } else { format!("{} {key}", by.id) }
+}
+
 /// A command of whoever holds a token.
 pub fn command(command: Command, by: Actor, key: &str, now: Timestamp) -> Delivery {
+    delivery(Intent::Command(Box::new(command)), by, key, now)
+}
+
+fn delivery(intent: Intent, by: Actor, key: &str, now: Timestamp) -> Delivery {
     Delivery {
         key: key_of(Platform::Api, key),
         received_at: now,
@@ -35,7 +51,7 @@ pub fn command(command: Command, by: Actor, key: &str, now: Timestamp) -> Delive
         standing: None,
         source: None,
         place: nowhere(),
-        intent: Intent::Command(Box::new(command)),
+        intent,
         answer_via: AnswerVia { url: None, user: String::new(), place: nowhere() },
         trigger: None,
     }

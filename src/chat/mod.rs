@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::command::document::AskedBuild;
 use crate::command::form::Filled;
 use crate::command::standing::Standing;
 use crate::command::{Click, Command};
@@ -140,6 +141,8 @@ pub enum Intent {
     Click(Click),
     /// A command that was never words: a machine's.
     Command(Box<Command>),
+    /// A build that a CI tells of.
+    Build(Box<AskedBuild>),
     /// A pressed button of ours that this version does not know: drawn by an older or a newer one.
     OtherClick,
     /// The form that starts a run, filled in.

@@ -1,6 +1,8 @@
 //! Documents: a run asked for in JSON, by Jenkins or over the API, read into the same [`RunTest`] that typed words
 //! become and checked by the same grammar. Pure; looks no name up. A key that nobody knows is refused with the nearest
-//! one: what a machine misspells, it misspells every night.
+//! one: what a machine misspells, it misspells every night. Builds that a CI tells of are read by `build`.
+
+mod build;
 
 use serde_json::{Map, Value};
 
@@ -10,6 +12,8 @@ use super::parse::{self, ParseProblem};
 use super::problem::shown;
 use super::words::Word;
 use crate::board::near::nearest;
+
+pub use self::build::{AskedBuild, BUILD_FINISHED, read_build};
 
 /// Longest text of one value, in bytes.
 pub const TEXT_BYTES_MAX: usize = 1_000;
@@ -67,6 +71,14 @@ pub enum DocumentProblem {
         /// What it must be.
         wants: &'static str,
     },
+    /// A value within others.
+    #[error("{at}: {wants}")]
+    At {
+        /// Where it stands: `artifacts[0].url`.
+        at: String,
+        /// What it must be.
+        wants: String,
+    },
     /// Two keys that say the same.
     #[error("{0:?} and {1:?} say the same; give one of them")]
     Twice(&'static str, &'static str),
@@ -91,7 +103,7 @@ const REVISION: &[&str] = &["revision", "rev"];
 /// Keys of the sender's own, which are read and change nothing about the run.
 const SENDERS: &[&str] = &["url", "branch", "commit"];
 /// Keys of the contract that this version does not act on.
-const LATER: &[&str] = &["artifacts", "callback_url"];
+const LATER: &[&str] = &["callback_url"];
 /// Every other key.
 const OTHERS: &[&str] = &[
     "suite",
@@ -109,16 +121,29 @@ const OTHERS: &[&str] = &[
     "requested_by",
 ];
 
-/// Reads a document.
-pub fn read(body: &[u8]) -> Result<Asked, DocumentProblem> {
+/// A body's document.
+pub fn object(body: &[u8]) -> Result<Map<String, Value>, DocumentProblem> {
     let value: Value = serde_json::from_slice(body)
         .map_err(|error| DocumentProblem::Json { line: error.line(), column: error.column() })?;
-    let Value::Object(document) = value else { return Err(DocumentProblem::NotAnObject) };
-    let known = || [TARGET, BUILD, REVISION, SENDERS, LATER, OTHERS].into_iter().flatten().copied();
-    if let Some(key) = document.keys().find(|key| known().all(|known| known != key.as_str())) {
-        return Err(DocumentProblem::UnknownKey { key: key.clone(), near: nearest(key, known()) });
+    match value {
+        Value::Object(document) => Ok(document),
+        _ => Err(DocumentProblem::NotAnObject),
     }
-    let read = Document(&document);
+}
+
+/// Refuses a key that is in none of these lists.
+fn only_known(document: &Map<String, Value>, known: &[&[&'static str]]) -> Result<(), DocumentProblem> {
+    let known = || known.iter().copied().flatten().copied();
+    match document.keys().find(|key| known().all(|known| known != key.as_str())) {
+        None => Ok(()),
+        Some(key) => Err(DocumentProblem::UnknownKey { key: key.clone(), near: nearest(key, known()) }),
+    }
+}
+
+/// Reads what asks for a run.
+pub fn read(document: &Map<String, Value>) -> Result<Asked, DocumentProblem> {
+    only_known(document, &[TARGET, BUILD, REVISION, SENDERS, LATER, OTHERS])?;
+    let read = Document(document);
     if let Some(later) = LATER.iter().find(|key| read.value(key).is_some()) {
         return Err(DocumentProblem::NotYet(later));
     }
@@ -252,13 +277,17 @@ mod tests {
     use super::*;
     use crate::run::Priority;
 
+    fn read_body(body: &[u8]) -> Result<Asked, DocumentProblem> {
+        read(&object(body)?)
+    }
+
     fn asked(body: &str) -> Asked {
-        read(body.as_bytes()).unwrap_or_else(|problem| panic!("{problem}"))
+        read_body(body.as_bytes()).unwrap_or_else(|problem| panic!("{problem}"))
     }
 
     #[track_caller]
     fn refused(body: &str, says: &str) {
-        let problem = read(body.as_bytes()).map(|asked| panic!("{asked:?}")).unwrap_err();
+        let problem = read_body(body.as_bytes()).map(|asked| panic!("{asked:?}")).unwrap_err();
         assert_eq!(problem.to_string(), says);
     }
 
@@ -316,7 +345,7 @@ mod tests {
             r#"{"family": "a", "build": "c", "callback_url": "http://x/"}"#,
             "this version does not take \"callback_url\"; leave it out",
         );
-        let spaced = read(br#"{"family": "a", "build": "x y"}"#);
+        let spaced = read_body(br#"{"family": "a", "build": "x y"}"#);
         let is_command = |problem: &DocumentProblem| matches!(problem, DocumentProblem::Command(_));
         assert!(spaced.as_ref().is_err_and(is_command), "{spaced:?}");
     }
@@ -324,11 +353,11 @@ mod tests {
     #[test]
     fn nesting_and_length_are_bounded() {
         let bomb = format!("{}{}", r#"{"params":"#.repeat(10_000), "}".repeat(10_000));
-        assert!(matches!(read(bomb.as_bytes()), Err(DocumentProblem::Json { .. })));
+        assert!(matches!(read_body(bomb.as_bytes()), Err(DocumentProblem::Json { .. })));
         let long = format!(r#"{{"family": "{}", "build": "b"}}"#, "a".repeat(TEXT_BYTES_MAX + 1));
-        assert!(matches!(read(long.as_bytes()), Err(DocumentProblem::Kind { key: "family", .. })));
+        assert!(matches!(read_body(long.as_bytes()), Err(DocumentProblem::Kind { key: "family", .. })));
         let many: Vec<String> = (0..=ENTRIES_MAX).map(|n| format!("\"p{n}\": 1")).collect();
         let many = format!(r#"{{"family": "a", "build": "b", "params": {{{}}}}}"#, many.join(","));
-        assert!(matches!(read(many.as_bytes()), Err(DocumentProblem::Kind { key: "params", .. })));
+        assert!(matches!(read_body(many.as_bytes()), Err(DocumentProblem::Kind { key: "params", .. })));
     }
 }

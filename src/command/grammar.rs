@@ -55,6 +55,8 @@ pub enum Form {
     Why,
     /// [`Command::Compare`](super::Command::Compare).
     Compare,
+    /// [`Command::Builds`](super::Command::Builds).
+    Builds,
     /// [`Command::Cancel`](super::Command::Cancel).
     Cancel,
     /// [`Command::Retry`](super::Command::Retry).

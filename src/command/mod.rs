@@ -50,6 +50,11 @@ pub enum Command {
     Why(RunRef),
     /// `/lab compare [#|build] [#|build] [soc]`.
     Compare(Compare),
+    /// `/lab builds [soc]`.
+    Builds {
+        /// Only this family, as typed.
+        family: Option<String>,
+    },
     /// `/lab cancel <#>`.
     Cancel(RunRef),
     /// `/lab retry <#>`.

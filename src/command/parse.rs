@@ -355,6 +355,7 @@ fn build(typed: &Typed<'_>, in_thread: bool) -> Result<Command, ParseProblem> {
         Form::Run => Command::Run(typed.run(in_thread)?),
         Form::Why => Command::Why(typed.run(in_thread)?),
         Form::Compare => Command::Compare(build_compare(typed, in_thread)?),
+        Form::Builds => Command::Builds { family: optional(0) },
         Form::Cancel => Command::Cancel(typed.run(in_thread)?),
         Form::Retry => {
             Command::Retry { run: typed.run(in_thread)?, other_board: typed.value("elsewhere").is_some() }
@@ -621,6 +622,7 @@ impl Command {
             Command::Run(_) => Form::Run,
             Command::Why(_) => Form::Why,
             Command::Compare(_) => Form::Compare,
+            Command::Builds { .. } => Form::Builds,
             Command::Cancel(_) => Form::Cancel,
             Command::Retry { .. } => Form::Retry,
             Command::Power { .. } => Form::Power,

@@ -83,6 +83,8 @@ pub enum Asked<'a> {
     },
     /// The tokens of the API.
     Tokens,
+    /// A build that a CI tells of.
+    Build,
 }
 
 /// Who acts.
@@ -163,6 +165,7 @@ fn area(asked: Asked<'_>) -> Area {
             | Command::Why(_)
             | Command::Compare(_)
             | Command::Schedules { paused: None, .. }
+            | Command::Builds { .. }
             | Command::Power { action: PowerAction::Status, .. } => Area::Read,
             Command::RunTest(_) | Command::Cancel(_) | Command::Retry { .. } | Command::Schedules { .. } => {
                 Area::Runs
@@ -202,6 +205,7 @@ fn area(asked: Asked<'_>) -> Area {
                 Area::Read
             }
         }
+        Asked::Build => Area::Runs,
         Asked::Tokens => Area::Admin,
     }
 }
@@ -231,6 +235,7 @@ fn rule(asked: Asked<'_>, about: About<'_>) -> Rule {
         Asked::Command(command) => match command {
             Command::Help { .. } => Rule { needs: None, what: "ask for help" },
             Command::Boards { .. } | Command::Board { .. } => look("look at boards"),
+            Command::Builds { .. } => look("look at builds"),
             Command::Runs { .. } | Command::Run(_) | Command::Why(_) | Command::Compare(_) => {
                 look("look at runs")
             }
@@ -259,6 +264,7 @@ fn rule(asked: Asked<'_>, about: About<'_>) -> Rule {
             Command::Extend { .. } => look("keep their board for longer"),
             Command::Release { .. } => release(),
         },
+        Asked::Build => look("register builds"),
         Asked::Click(verb) => match verb {
             Verb::Why | Verb::WhyAll => look("look at runs"),
             Verb::Cancel | Verb::CancelAll => cancel(),

@@ -3,6 +3,7 @@
 //! run has ended. A wrong link and a missing run look the same. What is asked for here goes the way of every command.
 
 pub(super) mod board;
+pub(super) mod builds;
 pub(super) mod lease;
 pub(super) mod list;
 pub(super) mod terminal;
@@ -211,7 +212,7 @@ async fn view(door: &Door, number: i64) -> Result<Option<RunView>, Problem> {
     door.store.run_view(number).await.map_err(unreadable)
 }
 
-fn unreadable(error: StoreError) -> Problem {
+pub(super) fn unreadable(error: StoreError) -> Problem {
     tracing::warn!(%error, "the store does not answer the API");
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not now, try again", "the store does not answer")
 }

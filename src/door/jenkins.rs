@@ -1,5 +1,5 @@
 //! Jenkins' door: prove, decode, handle, commit, answer. Whoever posts is a program and reads the status first: 202 for
-//! a run that was accepted, 200 for one that was accepted before, 4xx with what to change.
+//! a run that was accepted, 201 for a build that was registered, 200 for what was taken before, 4xx with what to change.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
-use super::{Door, Refusal, machine};
+use super::{Door, Refusal, builds, machine};
+use crate::chat::Intent;
 use crate::chat::jenkins::decode;
 use crate::chat::jenkins::signature::Signed;
 
@@ -25,6 +26,7 @@ pub(super) async fn receive(
         .map_err(|problem| Refusal::Unsigned(problem.to_string()))?;
     let default = door.handler.inventory.now().channels.default.clone();
     match decode::decode(&body, &proof, now, default.as_deref()) {
+        Ok(delivery) if matches!(delivery.intent, Intent::Build(_)) => builds::tell(&door, delivery).await,
         Ok(delivery) => machine::start(&door, delivery).await,
         Err(problem) => Ok(machine::Problem::unread(&door, &problem).into_response()),
     }

@@ -48,6 +48,11 @@ impl Problem {
         Problem::new(StatusCode::CONFLICT, "this key asked for something else", detail)
     }
 
+    /// The same with another status.
+    pub(super) fn with(self, status: StatusCode) -> Problem {
+        Problem { status, ..self }
+    }
+
     /// The same with names that come near.
     pub(super) fn near(self, near: Vec<String>) -> Problem {
         Problem { near, ..self }
@@ -60,7 +65,7 @@ impl Problem {
     }
 
     /// What a command was answered, when that was no acceptance.
-    fn of(door: &Door, answer: &Note) -> Problem {
+    pub(super) fn of(door: &Door, answer: &Note) -> Problem {
         let text = |name: &str| {
             answer.facts.get(name).map(|said| door.composer.for_program(said)).unwrap_or_default()
         };

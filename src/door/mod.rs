@@ -4,6 +4,7 @@
 
 mod api;
 mod artifacts;
+mod builds;
 pub mod control;
 mod ended;
 pub mod feishu;
@@ -181,9 +182,11 @@ async fn commit(door: &Door, mut delivery: Delivery) -> Result<Committed, Refusa
 fn bells(effect: &Effect) -> &'static [Bell] {
     match effect {
         Effect::None | Effect::Schedule { .. } => &[],
-        Effect::Start(_) | Effect::Retry { .. } | Effect::Quarantine { .. } | Effect::Return { .. } => {
-            &[Bell::Scheduler]
-        }
+        Effect::Start(_)
+        | Effect::Build { .. }
+        | Effect::Retry { .. }
+        | Effect::Quarantine { .. }
+        | Effect::Return { .. } => &[Bell::Scheduler],
         // A run that waits leaves the queue, one on a board is told by its runner.
         Effect::Cancel { .. } | Effect::CancelBatch { .. } => &[Bell::Scheduler, Bell::Pool],
         Effect::Reserve { .. } | Effect::Unreserve { .. } => &[Bell::Scheduler],
@@ -209,6 +212,8 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/runs/{run}/log/{attempt}", get(logs::log))
         .route("/artifacts/{pass}/{*name}", get(artifacts::artifact))
         .route("/api/v1/runs", get(api::list::runs).post(api::start))
+        .route("/api/v1/builds", get(api::builds::list).post(api::builds::register))
+        .route("/api/v1/builds/{*id}", get(api::builds::one))
         .route("/api/v1/boards", get(api::list::boards))
         .route("/api/v1/boards/{board}", get(api::list::board))
         .route("/api/v1/boards/{board}/console", get(api::terminal::console))

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::board::plan::PowerAction;
 use crate::board::{BoardId, Family};
+use crate::build::Build;
 use crate::chat::{Actor, AnswerVia, Place, Platform};
 use crate::clock::Timestamp;
 use crate::id::{InstanceId, LeaseId, MessageId, RunId};
@@ -70,6 +71,13 @@ pub enum Effect {
     /// Starts runs: one, or several with `x3`, which are a batch. The runs of a batch have the same places for their
     /// cards; there the batch's card is posted first, and theirs in its thread.
     Start(Vec<NewRun>),
+    /// Registers a build: once, whatever is told again. The runs that it asks for start with it, each at most once.
+    Build {
+        /// The build.
+        build: Box<Build>,
+        /// Its runs.
+        runs: Vec<NewRun>,
+    },
     /// Starts a run that repeats another; at most one per `once` (run and card generation), so that ten clicks are
     /// one effect.
     Retry {
@@ -317,6 +325,10 @@ pub enum Effected {
     NoSuchToken,
     /// It was so before.
     Unchanged,
+    /// The build was registered before, and is the same.
+    AlreadyRegistered,
+    /// Another build is registered under that id.
+    OtherBuild,
 }
 
 impl Effected {
@@ -345,6 +357,8 @@ impl Effected {
             Effected::NameTaken => "name-taken",
             Effected::NoSuchToken => "no-such-token",
             Effected::Unchanged => "unchanged",
+            Effected::AlreadyRegistered => "already-registered",
+            Effected::OtherBuild => "other-build",
         }
     }
 }

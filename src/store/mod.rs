@@ -8,6 +8,7 @@
 //! operation under a lease names its fence and answers [`Fenced::Stale`] when the lease is no longer live.
 
 mod board;
+mod build;
 mod intake;
 mod lease;
 mod message;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::board::{BoardId, Family};
+use crate::build::Build;
 use crate::chat::{AnswerVia, Place};
 use crate::clock::Timestamp;
 use crate::id::{InstanceId, LeaseId, MessageId};
@@ -35,6 +37,7 @@ use crate::outcome::Outcome;
 use crate::run::{LeaseRef, Progress, Request, Run, Stage};
 
 pub use self::board::{BoardRow, Errand, ErrandView, Health, Quarantine};
+pub use self::build::{BuildFilter, BuildsOf};
 pub use self::intake::{
     Audit, CARD_HELD, Committed, Effect, Effected, Intake, NewRun, Notice, ReloadRequest,
 };
@@ -118,6 +121,13 @@ pub trait Store: Send + Sync {
     async fn suite_past(&self, family: &Family, suite: &str) -> Result<SuitePast>;
     /// The test runs of a build that have ended on a board, the newest first; the newest few dozen.
     async fn build_ended(&self, build: &str) -> Result<Vec<Ended>>;
+
+    // ---- builds -------------------------------------------------------------------------------------------
+
+    /// The registered build of that id.
+    async fn build_find(&self, family: &Family, id: &str) -> Result<Option<Build>>;
+    /// Registered builds, the newest first.
+    async fn build_list(&self, filter: &BuildFilter) -> Result<Vec<Build>>;
 
     // ---- the queue ----------------------------------------------------------------------------------------
 

@@ -18,6 +18,8 @@ pub struct Outdated {
     pub errands: Timestamp,
     /// Leases that ended before this.
     pub leases: Timestamp,
+    /// Builds that were registered before this, where a newer good one of their branch is there.
+    pub builds: Timestamp,
     /// How far the scheduler has read; `None` keeps every event.
     pub read_to: Option<Cursor>,
 }
@@ -30,6 +32,7 @@ pub struct TidyFrom {
     pub(crate) messages: i64,
     pub(crate) errands: i64,
     pub(crate) leases: i64,
+    pub(crate) builds: i64,
 }
 
 /// How many rows were removed, and where the walk goes on.
@@ -45,6 +48,8 @@ pub struct Tidied {
     pub errands: u64,
     /// Leases that had ended.
     pub leases: u64,
+    /// Builds.
+    pub builds: u64,
     /// `None` when the walk is over.
     pub next: Option<TidyFrom>,
 }

@@ -69,6 +69,7 @@ struct Removed {
     messages: u64,
     errands: u64,
     leases: u64,
+    builds: u64,
     transcripts: u64,
     artifacts: u64,
     bytes: u64,
@@ -152,6 +153,7 @@ impl Housekeeper {
             messages: history,
             errands: history,
             leases: history,
+            builds: history,
             read_to: self.queue.read_to(),
         };
         let tidied = self.store.tidy(&outdated, from, ROWS_MAX).await?;
@@ -160,6 +162,7 @@ impl Housekeeper {
         removed.messages += tidied.messages;
         removed.errands += tidied.errands;
         removed.leases += tidied.leases;
+        removed.builds += tidied.builds;
         Ok(tidied.next)
     }
 
@@ -220,15 +223,16 @@ impl Agent for Housekeeper {
             return Ok(Step::Idle { until: now + BATCH_PAUSE });
         }
         self.due_at = now + ROUND_EVERY;
-        let Removed { events, audit, messages, errands, leases, transcripts, artifacts, bytes } =
+        let Removed { events, audit, messages, errands, leases, builds, transcripts, artifacts, bytes } =
             round.removed;
-        if events + audit + messages + errands + leases + transcripts + artifacts > 0 {
+        if events + audit + messages + errands + leases + builds + transcripts + artifacts > 0 {
             tracing::info!(
                 events,
                 audit,
                 messages,
                 errands,
                 leases,
+                builds,
                 transcripts,
                 artifacts,
                 bytes,

@@ -66,7 +66,7 @@ impl Pipeline {
 }
 
 /// Posts a body with these headers; status and answer.
-async fn post(lab: &Lab, path: &str, headers: &[String], body: &str) -> (u16, String) {
+pub(crate) async fn post(lab: &Lab, path: &str, headers: &[String], body: &str) -> (u16, String) {
     let mut curl = Command::new("curl");
     curl.args(["-sS", "--data-binary", "@-", "-w", "\n%{http_code}"]);
     for header in headers {
@@ -87,7 +87,7 @@ async fn post(lab: &Lab, path: &str, headers: &[String], body: &str) -> (u16, St
     (status.parse().expect("a number"), answer.to_owned())
 }
 
-fn hub(body: &str) -> String {
+pub(crate) fn hub(body: &str) -> String {
     let mut mac = Hmac::<sha2::Sha256>::new_from_slice(JENKINS_SECRET.as_bytes()).expect("a key");
     mac.update(body.as_bytes());
     format!("X-Hub-Signature-256: sha256={}", hex::encode(mac.finalize().into_bytes()))
@@ -108,7 +108,7 @@ fn standard(lab: &Lab, id: &str, body: &str) -> Vec<String> {
     ]
 }
 
-async fn signed(lab: &Lab, body: &str) -> (u16, Value) {
+pub(crate) async fn signed(lab: &Lab, body: &str) -> (u16, Value) {
     let (status, answer) = post(lab, "/webhooks/jenkins", &[hub(body)], body).await;
     (status, serde_json::from_str(&answer).unwrap_or(Value::String(answer)))
 }

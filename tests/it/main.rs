@@ -5,6 +5,7 @@ mod artifacts;
 mod batches;
 mod browser;
 mod bucket;
+mod builds;
 mod check_connect;
 mod commands;
 mod console_real;

@@ -14,6 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "pure core",
         &[
             "board",
+            "build",
             "run",
             "chat",
             "chat::slack::signature",

@@ -7,6 +7,7 @@ use regex::bytes::Regex;
 
 use super::devices::{self, Layers, Pdu, Subject};
 use super::notes::Notes;
+use super::people::{self, IdOf};
 use super::plans::{BUILT_IN_PLAN, WATCH_MAX};
 use super::problem::Mark;
 use super::reader::{Env, Fields, Reader};
@@ -20,8 +21,8 @@ use crate::board::shown;
 /// The suite of a family that names none.
 pub(super) const SUITE_DEFAULT: &str = "smoke";
 
-const FAMILY_KEYS: [&str; 7] =
-    ["artifacts", "console", "power", "default_suite", "suites", "health", "watch"];
+const FAMILY_KEYS: [&str; 9] =
+    ["artifacts", "builds", "channel", "console", "power", "default_suite", "suites", "health", "watch"];
 
 /// A family as the file has it.
 pub(super) struct FamilyEntry<'n> {
@@ -81,6 +82,12 @@ fn family<'n>(
     devices::power(reader, Layers { board: None, family: entry.power }, pdu, &subject, &mut nobody);
     if let Some(node) = fields.get("artifacts") {
         entry.settings.artifacts = artifacts(reader, node);
+    }
+    entry.settings.channel =
+        fields.get("channel").and_then(|node| people::id(reader, node, "channel of a family", IdOf::Channel));
+    if let Some(node) = fields.get("builds") {
+        let words = [("any", false), ("registered", true)];
+        entry.settings.registered_only = reader.one_of(node, "builds of a family", &words).unwrap_or(false);
     }
     suites(reader, name, &fields, plans, &mut entry.settings);
     if let Some(node) = fields.get("health") {

@@ -6,6 +6,7 @@
 //! refers to it is not told again. Keys and defaults are documented where they are read.
 
 mod boards;
+mod builds;
 mod devices;
 mod families;
 mod host;
@@ -31,7 +32,7 @@ use self::families::FamilyEntry;
 use self::notes::{Note, Notes};
 use self::reader::Reader;
 use self::tree::{Node, Value};
-use super::inventory::{FamilySettings, Inventory, SiteSettings};
+use super::inventory::{Builds, FamilySettings, Inventory, SiteSettings};
 use super::near::nearest;
 use super::plan::{Action, Plan, PowerAction};
 use super::{Board, BoardId, Family, PowerDriver, Site, shown};
@@ -47,7 +48,7 @@ pub use self::sequences::{RELAYS_MAX, SEQUENCE_STEPS_MAX, SEQUENCE_WAITS_MAX, SE
 pub use self::steps::STEPS_MAX;
 pub use self::tree::{DEPTH_MAX, FILE_BYTES_MAX, NODES_MAX};
 
-const TOP_KEYS: [&str; 9] = [
+const TOP_KEYS: [&str; 11] = [
     "boards",
     "families",
     "plans",
@@ -57,6 +58,8 @@ const TOP_KEYS: [&str; 9] = [
     "schedules",
     "sites",
     "host_programs",
+    "artifact_hosts",
+    "on_build",
 ];
 
 /// A lab file that was read.
@@ -140,6 +143,10 @@ fn inventory(reader: &mut Reader<'_>, root: &Node) -> Option<Inventory> {
         channels: people::channels(reader, section("channels")),
         reservations: reservations::reservations(reader, section("reservations")),
         schedules: schedules::schedules(reader, section("schedules")),
+        builds: Builds {
+            artifact_hosts: builds::hosts(reader, section("artifact_hosts"), "artifact_hosts"),
+            rules: builds::rules(reader, section("on_build"), &families),
+        },
         host_programs,
         boards,
         families,

@@ -11,6 +11,7 @@ use crate::board::{ConsoleKind, Rest};
 use crate::outcome::Verdict;
 use crate::outcome::parse::Format;
 
+mod builds;
 mod host;
 mod mistakes;
 mod reservations;

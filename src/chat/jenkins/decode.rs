@@ -1,10 +1,13 @@
 //! From the body of a proved request of a machine to a [`Delivery`]. Pure; looks no name up.
 
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
 use super::signature::Proof;
 use crate::chat::{Actor, AnswerVia, Delivery, Intent, Place, Platform, key_of};
 use crate::clock::Timestamp;
 use crate::command::Command;
-use crate::command::document::{self, Asked, DocumentProblem};
+use crate::command::document::{self, Asked, AskedBuild, BUILD_FINISHED, DocumentProblem};
 use crate::message::Phrase;
 
 /// The event that asks for a run; also when none is named.
@@ -21,7 +24,7 @@ pub enum DecodeProblem {
     #[error(transparent)]
     Document(#[from] DocumentProblem),
     /// Something else happened.
-    #[error("\"event\" must be {RUN_REQUEST:?}, or be left out; this version starts runs only")]
+    #[error("\"event\" must be {RUN_REQUEST:?}, {BUILD_FINISHED:?}, or be left out")]
     Event,
     /// Nothing tells a repeat of it.
     #[error(
@@ -53,32 +56,64 @@ pub fn decode(
     now: Timestamp,
     default: Option<&str>,
 ) -> Result<Delivery, DecodeProblem> {
-    let asked = document::read(body)?;
-    if asked.event.as_deref().is_some_and(|event| event != RUN_REQUEST) {
-        return Err(DecodeProblem::Event);
+    let document = document::object(body)?;
+    match document.get("event").and_then(Value::as_str) {
+        Some(BUILD_FINISHED) => Ok(build(document::read_build(&document)?, body, proof.id.as_deref(), now)),
+        None | Some("" | RUN_REQUEST) => run(document::read(&document)?, proof, now, default),
+        Some(_) => Err(DecodeProblem::Event),
     }
+}
+
+fn run(
+    asked: Asked,
+    proof: &Proof,
+    now: Timestamp,
+    default: Option<&str>,
+) -> Result<Delivery, DecodeProblem> {
     let key = key(&asked, proof).ok_or(DecodeProblem::NoKey)?;
-    let place = place(&asked, default)?;
-    let job = asked.job.as_deref().unwrap_or(SOMEBODY);
-    let actor = Actor {
-        platform: Platform::Jenkins,
-        id: job[..job.floor_char_boundary(JOB_BYTES_MAX)].to_owned(),
-        team: String::new(),
-        name: asked.requested_by.unwrap_or_default(),
-    };
     Ok(Delivery {
         key: key_of(Platform::Jenkins, &key),
         received_at: now,
         // Whoever posts again waits for it still.
         sent_at: None,
-        actor,
+        actor: job(asked.job.as_deref(), asked.requested_by.clone()),
         standing: None,
         source: None,
-        place,
+        place: place(&asked, default)?,
         intent: Intent::Command(Box::new(Command::RunTest(asked.run))),
         answer_via: AnswerVia { url: None, user: String::new(), place: nowhere() },
         trigger: None,
     })
+}
+
+/// The job that acts, and whom it says that it acts for.
+fn job(name: Option<&str>, requested_by: Option<String>) -> Actor {
+    let job = name.unwrap_or(SOMEBODY);
+    Actor {
+        platform: Platform::Jenkins,
+        id: job[..job.floor_char_boundary(JOB_BYTES_MAX)].to_owned(),
+        team: String::new(),
+        name: requested_by.unwrap_or_default(),
+    }
+}
+
+/// A build that is told of. What was told tells a repeat of it, where neither the document nor the request has a key; the
+/// build itself is registered once whatever the keys say.
+fn build(asked: AskedBuild, body: &[u8], id: Option<&str>, now: Timestamp) -> Delivery {
+    let whole = || hex::encode(Sha256::digest(body));
+    let key = asked.key.clone().or_else(|| id.map(str::to_owned)).unwrap_or_else(whole);
+    Delivery {
+        key: key_of(Platform::Jenkins, &format!("build:{key}")),
+        received_at: now,
+        sent_at: None,
+        actor: job(asked.source.job.as_deref(), asked.requested_by.clone()),
+        standing: None,
+        source: None,
+        place: nowhere(),
+        intent: Intent::Build(Box::new(asked)),
+        trigger: None,
+        answer_via: AnswerVia { url: None, user: String::new(), place: nowhere() },
+    }
 }
 
 /// What is the same for every repeat of a request.
@@ -182,6 +217,17 @@ mod tests {
 
     #[test]
     fn another_event_starts_no_run() {
-        assert_eq!(decoded(r#", "event": "build.finished""#, Some("id"), None), Err(DecodeProblem::Event));
+        assert_eq!(decoded(r#", "event": "build.begun""#, Some("id"), None), Err(DecodeProblem::Event));
+        let told = |more: &str, id| decoded(&format!(r#", "event": "build.finished"{more}"#), id, None);
+        let build = told("", Some("id")).expect("decoded");
+        assert!(matches!(&build.intent, Intent::Build(asked) if asked.id == "b"), "{build:?}");
+        assert_eq!(build.key, "jenkins:build:id");
+        assert_eq!(told(r#", "idempotency_key": "k""#, Some("id")).expect("decoded").key, "jenkins:build:k");
+        // Without a key it is what it says.
+        assert_eq!(told("", None).expect("decoded").key, told("", None).expect("decoded").key);
+        assert_ne!(
+            told("", None).expect("decoded").key,
+            told(r#", "branch": "m""#, None).expect("decoded").key
+        );
     }
 }

@@ -246,6 +246,17 @@ pub const TABLE: &[Row] = &[
         ..LATER
     },
     Row {
+        form: Form::Builds,
+        words: &["builds"],
+        zh: &["构建"],
+        arguments: &[maybe("soc")],
+        help: "The newest builds that were registered; /run-test socA latest tests the newest good one",
+        help_zh: "最近登记的构建；/lab 运行 socA latest 测试最新的成功构建",
+        example: "/lab builds socA",
+        available: true,
+        ..LATER
+    },
+    Row {
         form: Form::Cancel,
         words: &["cancel", "abort", "stop"],
         zh: &["取消", "停止"],
@@ -463,7 +474,6 @@ pub const TABLE: &[Row] = &[
     },
     later(&["watch"], &["关注"]),
     later(&["unwatch"], &["取消关注"]),
-    later(&["builds"], &["构建"]),
     later(&["log"], &["日志"]),
     later(&["campaign"], &["批次"]),
     later(&["drain"], &["排空"]),

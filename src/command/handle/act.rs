@@ -60,7 +60,7 @@ impl Handler {
             let reason = Phrase::new("not-finished", json!({ "number": old.number }));
             return Ok(Reaction::refused(reason, &[], format!("/lab cancel {}", old.number)));
         }
-        if let Err(refusal) = self.still_possible(&old.spec) {
+        if let Err(refusal) = self.still_possible(&old.spec, &self.registered(&old.spec).await?) {
             return Ok(*refusal);
         }
         let last_board = view.attempts.last().map(|attempt| attempt.board.clone());

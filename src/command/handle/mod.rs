@@ -3,12 +3,14 @@
 //!
 //! `start` begins runs, `act` changes running things, `batch` several of them at once, `hold` is about boards that people
 //! have as their own, `asks` about those that they would have, `read` answers questions, `compare` one about two runs,
+//! `build` is about builds,
 //! `admin` those of whoever runs the lab.
 
 mod act;
 mod admin;
 mod asks;
 mod batch;
+mod build;
 mod compare;
 mod hold;
 mod read;
@@ -95,6 +97,7 @@ impl Handler {
             }
             Intent::Click(click) => self.click(&delivery, click.clone()).await?,
             Intent::Command(command) => self.command(&delivery, (**command).clone()).await?,
+            Intent::Build(asked) => Box::pin(self.build_finished(&delivery, asked)).await?,
             Intent::OtherClick => Reaction::says(Note::new("stale-click", json!({}))),
             Intent::Form(filled) => self.form(&delivery, filled).await?,
         };
@@ -218,6 +221,7 @@ impl Handler {
             (Command::Boards { filter }, _) => self.boards(filter.as_deref()).await?,
             (Command::Board { board }, _) => self.board(delivery, &board).await?,
             (Command::Runs { mine }, _) => self.runs(delivery, mine).await?,
+            (Command::Builds { family }, _) => self.builds(family.as_deref()).await?,
             (Command::Compare(asked), _) => Box::pin(self.compare(delivery, &asked)).await?,
             (Command::Power { board, action }, _) => self.power(delivery, &board, action).await?,
             (Command::Quarantine { board, reason }, _) => {
@@ -382,8 +386,15 @@ impl Handler {
 fn put_right(delivery: &Delivery, words: &[(String, String)]) -> Option<String> {
     match &delivery.intent {
         Intent::Text(text) => parse::put_right(text, words),
-        Intent::Click(_) | Intent::OtherClick | Intent::Command(_) | Intent::Form(_) => None,
+        Intent::Click(_) | Intent::OtherClick | Intent::Command(_) | Intent::Form(_) | Intent::Build(_) => {
+            None
+        }
     }
+}
+
+/// The known name that is nearest, if one is near.
+fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    super::grammar::near(word, known).map(str::to_owned).into_iter().collect()
 }
 
 fn no_such_run(number: Option<i64>) -> Reaction {
@@ -451,7 +462,7 @@ impl Delivery {
             (Intent::Text(_), _) => self.answer_via.url.is_some(),
             // An entry of a message's menu.
             (Intent::Command(_) | Intent::Form(_), Platform::Slack) => false,
-            (Intent::Command(_) | Intent::Form(_), _) => true,
+            (Intent::Command(_) | Intent::Form(_) | Intent::Build(_), _) => true,
         }
     }
 

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::act::audit;
-use super::{Handler, Reaction, put_right};
+use super::{Handler, Reaction, near, put_right};
 use crate::board::Family;
 use crate::board::near::nearest;
 use crate::board::plan::ParamKind;
 use crate::board::selector::{self, PARAM_BYTES_MAX, ParamProblem, ParamWrong, Unfit};
+use crate::build::Moving;
 use crate::chat::{Delivery, Intent, Place, Platform};
 use crate::command::form::wanted;
 use crate::command::{Command, RunTest, grammar};
@@ -22,16 +23,20 @@ use crate::run::{RunKind, RunSpec, Selector};
 use crate::store::{Effect, NewRun, Result};
 
 /// A refusal, boxed: the usual way is the other one.
-type Refused = Box<Reaction>;
+pub(super) type Refused = Box<Reaction>;
 
 impl Handler {
-    pub(super) async fn run_test(&self, delivery: &Delivery, request: RunTest) -> Result<Reaction> {
+    pub(super) async fn run_test(&self, delivery: &Delivery, mut request: RunTest) -> Result<Reaction> {
         let count = request.repeat.unwrap_or(1);
+        let registered = match Box::pin(self.resolve(delivery, &mut request)).await? {
+            Ok(registered) => registered,
+            Err(refused) => return Ok(*refused),
+        };
         let spec = match self.spec(delivery, request) {
             Ok(spec) => spec,
             Err(refused) => return Ok(*refused),
         };
-        if let Err(refused) = self.still_possible(&spec) {
+        if let Err(refused) = self.still_possible(&spec, &registered) {
             return Ok(*refused);
         }
         let own = self.own_board(delivery, &spec).await?;
@@ -65,20 +70,27 @@ impl Handler {
         let Command::RunTest(request) = &**command else { return true };
         let named = |name: &str| request.target.eq_ignore_ascii_case(name);
         let suite = request.suite.is_some();
-        match self.spec(delivery, request.clone()) {
+        // `latest` was another build then than it is now.
+        let moving = Moving::of(&request.build).is_some();
+        let build = if moving { spec.build.clone() } else { request.build.clone() };
+        match self.spec(delivery, RunTest { build, ..request.clone() }) {
             Ok(asked) if suite => asked == *spec,
             Ok(asked) => RunSpec { suite: spec.suite.clone(), ..asked } == *spec,
             // The lab has changed since.
             Err(_) => {
                 let board = spec.selector.board.as_ref();
-                request.build == spec.build
+                (moving || request.build == spec.build)
                     && (named(spec.family.as_str()) || board.is_some_and(|board| named(board.as_str())))
             }
         }
     }
 
     /// What was asked for, with every name looked up.
-    fn spec(&self, delivery: &Delivery, request: RunTest) -> std::result::Result<RunSpec, Refused> {
+    pub(super) fn spec(
+        &self,
+        delivery: &Delivery,
+        request: RunTest,
+    ) -> std::result::Result<RunSpec, Refused> {
         let (family, named) = self.target(delivery, &request.target, &request.build)?;
         let on = match &request.on {
             Some(name) => Some(self.board_for(delivery, name, &family, &request.build)?),
@@ -177,13 +189,17 @@ impl Handler {
     }
 
     /// Whether a board of the lab could ever serve it, and its plan has what it names.
-    pub(super) fn still_possible(&self, spec: &RunSpec) -> std::result::Result<(), Refused> {
+    pub(super) fn still_possible(
+        &self,
+        spec: &RunSpec,
+        registered: &BTreeMap<String, String>,
+    ) -> std::result::Result<(), Refused> {
         let lab = self.inventory.now();
         if let CouldServe::No(misfit) = could_serve(spec, &lab) {
             let (reason, near) = misfit_text(spec, misfit);
             return Err(Box::new(Reaction::refused(reason, &near, format!("/lab boards {}", spec.family))));
         }
-        selector::fits(&lab, spec, &BTreeMap::new()).map_err(|unfit| {
+        selector::fits(&lab, spec, registered).map_err(|unfit| {
             let next = format!("/lab help {}", grammar::row(grammar::Form::RunTest).name());
             Box::new(Reaction::refused(unfit_text(unfit), &[], next))
         })?;
@@ -240,10 +256,6 @@ impl Handler {
 fn option_put_right(delivery: &Delivery, name: &str, wrong: &str, right: &str) -> Option<String> {
     let pair = (format!("{name}={wrong}"), format!("{name}={right}"));
     put_right(delivery, &[pair, (wrong.to_owned(), right.to_owned())])
-}
-
-fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    grammar::near(word, known).map(str::to_owned).into_iter().collect()
 }
 
 fn option_names() -> impl Iterator<Item = &'static str> {

@@ -47,10 +47,7 @@ pub(in crate::door) async fn runs(
     if query.before.is_some() && unfinished {
         return Err(bad("before", "left out with state=unfinished, which is one list"));
     }
-    let limit = query.limit.unwrap_or(ITEMS);
-    if !(1..=ITEMS_MAX).contains(&limit) {
-        return Err(bad("limit", "a number from 1 to 200"));
-    }
+    let limit = limit(query.limit)?;
     let filter = RunFilter { unfinished, limit, before: query.before, ..RunFilter::default() };
     let runs = door.store.run_list(&filter).await.map_err(unreadable)?;
     let full = u32::try_from(runs.len()).is_ok_and(|count| count == limit);
@@ -169,6 +166,12 @@ fn lease_row(lease: &Lease) -> Value {
     })
 }
 
-fn bad(key: &str, must: &str) -> Problem {
+/// How many items are asked for.
+pub(in crate::door) fn limit(asked: Option<u32>) -> Result<u32, Problem> {
+    let limit = asked.unwrap_or(ITEMS);
+    (1..=ITEMS_MAX).contains(&limit).then_some(limit).ok_or_else(|| bad("limit", "a number from 1 to 200"))
+}
+
+pub(in crate::door) fn bad(key: &str, must: &str) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "this query is none", format!("{key} must be {must}"))
 }

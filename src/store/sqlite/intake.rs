@@ -14,9 +14,10 @@ use super::ledger::{self, Answer, Event, Reply};
 use super::row::{self, Reader, statements, unavailable};
 use super::script::{Script, Tx};
 use super::writer::{COMMIT, Ends};
-use super::{asks, attempt, batch, board, hold, keep, letters, run, schedule, token};
+use super::{asks, attempt, batch, board, builds, hold, keep, letters, run, schedule, token};
 use crate::board::BoardId;
 use crate::board::plan::PowerAction;
+use crate::build::Build;
 use crate::chat::{Actor, AnswerVia, Place};
 use crate::clock::Timestamp;
 use crate::id::{Ids, MessageId, RunId};
@@ -194,6 +195,7 @@ fn writes_at_once(effect: &Effect) -> bool {
         | Effect::Notify(_)
         | Effect::Nudge { .. }
         | Effect::Offer { .. }
+        | Effect::Build { .. }
         | Effect::Accept { .. }
         | Effect::Resend { .. }
         | Effect::MakeToken(_)
@@ -277,6 +279,7 @@ impl<'a> Rows<'a> {
                 let number = numbers.first().copied();
                 Ok(Applied { number, numbers, ..Applied::plain(Effected::Done) })
             }
+            Effect::Build { build, runs } => self.build(tx, build, runs).await,
             Effect::Retry { of, once, run, note } => {
                 self.retry(tx, intake, *of, once.as_deref(), run, note).await
             }
@@ -349,6 +352,31 @@ impl<'a> Rows<'a> {
                 Ok(Applied::plain(Effected::Done))
             }
         }
+    }
+
+    /// Registers a build, and starts those of its runs that were not started before.
+    async fn build(&mut self, tx: &mut Tx, build: &Build, runs: &'a [NewRun]) -> Result<Applied> {
+        let effected = builds::register(tx, build).await?;
+        let mut applied = Applied::plain(effected);
+        if effected != Effected::Done {
+            return Ok(applied);
+        }
+        for run in runs {
+            let once = run.once.as_deref();
+            let before = match once {
+                Some(once) => self.known(tx, once).await?,
+                None => None,
+            };
+            applied.numbers.push(match before {
+                Some(number) => number,
+                None => {
+                    let number = self.start(run, None, once, None);
+                    self.retries.extend(once.map(|once| (once, number)));
+                    number
+                }
+            });
+        }
+        Ok(applied)
     }
 
     /// What changes a board that somebody has as their own.

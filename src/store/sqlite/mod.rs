@@ -7,6 +7,7 @@ mod attempt;
 mod audit;
 mod batch;
 mod board;
+mod builds;
 mod hold;
 mod intake;
 mod judge;
@@ -42,6 +43,7 @@ use self::row::{Reader, statements, unavailable};
 use self::unreadable::Unreadable;
 use self::writer::Writer;
 use crate::board::{BoardId, Family};
+use crate::build::Build;
 use crate::chat::{AnswerVia, Place};
 use crate::clock::Timestamp;
 use crate::id::{Ids, InstanceId, LeaseId, MessageId};
@@ -51,10 +53,10 @@ use crate::meter::Times;
 use crate::outcome::Outcome;
 use crate::run::{LeaseRef, Progress, Request, Run, Stage};
 use crate::store::{
-    AtRest, AuditFilter, BatchView, BoardRow, Census, Committed, Cursor, Dealt, Decisions, Effected, Ended,
-    Errand, ErrandView, Fenced, Grant, Granted, Intake, Lapsed, LeaseTerms, LeaseView, Letter, MessageEnd,
-    Notice, Outdated, Owed, QueueChanges, ReloadRequest, Result, RunFilter, RunView, ScheduleRow, Settle,
-    Store, StoreError, SuitePast, Tally, Tidied, TidyFrom, TokenRow, Told,
+    AtRest, AuditFilter, BatchView, BoardRow, BuildFilter, Census, Committed, Cursor, Dealt, Decisions,
+    Effected, Ended, Errand, ErrandView, Fenced, Grant, Granted, Intake, Lapsed, LeaseTerms, LeaseView,
+    Letter, MessageEnd, Notice, Outdated, Owed, QueueChanges, ReloadRequest, Result, RunFilter, RunView,
+    ScheduleRow, Settle, Store, StoreError, SuitePast, Tally, Tidied, TidyFrom, TokenRow, Told,
 };
 
 pub use self::open::{OpenError, SqliteOptions};
@@ -120,6 +122,14 @@ impl Store for SqliteStore {
 
     async fn build_ended(&self, build: &str) -> Result<Vec<Ended>> {
         outcomes::of_build(&self.readers, &self.unreadable, build).await
+    }
+
+    async fn build_find(&self, family: &Family, id: &str) -> Result<Option<Build>> {
+        builds::find(&self.readers, family, id).await
+    }
+
+    async fn build_list(&self, filter: &BuildFilter) -> Result<Vec<Build>> {
+        builds::list(&self.readers, &self.unreadable, filter).await
     }
 
     async fn queue_changes(&self, cursor: Option<Cursor>) -> Result<QueueChanges> {

@@ -5,8 +5,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row, SqlSafeStr};
 
 use super::{
-    asks, attempt, audit, batch, board, hold, intake, judge, keep, lab, lease, lease_end, ledger, letters,
-    message, open, outcomes, queue, run, schedule, script, tally, tidy, token, unbegun, unreadable, writer,
+    asks, attempt, audit, batch, board, builds, hold, intake, judge, keep, lab, lease, lease_end, ledger,
+    letters, message, open, outcomes, queue, run, schedule, script, tally, tidy, token, unbegun, unreadable,
+    writer,
 };
 
 async fn migrated() -> SqliteConnection {
@@ -24,6 +25,7 @@ fn statements() -> Vec<(&'static str, &'static str)> {
         audit::STATEMENTS,
         batch::STATEMENTS,
         board::STATEMENTS,
+        builds::STATEMENTS,
         hold::STATEMENTS,
         intake::STATEMENTS,
         judge::STATEMENTS,

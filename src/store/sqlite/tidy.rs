@@ -38,6 +38,20 @@ statements! {
               LIMIT ?3)";
     ERRANDS_REMOVE = "DELETE FROM errands
         WHERE rowid > ?1 AND rowid <= ?2 AND done_at < ?3";
+    BUILDS_PAGE = "SELECT COUNT(*) AS found, COALESCE(MAX(position), ?1) AS last, COALESCE(MAX(at), 0) AS newest
+        FROM (SELECT number AS position, registered_at AS at
+              FROM builds
+              WHERE number > ?1 AND number <= ?2
+              ORDER BY number
+              LIMIT ?3)";
+    // The newest good one of a branch stays, however old it is: it is the latest.
+    BUILDS_REMOVE = "DELETE FROM builds
+        WHERE number > ?1 AND number <= ?2 AND registered_at < ?3
+          AND EXISTS (SELECT 1
+                      FROM builds AS n
+                      WHERE n.family = builds.family AND n.branch IS builds.branch AND n.result = 'success'
+                        AND n.number > builds.number)
+          AND (family, id) NOT IN (SELECT spec->>'family', spec->>'build' FROM runs WHERE state <> 'finished')";
     LEASES_PAGE = "SELECT COUNT(*) AS found, COALESCE(MAX(position), ?1) AS last, COALESCE(MAX(at), 0) AS newest
         FROM (SELECT rowid AS position, granted_at AS at
               FROM leases
@@ -65,15 +79,19 @@ pub(super) async fn tidy(tx: &mut Tx, outdated: &Outdated, from: TidyFrom, limit
     let (errands, errands_at) = page(tx, errands, from.errands, END, outdated.errands, limit).await?;
     let leases = (LEASES_PAGE, LEASES_REMOVE);
     let (leases, leases_at) = page(tx, leases, from.leases, END, outdated.leases, limit).await?;
+    let builds = (BUILDS_PAGE, BUILDS_REMOVE);
+    let (builds, builds_at) = page(tx, builds, from.builds, END, outdated.builds, limit).await?;
     let next = TidyFrom {
         events: events_at,
         audit: audit_at,
         messages: messages_at,
         errands: errands_at,
         leases: leases_at,
+        builds: builds_at,
     };
-    let over = [events_at, audit_at, messages_at, errands_at, leases_at].iter().all(|at| *at == END);
-    Ok(Tidied { events, audit, messages, errands, leases, next: (!over).then_some(next) })
+    let over =
+        [events_at, audit_at, messages_at, errands_at, leases_at, builds_at].iter().all(|at| *at == END);
+    Ok(Tidied { events, audit, messages, errands, leases, builds, next: (!over).then_some(next) })
 }
 
 /// One page of a table; gives how many rows were removed, and where the next page begins.

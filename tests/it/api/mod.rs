@@ -37,7 +37,7 @@ fn ended(output: &Output) -> (Option<i32>, String, String) {
 }
 
 /// A request with curl; status and body.
-async fn call(lab: &Lab, method: &str, path: &str, headers: &[&str], body: &str) -> (u16, Value) {
+pub(crate) async fn call(lab: &Lab, method: &str, path: &str, headers: &[&str], body: &str) -> (u16, Value) {
     let mut curl = Command::new("curl");
     curl.args(["-sS", "-X", method, "-w", "\n%{http_code}"]);
     if !body.is_empty() {
@@ -53,7 +53,7 @@ async fn call(lab: &Lab, method: &str, path: &str, headers: &[&str], body: &str)
     (status.parse().expect("a number"), answer)
 }
 
-fn admin() -> String {
+pub(crate) fn admin() -> String {
     format!("Authorization: Bearer {ADMIN_TOKEN}")
 }
 

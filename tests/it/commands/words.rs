@@ -47,6 +47,9 @@ async fn somebody_new_asks_around() {
                 `/lab compare [#|build] [#|build] [soc] [suite=…]`
                 What fails now and did not: two runs or builds, or one and the last good run before it.
                 
+                `/lab builds [soc]`
+                The newest builds that were registered; /run-test socA latest tests the newest good one.
+                
                 `/lab cancel <#>`
                 End a run; other people's runs need an operator.
                 
@@ -130,6 +133,9 @@ async fn somebody_new_asks_around() {
                 
                 `/lab compare [#|build] [#|build] [soc] [suite=…]`
                 What fails now and did not: two runs or builds, or one and the last good run before it.
+                
+                `/lab builds [soc]`
+                The newest builds that were registered; /run-test socA latest tests the newest good one.
                 
                 `/lab cancel <#>`
                 End a run; other people's runs need an operator.

@@ -119,6 +119,7 @@ async fn letters_are_forgotten_with_their_messages(lab: &Lab) {
             messages: before,
             errands: before,
             leases: before,
+            builds: before,
             read_to: None,
         };
         lab.store.tidy(&outdated, TidyFrom::default(), 100).await.expect("tidy");

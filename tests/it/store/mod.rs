@@ -5,6 +5,7 @@
 mod admin;
 mod batch;
 mod hold;
+mod builds;
 mod intake;
 pub(crate) mod lab;
 mod lease;
