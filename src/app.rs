@@ -28,6 +28,7 @@ use crate::config::Retention;
 use crate::door::control::{self, Control};
 use crate::door::feishu::FeishuDoor;
 use crate::door::server::{self, Limits};
+use crate::door::throttle::Throttle;
 use crate::door::{self, Door, Downloads, Ended, Meter, Waits};
 use crate::doorbell::{Bell, Doorbell};
 use crate::id::{Ids, InstanceId};
@@ -40,6 +41,7 @@ use crate::message::relay::Relay;
 use crate::message::template::Catalogue;
 use crate::message::waiting::Explainer;
 use crate::meter::Counter;
+use crate::net::proxies::Proxies;
 use crate::outcome::redact::Redactor;
 use crate::power::Power;
 use crate::store::{Store, StoreError};
@@ -91,6 +93,8 @@ pub struct Parts {
     pub artifacts: Artifacts,
     /// Where boards reach this server, when not under `public_url`.
     pub board_url: Option<String>,
+    /// Proxies that are trusted to say whom they speak for.
+    pub proxies: Proxies,
 }
 
 /// Slack's part.
@@ -176,6 +180,7 @@ impl App {
             transcripts,
             artifacts,
             board_url,
+            proxies,
         } = parts;
         let instance = InstanceId::new(&ids, clock.now());
         take_over(store.as_ref(), instance, &inventory, clock.now()).await?;
@@ -253,6 +258,7 @@ impl App {
             downloads: Downloads::default(),
             ended: Ended::new(store.clone(), clock.clone()),
             waits: Waits::default(),
+            throttle: Throttle::new(proxies, &clock),
             seats: Arc::new(Seats::new(lab.clone(), closed.clone())),
             meter: Meter::new(lab.console_bytes.clone(), clock.now()),
         });

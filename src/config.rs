@@ -19,6 +19,7 @@ use secrecy::SecretString;
 
 use crate::artifact::bucket::BucketSettings;
 use crate::chat::Platform;
+use crate::net::proxies::Proxies;
 
 /// What `serve` is told, as it is told: [`Config::from_args`] reads it, and tells every mistake at once. Secrets are not
 /// flags: a command line is public on its machine.
@@ -49,6 +50,10 @@ pub struct ServeArgs {
     /// Folder of message templates that override the built-in ones.
     #[arg(long, env = "BOARDHAND_TEMPLATES")]
     pub templates: Option<PathBuf>,
+    /// Addresses or networks of reverse proxies, separated by commas: the address of whoever asks is what they say. Without
+    /// one every request is the proxy's.
+    #[arg(long, env = "BOARDHAND_TRUSTED_PROXIES")]
+    pub trusted_proxies: Option<String>,
     /// How long console transcripts of finished runs are kept: 30d, 12h or forever.
     #[arg(long, env = "BOARDHAND_KEEP_TRANSCRIPTS", default_value = "30d")]
     pub keep_transcripts: String,
@@ -107,6 +112,8 @@ pub struct Config {
     pub feishu_hook: Option<FeishuHook>,
     /// Jenkins, when it is connected.
     pub jenkins: Option<JenkinsSettings>,
+    /// Proxies that are trusted to say whom they speak for.
+    pub proxies: Proxies,
     /// Opens the API as an admin.
     pub admin_token: Option<SecretString>,
 }
@@ -192,14 +199,8 @@ pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Variables of the contract that this version does not act on yet. Set, by themselves or as `NAME_FILE`, they are
 /// refused: a platform that stays silent although it was configured is worse than an error at start.
-pub const NOT_YET: &[&str] = &[
-    "REDIS_URL",
-    "SLACK_WEBHOOK_URL",
-    "BOARDHAND_TLS_CERT",
-    "BOARDHAND_TLS_KEY",
-    "BOARDHAND_TLS_CLIENT_CA",
-    "BOARDHAND_TRUSTED_PROXIES",
-];
+pub const NOT_YET: &[&str] =
+    &["REDIS_URL", "SLACK_WEBHOOK_URL", "BOARDHAND_TLS_CERT", "BOARDHAND_TLS_KEY", "BOARDHAND_TLS_CLIENT_CA"];
 
 impl Config {
     /// Validates flags and environment; tells every problem at once.
@@ -211,6 +212,8 @@ impl Config {
         let feishu = feishu::settings(env, &mut problems);
         let feishu_hook = feishu::hook(env, feishu.is_some(), &mut problems);
         let jenkins = jenkins::settings(env, &mut problems);
+        let proxies = args.trusted_proxies.as_deref().map_or_else(|| Ok(Proxies::default()), Proxies::parse);
+        let proxies = setting("BOARDHAND_TRUSTED_PROXIES (--trusted-proxies)", proxies, &mut problems);
         let admin_token = jenkins::long_enough(env, "BOARDHAND_ADMIN_TOKEN", &mut problems);
         refuse_what_is_not_there(env, &mut problems);
         let listen = setting("BOARDHAND_LISTEN (--listen)", socket_address(&args.listen), &mut problems);
@@ -251,6 +254,7 @@ impl Config {
             feishu,
             feishu_hook,
             jenkins,
+            proxies: proxies.unwrap_or_default(),
             admin_token,
         })
     }

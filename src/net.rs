@@ -5,6 +5,7 @@
 //! an unbounded body, a token or a body in a log or an error. Proxies come from `HTTPS_PROXY` and `NO_PROXY`; this
 //! machine itself and the lab's devices are never reached through a proxy.
 
+pub mod proxies;
 pub mod ws;
 
 use std::sync::{Arc, OnceLock};

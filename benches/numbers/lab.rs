@@ -106,6 +106,7 @@ impl Server {
             public_url: "http://boardhand.lab".to_owned(),
             artifacts: Artifacts::folder(data.join("artifacts")),
             board_url: None,
+            proxies: Default::default(),
             transcripts: data.join("transcripts"),
         })
         .await

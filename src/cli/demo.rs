@@ -132,6 +132,7 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         transcripts: data.path.join("transcripts"),
         artifacts: Artifacts::folder(args.artifacts.clone().unwrap_or_else(|| data.path.join("artifacts"))),
         board_url: None,
+        proxies: Default::default(),
     })
     .await?
     .controlled(&data.path);

@@ -111,6 +111,7 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         transcripts: config.data_dir.join("transcripts"),
         artifacts,
         board_url: Some(config.board_url.clone()),
+        proxies: config.proxies.clone(),
     })
     .await?
     .keeping(config.retention)

@@ -10,6 +10,7 @@ fn args() -> ServeArgs {
         public_url: None,
         board_url: None,
         tftp: None,
+        trusted_proxies: None,
         data_dir: "./data".into(),
         artifacts: None,
         boards: "./boards.yaml".into(),

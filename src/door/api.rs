@@ -8,7 +8,11 @@ pub(super) mod lease;
 pub(super) mod list;
 pub(super) mod terminal;
 pub(super) mod tokens;
-mod who;
+pub(super) mod audit;
+mod openapi;
+pub(super) mod routes;
+mod shapes;
+pub(super) mod who;
 
 use std::sync::Arc;
 use std::time::Duration;

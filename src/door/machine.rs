@@ -2,7 +2,7 @@
 //! Words of people's commands become answers in the same way; nothing is decided here.
 
 use axum::Json;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -26,6 +26,9 @@ pub(super) struct Problem {
     /// Names that come near what was not found.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     near: Vec<String>,
+    /// In how many seconds to ask again.
+    #[serde(skip)]
+    again: Option<u64>,
 }
 
 impl Problem {
@@ -35,7 +38,7 @@ impl Problem {
     }
 
     pub(super) fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Problem {
-        Problem { status, title, detail: detail.into(), near: vec![] }
+        Problem { status, title, detail: detail.into(), near: vec![], again: None }
     }
 
     /// A key that asked for something else before.
@@ -51,6 +54,11 @@ impl Problem {
     /// The same with another status.
     pub(super) fn with(self, status: StatusCode) -> Problem {
         Problem { status, ..self }
+    }
+
+    /// The same, worth to be asked again in so many seconds.
+    pub(super) fn again(self, seconds: u64) -> Problem {
+        Problem { again: Some(seconds), ..self }
     }
 
     /// The same with names that come near.
@@ -103,7 +111,12 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut body = json!(self);
         body["status"] = self.status.as_u16().into();
-        (self.status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
+        let head = [(header::CONTENT_TYPE, "application/problem+json")];
+        let mut answer = (self.status, head, body.to_string()).into_response();
+        if let Some(seconds) = self.again {
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        answer
     }
 }
 

@@ -16,6 +16,7 @@ mod metrics;
 pub mod server;
 pub mod slack;
 pub mod tftp;
+pub mod throttle;
 
 pub use artifacts::Downloads;
 pub use ended::{Ended, OTHERS_WAITING_MAX, WAITING_MAX, Waits};
@@ -26,15 +27,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{get, post};
+use axum::{Extension, Router};
 use bytes::Bytes;
 use tracing::Instrument;
 
+use self::throttle::{Refused, Throttle};
 use crate::artifact::Artifacts;
 use crate::chat::Delivery;
 use crate::chat::slack::client::SlackClient;
@@ -97,6 +99,8 @@ pub struct Door {
     pub ended: Ended,
     /// Who waits for something else.
     pub waits: Waits,
+    /// How fast whoever asks may ask.
+    pub throttle: Throttle,
     /// Who sits at the consoles of boards.
     pub seats: Arc<Seats>,
     /// What is counted for metrics.
@@ -130,8 +134,8 @@ impl IntoResponse for Refusal {
             Refusal::NotConnected(_) => (StatusCode::NOT_FOUND, "this platform is not connected\n"),
             Refusal::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "not now, try again\n"),
         };
-        tracing::warn!(http.status = status.as_u16(), reason = %self, "a delivery was refused");
-        (status, said).into_response()
+        // Said in the log by whoever knows how often this sender is refused.
+        (status, Extension(Refused(self.to_string())), said).into_response()
     }
 }
 
@@ -211,27 +215,12 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/webhooks/jenkins", post(jenkins::receive))
         .route("/runs/{run}/log/{attempt}", get(logs::log))
         .route("/artifacts/{pass}/{*name}", get(artifacts::artifact))
-        .route("/api/v1/runs", get(api::list::runs).post(api::start))
-        .route("/api/v1/builds", get(api::builds::list).post(api::builds::register))
-        .route("/api/v1/builds/{*id}", get(api::builds::one))
-        .route("/api/v1/boards", get(api::list::boards))
-        .route("/api/v1/boards/{board}", get(api::list::board))
-        .route("/api/v1/boards/{board}/console", get(api::terminal::console))
-        .route("/api/v1/boards/{board}/quarantine", post(api::board::quarantine))
-        .route("/api/v1/boards/{board}/return", post(api::board::put_back))
-        .route("/api/v1/power/{board}/{action}", post(api::board::power))
-        .route("/api/v1/power/{request}", get(api::board::power_request))
-        .route("/api/v1/runs/{run}", get(api::run).delete(api::cancel))
-        .route("/api/v1/runs/{run}/junit.xml", get(api::junit_xml))
-        .route("/api/v1/lease", get(api::lease::list).post(api::lease::take))
-        .route("/api/v1/lease/{lease}", get(api::lease::lease).delete(api::lease::release))
-        .route("/api/v1/lease/{lease}/renew", post(api::lease::renew))
-        .route("/api/v1/tokens", get(api::tokens::list).post(api::tokens::make))
-        .route("/api/v1/tokens/{name}", delete(api::tokens::revoke))
+        .merge(api::routes::router())
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::metrics))
         .layer(from_fn_with_state(door.clone(), metrics::count_refused))
+        .layer(from_fn_with_state(door.clone(), throttle::throttle))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(door)
 }

@@ -55,6 +55,8 @@ pub struct Decision {
     pub allowed: bool,
     /// Why.
     pub reason: String,
+    /// The address that it came from, for what came over the API.
+    pub source: Option<String>,
 }
 
 /// A message that will never be sent by itself.

@@ -68,6 +68,7 @@ impl Bench {
             transcripts: folder.join("boardhand-no-transcripts"),
             artifacts: Artifacts::folder(folder.join("boardhand-no-artifacts")),
             board_url: None,
+            proxies: Default::default(),
         });
         let app = app.await.expect("an app");
         Almanac::new(app.door.handler.clone(), app.doorbell.clone())

@@ -322,6 +322,7 @@ async fn a_server_whose_store_has_ended_ends_with_an_error() {
         transcripts: data.path().join("transcripts"),
         artifacts: Artifacts::folder(data.path().join("artifacts")),
         board_url: None,
+        proxies: Default::default(),
     })
     .await
     .expect("app");
@@ -524,6 +525,7 @@ async fn a_run_whose_boards_left_the_lab_ends_at_the_next_start_and_is_told_why(
         transcripts: std::env::temp_dir().join("boardhand-no-transcripts"),
         artifacts: Artifacts::folder(std::env::temp_dir().join("boardhand-no-artifacts")),
         board_url: None,
+        proxies: Default::default(),
     });
     app.await.expect("app");
     let RunState::Finished { outcome, .. } = store.view(number).await.run.state else {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -114,7 +114,7 @@ pub(in crate::door) async fn take(
     }
     let id = facts.get("lease").and_then(|id| id.as_str()?.parse::<LeaseId>().ok());
     let Some(id) = id.filter(|_| word != "not-theirs") else {
-        return Ok(not_free(&target, facts.get("eta")));
+        return Err(not_free(&target, facts.get("eta")));
     };
     let wait = Duration::from_secs(wanted.wait).min(WAIT_MAX);
     let leaving = Leaving { door: door.clone(), caller: caller.clone(), id, stays: wanted.queue };
@@ -134,7 +134,7 @@ pub(in crate::door) async fn take(
             (status, Json(shown(&door, &lease, ended_at).await?)).into_response()
         }
         Some(LeaseView::Waiting(wish)) => (StatusCode::ACCEPTED, Json(waiting(&door, &wish))).into_response(),
-        None => not_free(&target, facts.get("eta")),
+        None => return Err(not_free(&target, facts.get("eta"))),
     })
 }
 
@@ -385,15 +385,12 @@ fn wanted_name(wish: &Reservation) -> String {
 }
 
 /// The board is not free; when it may be.
-fn not_free(target: &str, eta: Option<&Value>) -> Response {
+fn not_free(target: &str, eta: Option<&Value>) -> Problem {
     let seconds = eta.and_then(|eta| eta["high"].as_f64()).map_or(AGAIN_S, |high| high.ceil() as u64);
     let seconds = seconds.clamp(1, AGAIN_S_MAX);
     let again = shown_duration(Duration::from_secs(seconds));
     let detail = format!("{target} is not free; ask again in {again}, or stay in line with \"queue\": true");
-    let mut answer =
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "this board is not free", detail).into_response();
-    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    answer
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "this board is not free", detail).again(seconds)
 }
 
 fn over(lease: &Lease) -> Problem {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 
 use super::super::Door;
 use super::super::machine::Problem;
-use super::super::server::Peer;
+use super::super::throttle::Source;
 use super::unreadable;
 use crate::chat::{Actor, Platform, api, token};
 use crate::clock::Timestamp;
@@ -51,8 +51,9 @@ impl FromRequestParts<Arc<Door>> for Caller {
             Some(header) => token::bearer(header).ok_or_else(|| none(NEEDED))?,
             None => return Err(none(NEEDED)),
         };
-        let source = parts.extensions.get::<Peer>().map(|peer| peer.0.to_string());
+        let source = parts.extensions.get::<Source>().map(|source| source.0.to_string());
         let (actor, standing) = proved(door, token).await?;
+        door.throttle.token(&actor.id, parts.method != Method::GET)?;
         Ok(Caller { actor, standing, source, path: parts.uri.path().to_owned() })
     }
 }
@@ -72,7 +73,10 @@ impl OptionalFromRequestParts<Arc<Door>> for Caller {
 const NEEDED: &str = "a token is needed: Authorization: Bearer …";
 
 /// Whose token this is.
-async fn proved(door: &Door, token: &[u8]) -> Result<(Actor, Option<Box<Standing>>), Problem> {
+pub(in crate::door) async fn proved(
+    door: &Door,
+    token: &[u8],
+) -> Result<(Actor, Option<Box<Standing>>), Problem> {
     if door.api_tokens.know(token) {
         return Ok((api::admin(String::new()), None));
     }

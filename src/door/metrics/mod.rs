@@ -140,7 +140,7 @@ fn ending(endings: &Endings) -> ([String; 3], u64) {
 
 /// Everything, as Prometheus reads it.
 pub(super) async fn metrics(State(door): State<Arc<Door>>, headers: HeaderMap) -> Response {
-    if !may_read(&door, &headers) {
+    if !may_read(&door, &headers).await {
         let said = "this came through a proxy: a token is needed, Authorization: Bearer …\n";
         return (StatusCode::UNAUTHORIZED, said).into_response();
     }
@@ -163,10 +163,10 @@ fn not_now(reason: &str) -> Response {
 }
 
 /// Whether whoever asks may read metrics: anybody who asks this server itself, and anybody with a token.
-fn may_read(door: &Door, headers: &HeaderMap) -> bool {
+async fn may_read(door: &Door, headers: &HeaderMap) -> bool {
     let header = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
     match header.and_then(token::bearer) {
-        Some(token) => door.api_tokens.know(token),
+        Some(token) => super::api::who::proved(door, token).await.is_ok(),
         None => PROXIED.iter().all(|name| !headers.contains_key(*name)),
     }
 }

@@ -9,8 +9,8 @@ use crate::store::{AUDIT_LOOKED_AT_MAX, AuditFilter, Decision, Decisions, Result
 
 statements! {
     // The newest are read backwards, and no more than a bound: no index, which every delivery would have to write.
-    DECISIONS = "SELECT position, at, actor, verb, target, allowed, reason
-        FROM (SELECT position, at, actor, verb, target, allowed, reason
+    DECISIONS = "SELECT position, at, actor, verb, target, allowed, reason, source
+        FROM (SELECT position, at, actor, verb, target, allowed, reason, source
               FROM audit
               WHERE position < ?1
               ORDER BY position DESC
@@ -72,5 +72,6 @@ fn decision(row: &SqliteRow) -> Result<Decision> {
         target: row.text("target")?.to_owned(),
         allowed: row.flag("allowed")?,
         reason: row.text("reason")?.to_owned(),
+        source: row.opt_text("source")?.map(str::to_owned),
     })
 }

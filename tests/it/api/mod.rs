@@ -2,7 +2,9 @@
 //! nobody starts, reads or ends anything.
 
 mod boards;
+mod description;
 mod leases;
+mod limits;
 mod tokens;
 
 use std::process::Output;

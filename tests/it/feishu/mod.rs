@@ -126,6 +126,7 @@ async fn lab_of(boards: &str, how: How, test: impl AsyncFnOnce(&Lab)) {
         transcripts: data.path().join("transcripts"),
         artifacts: Artifacts::folder(data.path().join("artifacts")),
         board_url: None,
+        proxies: Default::default(),
     })
     .await
     .expect("app");

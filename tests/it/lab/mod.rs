@@ -345,6 +345,7 @@ impl Kept {
             transcripts: data.path().join("transcripts"),
             artifacts: Artifacts::folder(data.path().join("artifacts")),
             board_url: board_url.clone(),
+            proxies: Default::default(),
         })
         .await
         .expect("app")

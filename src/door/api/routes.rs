@@ -1,0 +1,288 @@
+//! Every request of the API, in one table: the routes of the server and their description both come of it, so that
+//! neither has one that the other has not.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{MethodRouter, delete, get, post};
+
+use super::super::Door;
+use super::shapes::{self, Kind, Shape};
+use super::{audit, board, builds, lease, list, openapi, terminal, tokens};
+
+/// One request.
+pub(super) struct Route {
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    pub(super) handler: MethodRouter<Arc<Door>>,
+    /// What it does, in a line.
+    pub(super) says: &'static str,
+    pub(super) opens: Opens,
+    /// What may stand behind the `?`.
+    pub(super) query: Vec<(&'static str, Kind, &'static str)>,
+    /// Whether it takes an `Idempotency-Key`.
+    pub(super) once: bool,
+    pub(super) body: Option<&'static Shape>,
+    pub(super) answers: Vec<(u16, &'static str, Gives)>,
+}
+
+/// What opens a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opens {
+    /// A token.
+    Token,
+    /// A token, or the key of a link.
+    Link,
+    /// It is open.
+    Nothing,
+}
+
+/// What an answer holds.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Gives {
+    /// One of these.
+    One(&'static Shape),
+    /// A page of these.
+    List(&'static Shape),
+    /// Something of this media type.
+    Media(&'static str),
+}
+
+impl Route {
+    fn new(
+        (method, path): (&'static str, &'static str),
+        handler: MethodRouter<Arc<Door>>,
+        says: &'static str,
+    ) -> Route {
+        let (query, answers) = (vec![], vec![]);
+        let once = matches!(method, "post" | "delete");
+        Route { method, path, handler, says, opens: Opens::Token, query, once, body: None, answers }
+    }
+
+    fn opens(self, opens: Opens) -> Route {
+        Route { opens, ..self }
+    }
+
+    fn takes(self, body: &'static Shape) -> Route {
+        Route { body: Some(body), ..self }
+    }
+
+    fn asks(mut self, name: &'static str, kind: Kind, says: &'static str) -> Route {
+        self.query.push((name, kind, says));
+        self
+    }
+
+    fn gives(mut self, status: u16, says: &'static str, gives: Gives) -> Route {
+        self.answers.push((status, says, gives));
+        self
+    }
+
+    fn refuses(self, status: u16, says: &'static str) -> Route {
+        self.gives(status, says, Gives::One(&shapes::PROBLEM))
+    }
+}
+
+/// The routes.
+pub(in crate::door) fn router() -> Router<Arc<Door>> {
+    table().into_iter().fold(Router::new(), |router, route| router.route(route.path, route.handler))
+}
+
+/// Every request.
+pub(super) fn table() -> Vec<Route> {
+    [runs(), made(), boards(), leases(), admin(), about()].into_iter().flatten().collect()
+}
+
+const WAIT: &str =
+    "hold the answer back until it is over, and no longer than this, such as 60s; two minutes at most";
+
+fn runs() -> Vec<Route> {
+    use Gives::{List, Media, One};
+    vec![
+        Route::new(("get", "/api/v1/runs"), get(list::runs), "Runs, the newest first")
+            .asks("limit", Kind::Number, "so many, 200 at most; 50 when absent")
+            .asks("before", Kind::Number, "only those with smaller numbers")
+            .asks("state", Kind::Words(&["unfinished"]), "only those that run or wait")
+            .gives(200, "a page of them", List(&shapes::RUN_ROW)),
+        Route::new(("post", "/api/v1/runs"), post(super::start), "Start a run")
+            .takes(&shapes::RUN_WANTED)
+            .gives(202, "accepted", One(&shapes::ACCEPTED))
+            .gives(200, "accepted before, under the same key", One(&shapes::ACCEPTED))
+            .refuses(409, "something else was asked for under this key")
+            .refuses(422, "it cannot be run, and why"),
+        Route::new(("get", "/api/v1/runs/{run}"), get(super::run), "One run")
+            .opens(Opens::Link)
+            .asks("wait", Kind::Text, WAIT)
+            .gives(200, "the run", One(&shapes::RUN))
+            .refuses(404, "there is none"),
+        Route::new(("delete", "/api/v1/runs/{run}"), delete(super::cancel), "End a run")
+            .gives(202, "it is being ended", One(&shapes::ACCEPTED))
+            .gives(200, "it has ended before", One(&shapes::ACCEPTED))
+            .refuses(404, "there is none"),
+        Route::new(
+            ("get", "/api/v1/runs/{run}/junit.xml"),
+            get(super::junit_xml),
+            "The test cases of a run as JUnit XML",
+        )
+        .opens(Opens::Link)
+        .asks("wait", Kind::Text, WAIT)
+        .gives(200, "the report", Media("application/xml"))
+        .refuses(404, "there is no such run")
+        .refuses(409, "it has not ended"),
+    ]
+}
+
+fn made() -> Vec<Route> {
+    use Gives::{List, One};
+    vec![
+        Route::new(
+            ("get", "/api/v1/builds"),
+            get(builds::list),
+            "Builds that were registered, the newest first",
+        )
+        .asks("family", Kind::Text, "only for this kind of board")
+        .asks("branch", Kind::Text, "only of this branch; with a family")
+        .asks("limit", Kind::Number, "so many, 200 at most; 50 when absent")
+        .asks("before", Kind::Number, "only those with smaller numbers")
+        .gives(200, "a page of them", List(&shapes::BUILD)),
+        Route::new(("post", "/api/v1/builds"), post(builds::register), "Register a build")
+            .takes(&shapes::BUILD_TOLD)
+            .gives(201, "it is registered", One(&shapes::BUILD_TAKEN))
+            .gives(200, "it was before", One(&shapes::BUILD_TAKEN))
+            .refuses(409, "something else was told under this key")
+            .refuses(422, "it is none, and why"),
+        Route::new(("get", "/api/v1/builds/{*id}"), get(builds::one), "One build")
+            .asks("family", Kind::Text, "of this kind of board, where several have one of that id")
+            .gives(200, "the build", One(&shapes::BUILD))
+            .refuses(404, "there is none, and what comes near")
+            .refuses(409, "several kinds of board have one"),
+    ]
+}
+
+fn boards() -> Vec<Route> {
+    use Gives::{List, Media, One};
+    vec![
+        Route::new(("get", "/api/v1/boards"), get(list::boards), "Boards, by name")
+            .asks("family", Kind::Text, "only of this kind")
+            .asks("site", Kind::Text, "only at this site")
+            .gives(200, "all of them", List(&shapes::BOARD)),
+        Route::new(("get", "/api/v1/boards/{board}"), get(list::board), "One board")
+            .gives(200, "the board", One(&shapes::BOARD))
+            .refuses(404, "there is none, and what comes near"),
+        Route::new(
+            ("get", "/api/v1/boards/{board}/console"),
+            get(terminal::console),
+            "A place at the console of a board that somebody has, as a WebSocket",
+        )
+        .asks("watch", Kind::Flag, "see, and type nothing")
+        .gives(101, "the WebSocket", Media("application/octet-stream"))
+        .refuses(409, "there is no place, and why"),
+        Route::new(
+            ("post", "/api/v1/boards/{board}/quarantine"),
+            post(board::quarantine),
+            "Take a board out of service; what runs on it goes on",
+        )
+        .takes(&shapes::REASON)
+        .gives(200, "the board, and whether it was `changed`", One(&shapes::BOARD))
+        .refuses(409, "somebody has it"),
+        Route::new(
+            ("post", "/api/v1/boards/{board}/return"),
+            post(board::put_back),
+            "Put a quarantined board back into service",
+        )
+        .gives(200, "the board, and whether it was `changed`", One(&shapes::BOARD)),
+        Route::new(
+            ("post", "/api/v1/power/{board}/{action}"),
+            post(board::power),
+            "Switch a board, or read its outlet: on, off, cycle, status, or a power sequence of its own",
+        )
+        .asks("wait", Kind::Text, WAIT)
+        .gives(202, "asked for", One(&shapes::POWER))
+        .gives(200, "over, or asked for before", One(&shapes::POWER))
+        .refuses(409, "somebody else has the board")
+        .refuses(422, "the board has no such switch"),
+        Route::new(("get", "/api/v1/power/{request}"), get(board::power_request), "How a power request went")
+            .asks("wait", Kind::Text, WAIT)
+            .gives(200, "the request", One(&shapes::POWER))
+            .refuses(404, "there is none"),
+    ]
+}
+
+fn leases() -> Vec<Route> {
+    use Gives::{List, One};
+    vec![
+        Route::new(
+            ("get", "/api/v1/lease"),
+            get(lease::list),
+            "Who has which board (Lease), and who waits for one (PlaceInLine)",
+        )
+        .asks("mine", Kind::Flag, "only one's own")
+        .gives(200, "all of them", List(&shapes::LEASE)),
+        Route::new(("post", "/api/v1/lease"), post(lease::take), "Take a board for oneself")
+            .takes(&shapes::LEASE_WANTED)
+            .gives(201, "it is yours", One(&shapes::LEASE))
+            .gives(200, "it is yours already", One(&shapes::LEASE))
+            .gives(202, "you are in line for it", One(&shapes::PLACE))
+            .refuses(409, "you have or wait for as many as anybody may")
+            .refuses(503, "it is not free; Retry-After says when it may be"),
+        Route::new(("get", "/api/v1/lease/{lease}"), get(lease::lease), "One lease, or place in line")
+            .gives(200, "the lease, or a PlaceInLine", One(&shapes::LEASE))
+            .refuses(404, "there is none"),
+        Route::new(
+            ("delete", "/api/v1/lease/{lease}"),
+            delete(lease::release),
+            "Give a board back, or a place in line",
+        )
+        .gives(200, "it is given back", One(&shapes::LEASE))
+        .refuses(409, "it is a run's"),
+        Route::new(("post", "/api/v1/lease/{lease}/renew"), post(lease::renew), "Keep a board for longer")
+            .takes(&shapes::LONGER)
+            .gives(200, "the lease", One(&shapes::LEASE))
+            .refuses(409, "it is over"),
+    ]
+}
+
+fn admin() -> Vec<Route> {
+    use Gives::{List, One};
+    vec![
+        Route::new(("get", "/api/v1/tokens"), get(tokens::list), "Every token, without what opens").gives(
+            200,
+            "all of them",
+            List(&shapes::TOKEN),
+        ),
+        Route::new(("post", "/api/v1/tokens"), post(tokens::make), "Make a token")
+            .takes(&shapes::TOKEN_WANTED)
+            .gives(201, "the token, this once", One(&shapes::TOKEN_MADE))
+            .refuses(409, "a live token has that name"),
+        Route::new(("delete", "/api/v1/tokens/{name}"), delete(tokens::revoke), "Revoke a token")
+            .gives(200, "it opens nothing any more", One(&shapes::REVOKED))
+            .refuses(404, "there is none"),
+        Route::new(("get", "/api/v1/audit"), get(audit::audit), "Who was allowed or refused what")
+            .asks("actor", Kind::Text, "only of this person or token, as slack:U0LEAD or api:nightly")
+            .asks("target", Kind::Text, "only about this board, or run as #42")
+            .asks("since", Kind::Text, "only of the last so long, such as 2h")
+            .asks("refused", Kind::Flag, "only what was refused")
+            .asks("before", Kind::Number, "only those before this one")
+            .asks("limit", Kind::Number, "so many, 200 at most; 50 when absent")
+            .gives(200, "a page of them, the newest first", List(&shapes::DECISION)),
+    ]
+}
+
+fn about() -> Vec<Route> {
+    use Gives::Media;
+    let json = "application/json";
+    vec![
+        Route::new(("get", "/api/v1/openapi.json"), get(openapi::document), "This description")
+            .opens(Opens::Nothing)
+            .gives(200, "OpenAPI 3.1", Media(json)),
+        Route::new(("get", "/openapi.json"), get(openapi::document), "The same").opens(Opens::Nothing).gives(
+            200,
+            "OpenAPI 3.1",
+            Media(json),
+        ),
+        Route::new(("get", "/docs"), get(openapi::page), "The same as a page").opens(Opens::Nothing).gives(
+            200,
+            "the page",
+            Media("text/html"),
+        ),
+    ]
+}

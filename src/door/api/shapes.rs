@@ -1,0 +1,395 @@
+//! The shapes of what the API takes and gives, for its description. Data; what is really sent is held to them by a test.
+
+/// What stands under a key.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    /// Text.
+    Text,
+    /// A whole number.
+    Number,
+    /// True or false.
+    Flag,
+    /// An instant, RFC 3339 in UTC.
+    Time,
+    /// An id.
+    Id,
+    /// Texts.
+    Texts,
+    /// An object of texts and numbers.
+    Map,
+    /// One of these.
+    Words(&'static [&'static str]),
+    /// Another shape.
+    Of(&'static Shape),
+    /// A list of another shape.
+    Many(&'static Shape),
+}
+
+/// A key: its name, what stands there, what it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Field(pub(super) &'static str, pub(super) Kind, pub(super) &'static str);
+
+/// An object.
+#[derive(Debug)]
+pub(super) struct Shape {
+    pub(super) name: &'static str,
+    pub(super) fields: &'static [Field],
+    /// Keys that a request must have; an answer has all of its own.
+    pub(super) needed: &'static [&'static str],
+}
+
+use Kind::{Flag, Id, Many, Map, Number, Of, Text, Texts, Time, Words};
+
+const STATES: Kind =
+    Words(&["queued", "leased", "powering", "booting", "deploying", "testing", "collecting", "finished"]);
+const VERDICTS: Kind = Words(&["passed", "failed", "infra", "timed-out", "cancelled"]);
+
+pub(super) static PROBLEM: Shape = Shape {
+    name: "Problem",
+    fields: &[
+        Field("status", Number, "the status of the answer"),
+        Field("title", Text, "what is wrong, the same for all of its kind"),
+        Field("detail", Text, "what is wrong here, and what to do"),
+        Field("near", Texts, "names that come near what was not found"),
+    ],
+    needed: &["status", "title", "detail"],
+};
+
+pub(super) static RUN_WANTED: Shape = Shape {
+    name: "RunWanted",
+    fields: &[
+        Field("family", Text, "the kind of board"),
+        Field("board", Text, "or one board"),
+        Field("target", Text, "or either"),
+        Field("build", Text, "the build's id"),
+        Field("suite", Text, "which tests; the family's default suite when absent"),
+        Field("priority", Words(&["high", "normal", "low"]), "its place in line"),
+        Field("revision", Text, "only a board of this revision"),
+        Field("tags", Map, "only a board with these tags"),
+        Field("params", Map, "parameters of the suite"),
+        Field("boards", Number, "so many boards of one site at once"),
+        Field("timeout", Text, "the longest that the whole run may take, such as 20m"),
+        Field("channel", Text, "where its card stands, such as slack:C0SOCCI"),
+        Field("requested_by", Text, "whom the card names"),
+        Field("idempotency_key", Text, "the same key again is the same run"),
+    ],
+    needed: &["build"],
+};
+
+pub(super) static ACCEPTED: Shape = Shape {
+    name: "RunAccepted",
+    fields: &[
+        Field("run_id", Id, "its id"),
+        Field("number", Number, "its number"),
+        Field("state", STATES, "where it is"),
+        Field("position", Number, "its place in line; `1000+` far behind"),
+        Field("url", Text, "a link that reads it without a token"),
+    ],
+    needed: &[],
+};
+
+pub(super) static RUN: Shape = Shape {
+    name: "Run",
+    fields: &[
+        Field("id", Id, "its id"),
+        Field("number", Number, "its number"),
+        Field("family", Text, "the kind of board"),
+        Field("build", Text, "the build"),
+        Field("suite", Text, "the suite"),
+        Field("state", STATES, "where it is"),
+        Field("verdict", VERDICTS, "how it ended"),
+        Field("cause", Text, "why"),
+        Field("stage", Text, "where it ended"),
+        Field("detail", Text, "what happened, for people"),
+        Field("board", Text, "the board that it is on, or was"),
+        Field("counts", Map, "test cases by how they ended"),
+        Field("queue", Map, "why it waits"),
+        Field("attempts", Many(&ATTEMPT), "its attempts, the oldest first"),
+        Field("requested_by", Text, "who asked, as `slack:U0LEAD` or `api:nightly`"),
+        Field("created_at", Time, "when it was accepted"),
+        Field("finished_at", Time, "when it ended"),
+        Field("url", Text, "a link that reads it without a token"),
+        Field("junit_url", Text, "the same for its test cases"),
+    ],
+    needed: &[],
+};
+
+static ATTEMPT: Shape = Shape {
+    name: "Attempt",
+    fields: &[
+        Field("number", Number, "from 1"),
+        Field("board", Text, "the board"),
+        Field("verdict", VERDICTS, "how it ended"),
+        Field("cause", Text, "why"),
+        Field("started_at", Time, "when it began"),
+        Field("ended_at", Time, "when it ended"),
+        Field("log_url", Text, "a link to its console log"),
+    ],
+    needed: &[],
+};
+
+pub(super) static RUN_ROW: Shape = Shape {
+    name: "RunRow",
+    fields: &[
+        Field("id", Id, "its id"),
+        Field("number", Number, "its number"),
+        Field("family", Text, "the kind of board"),
+        Field("build", Text, "the build"),
+        Field("suite", Text, "the suite"),
+        Field("state", STATES, "where it is"),
+        Field("verdict", VERDICTS, "how it ended"),
+        Field("cause", Text, "why"),
+        Field("board", Text, "the board that it is on"),
+        Field("requested_by", Text, "who asked"),
+        Field("created_at", Time, "when it was accepted"),
+        Field("finished_at", Time, "when it ended"),
+        Field("url", Text, "a link that reads it without a token"),
+    ],
+    needed: &[],
+};
+
+pub(super) static BUILD_TOLD: Shape = Shape {
+    name: "BuildTold",
+    fields: &[
+        Field("family", Text, "the kind of board"),
+        Field("build", Text, "its id"),
+        Field("branch", Text, "the branch"),
+        Field("commit", Text, "the commit"),
+        Field("job", Text, "the CI's job"),
+        Field("number", Number, "its number there"),
+        Field("url", Text, "its page there"),
+        Field("result", Text, "how it ended there"),
+        Field("artifacts", Many(&ARTIFACT), "its files"),
+    ],
+    needed: &["family", "build"],
+};
+
+static ARTIFACT: Shape = Shape {
+    name: "Artifact",
+    fields: &[
+        Field("name", Text, "its name"),
+        Field("url", Text, "where it is"),
+        Field("size", Number, "its size, in bytes"),
+        Field("sha256", Text, "its SHA-256"),
+    ],
+    needed: &["name", "url"],
+};
+
+static STARTED: Shape = Shape {
+    name: "RunStarted",
+    fields: &[
+        Field("rule", Text, "the rule"),
+        Field("number", Number, "the run's number"),
+        Field("url", Text, "a link that reads it without a token"),
+    ],
+    needed: &[],
+};
+
+static NOT_STARTED: Shape = Shape {
+    name: "RunNotStarted",
+    fields: &[Field("rule", Text, "the rule"), Field("detail", Text, "why")],
+    needed: &[],
+};
+
+pub(super) static BUILD_TAKEN: Shape = Shape {
+    name: "BuildTaken",
+    fields: &[
+        Field("family", Text, "the kind of board"),
+        Field("build", Text, "its id"),
+        Field("runs", Many(&STARTED), "runs that rules of boards.yaml started"),
+        Field("refused", Many(&NOT_STARTED), "what rules could not start"),
+    ],
+    needed: &[],
+};
+
+pub(super) static BUILD: Shape = Shape {
+    name: "Build",
+    fields: &[
+        Field("number", Number, "its number here"),
+        Field("family", Text, "the kind of board"),
+        Field("build", Text, "its id"),
+        Field("branch", Text, "the branch"),
+        Field("commit", Text, "the commit"),
+        Field("job", Text, "the CI's job"),
+        Field("url", Text, "its page there"),
+        Field("result", Text, "how it ended there"),
+        Field("artifacts", Many(&ARTIFACT), "its files"),
+        Field("registered_by", Text, "who told of it"),
+        Field("registered_at", Time, "when"),
+    ],
+    needed: &[],
+};
+
+pub(super) static BOARD: Shape = Shape {
+    name: "Board",
+    fields: &[
+        Field("board_id", Text, "its name"),
+        Field("soc_family", Text, "the kind of board"),
+        Field("soc_revision", Text, "its revision"),
+        Field("lab_location", Text, "its site"),
+        Field("board_ip", Text, "where its console is"),
+        Field("telnet_port", Number, "and at which port"),
+        Field("tags", Map, "its tags"),
+        Field("state", Words(&["free", "run", "held", "quarantined"]), "whether it may be had"),
+        Field("health_status", Words(&["good", "suspect", "quarantined"]), "how it does"),
+        Field("failure_count", Number, "infra outcomes in a row"),
+        Field("last_used", Time, "when its last lease ended"),
+        Field("lease", Of(&BOARD_LEASE), "who has it"),
+        Field("reason", Text, "why it is not healthy"),
+    ],
+    needed: &[],
+};
+
+static BOARD_LEASE: Shape = Shape {
+    name: "BoardLease",
+    fields: &[
+        Field("lease_id", Id, "its id"),
+        Field("holder", Text, "a person, a token, or a run as `#42`"),
+        Field("run", Number, "the run"),
+        Field("fence", Number, "rises with every lease of the board"),
+        Field("acquired_at", Time, "since when"),
+        Field("expires_at", Time, "until when, where somebody has it as their own"),
+    ],
+    needed: &[],
+};
+
+pub(super) static REASON: Shape =
+    Shape { name: "Reason", fields: &[Field("reason", Text, "why, for people")], needed: &["reason"] };
+
+pub(super) static POWER: Shape = Shape {
+    name: "PowerRequest",
+    fields: &[
+        Field("power_id", Id, "its id"),
+        Field("board_id", Text, "the board"),
+        Field("action", Text, "what was asked for"),
+        Field("state", Words(&["asked", "begun", "done", "failed"]), "how far it is"),
+        Field("outlet", Text, "what the switch says: on, off or nothing"),
+        Field("detail", Text, "why it failed"),
+        Field("requested_by", Text, "who asked"),
+        Field("created_at", Time, "when"),
+        Field("finished_at", Time, "when it ended"),
+        Field("url", Text, "where to ask for it again"),
+    ],
+    needed: &[],
+};
+
+pub(super) static LEASE_WANTED: Shape = Shape {
+    name: "LeaseWanted",
+    fields: &[
+        Field("board_id", Text, "one board"),
+        Field("board_family", Text, "or any of a kind"),
+        Field("timeout", Number, "for so many seconds; 1800 when absent"),
+        Field("reason", Text, "what for; others read it"),
+        Field("worker_id", Text, "what whoever asks calls itself"),
+        Field("preferred_location", Text, "a board at this site, where one is free"),
+        Field("wait", Number, "wait so many seconds for it, 120 at most"),
+        Field("queue", Flag, "stay in line after that"),
+    ],
+    needed: &[],
+};
+
+pub(super) static LONGER: Shape = Shape {
+    name: "Longer",
+    fields: &[Field("timeout", Number, "for so many seconds more; 1800 when absent")],
+    needed: &[],
+};
+
+pub(super) static LEASE: Shape = Shape {
+    name: "Lease",
+    fields: &[
+        Field("lease_id", Id, "its id"),
+        Field("board_id", Text, "the board"),
+        Field("board", Of(&BOARD), "the board as it is now"),
+        Field("holder", Text, "who has it"),
+        Field("run", Number, "the run that has it"),
+        Field("reason", Text, "what for"),
+        Field("fence", Number, "rises with every lease of the board"),
+        Field("acquired_at", Time, "since when"),
+        Field("expires_at", Time, "until when"),
+        Field("ended_at", Time, "when it ended"),
+        Field("status", Words(&["active", "expired", "released"]), "whether it holds"),
+        Field("console", Text, "where its console is, a WebSocket"),
+        Field("url", Text, "its address"),
+    ],
+    needed: &[],
+};
+
+pub(super) static PLACE: Shape = Shape {
+    name: "PlaceInLine",
+    fields: &[
+        Field("lease_id", Id, "the id of the lease that it becomes"),
+        Field("wanted", Text, "a board or a kind of board"),
+        Field("holder", Text, "who waits"),
+        Field("reason", Text, "what for"),
+        Field("timeout", Number, "for how many seconds"),
+        Field("asked_at", Time, "since when they wait"),
+        Field("position", Text, "their place in line"),
+        Field("eta_s", Number, "in how many seconds it is theirs, at the latest, as it looks"),
+        Field("status", Words(&["waiting"]), "that they wait"),
+        Field("url", Text, "its address"),
+    ],
+    needed: &[],
+};
+
+pub(super) static TOKEN_WANTED: Shape = Shape {
+    name: "TokenWanted",
+    fields: &[
+        Field("name", Text, "whose it is"),
+        Field("role", Words(&["user", "operator", "admin"]), "as whom it acts; user when absent"),
+        Field("scope", Texts, "what it may be used for: read, runs, boards, admin, family:NAME"),
+        Field("expires", Text, "how long it opens anything, such as 30d"),
+    ],
+    needed: &["name"],
+};
+
+pub(super) static TOKEN_MADE: Shape = Shape {
+    name: "TokenMade",
+    fields: &[
+        Field("name", Text, "whose it is"),
+        Field("token", Text, "the token itself; it is never given again"),
+        Field("role", Text, "as whom it acts"),
+        Field("scope", Texts, "what it may be used for"),
+        Field("expires_at", Time, "until when"),
+    ],
+    needed: &[],
+};
+
+pub(super) static TOKEN: Shape = Shape {
+    name: "Token",
+    fields: &[
+        Field("name", Text, "whose it is"),
+        Field("state", Words(&["live", "expired", "revoked"]), "whether it opens anything"),
+        Field("role", Text, "as whom it acts"),
+        Field("scope", Texts, "what it may be used for"),
+        Field("made_by", Text, "who made it"),
+        Field("made_at", Time, "when"),
+        Field("expires_at", Time, "until when"),
+        Field("used_at", Time, "when it was used last, to ten minutes"),
+        Field("revoked_at", Time, "when it was revoked"),
+    ],
+    needed: &[],
+};
+
+pub(super) static REVOKED: Shape = Shape {
+    name: "TokenRevoked",
+    fields: &[
+        Field("name", Text, "whose it was"),
+        Field("state", Words(&["revoked"]), "that it opens nothing"),
+    ],
+    needed: &[],
+};
+
+pub(super) static DECISION: Shape = Shape {
+    name: "Decision",
+    fields: &[
+        Field("position", Number, "its place on record"),
+        Field("at", Time, "when"),
+        Field("actor", Text, "who"),
+        Field("verb", Text, "what they wanted"),
+        Field("target", Text, "what it was about"),
+        Field("allowed", Flag, "whether they were allowed"),
+        Field("reason", Text, "why"),
+        Field("source", Text, "the address that it came from"),
+    ],
+    needed: &[],
+};

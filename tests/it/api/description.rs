@@ -1,0 +1,134 @@
+//! The description of the API: it names every request there is and none that is not, its shapes are those of real
+//! answers, and its page needs nothing from anywhere.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{admin, call};
+use crate::lab::{Lab, lab, yaml};
+
+/// A path with something in the place of each name.
+fn filled_in(path: &str) -> String {
+    let part = |part: &str| if part.starts_with('{') { "1".to_owned() } else { part.to_owned() };
+    path.split('/').map(part).collect::<Vec<_>>().join("/")
+}
+
+/// The keys of an answer, and what the description says of it.
+async fn is_as_described(lab: &Lab, document: &Value, (method, path): (&str, &str), shape: &str, body: &str) {
+    let (status, answer) = call(lab, method, path, &[&admin()], body).await;
+    assert!(status < 300, "{method} {path}: {status} {answer}");
+    let answer = match answer["items"].as_array() {
+        Some(items) => items.first().unwrap_or_else(|| panic!("{path} has none")).clone(),
+        None => answer,
+    };
+    let described: BTreeSet<&String> = document["components"]["schemas"][shape]["properties"]
+        .as_object()
+        .unwrap_or_else(|| panic!("no shape {shape}"))
+        .keys()
+        .collect();
+    let given: BTreeSet<&String> = answer.as_object().expect("an object").keys().collect();
+    assert_eq!(given, described, "{method} {path} is a {shape}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_request_is_described_and_answers_as_it_says() {
+    lab(&yaml::small(2), async |lab| {
+        let (status, document) = call(lab, "GET", "/api/v1/openapi.json", &[], "").await;
+        assert_eq!((status, &document["openapi"]), (200, &json!("3.1.0")));
+        assert_eq!(call(lab, "GET", "/openapi.json", &[], "").await.1, document);
+        let mut names = BTreeSet::new();
+        for (path, operations) in document["paths"].as_object().expect("paths") {
+            for (method, operation) in operations.as_object().expect("methods") {
+                assert!(names.insert(operation["operationId"].to_string()), "{path} {method}");
+                let real = filled_in(path);
+                let (status, answer) = call(lab, &method.to_ascii_uppercase(), &real, &[], "").await;
+                // Without a token: there is such a request, and only what is open is answered.
+                let open = operation["security"] == json!([]);
+                let link = operation["security"].as_array().map_or(0, Vec::len) == 2;
+                let expect = if open {
+                    200
+                } else if link {
+                    404
+                } else {
+                    401
+                };
+                assert_eq!(status, expect, "{method} {path}: {answer}");
+                if link {
+                    assert_eq!(answer["title"], "there is no such run", "{path}");
+                }
+                for (status, answer) in operation["responses"].as_object().expect("answers") {
+                    let content = answer["content"].as_object().and_then(|content| content.keys().next());
+                    let problem = content.is_some_and(|media| media == "application/problem+json");
+                    assert_eq!(problem, status.as_str() >= "400", "{method} {path} {status}");
+                }
+            }
+            // What is not described is not there.
+            for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+                if operations[method.to_ascii_lowercase()].is_null() {
+                    let real = filled_in(path);
+                    assert_eq!(call(lab, method, &real, &[&admin()], "").await.0, 405, "{method} {path}");
+                }
+            }
+        }
+        // Whatever stands under the API stands in its table.
+        assert!(!include_str!("../../../src/door/mod.rs").contains("\"/api/"));
+        let manual = include_str!("../../../docs/api.md");
+        for path in document["paths"].as_object().expect("paths").keys() {
+            let told = path.replace("{run}", "{number}").replace("{request}", "{power_id}");
+            let told = told.replace("{lease}", "{lease_id}");
+            assert!(manual.contains(&told), "docs/api.md says nothing of {told}");
+        }
+        let run = r#"{"family": "socA", "build": "build-123"}"#;
+        for (request, shape, body) in [
+            (("POST", "/api/v1/runs"), "RunAccepted", run),
+            (("GET", "/api/v1/runs/1?wait=60s"), "Run", ""),
+            (("GET", "/api/v1/runs"), "RunRow", ""),
+            (("POST", "/api/v1/builds"), "BuildTaken", r#"{"family": "socA", "build": "b1"}"#),
+            (("GET", "/api/v1/builds"), "Build", ""),
+            (("GET", "/api/v1/builds/b1"), "Build", ""),
+            (("GET", "/api/v1/boards"), "Board", ""),
+            (("GET", "/api/v1/boards/soc-a-001"), "Board", ""),
+            (("POST", "/api/v1/power/soc-a-001/on?wait=60s"), "PowerRequest", ""),
+            (("POST", "/api/v1/lease"), "Lease", r#"{"board_id": "soc-a-001"}"#),
+            (("POST", "/api/v1/tokens"), "TokenMade", r#"{"name": "x"}"#),
+            (("GET", "/api/v1/tokens"), "Token", ""),
+            (("DELETE", "/api/v1/tokens/x"), "TokenRevoked", ""),
+            (("GET", "/api/v1/audit"), "Decision", ""),
+        ] {
+            is_as_described(lab, &document, request, shape, body).await;
+        }
+        lab.say("alice", "/lab reserve soc-a-002 1h").await;
+        let body = r#"{"board_id": "soc-a-002", "queue": true}"#;
+        is_as_described(lab, &document, ("POST", "/api/v1/lease"), "PlaceInLine", body).await;
+        lab.say("alice", "/lab release").await;
+        let (_, mine) = call(lab, "GET", "/api/v1/lease?mine=true", &[&admin()], "").await;
+        for lease in mine["items"].as_array().into_iter().flatten() {
+            let url = lease["url"].as_str().expect("an address");
+            assert_eq!(call(lab, "DELETE", url, &[&admin()], "").await.0, 200);
+        }
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn its_page_needs_nothing_from_anywhere() {
+    lab(&yaml::small(1), async |lab| {
+        let page = lab.get("/docs").await;
+        let (head, page) = page.split_once("\r\n\r\n").expect("a page");
+        assert!(
+            head.contains("content-security-policy: default-src 'none'; style-src 'unsafe-inline'"),
+            "{head}"
+        );
+        assert!(
+            page.contains("<code>/api/v1/power/{board}/{action}</code>") && page.contains("GET"),
+            "{page}"
+        );
+        for outside in ["http://", "https://", "src=", "<script", "@import", "<link"] {
+            assert!(!page.contains(outside), "the page wants {outside}");
+        }
+    })
+    .await;
+}
