@@ -36,6 +36,7 @@ use crate::lease::reaper::Reaper;
 use crate::lease::scheduler::{Scheduler, SharedQueue};
 use crate::message::compose::Composer;
 use crate::message::links::Links;
+use crate::message::log_file::LogFiles;
 use crate::message::pace::Pacing;
 use crate::message::relay::Relay;
 use crate::message::template::Catalogue;
@@ -219,7 +220,9 @@ impl App {
         let opener = opener.map(|opener| (opener, SocketLine::new(Platform::Slack)));
         let endpoint = endpoint.map(|endpoint| (endpoint, SocketLine::new(Platform::Feishu)));
         let connected = apis.keys().copied().collect();
-        let relay = Relay::new(store.clone(), apis, composer.clone(), clock.clone(), doorbell.clone());
+        let logs = LogFiles { transcripts: transcripts.clone(), redactor: redactor.clone() };
+        let relay = Relay::new(store.clone(), apis, composer.clone(), clock.clone(), doorbell.clone())
+            .with_logs(logs);
         let handler = Handler {
             store: store.clone(),
             inventory: live.clone(),

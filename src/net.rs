@@ -21,6 +21,8 @@ use serde_json::Value;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for a whole answer, unless the caller has less time.
 pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same for a file that is sent.
+pub const UPLOAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest body that is read.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Longest pause that a `Retry-After` may ask for; a longer one is taken as this.
@@ -157,7 +159,8 @@ impl Http {
         most: usize,
         within: Duration,
     ) -> Result<HttpReply, NetError> {
-        read(self.request(Method::GET, url, (bearer, &[]), None, within).await?, most).await
+        read(self.request(Method::GET, url, (bearer, &[]), None, within.min(TOTAL_TIMEOUT)).await?, most)
+            .await
     }
 
     /// Posts a form, otherwise like [`Http::post_json`].
@@ -169,8 +172,21 @@ impl Http {
         within: Duration,
     ) -> Result<HttpReply, NetError> {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        let body = Some(("application/x-www-form-urlencoded", body));
+        let body = Some(("application/x-www-form-urlencoded", body.into_bytes()));
         self.send(Method::POST, url, (bearer, &[]), body, within).await
+    }
+
+    /// Posts a file; waits for the answer at most `within` and [`UPLOAD_TIMEOUT`].
+    pub async fn upload(
+        &self,
+        url: &str,
+        bearer: Option<&SecretString>,
+        content_type: &str,
+        body: Vec<u8>,
+        within: Duration,
+    ) -> Result<HttpReply, NetError> {
+        let (body, within) = (Some((content_type, body)), within.min(UPLOAD_TIMEOUT));
+        read(self.request(Method::POST, url, (bearer, &[]), body, within).await?, BODY_BYTES_MAX).await
     }
 
     async fn send(
@@ -178,9 +194,10 @@ impl Http {
         method: Method,
         url: &str,
         sent: (Option<&SecretString>, &[(&'static str, &'static str)]),
-        body: Option<(&'static str, String)>,
+        body: Option<(&str, Vec<u8>)>,
         within: Duration,
     ) -> Result<HttpReply, NetError> {
+        let within = within.min(TOTAL_TIMEOUT);
         read(self.request(method, url, sent, body, within).await?, BODY_BYTES_MAX).await
     }
 
@@ -189,11 +206,11 @@ impl Http {
         method: Method,
         url: &str,
         (bearer, headers): (Option<&SecretString>, &[(&'static str, &'static str)]),
-        body: Option<(&'static str, String)>,
+        body: Option<(&str, Vec<u8>)>,
         within: Duration,
     ) -> Result<Response, NetError> {
         let url = Url::parse(url).map_err(|_| NetError::Address("not a URL"))?;
-        let mut request = self.client_for(&url)?.request(method, url).timeout(within.min(TOTAL_TIMEOUT));
+        let mut request = self.client_for(&url)?.request(method, url).timeout(within);
         if let Some((content_type, body)) = body {
             request = request.header(CONTENT_TYPE, content_type).body(body);
         }
@@ -326,8 +343,8 @@ fn base() -> ClientBuilder {
         .user_agent(concat!("boardhand/", env!("CARGO_PKG_VERSION")))
 }
 
-fn json_body(body: &Value) -> (&'static str, String) {
-    ("application/json; charset=utf-8", body.to_string())
+fn json_body(body: &Value) -> (&'static str, Vec<u8>) {
+    ("application/json; charset=utf-8", body.to_string().into_bytes())
 }
 
 fn is_loopback(host: &str) -> bool {

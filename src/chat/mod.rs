@@ -237,14 +237,36 @@ pub struct Post<'a> {
     pub instead_of: Option<&'a str>,
 }
 
+/// What a file is refused with that did not get through.
+pub const UPLOAD_FAILED: &str = "upload_failed";
+
+/// A file to show.
+#[derive(Debug, Clone, Copy)]
+pub struct FilePost<'a> {
+    /// Where; in the thread where the place names one.
+    pub place: &'a Place,
+    /// What it is called; identifies it in its thread.
+    pub name: &'a str,
+    /// What it holds.
+    pub bytes: &'a [u8],
+    /// What is said beside it, where the platform can.
+    pub comment: &'a str,
+    /// Identifies this post to the platform, as [`Post::key`] does.
+    pub key: &'a str,
+}
+
 /// A chat platform's API as the relay needs it.
 #[async_trait]
 pub trait ChatApi: Send + Sync {
     /// Posts a message.
     async fn post(&self, post: Post<'_>) -> SendResult;
+    /// Shows a file; refused where the platform or our rights there do not take one.
+    async fn post_file(&self, _post: FilePost<'_>) -> SendResult {
+        SendResult::Refused("no_files".to_owned())
+    }
     /// Replaces a message of ours.
     async fn edit(&self, place: &Place, message: &str, card: &Card) -> SendResult;
-    /// Looks for a post of ours by its key, among messages since `since`.
+    /// Looks for a post of ours by its key, or for a file by its name, among messages since `since`.
     async fn find(&self, place: &Place, key: &str, since: Timestamp) -> Found;
     /// Answers one person, visible only to them where the platform can.
     async fn answer(&self, via: &AnswerVia, card: &Card) -> SendResult;

@@ -275,11 +275,13 @@ pub enum Verb {
     Notify,
     /// Take the board that was offered.
     Accept,
+    /// Show the console log of the run's last attempt in its thread.
+    Log,
 }
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Verb; 15] = [
+    pub const ALL: [Verb; 16] = [
         Verb::Retry,
         Verb::RetryElsewhere,
         Verb::Cancel,
@@ -295,6 +297,7 @@ impl Verb {
         Verb::Nudge,
         Verb::Notify,
         Verb::Accept,
+        Verb::Log,
     ];
 
     /// The word in a button's id, and in templates.
@@ -315,6 +318,7 @@ impl Verb {
             Verb::Nudge => "nudge",
             Verb::Notify => "notify",
             Verb::Accept => "accept",
+            Verb::Log => "log",
         }
     }
 

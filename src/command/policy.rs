@@ -185,7 +185,7 @@ fn area(asked: Asked<'_>) -> Area {
             }
         },
         Asked::Click(verb) => match verb {
-            Verb::Why | Verb::WhyAll => Area::Read,
+            Verb::Why | Verb::WhyAll | Verb::Log => Area::Read,
             Verb::Retry | Verb::RetryElsewhere | Verb::Cancel | Verb::CancelAll | Verb::PowerCycle => {
                 Area::Runs
             }
@@ -266,7 +266,7 @@ fn rule(asked: Asked<'_>, about: About<'_>) -> Rule {
         },
         Asked::Build => look("register builds"),
         Asked::Click(verb) => match verb {
-            Verb::Why | Verb::WhyAll => look("look at runs"),
+            Verb::Why | Verb::WhyAll | Verb::Log => look("look at runs"),
             Verb::Cancel | Verb::CancelAll => cancel(),
             Verb::Return => Rule { needs: Some(Operator), what: "put boards back into service" },
             Verb::Retry | Verb::RetryElsewhere => retry(),

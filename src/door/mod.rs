@@ -195,7 +195,7 @@ fn bells(effect: &Effect) -> &'static [Bell] {
         Effect::Cancel { .. } | Effect::CancelBatch { .. } => &[Bell::Scheduler, Bell::Pool],
         Effect::Reserve { .. } | Effect::Unreserve { .. } => &[Bell::Scheduler],
         Effect::MakeToken(_) | Effect::RevokeToken { .. } | Effect::Resend { .. } => &[],
-        Effect::Keep { .. } | Effect::Nudge { .. } | Effect::Offer { .. } => &[],
+        Effect::Keep { .. } | Effect::Nudge { .. } | Effect::Offer { .. } | Effect::Log { .. } => &[],
         Effect::Notify(_) => &[Bell::Keeper],
         Effect::Release { .. } | Effect::Extend { .. } | Effect::Accept { .. } => {
             &[Bell::Scheduler, Bell::Keeper]

@@ -151,6 +151,7 @@ impl Composer {
                     && outcome.map_or(run.request.is_none(), |o| o.verdict != Verdict::Passed),
                 "why": matches!(run.state, RunState::Queued { .. }),
                 "hold": may_hold(run, outcome, view),
+                "log": outcome.is_some() && log_attempt.is_some(),
             },
         })
     }
@@ -165,6 +166,17 @@ impl Composer {
             "cause": outcome.map(|o| o.cause.as_str()),
             "detail": outcome.map(|o| o.detail.as_str()),
             "log_url": self.links.log(run, attempt.number),
+        })
+    }
+
+    /// What is said of the console log of an attempt.
+    pub fn log_facts(&self, view: &RunView, attempt: &Attempt) -> Value {
+        let number = view.run.number;
+        json!({
+            "run": named(&view.run),
+            "attempt": attempt.number,
+            "board": attempt.board,
+            "log_url": self.links.log(number, attempt.number),
         })
     }
 

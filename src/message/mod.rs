@@ -5,6 +5,7 @@
 pub mod compose;
 pub mod line;
 pub mod links;
+pub mod log_file;
 pub mod names;
 pub mod pace;
 pub mod relay;

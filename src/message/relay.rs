@@ -12,6 +12,7 @@
 
 mod card;
 mod lines;
+mod log;
 mod rescue;
 
 pub use lines::Lines;
@@ -25,10 +26,12 @@ use futures_util::future::join_all;
 use tokio::task::{self, JoinError, JoinSet};
 
 use super::compose::Composer;
+use super::log_file::LogFiles;
 use super::pace::{Pacer, Pacing};
 use super::{Card, Note};
 use crate::chat::{AnswerVia, ChatApi, Outage, Place, Platform, SendResult};
 use crate::clock::{Clock, Timestamp};
+use crate::command::handle::RUN_LOG;
 use crate::doorbell::{Bell, Doorbell};
 use crate::run::RunState;
 use crate::store::{End, MessageEnd, Owed, OwedKind, Store, StoreError, TOLD_BY_URL};
@@ -74,6 +77,8 @@ struct Shared {
     doorbell: Doorbell,
     pacers: Mutex<HashMap<Platform, Pacer>>,
     lines: Lines,
+    /// Console logs that are shown as files.
+    logs: Option<LogFiles>,
     /// Lanes in which nothing new may be posted before an instant. What is owed there is left as it stands: writing to
     /// every message that it must wait would cost more than sending it.
     quiet: Mutex<HashMap<Lane, Timestamp>>,
@@ -107,8 +112,14 @@ impl Relay {
         let pacers = apis.iter().map(|(platform, (_, pacing))| (*platform, Pacer::new(*pacing))).collect();
         let apis = apis.into_iter().map(|(platform, (api, _))| (platform, api)).collect();
         let (pacers, lines, quiet) = (Mutex::new(pacers), Lines::default(), Mutex::default());
-        let shared = Shared { store, apis, composer, clock, doorbell, pacers, lines, quiet };
+        let shared = Shared { store, apis, composer, clock, doorbell, pacers, lines, logs: None, quiet };
         Relay { shared: Arc::new(shared), lanes: JoinSet::new(), busy: HashMap::new() }
+    }
+
+    /// The same, showing console logs as files; without them they are linked to.
+    pub fn with_logs(mut self, logs: LogFiles) -> Self {
+        Arc::get_mut(&mut self.shared).expect("no lane has begun").logs = Some(logs);
+        self
     }
 
     /// How the lines to the platforms are.
@@ -366,6 +377,9 @@ impl Shared {
         };
         if self.is_outdated(owed, *run, note).await? {
             return Ok(Went::Ended(End::Sent { message: String::new(), revision: 0 }));
+        }
+        if note.template == RUN_LOG {
+            return self.log(owed, api.as_ref(), (*run, place), note).await;
         }
         let card = self.named(self.composer.note(note, place), place).await;
         let mut went = self.post(owed, api.as_ref(), place, &card, 0, *last).await?;

@@ -241,6 +241,15 @@ pub enum Effect {
         /// Only where it is theirs until then still: a button is about one extension, however often it is pressed.
         from: Option<Timestamp>,
     },
+    /// Shows the console log of an attempt in the threads of its run, once.
+    Log {
+        /// The run.
+        run: i64,
+        /// The attempt.
+        attempt: u32,
+        /// What stands for it in the threads.
+        note: Note,
+    },
     /// Switches a board that no run needs; somebody is told how it ended.
     Errand {
         /// Its id.
@@ -329,6 +338,8 @@ pub enum Effected {
     AlreadyRegistered,
     /// Another build is registered under that id.
     OtherBuild,
+    /// That stands in the threads already, or is on its way there.
+    AlreadyTold,
 }
 
 impl Effected {
@@ -359,6 +370,7 @@ impl Effected {
             Effected::Unchanged => "unchanged",
             Effected::AlreadyRegistered => "already-registered",
             Effected::OtherBuild => "other-build",
+            Effected::AlreadyTold => "already-told",
         }
     }
 }

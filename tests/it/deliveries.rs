@@ -335,7 +335,7 @@ async fn in_a_channel_without_the_bot_the_result_is_told_all_the_same() {
               *Took* N s
               ✓ power   ✓ boot   ✓ deploy   ✓ test   ✓ collect
               Finished <time> · Console log
-              [Retry]
+              [Retry] [Log]
         "#);
         insta::assert_snapshot!(steady(&lab.slack.render_answers("alice")), @r#"
             👋 I am not in that channel yet: the card there is posted once and will not follow the run.

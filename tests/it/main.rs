@@ -35,6 +35,7 @@ mod runs;
 mod seats;
 mod schedules;
 mod settings;
+mod slack_files;
 mod slack_forms;
 mod slack_socket;
 mod slack_trouble;

@@ -129,7 +129,7 @@ async fn hostile_output_stays_text() {
               `<zwsp>``
               ```
               Finished <time> · Console log
-              [Retry] [Retry on another board] [Hold 30 min] [Power Cycle]
+              [Retry] [Retry on another board] [Hold 30 min] [Power Cycle] [Log]
             boardhand: ▶️ `soc-a-001` is up, `build-hostile-fail` is being tested.
             boardhand: *❌ Failed* · `tests-failed` on `soc-a-001` in N s: 21 passed, *3* failed · @alice
               Failed: `ˋˋˋ <!channel> ˋrm -rfˋ *x* 💩�.gemm_f32_128x128`, `gemm`, `memory.memory_cache_flush`

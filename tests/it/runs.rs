@@ -24,7 +24,7 @@ async fn a_run_that_passes_tells_its_story_in_one_card_and_its_thread() {
               *Took* N s
               ✓ power   ✓ boot   ✓ deploy   ✓ test   ✓ collect
               Finished <time> · Console log
-              [Retry]
+              [Retry] [Log]
             boardhand: ▶️ `soc-a-001` is up, `build-123` is being tested.
             boardhand: *✅ Passed* on `soc-a-001` in N s: 23 passed
               Console log
@@ -310,7 +310,7 @@ async fn a_failing_build_is_told_by_its_first_failure_and_its_last_word() {
                   ok 4 gemm_bf16_64x64
               ```
               Finished <time> · Console log
-              [Retry] [Retry on another board] [Hold 30 min] [Power Cycle]
+              [Retry] [Retry on another board] [Hold 30 min] [Power Cycle] [Log]
             boardhand: ▶️ `soc-a-001` is up, `build-fail-slow` is being tested.
             boardhand: ❌ First failure on `soc-a-001`: `gemm_f32_128x128`. The other tests go on.
               ```
@@ -379,7 +379,7 @@ async fn a_panic_is_told_with_its_trace() {
               *Took* N s
               ✓ power   ✓ boot   ✓ deploy   ✗ test   · collect
               Finished <time> · Console log
-              [Retry] [Retry on another board] [Hold 30 min] [Power Cycle]
+              [Retry] [Retry on another board] [Hold 30 min] [Power Cycle] [Log]
             boardhand: ▶️ `soc-a-001` is up, `build-panic` is being tested.
             boardhand: *❌ Failed* · `panic` on `soc-a-001` in N s: 6 passed · @alice
               Kernel panic - not syncing: npu: fatal bus error.
@@ -433,7 +433,7 @@ async fn lab_trouble_is_tried_on_other_boards_and_every_attempt_is_kept() {
               wget: server returned error: HTTP/1.1 404 Not Found
               ```
               Finished <time> · Console log
-              [Retry] [Retry on another board] [Hold 30 min] [Power Cycle]
+              [Retry] [Retry on another board] [Hold 30 min] [Power Cycle] [Log]
             boardhand: ⚠️ Lab trouble on `soc-a-001` in attempt 1: `command-failed`. This says nothing about the build; trying again.
               Wget ended with status 1.
               ```
@@ -483,7 +483,7 @@ async fn a_run_that_takes_too_long_ends_as_timed_out() {
               ✓ power   ✓ boot   ✓ deploy   ✗ test   · collect
               …
               Finished <time> · Console log
-              [Retry] [Retry on another board] [Hold 30 min] [Power Cycle]
+              [Retry] [Retry on another board] [Hold 30 min] [Power Cycle] [Log]
             boardhand: ▶️ `soc-a-001` is up, `build-crawl` is being tested.
             boardhand: *⏰ Timed out* · `total-timeout` on `soc-a-001` in N s · @alice
               The attempt has used up its time.

@@ -80,6 +80,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "lease::scheduler",
             "lease::reaper",
             "message::relay",
+            "message::log_file",
             "message::compose",
             "message::names",
             "message::waiting",

@@ -9,6 +9,8 @@
 //! Feishu's tokens are fetched by one caller at a time and live two hours; a request that is told that its token is over
 //! fetches a new one once.
 
+mod files;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,7 +20,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
 use super::card;
-use crate::chat::{AnswerVia, ChatApi, Found, Outage, Place, Post, SendResult};
+use crate::chat::{AnswerVia, ChatApi, FilePost, Found, Outage, Place, Post, SendResult};
 use crate::clock::{Clock, Monotonic, Timestamp};
 use crate::message::{Block, Card};
 use crate::net::{Http, HttpReply, Method, NetError, TOTAL_TIMEOUT};
@@ -230,7 +232,7 @@ impl FeishuClient {
 #[async_trait]
 impl ChatApi for FeishuClient {
     async fn post(&self, post: Post<'_>) -> SendResult {
-        let uuid = uuid(&post);
+        let uuid = uuid(post.key, &post.place.channel, post.instead_of);
         let posts = async |card: &Card| match &post.place.thread {
             Some(root) => self.post_in_thread(root, card, &uuid).await,
             None => self.post_in_chat(&post.place.channel, card, Some(&uuid)).await,
@@ -239,6 +241,10 @@ impl ChatApi for FeishuClient {
             Err(error) if error.is_not_let_through() => posts(&without_logs(post.card)).await,
             posted => posted,
         })
+    }
+
+    async fn post_file(&self, post: FilePost<'_>) -> SendResult {
+        self.share(post, &uuid(post.key, &post.place.channel, None)).await
     }
 
     async fn edit(&self, _place: &Place, message: &str, card: &Card) -> SendResult {
@@ -301,8 +307,8 @@ fn message(card: &Card, uuid: Option<&str>) -> Value {
 
 /// Unlike the key, of one length and without a character that Feishu might not take; another one for another chat, and
 /// for a message in another's place.
-fn uuid(post: &Post<'_>) -> String {
-    let about = format!("{} {} {}", post.key, post.place.channel, post.instead_of.unwrap_or_default());
+fn uuid(key: &str, channel: &str, instead_of: Option<&str>) -> String {
+    let about = format!("{key} {channel} {}", instead_of.unwrap_or_default());
     let mut digits = hex::encode(Sha256::digest(about.as_bytes()));
     digits.truncate(UUID_DIGITS);
     digits

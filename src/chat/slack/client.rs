@@ -7,6 +7,7 @@
 //! which is a broken connection, a 5xx or `fatal_error`: a post may be there, so it is `Unknown` until
 //! [`ChatApi::find`] has looked; an edit is simply made again, since it converges.
 
+mod files;
 mod views;
 
 use std::time::Duration;
@@ -16,7 +17,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::blocks;
-use crate::chat::{AnswerVia, ChatApi, Found, Outage, Place, Post, SendResult};
+use crate::chat::{AnswerVia, ChatApi, FilePost, Found, Outage, Place, Post, SendResult};
 use crate::clock::Timestamp;
 use crate::message::Card;
 use crate::net::{Http, HttpReply, NetError, TOTAL_TIMEOUT};
@@ -267,7 +268,10 @@ impl SlackClient {
             let (messages, next) = self.page(place, &oldest, &cursor).await?;
             let ours = messages.as_array().into_iter().flatten().find(|message| {
                 let metadata = &message["metadata"];
-                metadata["event_type"] == EVENT_TYPE && metadata["event_payload"]["key"] == key
+                let posted = metadata["event_type"] == EVENT_TYPE && metadata["event_payload"]["key"] == key;
+                // A file has a name of its own in its thread, and no metadata.
+                let mut files = message["files"].as_array().into_iter().flatten();
+                posted || (message["bot_id"].is_string() && files.any(|file| file["name"] == key))
             });
             if let Some(ts) = ours.and_then(|message| message["ts"].as_str()) {
                 return Ok(Found::Sent(ts.to_owned()));
@@ -285,6 +289,10 @@ impl SlackClient {
 impl ChatApi for SlackClient {
     async fn post(&self, post: Post<'_>) -> SendResult {
         sent(self.post_message(post.place, post.card, Some(post.key)).await)
+    }
+
+    async fn post_file(&self, post: FilePost<'_>) -> SendResult {
+        self.share(post).await
     }
 
     async fn edit(&self, place: &Place, message: &str, card: &Card) -> SendResult {

@@ -2,8 +2,8 @@
 //! store, never writes it: what comes out is an [`Intake`] for the door to commit.
 //!
 //! `start` begins runs, `act` changes running things, `batch` several of them at once, `hold` is about boards that people
-//! have as their own, `asks` about those that they would have, `read` answers questions, `compare` one about two runs,
-//! `build` is about builds,
+//! have as their own, `asks` about those that they would have, `log` shows console logs, `read` answers questions,
+//! `compare` one about two runs, `build` is about builds,
 //! `admin` those of whoever runs the lab.
 
 mod act;
@@ -13,10 +13,12 @@ mod batch;
 mod build;
 mod compare;
 mod hold;
+mod log;
 mod read;
 mod schedules;
 mod start;
 
+pub(crate) use self::log::RUN_LOG;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -287,6 +289,7 @@ impl Handler {
             Verb::PowerCycle => return self.click_power_cycle(delivery, click).await,
             Verb::Hold => return Box::pin(self.click_keep(delivery, &click)).await,
             Verb::Return => return Box::pin(self.click_return(delivery, click)).await,
+            Verb::Log => return Box::pin(self.click_log(delivery, &click)).await,
             // A board's buttons, drawn without their board.
             Verb::Extend | Verb::Release | Verb::PowerOff | Verb::Nudge | Verb::Notify | Verb::Accept => {
                 return Ok(Reaction::says(Note::new("stale-click", json!({}))));

@@ -164,7 +164,7 @@ impl Shared {
         }
     }
 
-    /// Posts once: looks for an earlier copy first where there may be one, notes the intent, posts.
+    /// Posts a card once.
     pub(super) async fn post(
         &self,
         owed: &Owed,
@@ -174,10 +174,24 @@ impl Shared {
         revision: i64,
         at_least_once: bool,
     ) -> Result<Went, StoreError> {
-        let now = self.clock.now();
         let key = owed.id.to_string();
+        let posts = async || api.post(Post { place, card, key: &key, instead_of: None }).await;
+        self.once(owed, api, (place, &key), revision, at_least_once, posts).await
+    }
+
+    /// Posts once: looks for an earlier copy first where there may be one, notes the intent, posts.
+    pub(super) async fn once(
+        &self,
+        owed: &Owed,
+        api: &dyn ChatApi,
+        (place, key): (&Place, &str),
+        revision: i64,
+        at_least_once: bool,
+        posts: impl AsyncFnOnce() -> SendResult,
+    ) -> Result<Went, StoreError> {
+        let now = self.clock.now();
         if let Some(begun_at) = owed.begun_at {
-            match self.earlier_copy(api, place, &key, begun_at, at_least_once).await {
+            match self.earlier_copy(api, place, key, begun_at, at_least_once).await {
                 // The copy shows an older revision: revision 0 leaves the newest one owed, as an edit.
                 Earlier::Sent(message) => return Ok(Went::Ended(End::Sent { message, revision: 0 })),
                 Earlier::GiveUp(error) => return Ok(Went::Ended(End::Dead { error })),
@@ -191,14 +205,27 @@ impl Shared {
             return Ok(Went::Paused { until: now + wait });
         }
         self.store.message_begin(&[owed.id], now).await?;
-        let posted = api.post(Post { place, card, key: &key, instead_of: None }).await;
-        self.lines.heard(place.platform, &posted, self.clock.now());
+        let posted = posts().await;
+        Ok(self.posted(owed, place, posted, revision, at_least_once))
+    }
+
+    /// How posting went.
+    pub(super) fn posted(
+        &self,
+        owed: &Owed,
+        place: &Place,
+        posted: SendResult,
+        revision: i64,
+        at_least_once: bool,
+    ) -> Went {
+        let now = self.clock.now();
+        self.lines.heard(place.platform, &posted, now);
         match &posted {
             SendResult::Sent(_) => self.lines.note_channel(place, true),
             SendResult::Refused(error) if is_closed_channel(error) => self.lines.note_channel(place, false),
             _ => {}
         }
-        Ok(Went::Ended(match posted {
+        Went::Ended(match posted {
             // Asked a second time, a platform may answer with the copy that was there: the newest is owed as an edit.
             SendResult::Sent(message) => {
                 End::Sent { message, revision: if owed.begun_at.is_some() { 0 } else { revision } }
@@ -208,12 +235,12 @@ impl Shared {
             SendResult::Out(outage) if owed.begun_at.is_some() => {
                 End::Unsure { at: self.lines.fails(place.platform, &outage, now) }
             }
-            SendResult::RetryAfter(wait) => return Ok(Went::Paused { until: now + wait }),
-            SendResult::Out(outage) => return Ok(self.out(place.platform, &outage)),
+            SendResult::RetryAfter(wait) => return Went::Paused { until: now + wait },
+            SendResult::Out(outage) => return self.out(place.platform, &outage),
             SendResult::Refused(error) => End::Dead { error },
             SendResult::Unknown(error) if owed.tries >= TRIES_MAX && !at_least_once => End::Dead { error },
             SendResult::Unknown(_) => End::Unsure { at: now + backoff(owed.tries) },
-        }))
+        })
     }
 
     /// Asks the platform for a copy of a post that may be there.

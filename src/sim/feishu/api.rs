@@ -10,7 +10,7 @@ use axum::routing::{get, patch, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use super::{BOT, Call, Fault, Message, SimFeishu, World, rules, socket};
+use super::{BOT, Call, Fault, Message, SimFeishu, World, files, rules, socket};
 use crate::clock::Timestamp;
 
 /// Edits that one message takes in a second.
@@ -29,13 +29,14 @@ pub(super) fn routes(feishu: SimFeishu) -> Router {
         .route("/ws/v2", get(socket::connect))
         .route("/open-apis/bot/v2/hook/{chat}", post(hook))
         .route("/open-apis/contact/v3/users/{id}", get(person))
+        .route("/open-apis/im/v1/files", post(files::upload).layer(files::body_limit()))
         .route("/open-apis/im/v1/messages", post(send))
         .route("/open-apis/im/v1/messages/{id}/reply", post(reply))
         .route("/open-apis/im/v1/messages/{id}", patch(edit))
         .with_state(feishu)
 }
 
-fn code(code: i64, msg: &str) -> Response {
+pub(super) fn code(code: i64, msg: &str) -> Response {
     (StatusCode::BAD_REQUEST, Json(json!({ "code": code, "msg": msg }))).into_response()
 }
 
@@ -91,7 +92,7 @@ async fn linger(feishu: &SimFeishu, call: Call) {
 }
 
 /// What goes wrong before anything is done; whether it is done although the answer is a failure.
-fn stumble(world: &mut World, call: Call, headers: &HeaderMap) -> Result<bool, Box<Response>> {
+pub(super) fn stumble(world: &mut World, call: Call, headers: &HeaderMap) -> Result<bool, Box<Response>> {
     let fault = world.take_fault(call);
     if fault == Some(Fault::TokensOver) {
         world.tokens.clear();
@@ -180,9 +181,16 @@ fn write(
     if let Some(id) = world.uuids.get(&uuid).filter(|_| !uuid.is_empty()) {
         return Json(json!({ "code": 0, "msg": "ok", "data": { "message_id": id } })).into_response();
     }
-    let card: Value =
+    let content: Value =
         body["content"].as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    if let Err((n, problem)) = rules::check(&card) {
+    let (card, file) = match body["msg_type"].as_str() {
+        Some("file") => match files::named(&world, &content) {
+            Some(name) => (Value::Null, Some(name)),
+            None => return code(230_001, "no such file_key"),
+        },
+        _ => (content, None),
+    };
+    if let Err((n, problem)) = file.as_ref().map_or_else(|| rules::check(&card), |_| Ok(())) {
         world.violations.push(format!("{call:?}: {n} {problem}"));
         return code(n, &problem);
     }
@@ -191,7 +199,7 @@ fn write(
     if !uuid.is_empty() {
         world.uuids.insert(uuid, id.clone());
     }
-    world.messages.push(Message { root, in_thread, ..Message::of_the_bot(id.clone(), chat, card) });
+    world.messages.push(Message { root, in_thread, file, ..Message::of_the_bot(id.clone(), chat, card) });
     feishu.changed.notify_waiters();
     if fails {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();

@@ -7,6 +7,7 @@
 //! answer to a click is what the client shows last, whatever was edited while it was on its way.
 
 mod api;
+mod files;
 mod frames;
 pub(in crate::sim) mod playground;
 mod rules;
@@ -63,6 +64,8 @@ pub struct Message {
     pub text: String,
     /// What the bot's card shows.
     pub card: Value,
+    /// The file that it shows instead.
+    pub file: Option<String>,
     /// How often it was edited.
     pub edits: u32,
     edited_at: VecDeque<Timestamp>,
@@ -79,6 +82,7 @@ impl Message {
             author: None,
             text: String::new(),
             card,
+            file: None,
             edits: 0,
             edited_at: VecDeque::new(),
             recalled: false,
@@ -87,6 +91,9 @@ impl Message {
 
     /// The bot's card in plain lines, as a person reads it.
     pub fn shown(&self) -> String {
+        if let Some(file) = &self.file {
+            return format!("📎 {file}");
+        }
         rules::shown(&self.card)
     }
 }
@@ -119,6 +126,8 @@ pub enum Call {
     Edit,
     /// Who somebody is.
     Person,
+    /// A file.
+    Upload,
     /// An address for a long connection.
     Endpoint,
     /// A long connection.
@@ -128,6 +137,8 @@ pub enum Call {
 #[derive(Default)]
 struct World {
     messages: Vec<Message>,
+    /// Name and content by key.
+    files: HashMap<String, (String, Vec<u8>)>,
     uuids: HashMap<String, String>,
     tokens: Vec<String>,
     tokens_made: u32,
@@ -187,6 +198,13 @@ impl SimFeishu {
         let routes = api::routes(feishu.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
         Ok(feishu)
+    }
+
+    /// What a file that was uploaded holds, by its name.
+    pub fn file(&self, name: &str) -> Option<String> {
+        let world = self.lock();
+        let file = world.files.values().find(|(known, _)| known == name)?;
+        Some(String::from_utf8_lossy(&file.1).into_owned())
     }
 
     /// Its base address.
@@ -289,6 +307,7 @@ impl SimFeishu {
             author: Some(who.to_owned()),
             text: text.to_owned(),
             card: Value::Null,
+            file: None,
             edits: 0,
             edited_at: VecDeque::new(),
             recalled: false,

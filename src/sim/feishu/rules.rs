@@ -180,7 +180,7 @@ fn unescaped(text: &str) -> String {
 pub(super) fn told(message: &Message, before: &str) -> String {
     let words = match &message.author {
         Some(author) => format!("{author}: {}", message.text),
-        None => shown(&message.card),
+        None => message.shown(),
     };
     words.lines().map(|line| format!("{before}{line}").trim_end().to_owned() + "\n").collect()
 }

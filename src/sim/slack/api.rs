@@ -18,12 +18,13 @@ use super::wire::Cut;
 use super::{Shared, respond};
 
 /// The scopes that the app has, unless they were taken from it.
-const SCOPES: [&str; 8] = [
+const SCOPES: [&str; 9] = [
     "chat:write",
     "commands",
     "app_mentions:read",
     "im:history",
     "im:write",
+    "files:write",
     "users:read",
     "channels:history",
     "groups:history",

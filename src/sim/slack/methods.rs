@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::model::{BOT_ID, BOT_USER, Channel, Ephemeral, Message, TEAM, World};
-use super::{Shared, validate, views};
+use super::{Shared, files, validate, views};
 
 /// Messages on one page of a history when the call does not say.
 const PAGE_DEFAULT: usize = 100;
@@ -45,6 +45,7 @@ fn scope_of(method: &str) -> Option<&'static str> {
     match method {
         "conversations.history" | "conversations.replies" => Some("channels:history"),
         "conversations.open" => Some("im:write"),
+        "files.getUploadURLExternal" | "files.completeUploadExternal" => Some("files:write"),
         _ => None,
     }
 }
@@ -85,6 +86,8 @@ pub(super) fn call(shared: &Shared, method: &str, arguments: &Value) -> Answer {
                 "real_name": user.name, "tz": "Etc/UTC", "tz_offset": 0, "is_bot": user.id == BOT_USER,
                 "deleted": false, "profile": {"display_name": user.name, "real_name": user.name}}}))
         }),
+        "files.getUploadURLExternal" => files::begin(shared, arguments),
+        "files.completeUploadExternal" => files::complete(shared, arguments),
         "views.open" => views::open(shared, arguments),
         "views.update" => views::update(shared, arguments),
         "conversations.open" => shared.change(|world| {
@@ -112,7 +115,7 @@ fn known<'w>(world: &'w World, arguments: &Value) -> Result<&'w Channel, Failure
     world.channels.get(id).or_else(by_user).ok_or_else(|| Failure::new("channel_not_found"))
 }
 
-fn joined<'w>(world: &'w World, arguments: &Value) -> Result<&'w Channel, Failure> {
+pub(super) fn joined<'w>(world: &'w World, arguments: &Value) -> Result<&'w Channel, Failure> {
     let channel = known(world, arguments)?;
     if channel.has_bot { Ok(channel) } else { Err(Failure::new("not_in_channel")) }
 }
@@ -136,6 +139,7 @@ fn post(shared: &Shared, arguments: &Value) -> Answer {
         let message = Message {
             ts: world.next_ts(now),
             broadcast: thread_ts.is_some() && flag(arguments, "reply_broadcast"),
+            files: Value::Null,
             thread_ts,
             user: BOT_USER.to_owned(),
             text: text(arguments, "text").to_owned(),

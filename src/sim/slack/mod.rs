@@ -3,11 +3,12 @@
 //!
 //! Tests use [`SimSlack`] as people use Slack: [`say`](SimSlack::say), [`click`](SimSlack::click), then read the
 //! thread. `model` keeps the workspace, `api` answers the Web API, `people` turns what people do into
-//! deliveries, `deliver` sends them, to the webhook or over a `socket`, `respond` serves `response_url`s, `views` and `forms` are its modals, `playground` is the page. Real limits hold: sizes, rates, scopes, membership.
+//! deliveries, `deliver` sends them, to the webhook or over a `socket`, `respond` serves `response_url`s, `views` and `forms` are its modals, `files` its files, `playground` is the page. Real limits hold: sizes, rates, scopes, membership.
 
 mod api;
 mod deliver;
 mod faults;
+mod files;
 mod forms;
 pub mod limits;
 mod methods;
@@ -159,6 +160,7 @@ impl SimSlack {
         });
         let app = api::routes()
             .merge(respond::routes())
+            .merge(files::routes())
             .merge(socket::routes())
             .merge(playground::routes(beside.is_some()))
             .with_state(shared.clone())
@@ -251,6 +253,11 @@ impl SimSlack {
     /// Adds a person, with a direct conversation with the bot.
     pub fn add_person(&self, id: &str, name: &str) {
         self.0.shared.change(|world| world.add_person(id, name));
+    }
+
+    /// What a file that was shown holds, by its name.
+    pub fn file(&self, name: &str) -> Option<String> {
+        self.with(|world| files::content(world, name))
     }
 
     /// Looks at the workspace without reading anything.

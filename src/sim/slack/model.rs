@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::{Map, Value, json};
 
+use super::files::Upload;
 use super::views::{Trigger, View};
 use crate::clock::Timestamp;
 
@@ -70,6 +71,8 @@ pub struct Message {
     pub edits: u64,
     /// Whether a reply also shows in the channel.
     pub broadcast: bool,
+    /// Files that it shows; null where there are none.
+    pub files: Value,
     /// Whether a test has looked at it since it was posted. People's own messages count as read.
     pub read: bool,
 }
@@ -117,6 +120,7 @@ pub struct World {
     pub problems: VecDeque<String>,
     /// Open modals by who sees them.
     pub modals: BTreeMap<String, View>,
+    pub(super) uploads: BTreeMap<String, Upload>,
     pub(super) triggers: BTreeMap<String, Trigger>,
     pub(super) response_urls: BTreeMap<String, ResponseUrl>,
     last_ts: i64,
@@ -262,7 +266,8 @@ impl Message {
             out.insert("bot_id".into(), json!(BOT_ID));
             out.insert("app_id".into(), json!(APP));
         }
-        for (key, value) in [("blocks", &self.blocks), ("attachments", &self.attachments)] {
+        let parts = [("blocks", &self.blocks), ("attachments", &self.attachments), ("files", &self.files)];
+        for (key, value) in parts {
             if !value.is_null() {
                 out.insert(key.into(), value.clone());
             }
@@ -295,6 +300,7 @@ mod tests {
             metadata: Value::Null,
             edits: 0,
             broadcast: false,
+            files: Value::Null,
             read: false,
         }
     }

@@ -229,6 +229,7 @@ impl Shared {
                 metadata: Value::Null,
                 edits: 0,
                 broadcast: false,
+                files: Value::Null,
                 read: true,
             };
             world.add(channel, message);

@@ -8,7 +8,10 @@ use super::model::{Message, World};
 pub(super) fn messages<'m>(world: &World, messages: impl Iterator<Item = &'m Message>) -> String {
     let mut out = String::new();
     for message in messages {
-        let body = body(&message.text, &message.blocks, &message.attachments);
+        let mut body = body(&message.text, &message.blocks, &message.attachments);
+        for file in message.files.as_array().into_iter().flatten() {
+            body.push_str(&format!("\n📎 {}", file["name"].as_str().unwrap_or_default()));
+        }
         let name = world.name_of(&message.user);
         out.push_str(&format!("{name}: {}\n", readable(&body, world).replace('\n', "\n  ")));
     }

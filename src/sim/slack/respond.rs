@@ -113,6 +113,7 @@ pub(super) fn show(shared: &Shared, url: &ResponseUrl, body: &Value) -> Result<(
                 metadata: Value::Null,
                 edits: 0,
                 broadcast: false,
+                files: Value::Null,
                 read: false,
             };
             world.add(&url.channel, message);

@@ -14,7 +14,7 @@ use super::ledger::{self, Answer, Event, Reply};
 use super::row::{self, Reader, statements, unavailable};
 use super::script::{Script, Tx};
 use super::writer::{COMMIT, Ends};
-use super::{asks, attempt, batch, board, builds, hold, keep, letters, run, schedule, token};
+use super::{asks, attempt, batch, board, builds, hold, keep, letters, log, run, schedule, token};
 use crate::board::BoardId;
 use crate::board::plan::PowerAction;
 use crate::build::Build;
@@ -196,6 +196,7 @@ fn writes_at_once(effect: &Effect) -> bool {
         | Effect::Nudge { .. }
         | Effect::Offer { .. }
         | Effect::Build { .. }
+        | Effect::Log { .. }
         | Effect::Accept { .. }
         | Effect::Resend { .. }
         | Effect::MakeToken(_)
@@ -341,6 +342,10 @@ impl<'a> Rows<'a> {
             Effect::Schedule { name, paused } => {
                 let (by, now) = (&intake.actor, intake.received_at);
                 Ok(Applied::plain(schedule::pause(tx, name, *paused, by, now).await?))
+            }
+            Effect::Log { run, attempt, note } => {
+                let told = log::tell(tx, self.ids, (*run, *attempt), note, intake.received_at).await?;
+                Ok(Applied::of(if told { Effected::Done } else { Effected::AlreadyTold }, *run))
             }
             Effect::Reload { id, via } => {
                 self.reloads.push(ReloadRow { id: *id, via, at: intake.received_at });

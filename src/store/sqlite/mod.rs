@@ -17,6 +17,7 @@ mod lease;
 mod lease_end;
 mod ledger;
 mod letters;
+mod log;
 mod message;
 mod open;
 mod outcomes;

@@ -6,8 +6,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row, SqlSafeStr};
 
 use super::{
     asks, attempt, audit, batch, board, builds, hold, intake, judge, keep, lab, lease, lease_end, ledger,
-    letters, message, open, outcomes, queue, run, schedule, script, tally, tidy, token, unbegun, unreadable,
-    writer,
+    letters, log, message, open, outcomes, queue, run, schedule, script, tally, tidy, token, unbegun,
+    unreadable, writer,
 };
 
 async fn migrated() -> SqliteConnection {
@@ -35,6 +35,7 @@ fn statements() -> Vec<(&'static str, &'static str)> {
         lease_end::STATEMENTS,
         ledger::STATEMENTS,
         letters::STATEMENTS,
+        log::STATEMENTS,
         message::STATEMENTS,
         open::STATEMENTS,
         outcomes::STATEMENTS,

@@ -22,7 +22,7 @@ async fn a_power_cycle_ends_the_attempt_and_is_not_tried_again() {
               *Took* N s
               ✓ power   ✓ boot   ✓ deploy   ✗ test   · collect
               Finished <time> · Console log
-              [Retry] [Retry on another board] [Power Cycle]
+              [Retry] [Retry on another board] [Power Cycle] [Log]
             boardhand: ▶️ `soc-a-001` is up, `build-crawl` is being tested.
             boardhand: *⚠️ Lab trouble* · `power-cycled` on `soc-a-001` in N s · @alice
               ⚡ @bob power-cycled the board. It is not tried again by itself.
@@ -106,7 +106,7 @@ async fn a_power_cycle_that_the_pdu_did_not_do_is_told_so_and_makes_the_board_su
               *Took* N s
               ✓ power   ✓ boot   ✓ deploy   ✗ test   · collect
               Finished <time> · Console log
-              [Retry] [Retry on another board] [Power Cycle]
+              [Retry] [Retry on another board] [Power Cycle] [Log]
             boardhand: ▶️ `soc-a-001` is up, `build-crawl` is being tested.
             boardhand: *⚠️ Lab trouble* · `power-cycle-failed` on `soc-a-001` in N s · @alice
               Bob asked for a power cycle; the PDU of soc-a-001 did not do as it was told: it answered "error overload".

@@ -44,7 +44,7 @@ async fn ten_clicks_on_retry_are_one_run_and_nine_answers() {
                   KTAP version 1
               ```
               Retried as #2 by @alice · Finished <time> · Console log
-              [Retry] [Retry on another board] [Hold 30 min] [Power Cycle]
+              [Retry] [Retry on another board] [Hold 30 min] [Power Cycle] [Log]
             boardhand: ▶️ `soc-a-001` is up, `build-fail` is being tested.
             boardhand: *❌ Failed* · `tests-failed` on `soc-a-001` in N s: 17 passed, *2* failed · @alice
               Failed: `gemm.gemm_i4_packed`, `memory.memory_alloc_free`
@@ -113,7 +113,7 @@ async fn a_retry_elsewhere_avoids_the_board_that_failed() {
                   KTAP version 1
               ```
               Repeats #1 · Finished <time> · Console log
-              [Retry] [Retry on another board] [Hold 30 min] [Power Cycle]
+              [Retry] [Retry on another board] [Hold 30 min] [Power Cycle] [Log]
             boardhand: ▶️ `soc-a-002` is up, `build-fail` is being tested.
             boardhand: *❌ Failed* · `tests-failed` on `soc-a-002` in N s: 17 passed, *2* failed · @alice
               Failed: `gemm.gemm_i4_packed`, `memory.memory_alloc_free`

@@ -164,7 +164,7 @@ async fn a_run_is_cancelled_while_it_waits_and_while_it_runs_and_once() {
               *Took* N s
               ✓ power   ✓ boot   ✓ deploy   ✗ test   · collect
               Finished <time> · Console log
-              [Retry] [Power Cycle]
+              [Retry] [Power Cycle] [Log]
             boardhand: ▶️ `soc-a-001` is up, `build-crawl` is being tested.
             boardhand: 🚫 Cancelled by @bob on `soc-a-001`.
         "#);

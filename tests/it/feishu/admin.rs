@@ -45,7 +45,7 @@ async fn dead_letters_and_the_record_are_read_in_chinese() {
             N 秒
             ✓ 上电   ✓ 启动   ✓ 部署   ✓ 测试   ✓ 收集
             结束于 <time> · [控制台日志](http://lab/runs/1/log/1?key=…)
-            (重试)
+            (重试) (日志)
                 ▶️ `soc-a-001` 已启动，正在测试 `build-123`。
             ou_li: 死信
               ↩ ✅ 消息全都发出去了，或正在发送。

@@ -49,7 +49,7 @@ async fn a_green_run_is_told_in_the_language_of_each_channel() {
             N 秒
             ✓ 上电   ✓ 启动   ✓ 部署   ✓ 测试   ✓ 收集
             结束于 <time> · [控制台日志](http://lab/runs/1/log/1?key=…)
-            (重试)
+            (重试) (日志)
                 ▶️ `soc-a-001` 已启动，正在测试 `build-123`。
                 **✅ 通过**，板卡 `soc-a-001`，用时 N 秒：通过 23
                 [控制台日志](http://lab/runs/1/log/1?key=…)
@@ -63,7 +63,7 @@ async fn a_green_run_is_told_in_the_language_of_each_channel() {
               *Took* N s
               ✓ power   ✓ boot   ✓ deploy   ✓ test   ✓ collect
               Finished <time> · Console log
-              [Retry]
+              [Retry] [Log]
         "#);
     })
     .await;
@@ -94,7 +94,7 @@ async fn a_red_run_is_told_in_chinese_and_its_buttons_answer_in_chinese() {
             N 秒
             ✓ 上电   ✓ 启动   ✓ 部署   ✗ 测试   ✓ 收集
             结束于 <time> · [控制台日志](http://lab/runs/1/log/1?key=…)
-            (重试) (换板重试) (保留 30 分钟) (断电重启)
+            (重试) (换板重试) (保留 30 分钟) (断电重启) (日志)
                 ▶️ `soc-a-001` 已启动，正在测试 `build-fail`。
                 **❌ 失败** · 用例失败 `tests-failed`，板卡 `soc-a-001`，用时 N 秒：通过 17，失败 **2** · <at id=ou_li></at>
                 失败用例：`gemm.gemm_i4_packed`、`memory.memory_alloc_free`

@@ -71,7 +71,7 @@ async fn a_run_asked_for_in_slack_is_told_in_both_and_a_click_in_feishu_changes_
           *Took* N s
           ✓ power   ✓ boot   ✓ deploy   ✗ test   ✓ collect
           Finished <time> · Console log
-          [Retry] [Retry on another board] [Hold 30 min] [Power Cycle]
+          [Retry] [Retry on another board] [Hold 30 min] [Power Cycle] [Log]
         boardhand: ▶️ `soc-a-001` is up, `build-fail` is being tested.
         boardhand: *❌ Failed* · `tests-failed` on `soc-a-001` in N s: 17 passed, *2* failed · @alice
           Failed: `gemm.gemm_i4_packed`, `memory.memory_alloc_free`
@@ -93,7 +93,7 @@ async fn a_run_asked_for_in_slack_is_told_in_both_and_a_click_in_feishu_changes_
         N s
         ✓ power   ✓ boot   ✓ deploy   ✗ test   ✓ collect
         Finished <time> · [Console log](http://lab/runs/1/log/1?key=…)
-        (Retry) (Retry on another board) (Hold 30 min) (Power Cycle)
+        (Retry) (Retry on another board) (Hold 30 min) (Power Cycle) (Log)
             ▶️ `soc-a-001` is up, `build-fail` is being tested.
             **❌ Failed** · `tests-failed` on `soc-a-001` in N s: 17 passed, **2** failed · alice
             Failed: `gemm.gemm_i4_packed`, `memory.memory_alloc_free`

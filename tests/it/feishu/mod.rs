@@ -3,6 +3,7 @@
 
 mod admin;
 mod client;
+mod files;
 mod languages;
 mod mirrors;
 mod socket;
@@ -237,7 +238,7 @@ async fn a_run_is_asked_for_in_a_chat_and_told_in_a_card_and_its_thread() {
         N s
         ✓ power   ✓ boot   ✓ deploy   ✓ test   ✓ collect
         Finished <time> · [Console log](http://lab/runs/1/log/1?key=…)
-        (Retry)
+        (Retry) (Log)
             ▶️ `soc-a-001` is up, `build-123` is being tested.
             **✅ Passed** on `soc-a-001` in N s: 23 passed
             [Console log](http://lab/runs/1/log/1?key=…)

@@ -58,7 +58,7 @@ async fn a_board_is_booted_logged_in_to_tested_and_switched_off_again() {
               *Took* N s
               ✓ power   ✓ boot   ✓ deploy   ✓ test   ✓ collect
               Finished <time> · Console log
-              [Retry]
+              [Retry] [Log]
             boardhand: ▶️ `board-1` is up, `build-1` is being tested.
             boardhand: *✅ Passed* on `board-1` in N s: 4 passed, 1 skipped
               Console log
@@ -206,7 +206,7 @@ async fn a_pdu_that_does_not_answer_is_the_labs_trouble_and_never_a_dead_board()
               *Took* N s
               ✗ power   · boot   · deploy   · test   · collect
               Finished <time> · Console log
-              [Retry] [Retry on another board] [Hold 30 min] [Power Cycle]
+              [Retry] [Retry on another board] [Hold 30 min] [Power Cycle] [Log]
             boardhand: *⚠️ Lab trouble* · `power-unreachable` on `board-1` in N s · @alice
               The PDU of board-1 did not do as it was told: no answer in N s: it cannot be reached, or it does not know this community.
               The lab failed, not the build.

@@ -54,7 +54,7 @@ async fn a_board_is_stopped_in_u_boot_and_fetches_its_kernel_from_there() {
               *Took* N s
               ✓ power   ✓ boot   ✓ deploy   ✓ test   ✓ collect
               Finished <time> · Console log
-              [Retry]
+              [Retry] [Log]
             boardhand: ▶️ `board-1` is up, `build-7` is being tested.
             boardhand: *✅ Passed* on `board-1` in N s: 5 passed, 1 skipped
               Console log

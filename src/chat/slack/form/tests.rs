@@ -117,7 +117,8 @@ proptest! {
 
     #[test]
     fn any_form_is_a_modal_within_the_limits(
-        params in prop::collection::btree_map(hostile(), (input(), hostile(), any::<bool>()), 1..=form::PARAMS_MAX),
+        // As boards.yaml lets parameters be called.
+        params in prop::collection::btree_map("[A-Za-z0-9_-]{1,64}", (input(), hostile(), any::<bool>()), 1..=form::PARAMS_MAX),
     ) {
         let params: BTreeMap<_, _> = params;
         let questions = params.into_iter().map(|(name, (input, label, optional))| Question {
