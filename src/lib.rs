@@ -16,6 +16,7 @@
 //!
 //! - [`door`]: HTTP comes in here. A delivery is verified over raw bytes, decoded by [`chat`], turned into an intent
 //!   by [`command`], committed by [`store`], and only then acknowledged.
+//! - [`web`]: pages for people who would rather look; they only show.
 //! - [`command`]: one grammar table drives parsing, help and roles; `command::handle` turns an allowed command into an
 //!   effect and its answer.
 //! - [`build`]: what a CI made, once it told.
@@ -72,6 +73,7 @@ pub mod meter;
 pub mod config;
 
 pub mod door;
+pub mod web;
 pub mod chat;
 pub mod command;
 pub mod board;

@@ -22,7 +22,13 @@ pub const QUIET: &str = "warn";
 
 /// Starts logging, once per process; `filter` holds where `RUST_LOG` does not say.
 pub fn start(format: LogFormat, filter: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));
+    let asked = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|asked| !asked.trim().is_empty());
+    let asked = asked.map(|asked| EnvFilter::try_new(&asked).map_err(|error| (asked, error)));
+    let (filter, wrong) = match asked {
+        None => (EnvFilter::new(filter), None),
+        Some(Ok(asked)) => (asked, None),
+        Some(Err(wrong)) => (EnvFilter::new(filter), Some(wrong)),
+    };
     let colours = std::io::stderr().is_terminal();
     let logs =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
@@ -31,4 +37,7 @@ pub fn start(format: LogFormat, filter: &str) {
         LogFormat::Text => logs.with_target(false).try_init(),
         LogFormat::Json => logs.json().flatten_event(true).try_init(),
     };
+    if let Some((asked, error)) = wrong {
+        tracing::warn!(asked, %error, "RUST_LOG: this is no filter and is not used; write it as boardhand=debug,warn");
+    }
 }

@@ -18,8 +18,12 @@ impl Tokens {
 
     /// Whether this is one of them. Every one is compared, whichever matches.
     pub fn know(&self, token: &[u8]) -> bool {
-        let given = digest(token);
-        let matched = self.0.iter().fold(Choice::from(0), |matched, token| matched | token.ct_eq(&given));
+        self.know_digest(&digest(token))
+    }
+
+    /// Whether one of them has this digest.
+    pub fn know_digest(&self, given: &[u8; 32]) -> bool {
+        let matched = self.0.iter().fold(Choice::from(0), |matched, token| matched | token.ct_eq(given));
         bool::from(matched)
     }
 }
@@ -55,7 +59,8 @@ pub fn is_same(kept: &[u8; 32], given: &[u8; 32]) -> bool {
     bool::from(kept.ct_eq(given))
 }
 
-fn digest(bytes: &[u8]) -> [u8; 32] {
+/// What is kept of a token.
+pub fn digest(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 

@@ -27,6 +27,8 @@ const INDEX_GRAIN: Duration = Duration::from_millis(20);
 const SENT_BYTES_MAX: usize = 4096;
 /// Index lines read for one rendering.
 const INDEX_LINES_MAX: usize = 4_000_000;
+/// Bytes read at once where lines are only counted.
+const COUNTED_BYTES: usize = 1024 * 1024;
 
 /// Writes one conversation's record. What is held is written when it is dropped.
 pub struct Transcript {
@@ -197,6 +199,68 @@ pub fn render(path: &Path, from: u64, max: usize) -> io::Result<Rendered> {
     Ok(Rendered { text: lines(&bytes, from.min(length), &marks), next, at_end })
 }
 
+/// A line of the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// Microseconds since the record began.
+    pub micros: u64,
+    /// Whether it was sent, not received.
+    pub sent: bool,
+    /// What it says: hostile text.
+    pub text: String,
+}
+
+/// Lines of the record, and the bytes that the received ones were.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// In order.
+    pub lines: Vec<LogLine>,
+    /// The received bytes, which end at a line's end.
+    pub bytes: Vec<u8>,
+    /// The offset to continue from.
+    pub next: u64,
+    /// What was received of a line that is not over.
+    pub open: String,
+}
+
+/// The whole lines of the record at `path` among at most `max` received bytes from `from` on.
+pub fn piece(path: &Path, from: u64, max: usize) -> io::Result<Piece> {
+    let mut raw = File::open(with(path, "raw"))?;
+    let from = from.min(raw.metadata()?.len());
+    raw.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    raw.take(max as u64).read_to_end(&mut bytes)?;
+    // A line as long as that is cut: it would hold up all that follows.
+    let whole = memchr::memrchr(b'\n', &bytes).map_or(if bytes.len() == max { max } else { 0 }, |at| at + 1);
+    let open = bytes.split_off(whole);
+    let open = if open.len() < clean::LINE_BYTES_MAX { clean::text(&open) } else { String::new() };
+    let next = from + whole as u64;
+    let mut lines = Vec::new();
+    // What was sent since the last line is shown with the next one.
+    each_line(&bytes, from, &marks(&with(path, "idx"), from, next, false)?, &mut |micros, sent, text| {
+        let text = clean::cut(text, clean::LINE_BYTES_MAX).to_owned();
+        lines.push(LogLine { micros, sent, text });
+    });
+    Ok(Piece { lines, bytes, next, open })
+}
+
+/// How many lines were received before `offset` of the record at `path`, and how many bytes there are in all.
+pub fn lines_before(path: &Path, offset: u64) -> io::Result<(u64, u64)> {
+    let raw = File::open(with(path, "raw"))?;
+    let length = raw.metadata()?.len();
+    let mut reader = io::BufReader::with_capacity(COUNTED_BYTES, raw.take(offset));
+    let mut lines = 0;
+    loop {
+        let bytes = reader.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok((lines, length));
+        }
+        lines += memchr::memchr_iter(b'\n', bytes).count() as u64;
+        let read = bytes.len();
+        reader.consume(read);
+    }
+}
+
 /// Renders the end of the record at `path`: at most its last `max` received bytes.
 pub fn render_tail(path: &Path, max: usize) -> io::Result<String> {
     let length = std::fs::metadata(with(path, "raw"))?.len();
@@ -253,19 +317,27 @@ fn mark(line: &str) -> Option<Mark> {
 }
 
 fn lines(bytes: &[u8], from: u64, marks: &[Mark]) -> String {
-    let (mut out, mut liner) = (String::new(), Liner::default());
+    let mut out = String::new();
+    each_line(bytes, from, marks, &mut |micros, sent, line| {
+        push(&mut out, micros, if sent { "> " } else { "" }, line);
+    });
+    out
+}
+
+/// Calls `on_line` with the time of each line, whether it was sent, and what it says.
+fn each_line(bytes: &[u8], from: u64, marks: &[Mark], on_line: &mut impl FnMut(u64, bool, &str)) {
+    let mut liner = Liner::default();
     let (mut at, mut micros) = (0, 0);
     for mark in marks {
         let offset = (mark.offset.saturating_sub(from) as usize).clamp(at, bytes.len());
-        liner.feed(&bytes[at..offset], &mut |line| push(&mut out, micros, "", line));
+        liner.feed(&bytes[at..offset], &mut |line| on_line(micros, false, line));
         (at, micros) = (offset, mark.micros);
         if let Some(sent) = &mark.sent {
-            push(&mut out, micros, "> ", sent);
+            on_line(micros, true, sent);
         }
     }
-    liner.feed(&bytes[at..], &mut |line| push(&mut out, micros, "", line));
-    liner.finish(&mut |line| push(&mut out, micros, "", line));
-    out
+    liner.feed(&bytes[at..], &mut |line| on_line(micros, false, line));
+    liner.finish(&mut |line| on_line(micros, false, line));
 }
 
 fn push(out: &mut String, micros: u64, arrow: &str, line: &str) {

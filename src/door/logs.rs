@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
@@ -19,6 +19,9 @@ const LOG_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub(super) struct LinkQuery {
     #[serde(default)]
     key: String,
+    /// Whether a browser is shown the text, too.
+    #[serde(default)]
+    text: bool,
 }
 
 /// The log of one attempt as text, each line with its time since the attempt began.
@@ -26,10 +29,16 @@ pub(super) async fn log(
     State(door): State<Arc<Door>>,
     Path((run, attempt)): Path<(i64, u32)>,
     Query(link): Query<LinkQuery>,
+    headers: HeaderMap,
 ) -> Response {
     let missing = (StatusCode::NOT_FOUND, "there is no such log, or this link is not complete\n");
     if !door.links.opens(run, attempt, &link.key) {
         return missing.into_response();
+    }
+    // A person who follows a message's link is shown the page around it; whoever may read the one may read the other.
+    if wants_page(&headers) && !link.text {
+        let page = format!("{}&attempt={attempt}#console", door.links.page(run));
+        return (StatusCode::SEE_OTHER, [(header::LOCATION, page)]).into_response();
     }
     let path = transcript_dir(&door.transcripts, run, attempt).join("console");
     let redactor = door.redactor.clone();
@@ -50,6 +59,12 @@ pub(super) async fn log(
             .into_response(),
         Ok(Err(_)) | Err(_) => missing.into_response(),
     }
+}
+
+/// Whether it is a browser that asks.
+fn wants_page(headers: &HeaderMap) -> bool {
+    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    accepts.is_some_and(|accepts| accepts.contains("text/html"))
 }
 
 /// Where the transcript of an attempt is kept.

@@ -38,10 +38,10 @@ use tracing::Instrument;
 
 use self::throttle::{Refused, Throttle};
 use crate::artifact::Artifacts;
-use crate::chat::Delivery;
 use crate::chat::slack::client::SlackClient;
 use crate::chat::slack::signature::Verifier;
 use crate::chat::socket_line::SocketLine;
+use crate::chat::{Delivery, token};
 use crate::clock::Clock;
 use crate::command::handle::Handler;
 use crate::doorbell::{Bell, Doorbell};
@@ -105,6 +105,24 @@ pub struct Door {
     pub seats: Arc<Seats>,
     /// What is counted for metrics.
     pub meter: Meter,
+}
+
+impl Door {
+    /// Whether a token of this digest opens the API now: the server's own, or one of the store's.
+    pub(crate) async fn knows(&self, digest: &[u8; 32]) -> bool {
+        if self.api_tokens.know_digest(digest) {
+            return true;
+        }
+        match self.store.token_by_hash(digest).await {
+            Ok(row) => {
+                row.is_some_and(|row| token::is_same(&row.hash, digest) && row.is_live(self.clock.now()))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the store does not say whether a token is known");
+                false
+            }
+        }
+    }
 }
 
 /// Why a delivery is refused. Only the status goes out; the detail goes to the log.
@@ -219,6 +237,7 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::metrics))
+        .merge(crate::web::routes())
         .layer(from_fn_with_state(door.clone(), metrics::count_refused))
         .layer(from_fn_with_state(door.clone(), throttle::throttle))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

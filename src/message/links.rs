@@ -68,10 +68,25 @@ impl Links {
         bool::from(key.as_bytes().ct_eq(parts.next()?.as_bytes())).then_some((run, attempt))
     }
 
-    fn key(&self, what: &str, run: i64, attempt: u32) -> String {
+    /// A run's page.
+    pub fn page(&self, run: i64) -> String {
+        format!("{}/runs/{run}?key={}", self.public_url, self.key("run", run, 0))
+    }
+
+    /// Whether people reach this server over TLS.
+    pub fn are_secure(&self) -> bool {
+        self.public_url.starts_with("https://")
+    }
+
+    /// A signature of `what`, which begins with a word that no link's begins with.
+    pub fn seal(&self, what: &str) -> String {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.secret).expect("HMAC takes a key of any length");
-        mac.update(format!("{what}:{run}:{attempt}").as_bytes());
-        let mut digits = hex::encode(mac.finalize().into_bytes());
+        mac.update(what.as_bytes());
+        hex::encode(mac.finalize().into_bytes())
+    }
+
+    fn key(&self, what: &str, run: i64, attempt: u32) -> String {
+        let mut digits = self.seal(&format!("{what}:{run}:{attempt}"));
         digits.truncate(KEY_DIGITS);
         digits
     }

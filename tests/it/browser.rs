@@ -23,11 +23,11 @@ const DRIVER_TRIES_MAX: u32 = 5;
 /// Longest answer of the driver that is read.
 const ANSWER_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// The key of an element in WebDriver's JSON.
-const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+pub(crate) const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 const COMPOSE: &str = "//div[@id='compose']//textarea";
 /// No animation lasts longer.
 const SETTLED: Duration = Duration::from_millis(1500);
-const ENTER: &str = "\u{e007}";
+pub(crate) const ENTER: &str = "\u{e007}";
 
 /// The newest card of run `n` in the channel.
 fn card(n: u32) -> String {
@@ -265,7 +265,7 @@ async fn try_start(
 }
 
 /// A program and everything that it started: a browser outlives its driver otherwise.
-struct Group(u32);
+pub(crate) struct Group(u32);
 
 impl Drop for Group {
     fn drop(&mut self) {
@@ -275,15 +275,15 @@ impl Drop for Group {
 }
 
 /// A browser window, through its driver. Closed with the driver.
-struct Browser {
-    clock: Clock,
+pub(crate) struct Browser {
+    pub(crate) clock: Clock,
     port: u16,
     session: String,
     _profile: tempfile::TempDir,
 }
 
 impl Browser {
-    async fn start() -> (Browser, Group) {
+    pub(crate) async fn start() -> (Browser, Group) {
         let (driver, port) = Browser::driver().await;
         let port = port.parse().expect("a port");
         let profile = tempfile::tempdir().expect("a folder");
@@ -325,12 +325,12 @@ impl Browser {
         panic!("chromedriver finds no port to listen on");
     }
 
-    async fn open(&self, url: &str) {
+    pub(crate) async fn open(&self, url: &str) {
         self.ask("POST", "/url", &json!({ "url": url })).await.expect("the page opens");
     }
 
     /// Types a line into a box, and Enter.
-    async fn type_in(&self, place: &str, text: &str) {
+    pub(crate) async fn type_in(&self, place: &str, text: &str) {
         let typed = json!({ "text": format!("{text}{ENTER}") });
         self.until(&format!("type {text:?}"), async || {
             let element = self.find(place).await?;
@@ -340,7 +340,7 @@ impl Browser {
     }
 
     /// Presses what is there as soon as it can be pressed: a card may be redrawn under the pointer.
-    async fn press(&self, place: &str) {
+    pub(crate) async fn press(&self, place: &str) {
         self.until(&format!("press {place}"), async || {
             let element = self.find(place).await?;
             self.ask("POST", &format!("/element/{element}/click"), &json!({})).await.map(|_| String::new())
@@ -349,7 +349,7 @@ impl Browser {
     }
 
     /// Waits until the text is seen at that place; gives all that is seen there.
-    async fn sees(&self, place: &str, text: &str) -> String {
+    pub(crate) async fn sees(&self, place: &str, text: &str) -> String {
         self.until(&format!("see {text:?} at {place}"), async || {
             let element = self.find(place).await?;
             let seen = self.ask("GET", &format!("/element/{element}/text"), &Value::Null).await?;
@@ -360,7 +360,7 @@ impl Browser {
     }
 
     /// What the page complained about.
-    async fn errors(&self) -> Vec<String> {
+    pub(crate) async fn errors(&self) -> Vec<String> {
         let log =
             self.ask("POST", "/se/log", &json!({ "type": "browser" })).await.expect("the browser's log");
         let entries = log.as_array().cloned().unwrap_or_default();
@@ -370,7 +370,11 @@ impl Browser {
         own.map(str::to_owned).collect()
     }
 
-    async fn until(&self, what: &str, attempt: impl AsyncFn() -> Result<String, String>) -> String {
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        attempt: impl AsyncFn() -> Result<String, String>,
+    ) -> String {
         let end = self.clock.monotonic() + PATIENCE;
         loop {
             match attempt().await {
@@ -381,12 +385,12 @@ impl Browser {
         }
     }
 
-    async fn find(&self, place: &str) -> Result<String, String> {
+    pub(crate) async fn find(&self, place: &str) -> Result<String, String> {
         let found = self.ask("POST", "/element", &json!({ "using": "xpath", "value": place })).await?;
         Ok(found[ELEMENT].as_str().expect("an element").to_owned())
     }
 
-    async fn ask(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
+    pub(crate) async fn ask(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
         self.call(method, &format!("{}{path}", self.session), body).await
     }
 

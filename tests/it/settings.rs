@@ -52,3 +52,20 @@ fn a_manifest_needs_no_address_and_says_what_to_replace() {
     let (code, said) = boardhand(&["health"], &[("BOARDHAND_LISTEN", "8080")]);
     assert!(code == Some(2) && said.contains("BOARDHAND_LISTEN: an address and a port"), "{said}");
 }
+
+#[test]
+fn a_data_folder_that_cannot_be_used_and_a_filter_that_is_none_name_their_variables() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "no folder").expect("a file");
+    let file = file.display().to_string();
+    let env = [
+        ("BOARDHAND_DATA_DIR", file.as_str()),
+        ("BOARDHAND_LISTEN", "127.0.0.1:0"),
+        ("RUST_LOG", "boardhand=loud"),
+    ];
+    let (code, said) = boardhand(&["serve", "--simulate"], &env);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("BOARDHAND_DATA_DIR: ") && said.contains("may write to, or set another"), "{said}");
+    assert!(said.contains("RUST_LOG: this is no filter") && said.contains("boardhand=loud"), "{said}");
+}

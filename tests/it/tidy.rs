@@ -77,6 +77,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "worker",
             "door",
+            "web",
             "lease::scheduler",
             "lease::reaper",
             "message::relay",

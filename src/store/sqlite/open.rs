@@ -54,7 +54,7 @@ pub enum OpenError {
     #[error("the data directory {} is in use by another boardhand; stop it, or set another BOARDHAND_DATA_DIR", .0.display())]
     InUse(PathBuf),
     /// The directory or its lock cannot be made.
-    #[error("the data directory {} cannot be used", .dir.display())]
+    #[error("BOARDHAND_DATA_DIR: {} cannot be used; make it a folder that this user may write to, or set another one", .dir.display())]
     Directory {
         /// The directory.
         dir: PathBuf,
@@ -72,7 +72,7 @@ pub enum OpenError {
         source: sqlx::Error,
     },
     /// Its schema cannot be brought up to date: an older boardhand on a newer database, for one.
-    #[error("the database {} cannot be brought up to date", .file.display())]
+    #[error("the database {} cannot be brought up to date; one of a newer boardhand needs that one, a damaged one a backup in its place", .file.display())]
     Migration {
         /// The file.
         file: PathBuf,

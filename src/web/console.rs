@@ -1,0 +1,250 @@
+//! A console for people to read: lines with their time, number and colours, as HTML. What a board printed is hostile:
+//! secrets are taken out of the whole piece, and colours are given only to text that is exactly what is shown.
+
+use std::path::Path;
+
+use super::ansi::{self, Look};
+use super::html::push_escaped;
+use crate::chat::plain::clean;
+use crate::console::transcript::{self, LogLine, Piece};
+use crate::outcome::redact::Redactor;
+
+/// Most received bytes of one piece.
+pub(super) const PIECE_BYTES_MAX: usize = 256 * 1024;
+/// How far before a piece is looked for the beginning of a key that goes on in it.
+const KEY_BYTES_MAX: u64 = 64 * 1024;
+/// How many lines further the same line is looked for after something was taken out.
+const AHEAD_MAX: usize = 200;
+
+/// A piece of a console.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shown {
+    /// Rows of HTML.
+    pub(super) html: String,
+    /// The line that is not over yet, as HTML.
+    pub(super) open: String,
+    /// Where the piece begins and ends, in received bytes, and how many there are.
+    pub(super) from: u64,
+    pub(super) next: u64,
+    pub(super) length: u64,
+    /// The number of the line that comes next.
+    pub(super) line: u64,
+}
+
+/// Where a piece begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Begin {
+    /// At this byte, whose line has this number.
+    Byte(u64, u64),
+    /// So that it ends here.
+    Before(u64),
+    /// So that it ends with the record.
+    Tail,
+}
+
+/// A piece of the record at `path`.
+pub(super) fn shown(path: &Path, from: Begin, redactor: &Redactor) -> std::io::Result<Shown> {
+    let (_, length) = transcript::lines_before(path, 0)?;
+    let (begin, first, max) = match from {
+        Begin::Byte(byte, line) => (byte.min(length), line, PIECE_BYTES_MAX),
+        Begin::Before(end) => ending(path, end.min(length))?,
+        Begin::Tail => ending(path, length)?,
+    };
+    let piece = transcript::piece(path, begin, max)?;
+    let inside_key = is_inside_key(path, begin)?;
+    let line = first + memchr::memchr_iter(b'\n', &piece.bytes).count() as u64;
+    let html = rows(&piece, first, inside_key, redactor);
+    let mut open = String::new();
+    if !piece.open.is_empty() {
+        push_escaped(&clean(&redactor.redact_whole(&piece.open)), &mut open);
+    }
+    Ok(Shown { html, open, from: begin, next: piece.next, length, line })
+}
+
+/// Where a piece begins that ends at `end`, the number of its first line, and its size.
+fn ending(path: &Path, end: u64) -> std::io::Result<(u64, u64, usize)> {
+    let begin = end.saturating_sub(PIECE_BYTES_MAX as u64);
+    let begin = match begin {
+        0 => 0,
+        // From the first whole line on.
+        begin => {
+            let head = transcript::piece(path, begin, PIECE_BYTES_MAX)?;
+            let first = memchr::memchr(b'\n', &head.bytes).map_or(0, |at| at as u64 + 1);
+            begin + first
+        }
+    };
+    let (lines, _) = transcript::lines_before(path, begin)?;
+    Ok((begin, lines + 1, usize::try_from(end - begin).unwrap_or(PIECE_BYTES_MAX)))
+}
+
+/// Whether a private key begins shortly before `at` and has not ended there.
+fn is_inside_key(path: &Path, at: u64) -> std::io::Result<bool> {
+    let begin = at.saturating_sub(KEY_BYTES_MAX);
+    let before = transcript::piece(path, begin, usize::try_from(at - begin).unwrap_or(0))?;
+    let text: String = before.lines.iter().map(|line| format!("{}\n", line.text)).collect();
+    let begins = text.rfind("-----BEGIN ");
+    Ok(begins.is_some_and(|begins| text.rfind("-----END ").is_none_or(|ends| ends < begins)))
+}
+
+const KEY_BEGINS: &str = "-----BEGIN PRIVATE KEY-----\n";
+
+fn rows(piece: &Piece, first: u64, inside_key: bool, redactor: &Redactor) -> String {
+    let mut text = String::from(if inside_key { KEY_BEGINS } else { "" });
+    piece.lines.iter().for_each(|line| {
+        text.push_str(&clean(&line.text).replace('\n', " "));
+        text.push('\n');
+    });
+    let redacted = redactor.redact_whole(&text);
+    let looks = looks(piece);
+    let before = received_before(&piece.lines);
+    // Where a whole key became one word, lines are found by what they say.
+    let even = redacted.lines().count() == piece.lines.len();
+    let (mut html, mut at) = (String::with_capacity(2 * redacted.len()), 0);
+    for shown in redacted.lines() {
+        let ahead = if even { 1 } else { AHEAD_MAX };
+        let same = piece.lines.iter().skip(at).take(ahead).position(|line| clean(&line.text) == shown);
+        let index = same.map_or(at, |ahead| at + ahead).min(piece.lines.len().saturating_sub(1));
+        let Some(line) = piece.lines.get(index) else { break };
+        let number = (!line.sent).then(|| first + before[index] as u64);
+        let look = looks.as_ref().filter(|_| same.is_some() && !line.sent);
+        let look = look.and_then(|looks| looks.get(before[index])?.as_ref());
+        row(line, number, shown, look.map(Vec::as_slice), &mut html);
+        at = index + usize::from(even || same.is_some());
+    }
+    html
+}
+
+/// How many lines were received before each.
+fn received_before(lines: &[LogLine]) -> Vec<usize> {
+    let mut count = 0;
+    let before = lines.iter().map(|line| {
+        let before = count;
+        count += usize::from(!line.sent);
+        before
+    });
+    before.collect()
+}
+
+type Pieces = Vec<(Look, String)>;
+
+/// How each received line looks; nothing where lines and bytes do not go together line by line.
+fn looks(piece: &Piece) -> Option<Vec<Option<Pieces>>> {
+    let body = piece.bytes.strip_suffix(b"\n")?;
+    let raw: Vec<&[u8]> = body.split(|byte| *byte == b'\n').collect();
+    if raw.len() != piece.lines.iter().filter(|line| !line.sent).count() {
+        return None;
+    }
+    let mut look = Look::default();
+    Some(raw.into_iter().map(|line| ansi::pieces(line, &mut look)).collect())
+}
+
+fn row(line: &LogLine, number: Option<u64>, shown: &str, look: Option<&[(Look, String)]>, html: &mut String) {
+    let time = format!("{}.{:03}", line.micros / 1_000_000, line.micros / 1_000 % 1_000);
+    match number {
+        Some(number) => {
+            html.push_str(&format!(
+                "<li id=\"L{number}\"><a href=\"#L{number}\">{number}</a><i>{time}</i><span>"
+            ));
+        }
+        None => html.push_str(&format!("<li class=\"sent\"><a></a><i>{time}</i><span>&gt; ")),
+    }
+    let whole =
+        |look: &&[(Look, String)]| look.iter().map(|(_, text)| text.as_str()).collect::<String>() == shown;
+    match look.filter(whole) {
+        None => push_escaped(shown, html),
+        Some(pieces) => pieces.iter().for_each(|(look, text)| match look.classes().as_str() {
+            "" => push_escaped(text, html),
+            classes => {
+                html.push_str(&format!("<b class=\"{classes}\">"));
+                push_escaped(text, html);
+                html.push_str("</b>");
+            }
+        }),
+    }
+    html.push_str("</span></li>\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::console::Transcript;
+
+    const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
+
+    /// A record of what was received, and sent where it begins with `>`.
+    fn record(said: &[&str]) -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("console");
+        let mut transcript = Transcript::create(&path, START, None).expect("a transcript");
+        for (n, text) in said.iter().enumerate() {
+            let at = START + Duration::from_millis(1_000 * n as u64 + 250);
+            match text.strip_prefix('>') {
+                Some(sent) => transcript.sent(sent.as_bytes(), at),
+                None => transcript.received(text.as_bytes(), at),
+            }
+        }
+        (folder, path)
+    }
+
+    fn show(said: &[&str], from: Begin) -> Shown {
+        let (_folder, path) = record(said);
+        shown(&path, from, &Redactor::default()).expect("is read")
+    }
+
+    #[test]
+    fn lines_have_their_number_time_and_colours_and_what_was_sent_has_no_number() {
+        let seen = show(&["U-Boot\r\n", ">boot\n", "\u{1b}[32mOK\u{1b}[0m <done>\r\nlogin: "], Begin::Tail);
+        assert_eq!(
+            seen.html,
+            "<li id=\"L1\"><a href=\"#L1\">1</a><i>0.250</i><span>U-Boot</span></li>\n\
+             <li class=\"sent\"><a></a><i>1.250</i><span>&gt; boot\\n</span></li>\n\
+             <li id=\"L2\"><a href=\"#L2\">2</a><i>2.250</i><span><b class=\"f2\">OK</b> &lt;done&gt;</span></li>\n"
+        );
+        assert_eq!((seen.open.as_str(), seen.line, seen.length - seen.next), ("login: ", 3, 7));
+    }
+
+    #[test]
+    fn hostile_bytes_stay_text() {
+        let evil = "<img src=x onerror=alert(1)>\u{1b}]0;title\u{7}\u{1b}[31m<b>\u{202e}\u{0}&\"'\r\n";
+        let seen = show(&[evil], Begin::Tail);
+        assert!(
+            !seen.html.contains("<img") && !seen.html.contains("<b>") && !seen.html.contains('\u{1b}'),
+            "{seen:?}"
+        );
+        assert!(!seen.html.contains('\u{202e}') && seen.html.contains("&lt;img src=x"), "{seen:?}");
+    }
+
+    #[test]
+    fn a_secret_is_taken_out_also_where_colours_hide_it_or_a_piece_begins_within() {
+        let seen = show(&["token=\u{1b}[31mhunter2\u{1b}[0mhunter2\r\nnext\r\n"], Begin::Tail);
+        assert!(!seen.html.contains("hunter2") && seen.html.contains("next"), "{}", seen.html);
+        let key = format!("a\n-----BEGIN RSA {}-----\n{}", "PRIVATE KEY", "c2VjcmV0\n".repeat(40));
+        let key = format!("{key}-----END RSA {}-----\nafter\n", "PRIVATE KEY");
+        for cut in [60, 120, 300] {
+            let seen = show(&[&key], Begin::Byte(cut, 3));
+            assert!(!seen.html.contains("c2VjcmV0") && seen.html.contains("after"), "{cut}: {}", seen.html);
+        }
+    }
+
+    #[test]
+    fn a_long_record_is_given_in_pieces_that_follow_each_other() {
+        let line = "a line of the kernel that says one thing and another, and then some more\n";
+        let count = 3 * PIECE_BYTES_MAX / line.len();
+        let (_folder, path) = record(&[&line.repeat(count)]);
+        let redactor = Redactor::default();
+        let tail = shown(&path, Begin::Tail, &redactor).expect("is read");
+        assert!(tail.html.ends_with(&format!("{}</span></li>\n", line.trim())) && tail.next == tail.length);
+        assert_eq!(tail.line, count as u64 + 1, "numbers count from the beginning");
+        let before = shown(&path, Begin::Before(tail.from), &redactor).expect("is read");
+        assert_eq!(
+            (before.next, before.line),
+            (tail.from, tail.line - tail.html.matches("<li").count() as u64)
+        );
+        let again = shown(&path, Begin::Byte(before.next, before.line), &redactor).expect("is read");
+        assert_eq!((again.html, again.next), (tail.html, tail.next));
+        assert!((before.next - before.from) as usize <= PIECE_BYTES_MAX);
+    }
+}

@@ -1,0 +1,206 @@
+//! Pages for people who would rather look: the board wall, a run with its live console, the queue. They only show; what
+//! is done is done by commands. Every page comes whole from here and asks nobody else for anything: no script, style,
+//! font or picture of another server is ever loaded, and no board's byte becomes markup.
+//!
+//! Whoever signed in with a token of the API sees everything. Whoever follows a signed link of a message sees the run
+//! that it leads to.
+
+mod ansi;
+mod console;
+mod html;
+mod run;
+mod session;
+mod wall;
+
+use std::sync::{Arc, LazyLock};
+
+use axum::Router;
+use axum::extract::{Form, Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use minijinja::{Environment, Value, context};
+use serde::Deserialize;
+
+use crate::chat::token;
+use crate::door::Door;
+
+/// What a browser may do with a page: load this server's own style and script, and nothing else at all.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
+                      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+/// Longest token that is read.
+const TOKEN_BYTES_MAX: usize = 4096;
+
+/// The pages' texts; what is put into them is escaped.
+static PAGES: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut pages = Environment::new();
+    for (name, source) in [
+        ("base.html", include_str!("pages/base.html")),
+        ("signin.html", include_str!("pages/signin.html")),
+        ("wall.html", include_str!("pages/wall.html")),
+        ("queue.html", include_str!("pages/queue.html")),
+        ("run.html", include_str!("pages/run.html")),
+        ("missing.html", include_str!("pages/missing.html")),
+    ] {
+        pages.add_template(name, source).expect("a template that the tests have read");
+    }
+    pages
+});
+
+/// The pages' routes.
+pub fn routes() -> Router<Arc<Door>> {
+    Router::new()
+        .route("/", get(wall::wall))
+        .route("/boards", get(wall::wall))
+        .route("/queue", get(wall::queue))
+        .route("/runs/{run}", get(run::run))
+        .route("/runs/{run}/console/{attempt}", get(run::piece))
+        .route("/signin", get(ask).post(sign_in))
+        .route("/signout", post(sign_out))
+        .route("/assets/web.css", get(|| asset("text/css; charset=utf-8", include_str!("pages/web.css"))))
+        .route(
+            "/assets/web.js",
+            get(|| asset("text/javascript; charset=utf-8", include_str!("pages/web.js"))),
+        )
+        .route("/favicon.ico", get(|| asset("image/svg+xml", include_str!("pages/icon.svg"))))
+}
+
+async fn asset(kind: &'static str, text: &'static str) -> Response {
+    let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=300")];
+    let mut response = (headers, text).into_response();
+    secured(&mut response);
+    response
+}
+
+/// A page, as the browser may show it.
+fn page(status: StatusCode, name: &str, facts: Value) -> Response {
+    let text = PAGES.get_template(name).and_then(|template| template.render(facts));
+    let mut response = match text {
+        Ok(text) => (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], text).into_response(),
+        Err(error) => {
+            tracing::error!(page = name, %error, "a page cannot be made");
+            (StatusCode::INTERNAL_SERVER_ERROR, "this page cannot be made; the log says why\n")
+                .into_response()
+        }
+    };
+    // A page says how things are now, to this person.
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    secured(&mut response);
+    response
+}
+
+fn secured(response: &mut Response) {
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // A link's key must not go to where a page's links lead.
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+}
+
+fn not_now(error: &dyn std::fmt::Display) -> Response {
+    tracing::warn!(%error, "the store does not answer a page");
+    let facts =
+        context! { title => "Not now", said => "The database does not answer. Try again in a moment." };
+    page(StatusCode::SERVICE_UNAVAILABLE, "missing.html", facts)
+}
+
+/// Whether whoever asks has signed in.
+async fn is_signed_in(door: &Door, headers: &HeaderMap) -> bool {
+    let mut cookies = headers.get_all(header::COOKIE).iter();
+    match cookies.find_map(|cookie| session::of(cookie.as_bytes(), &door.links, door.clock.now())) {
+        Some(digest) => door.knows(&digest).await,
+        None => false,
+    }
+}
+
+/// Where somebody goes who must sign in first.
+fn to_sign_in(path: &str) -> Response {
+    let next: String = form_urlencoded::byte_serialize(path.as_bytes()).collect();
+    go(&format!("/signin?next={next}"))
+}
+
+fn go(path: &str) -> Response {
+    let mut response = (StatusCode::SEE_OTHER, [(header::LOCATION, path)]).into_response();
+    secured(&mut response);
+    response
+}
+
+#[derive(Deserialize)]
+struct Next {
+    #[serde(default)]
+    next: String,
+}
+
+/// A path of this server, whatever was asked for.
+fn own_path(next: &str) -> &str {
+    let plain = next.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
+    if next.starts_with('/') && !next.starts_with("//") && plain { next } else { "/" }
+}
+
+async fn ask(Query(query): Query<Next>) -> Response {
+    page(StatusCode::OK, "signin.html", asked(&query.next, false))
+}
+
+fn asked(next: &str, wrong: bool) -> Value {
+    context! { next => own_path(next), wrong => wrong }
+}
+
+#[derive(Deserialize)]
+struct SignIn {
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    next: String,
+}
+
+async fn sign_in(State(door): State<Arc<Door>>, headers: HeaderMap, Form(form): Form<SignIn>) -> Response {
+    // Another site must not sign somebody in as somebody else.
+    let foreign = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+    let given = form.token.trim();
+    let digest = token::digest(given.as_bytes());
+    let known = given.len() <= TOKEN_BYTES_MAX && !foreign && door.knows(&digest).await;
+    let cookie = known.then(|| session::begin(&digest, &door.links, door.clock.now()));
+    let Some(cookie) = cookie.and_then(|cookie| HeaderValue::from_str(&cookie).ok()) else {
+        tracing::warn!("somebody did not sign in: the token is not known");
+        return page(StatusCode::UNAUTHORIZED, "signin.html", asked(&form.next, true));
+    };
+    tracing::info!("somebody signed in");
+    let mut response = go(own_path(&form.next));
+    response.headers_mut().insert(header::SET_COOKIE, cookie);
+    response
+}
+
+async fn sign_out(State(door): State<Arc<Door>>) -> Response {
+    let mut response = go("/signin");
+    if let Ok(cookie) = HeaderValue::from_str(&session::end(&door.links)) {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_led_to_another_server() {
+        for (next, path) in [
+            ("/runs/42?key=ab&attempt=1", "/runs/42?key=ab&attempt=1"),
+            ("", "/"),
+            ("//evil.example", "/"),
+            ("/\\evil.example", "/"),
+            ("https://evil.example", "/"),
+            ("/\r\nset-cookie: a=b", "/"),
+        ] {
+            assert_eq!(own_path(next), path, "{next:?}");
+        }
+    }
+
+    #[test]
+    fn every_page_is_a_template() {
+        assert_eq!(PAGES.templates().count(), 6);
+    }
+}
