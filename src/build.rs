@@ -1,6 +1,8 @@
 //! Builds: what a CI made, once it told. Pure. A build never changes: what was tested stays what its runs say, so the
 //! same one told again with something else in it is refused.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -32,6 +34,13 @@ pub struct Build {
     pub by: Actor,
     /// When.
     pub registered_at: Timestamp,
+}
+
+impl Build {
+    /// Where each of its files is, by name.
+    pub fn addresses(&self) -> BTreeMap<String, String> {
+        self.artifacts.iter().map(|artifact| (artifact.name.clone(), artifact.url.clone())).collect()
+    }
 }
 
 /// Where a build came from, as far as its CI says.

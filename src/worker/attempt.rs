@@ -9,6 +9,7 @@ mod hardware;
 mod perform;
 mod told;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ pub(super) struct Attempt {
     inventory: Arc<Inventory>,
     board: Option<Board>,
     plan: Arc<Plan>,
+    /// Where the build's files are, as its CI told.
+    registered: BTreeMap<String, String>,
     stage: Stage,
     /// How long it may take, once its board is fenced, and when that is over.
     total: Duration,
@@ -124,6 +127,7 @@ impl Attempt {
             inventory,
             board,
             plan,
+            registered: BTreeMap::new(),
             stage: Stage::Leased,
             total,
             deadline,
@@ -205,6 +209,7 @@ impl Attempt {
         if self.board.is_none() || self.plan.test.is_empty() && self.plan.boot.is_empty() {
             return Err(self.halt(Happened::HostStepFailed, "boards.yaml has no such board or plan any more"));
         }
+        self.find_build().await?;
         self.look_for_builds().await?;
         let plan = self.plan.clone();
         for step in &plan.boot {

@@ -105,7 +105,7 @@ impl Handler {
             Ok(spec) => spec,
             Err(refused) => return Ok(Err(refused)),
         };
-        if let Err(refused) = self.still_possible(&spec, &addresses(build)) {
+        if let Err(refused) = self.still_possible(&spec, &build.addresses()) {
             return Ok(Err(refused));
         }
         let origin = self.place_of(settings, &build.family);
@@ -146,7 +146,7 @@ impl Handler {
         // Whatever is wrong with the name is told when it is looked up.
         let Some(family) = family_of_target(&lab, &request.target) else { return Ok(Ok(BTreeMap::new())) };
         if let Some(build) = self.store.build_find(&family, &request.build).await? {
-            return Ok(Ok(addresses(&build)));
+            return Ok(Ok(build.addresses()));
         }
         let only_registered = lab.families.get(&family).is_some_and(|family| family.registered_only);
         let Some(moving) = Moving::of(&request.build) else {
@@ -162,7 +162,7 @@ impl Handler {
         let newest = BuildFilter { of, good: true, before: None, limit: 1 };
         if let Some(build) = self.store.build_list(&newest).await?.pop() {
             request.build = build.id.clone();
-            return Ok(Ok(addresses(&build)));
+            return Ok(Ok(build.addresses()));
         }
         let known = self.known_builds(&family).await?;
         // Where nobody registers builds it is an id like any other.
@@ -214,7 +214,7 @@ impl Handler {
     /// Where the artifacts of a run's build are, as far as it is registered.
     pub(super) async fn registered(&self, spec: &RunSpec) -> Result<BTreeMap<String, String>> {
         let build = self.store.build_find(&spec.family, &spec.build).await?;
-        Ok(build.as_ref().map(addresses).unwrap_or_default())
+        Ok(build.as_ref().map(Build::addresses).unwrap_or_default())
     }
 
     /// The newest builds, of one family or of all.
@@ -281,10 +281,6 @@ fn foreign(lab: &Inventory, asked: &AskedBuild) -> Option<Reaction> {
         let facts = json!({ "artifact": artifact.name, "host": address.to_string() });
         Reaction::refused(Phrase::new("artifact-host", facts), &[], "/lab builds")
     })
-}
-
-fn addresses(build: &Build) -> BTreeMap<String, String> {
-    build.artifacts.iter().map(|artifact| (artifact.name.clone(), artifact.url.clone())).collect()
 }
 
 fn family_named(lab: &Inventory, name: &str) -> Option<Family> {

@@ -65,7 +65,8 @@ pub(in crate::door) async fn console(
     let because = permitted(&door, &caller, asked, about, ("console", board.as_str())).await?;
     let seat = match query.watch {
         true => door.seats.watch(&board),
-        false => Box::pin(door.seats.sit(&board, &caller.actor, true)).await,
+        // Who may because the board is theirs may only while it is.
+        false => Box::pin(door.seats.sit(&board, &caller.actor, !own_board)).await,
     };
     let seat = seat.map_err(|none| refused(&board, none))?;
     if !query.watch {

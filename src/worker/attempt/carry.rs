@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Attempt, Halt};
 use crate::artifact::ArtifactError;
 use crate::board::plan::{Action, Step};
+use crate::build::Build;
 use crate::clock::shown_duration;
 use crate::console::{ConsoleError, Session};
 use crate::door::transcript_dir;
@@ -20,6 +21,15 @@ const COMMAND_WITHIN: Duration = Duration::from_secs(30);
 const REDIALS_MAX: u32 = 10;
 
 impl Attempt {
+    /// Learns where the files of the build are, where its CI told of it.
+    pub(super) async fn find_build(&mut self) -> Result<(), Halt> {
+        let (family, build) = (&self.view.run.spec.family, &self.view.run.spec.build);
+        let found = self.lab.persist(|| self.lab.store.build_find(family, build)).await;
+        let found = found.map_err(|error| self.not_kept(&error))?;
+        self.registered = found.as_ref().map(Build::addresses).unwrap_or_default();
+        Ok(())
+    }
+
     /// Looks for every file that the plan carries to the board, before anything is done to the board for nothing.
     pub(super) async fn look_for_builds(&mut self) -> Result<(), Halt> {
         let plan = self.plan.clone();

@@ -68,6 +68,27 @@ async fn latest_is_the_newest_good_build_and_the_card_names_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_gets_the_files_that_the_ci_told_of() {
+    let boards =
+        with("").replace("    artifacts: {test.bin: 'http://ci.lab.local/{{ build.id }}/test.bin'}\n", "");
+    lab(&boards, async |lab| {
+        let url = "http://10.0.0.5:8080/nightly/build-7/test.bin";
+        registered(lab, "build-7", &format!(r#", "artifacts": [{{"name": "test.bin", "url": "{url}"}}]"#))
+            .await;
+        let run = lab.run("alice", "/run-test socA latest").await;
+        assert_eq!(lab.verdict(run).await, "passed in testing");
+        let sent = std::fs::read_to_string(lab.data.path().join(format!("transcripts/{run}/1/console.idx")));
+        assert!(sent.expect("what was typed").contains(url));
+        // Of a build that nobody told of there is no such file, which is said before anybody waits.
+        let said = lab.say("alice", "/run-test socA build-8").await;
+        assert!(said.contains("test.bin"), "{said}");
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_build_told_again_is_the_same_and_another_one_under_its_id_is_refused() {
     lab(&with(""), async |lab| {
         let more = r#", "branch": "main", "artifacts": [{"name": "a", "url": "https://ci.example.com/a"}]"#;
