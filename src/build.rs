@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::board::Family;
+use crate::board::hosts::{self, Address, HostRule};
 use crate::chat::Actor;
 use crate::clock::Timestamp;
 
@@ -37,9 +38,14 @@ pub struct Build {
 }
 
 impl Build {
-    /// Where each of its files is, by name.
-    pub fn addresses(&self) -> BTreeMap<String, String> {
-        self.artifacts.iter().map(|artifact| (artifact.name.clone(), artifact.url.clone())).collect()
+    /// Where each of its files is, by name. One that is at no host of `listed` is not given to anybody: the list may have
+    /// changed since the build was registered.
+    pub fn addresses(&self, listed: &[HostRule]) -> BTreeMap<String, String> {
+        let is_listed = |artifact: &&BuildArtifact| {
+            Address::parse(&artifact.url).is_ok_and(|address| hosts::lists(listed, &address))
+        };
+        let listed = self.artifacts.iter().filter(is_listed);
+        listed.map(|artifact| (artifact.name.clone(), artifact.url.clone())).collect()
     }
 }
 

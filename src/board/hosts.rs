@@ -1,5 +1,5 @@
-//! Hosts that the lab file lists: which addresses on the network this server may call for somebody else. Pure. An
-//! address is read strictly, so that nothing that dials can read another host out of it.
+//! Hosts that the lab file lists: at which addresses files may be that boards are told to fetch. Pure. An address is read
+//! strictly, so that nothing that dials can read another host out of it; where a name leads is not looked at.
 
 use std::fmt;
 
@@ -27,15 +27,6 @@ pub struct HostRule {
     /// Whether it is a domain.
     any: bool,
     port: u16,
-}
-
-/// How far an address that is allowed may lead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// Its host is listed by name: wherever that is.
-    Anywhere,
-    /// Only its domain is listed: somebody else may say where a name of it leads, so not into a private network.
-    Outside,
 }
 
 /// Why a text is no address that could be called.
@@ -154,13 +145,9 @@ impl HostRule {
     }
 }
 
-/// How far an address may lead by these rules; `None` where it may not be called.
-pub fn reach(rules: &[HostRule], address: &Address) -> Option<Reach> {
-    let allowing = |any: bool| rules.iter().any(|rule| rule.any == any && rule.allows(address));
-    if allowing(false) {
-        return Some(Reach::Anywhere);
-    }
-    allowing(true).then_some(Reach::Outside)
+/// Whether an address is at a listed host.
+pub fn lists(rules: &[HostRule], address: &Address) -> bool {
+    rules.iter().any(|rule| rule.allows(address))
 }
 
 #[cfg(test)]
@@ -198,23 +185,23 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_listed_is_reached_and_a_domain_not_inside() {
+    fn only_what_is_listed_may_be_fetched() {
         let rules: Vec<HostRule> = ["ci.example.com", "http://10.0.0.5:8080", "*.builds.example.com"]
             .map(|text| HostRule::parse(text).expect(text))
             .to_vec();
-        let check = |url: &str, expect: Option<Reach>| {
-            assert_eq!(reach(&rules, &Address::parse(url).expect(url)), expect, "{url}");
+        let check = |url: &str, expect: bool| {
+            assert_eq!(lists(&rules, &Address::parse(url).expect(url)), expect, "{url}");
         };
-        check("https://ci.example.com/a", Some(Reach::Anywhere));
-        check("http://ci.example.com/a", None);
-        check("https://ci.example.com:8443/a", None);
-        check("http://10.0.0.5:8080/a", Some(Reach::Anywhere));
-        check("http://10.0.0.5/a", None);
-        check("https://a.builds.example.com/a", Some(Reach::Outside));
-        check("https://a.b.builds.example.com/a", Some(Reach::Outside));
-        check("https://builds.example.com/a", None);
-        check("https://evilbuilds.example.com/a", None);
-        check("https://127.0.0.1/a", None);
+        check("https://ci.example.com/a", true);
+        check("http://ci.example.com/a", false);
+        check("https://ci.example.com:8443/a", false);
+        check("http://10.0.0.5:8080/a", true);
+        check("http://10.0.0.5/a", false);
+        check("https://a.builds.example.com/a", true);
+        check("https://a.b.builds.example.com/a", true);
+        check("https://builds.example.com/a", false);
+        check("https://evilbuilds.example.com/a", false);
+        check("https://127.0.0.1/a", false);
         for bad in ["*", "*.com", "*.10.0.0", "ci/a", "ftp://ci", "", "user@ci", "*.[::1]"] {
             assert_eq!(HostRule::parse(bad), None, "{bad}");
         }

@@ -45,7 +45,8 @@ fn is(answer: &Note, name: &str, word: &str) -> bool {
 /// What whoever told of a build is answered: what was started, and what could not be.
 fn told(door: &Door, answer: &Note) -> Value {
     let list = |name: &str| answer.facts.get(name).and_then(Value::as_array).into_iter().flatten();
-    let runs = list("rules").zip(list("numbers").filter_map(Value::as_i64));
+    // Of a build told again, a rule that is new since has started nothing.
+    let runs = list("rules").zip(list("runs")).filter_map(|(rule, run)| Some((rule, run.as_i64()?)));
     let runs: Vec<Value> =
         runs.map(|(rule, run)| json!({ "rule": rule, "number": run, "url": door.links.run(run) })).collect();
     let refused = list("refused")

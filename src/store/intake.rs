@@ -36,7 +36,7 @@ pub struct Intake {
     pub effect: Effect,
     /// What is answered when the effect is what was planned. Facts that only the store knows are added to it:
     /// `effected`, `numbers` (of the runs that were started, or of a batch ended, in order), `number` (of the run
-    /// meant).
+    /// meant), `runs` (of a build: the number of each of its runs, null where one was not started).
     pub answer: Note,
     /// What is answered instead, by how the effect really ended ([`Effected::as_str`]).
     pub instead: Vec<(&'static str, Note)>,

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::{BUILD, Document, DocumentProblem, TEXT_BYTES_MAX, is_plain, only_known};
 use crate::board::hosts::{ADDRESS_BYTES_MAX, Address};
 use crate::board::{NAME_BYTES_MAX, is_name};
-use crate::build::{ARTIFACT_BYTES_MAX, ARTIFACTS_MAX, BuildArtifact, BuildResult, Source};
+use crate::build::{ARTIFACT_BYTES_MAX, ARTIFACTS_MAX, BuildArtifact, BuildResult, Moving, Source};
 use crate::command::parse::{self, ParseProblem};
 
 /// The event that tells of a build.
@@ -50,6 +50,10 @@ pub fn read_build(document: &Map<String, Value>) -> Result<AskedBuild, DocumentP
     if let Some(wrong) = parse::build_problem(&id) {
         let (command, name) = ("build.finished", "build".to_owned());
         return Err(DocumentProblem::Command(ParseProblem::BadValue { command, name, value: id, wrong }));
+    }
+    if Moving::of(&id).is_some() {
+        let wants = "an id of the build's own; latest and latest-… mean the newest one";
+        return Err(DocumentProblem::Kind { key: BUILD[0], wants });
     }
     Ok(AskedBuild {
         family: read.either(FAMILY)?.ok_or(DocumentProblem::Missing(FAMILY[0]))?,

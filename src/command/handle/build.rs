@@ -105,7 +105,7 @@ impl Handler {
             Ok(spec) => spec,
             Err(refused) => return Ok(Err(refused)),
         };
-        if let Err(refused) = self.still_possible(&spec, &build.addresses()) {
+        if let Err(refused) = self.still_possible(&spec, &self.addresses(build)) {
             return Ok(Err(refused));
         }
         let origin = self.place_of(settings, &build.family);
@@ -145,14 +145,14 @@ impl Handler {
         let lab = self.inventory.now();
         // Whatever is wrong with the name is told when it is looked up.
         let Some(family) = family_of_target(&lab, &request.target) else { return Ok(Ok(BTreeMap::new())) };
-        if let Some(build) = self.store.build_find(&family, &request.build).await? {
-            return Ok(Ok(build.addresses()));
-        }
         let only_registered = lab.families.get(&family).is_some_and(|family| family.registered_only);
         let Some(moving) = Moving::of(&request.build) else {
-            return match only_registered {
-                false => Ok(Ok(BTreeMap::new())),
-                true => Ok(Err(self.not_registered(delivery, &family, &request.build).await?)),
+            return match self.store.build_find(&family, &request.build).await? {
+                Some(build) => Ok(Ok(self.addresses(&build))),
+                None if only_registered => {
+                    Ok(Err(self.not_registered(delivery, &family, &request.build).await?))
+                }
+                None => Ok(Ok(BTreeMap::new())),
             };
         };
         let of = match moving.branch() {
@@ -162,7 +162,7 @@ impl Handler {
         let newest = BuildFilter { of, good: true, before: None, limit: 1 };
         if let Some(build) = self.store.build_list(&newest).await?.pop() {
             request.build = build.id.clone();
-            return Ok(Ok(build.addresses()));
+            return Ok(Ok(self.addresses(&build)));
         }
         let known = self.known_builds(&family).await?;
         // Where nobody registers builds it is an id like any other.
@@ -214,7 +214,11 @@ impl Handler {
     /// Where the artifacts of a run's build are, as far as it is registered.
     pub(super) async fn registered(&self, spec: &RunSpec) -> Result<BTreeMap<String, String>> {
         let build = self.store.build_find(&spec.family, &spec.build).await?;
-        Ok(build.as_ref().map(Build::addresses).unwrap_or_default())
+        Ok(build.map(|build| self.addresses(&build)).unwrap_or_default())
+    }
+
+    fn addresses(&self, build: &Build) -> BTreeMap<String, String> {
+        build.addresses(&self.inventory.now().builds.artifact_hosts)
     }
 
     /// The newest builds, of one family or of all.
@@ -275,7 +279,7 @@ fn foreign(lab: &Inventory, asked: &AskedBuild) -> Option<Reaction> {
     let rules = &lab.builds.artifact_hosts;
     let foreign = asked.artifacts.iter().find_map(|artifact| {
         let address = Address::parse(&artifact.url).ok()?;
-        hosts::reach(rules, &address).is_none().then_some((artifact, address))
+        (!hosts::lists(rules, &address)).then_some((artifact, address))
     });
     foreign.map(|(artifact, address)| {
         let facts = json!({ "artifact": artifact.name, "host": address.to_string() });

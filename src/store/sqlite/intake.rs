@@ -359,29 +359,27 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Registers a build, and starts those of its runs that were not started before.
+    /// Registers a build, and starts those of its runs that were not started before. One that was registered before starts
+    /// nothing more, and tells which of them it started then.
     async fn build(&mut self, tx: &mut Tx, build: &Build, runs: &'a [NewRun]) -> Result<Applied> {
         let effected = builds::register(tx, build).await?;
-        let mut applied = Applied::plain(effected);
-        if effected != Effected::Done {
-            return Ok(applied);
-        }
+        let mut numbers = Vec::with_capacity(runs.len());
         for run in runs {
             let once = run.once.as_deref();
             let before = match once {
                 Some(once) => self.known(tx, once).await?,
                 None => None,
             };
-            applied.numbers.push(match before {
-                Some(number) => number,
-                None => {
+            numbers.push(match before {
+                None if effected == Effected::Done => {
                     let number = self.start(run, None, once, None);
                     self.retries.extend(once.map(|once| (once, number)));
-                    number
+                    Some(number)
                 }
+                before => before,
             });
         }
-        Ok(applied)
+        Ok(Applied::plain(effected).with("runs", numbers))
     }
 
     /// What changes a board that somebody has as their own.

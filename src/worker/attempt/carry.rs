@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::{Attempt, Halt};
 use crate::artifact::ArtifactError;
 use crate::board::plan::{Action, Step};
-use crate::build::Build;
 use crate::clock::shown_duration;
 use crate::console::{ConsoleError, Session};
 use crate::door::transcript_dir;
@@ -26,7 +25,8 @@ impl Attempt {
         let (family, build) = (&self.view.run.spec.family, &self.view.run.spec.build);
         let found = self.lab.persist(|| self.lab.store.build_find(family, build)).await;
         let found = found.map_err(|error| self.not_kept(&error))?;
-        self.registered = found.as_ref().map(Build::addresses).unwrap_or_default();
+        let listed = &self.inventory.builds.artifact_hosts;
+        self.registered = found.map(|build| build.addresses(listed)).unwrap_or_default();
         Ok(())
     }
 

@@ -128,6 +128,10 @@ async fn what_is_wrong_with_a_build_is_said_and_nothing_is_registered() {
             assert_eq!((status, &problem["detail"]), (422, &json!(says)), "{body}");
         };
         let artifact = |url: &str| told("b", &format!(r#", "artifacts": [{{"name": "a", "url": "{url}"}}]"#));
+        for name in ["latest", "Latest-main"] {
+            let says = "\"build\" must be an id of the build's own; latest and latest-… mean the newest one";
+            refused(&told(name, ""), says).await;
+        }
         refused(&told("b", "").replace("socA", "socZ"), "there is no family \"socZ\"").await;
         let unlisted = |host: &str| {
             format!("the artifact a is at {host}, which artifact_hosts in boards.yaml does not list")
@@ -167,6 +171,10 @@ async fn rules_start_runs_with_good_builds_once_each_and_tell_the_familys_channe
         assert!(answer["runs"][0]["url"].as_str().is_some_and(|url| url.contains("/api/v1/runs/1?key=")), "{answer}");
         assert_eq!(answer["runs"].as_array().map(Vec::len), Some(1), "{answer}");
         assert_eq!(signed(lab, &told("build-1", r#", "job": "compiler", "branch": "main", "requested_by": "li""#)).await.0, 200);
+        // Under another key, as a sender has it that signs anew, its runs are the same ones, and no new one.
+        let more = r#", "job": "compiler", "branch": "main", "requested_by": "li", "idempotency_key": "again""#;
+        let (status, again) = signed(lab, &told("build-1", more)).await;
+        assert_eq!((status, &again["runs"]), (200, &answer["runs"]), "{again}");
         // Neither a build that was not made, nor one of another branch, starts anything.
         assert_eq!(registered(lab, "build-2", r#", "branch": "main", "result": "unstable""#).await["runs"], json!([]));
         assert_eq!(registered(lab, "build-3", r#", "branch": "topic""#).await["runs"], json!([]));
