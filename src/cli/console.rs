@@ -23,7 +23,8 @@ use crate::net::ws::{Gone, Received, WebSocket};
 const ESCAPE: u8 = 0x1d;
 /// Bytes of standard input read at once.
 const READ_BYTES: usize = 4 * 1024;
-/// Silence of the board after the end of what is piped in.
+/// How long the board may take to its first word after the end of what is piped in, and its silence after its last.
+const FIRST_WORD: Duration = Duration::from_secs(10);
 const HAD_ITS_SAY: Duration = Duration::from_secs(1);
 const HELP: &str = "Ctrl-] and . leaves, b sends a break, Ctrl-] sends itself";
 
@@ -110,7 +111,7 @@ async fn sit(mut socket: WebSocket, says: &Says) -> Ended {
             },
             piece = typed.recv(), if leaves_at.is_none() => {
                 let Some(piece) = piece else {
-                    leaves_at = Some(clock.monotonic() + HAD_ITS_SAY);
+                    leaves_at = Some(clock.monotonic() + FIRST_WORD);
                     continue;
                 };
                 for deed in keys.press(&piece) {

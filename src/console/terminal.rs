@@ -15,6 +15,10 @@ use crate::clock::{Clock, Monotonic};
 
 /// Bytes read at once, and the longest piece that is given on.
 pub const PIECE_BYTES_MAX: usize = 4 * 1024;
+/// Typed bytes that may wait for the board before no more are taken.
+pub const TYPED_BYTES_MAX: usize = 256 * 1024;
+/// Bytes sent at once: what comes back is heard in between, and a slow line takes so many in time.
+const SEND_BYTES_MAX: usize = 256;
 
 /// A console that somebody looks at.
 pub struct Terminal {
@@ -67,9 +71,14 @@ impl Terminal {
         Ok(terminal)
     }
 
-    /// Whether there is nothing left to send: what is typed faster than the board takes it waits with whoever types.
+    /// Whether more may be typed: what is typed much faster than the board takes it waits with whoever types.
     pub fn takes_more(&self) -> bool {
-        self.typed.is_empty() && self.breaks_until.is_none()
+        self.typed.len() < TYPED_BYTES_MAX
+    }
+
+    /// Forgets what was typed and is not sent yet.
+    pub fn forget_typed(&mut self) {
+        self.typed.clear();
     }
 
     /// Waits until there is something to do: the board says something, or something typed is due. May be given up at any
@@ -140,7 +149,7 @@ impl Terminal {
         if self.breaks_until.is_some() {
             return self.end_break().await;
         }
-        let count = if self.char_delay.is_zero() { self.typed.len() } else { 1 };
+        let count = if self.char_delay.is_zero() { SEND_BYTES_MAX } else { 1 };
         let keys: Vec<u8> = self.typed.drain(..count.min(self.typed.len())).collect();
         self.types_at = self.clock.monotonic() + self.char_delay;
         let wire = self.telnet.encode(&keys);

@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 mod accept;
 
-pub use accept::{Accepted, accept};
+pub use accept::{Accepted, accept, is_asked_for, upgrade_required};
 
 use super::{Http, HttpReply, NetError, TOTAL_TIMEOUT, net_error, read};
 use crate::clock::Clock;

@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::task::{self, JoinError, JoinSet};
 
 use super::finalize::give_back;
+use super::occupied::Part;
 use super::runner::Lab;
 use super::steps::{Agent, LOOK_ANYWAY, LOOK_EVERY, Step};
 use crate::board::Board;
@@ -246,7 +247,7 @@ async fn switch(
     facts: &(dyn Fn(serde_json::Value) -> serde_json::Value + Sync),
 ) -> Note {
     let is_theirs = lease.hold.is_some();
-    let _on = lab.occupied.enter([lease.board.clone()]);
+    let _on = lab.occupied.enter([lease.board.clone()], Part::Switch);
     let grip = Grip::new(LeaseRef { id: lease.id, board: lease.board, fence: lease.fence });
     let switching = Box::pin(lab.power.act(&grip, board, &errand.action));
     let done = match lab.clock.timeout(lasts.saturating_sub(CHECK_MARGIN), switching).await {

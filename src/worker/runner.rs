@@ -15,7 +15,7 @@ use tracing::field::Empty;
 
 use super::attempt::{Attempt, Ended};
 use super::finalize;
-use super::occupied::Occupied;
+use super::occupied::{Occupied, Part};
 use crate::artifact::Artifacts;
 use crate::board::plan::RetryPolicy;
 use crate::board::{Board, BoardId, Inventory, LiveInventory};
@@ -88,7 +88,7 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// wherever that stands among them.
 pub async fn drive(lab: Arc<Lab>, mut leases: Vec<Lease>, number: i64, orders: watch::Receiver<Order>) {
     // Until the console is let go of: the lease may be somebody else's sooner.
-    let on = lab.occupied.enter(leases.iter().map(|lease| lease.board.clone()));
+    let on = lab.occupied.enter(leases.iter().map(|lease| lease.board.clone()), Part::Console);
     let bells = lab.doorbell.clone();
     let span = tracing::info_span!("run", run.number = number, board.id = Empty, lease.fence = Empty);
     async move {

@@ -27,8 +27,8 @@ pub const SEATS_MAX: usize = 64;
 pub const WATCHERS_MAX: usize = 16;
 /// Pieces of output that somebody may be behind; what is older is lost for them, and they are told.
 const BEHIND_MAX: usize = 256;
-/// Pieces that somebody has typed and that wait for the board.
-const TYPED_MAX: usize = 16;
+/// Pieces that somebody has typed and that wait to be taken.
+const TYPED_MAX: usize = 4;
 /// How often a seat looks whether its lease still stands.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -84,6 +84,10 @@ pub enum NoSeat {
     Run(i64),
     /// Somebody types there.
     Taken,
+    /// A run that has ended still lets go of it.
+    Busy,
+    /// It is driven from elsewhere.
+    Elsewhere,
     /// Nobody sits there, so that there is nothing to watch.
     Empty,
     /// So many sit and watch that there is no room.
@@ -121,12 +125,9 @@ impl Seats {
     /// Sits down at the console of a board that `by` has, or that anybody has where they `may_any`.
     pub async fn sit(self: &Arc<Self>, board: &BoardId, by: &Actor, may_any: bool) -> Result<Seat, NoSeat> {
         let said = self.take_place(board)?;
+        let mut place = Place { seats: self.clone(), board: board.clone(), on: None };
         // From here on whoever is next on the board waits; that it is theirs is looked at after that.
-        let place = Place {
-            seats: self.clone(),
-            board: board.clone(),
-            on: Some(self.lab.occupied.enter([board.clone()])),
-        };
+        place.on = Some(self.lab.occupied.enter_console(board).ok_or(NoSeat::Busy)?);
         let lease = self.lease(board).await?;
         let theirs = lease.as_ref().is_some_and(|lease| lease.is_held_by(by));
         let lease = lease.filter(|lease| lease.state == LeaseState::Held && (theirs || may_any));
@@ -135,7 +136,11 @@ impl Seats {
             return Err(NoSeat::Run(run));
         }
         let lab = self.lab.inventory.newest_with(board, |_| true);
-        let target = ConsoleTarget::from(&lab.board(board.as_str()).ok_or(NoSeat::NoBoard)?.console);
+        let found = lab.board(board.as_str()).ok_or(NoSeat::NoBoard)?;
+        if lab.is_remote(found) {
+            return Err(NoSeat::Elsewhere);
+        }
+        let target = ConsoleTarget::from(&found.console);
         let named = LeaseRef { id: lease.id, board: board.clone(), fence: lease.fence };
         let grip = Arc::new(Grip::new(named));
         let hand: Arc<dyn InHand> = grip.clone();
@@ -180,6 +185,18 @@ impl Seats {
     }
 }
 
+/// Types keys behind those that the board has not taken yet. Ctrl-C ends what was typed before it.
+fn type_in(terminal: &mut Terminal, keys: &[u8]) {
+    const CTRL_C: u8 = 3;
+    match keys.iter().rposition(|key| *key == CTRL_C) {
+        Some(at) => {
+            terminal.forget_typed();
+            terminal.type_in(&keys[at..]);
+        }
+        None => terminal.type_in(keys),
+    }
+}
+
 /// Resolves when the server stops, also when nobody is left to say so.
 async fn is_true(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
@@ -204,6 +221,7 @@ impl Place {
         let clock = self.seats.lab.clock.clone();
         let mut closing = self.seats.closing.clone();
         let mut look_at = clock.monotonic();
+        let mut seen = None;
         let over = loop {
             tokio::select! {
                 stir = terminal.wait() => match terminal.go_on(stir).await {
@@ -214,7 +232,7 @@ impl Place {
                 },
                 key = typed.recv(), if terminal.takes_more() => match key {
                     None => break Over::Left,
-                    Some(Key::Typed(keys)) => terminal.type_in(&keys),
+                    Some(Key::Typed(keys)) => type_in(&mut terminal, &keys),
                     Some(Key::Break) => match terminal.send_break().await {
                         Ok(true) => {}
                         Ok(false) => drop(said.send(Said::NoBreak)),
@@ -222,9 +240,16 @@ impl Place {
                     },
                 },
                 () = clock.sleep_until(look_at) => {
-                    if let Some(over) = self.look(lease.id).await {
+                    if typed.is_closed() {
+                        break Over::Left;
+                    }
+                    let commits = self.seats.lab.store.commits();
+                    if (commits.is_none() || commits != seen)
+                        && let Some(over) = self.look(lease.id).await
+                    {
                         break over;
                     }
+                    seen = commits;
                     look_at = clock.monotonic() + LOOK_EVERY;
                 }
                 () = is_true(&mut closing) => break Over::Stops,

@@ -9,9 +9,11 @@ use boardhand::net::Http;
 use boardhand::net::ws::{DialError, Gone, Received, WebSocket};
 use bytes::Bytes;
 use secrecy::SecretString;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
+use crate::api::{call, command as api_command, ended};
 use crate::lab::{ADMIN_TOKEN, Lab, WITHIN, lab, yaml};
 
 /// A place at a console, over the API.
@@ -242,6 +244,103 @@ async fn what_is_piped_in_is_typed_and_the_command_ends_when_the_board_is_silent
             (nobody.status.code(), &*said),
             (Some(2), "boardhand: nobody has soc-b-001; reserve it first\n")
         );
+        lab.say("alice", "/lab release soc-a-001").await;
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+/// A token of a user, by the command of an admin.
+async fn user_token(lab: &Lab, name: &str) -> String {
+    let args = ["token", "create", name, "--role", "user"];
+    let (code, out, err) = ended(&api_command(lab, ADMIN_TOKEN, &args).await);
+    assert_eq!(code, Some(0), "{err}");
+    out.trim_end().to_owned()
+}
+
+async fn lease(lab: &Lab, token: &str, method: &str, path: &str, body: &str) -> Value {
+    let (status, answer) = call(lab, method, path, &[&format!("Authorization: Bearer {token}")], body).await;
+    assert!((200..300).contains(&status), "{answer}");
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_types_at_their_own_board_for_as_long_as_it_and_the_token_are_theirs() {
+    lab(&yaml::small(1), async |lab| {
+        let (mine, other) = (user_token(lab, "mine").await, user_token(lab, "other").await);
+        let body = r#"{"board_id": "soc-a-001", "timeout": 3600}"#;
+        let held = lease(lab, &mine, "POST", "/api/v1/lease", body).await;
+        let refused = place(lab, "soc-a-001", "", &other).await.err().expect("no place");
+        assert_eq!(refused.0, 403, "{refused:?}");
+        assert!(refused.1.contains("type at the consoles of other people's boards"), "{refused:?}");
+        let mut socket = place(lab, "soc-a-001", "", &mine).await.expect("a place");
+        let mut watching = place(lab, "soc-a-001", "?watch=true", &other).await.expect("a place");
+        // A token that is revoked opens nothing, nor does it go on typing.
+        let args = ["token", "revoke", "other"];
+        assert_eq!(ended(&api_command(lab, ADMIN_TOKEN, &args).await).0, Some(0));
+        assert_eq!(over(&mut watching).await, "1008 this token opens nothing any more");
+        lease(lab, &mine, "DELETE", held["url"].as_str().expect("an address"), "").await;
+        assert_eq!(over(&mut socket).await, "4000 the board is not held any more");
+        lab.settle().await;
+        let refused = place(lab, "soc-a-001", "", &mine).await.err().map(|(status, _)| status);
+        assert_eq!(refused, Some(403), "it is not theirs any more");
+        let bearer = format!("Authorization: Bearer {mine}");
+        let (status, _) = call(lab, "GET", "/api/v1/boards/soc-a-001/console", &[&bearer], "").await;
+        assert_eq!(status, 426, "a plain request dials nothing");
+    })
+    .await;
+}
+
+/// A lab whose boards are typed at slowly.
+fn slow() -> String {
+    yaml::small(1).replace("default_suite: smoke", "console: {char_delay: 5ms}\n    default_suite: smoke")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paste_is_ended_by_ctrl_c_and_by_hanging_up() {
+    // Typed to its end it would take 80 s.
+    const PASTE: &str = "echo of a paste that nobody wanted; ";
+    let paste = || Bytes::from(PASTE.repeat(16 * 1024 / PASTE.len()));
+    lab(&slow(), async |lab| {
+        lab.say("alice", "/lab reserve soc-a-001 1h bring-up").await;
+        let mut socket = typing(lab).await;
+        switch_on(lab).await;
+        until(&mut socket, "login:").await;
+        keys(&mut socket, "root\r").await;
+        until(&mut socket, "assword:").await;
+        keys(&mut socket, "root\r").await;
+        until(&mut socket, "# ").await;
+        socket.send_binary(paste()).await.expect("typed");
+        until(&mut socket, "paste that").await;
+        keys(&mut socket, "\x03").await;
+        keys(&mut socket, "uname -s\r").await;
+        until(&mut socket, "Linux").await;
+        socket.send_binary(paste()).await.expect("typed");
+        until(&mut socket, "paste that").await;
+        socket.close().await;
+        drop(once_free(lab).await);
+        lab.say("alice", "/lab release soc-a-001").await;
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_of_another_site_is_not_dialled_from_here() {
+    let boards = yaml::small(1) + "roles: {admin: [slack:U0LEAD]}\n";
+    lab(&boards, async |lab| {
+        lab.say("alice", "/lab reserve soc-a-001 1h bring-up").await;
+        lab.write_lab(&format!("{boards}sites: {{Lab Site A: {{worker: remote}}}}\n"));
+        lab.say("lead", "/lab reload").await;
+        lab.answer("lead").await;
+        let refused = place(lab, "soc-a-001", "", ADMIN_TOKEN).await.err();
+        let says = "soc-a-001 is driven by the worker of its site, not by this server";
+        assert_eq!(refused, Some((409, says.into())));
+        lab.write_lab(&boards);
+        lab.say("lead", "/lab reload").await;
+        lab.answer("lead").await;
         lab.say("alice", "/lab release soc-a-001").await;
         lab.settle().await;
         lab.read_all();

@@ -75,6 +75,10 @@ impl Handler {
         board: BoardId,
         lasts: Duration,
     ) -> Result<Reaction> {
+        let lab = self.inventory.now();
+        if let Some(refusal) = self.driven_elsewhere(&view.run.spec.family, lab.boards.get(&board)) {
+            return Ok(refusal);
+        }
         let leases = self.store.lease_list().await?;
         match leases.iter().find(|lease| lease.board == board) {
             Some(lease) if lease.is_held_by(&delivery.actor) => {

@@ -375,7 +375,7 @@ impl Handler {
     }
 
     /// A refusal where no board that is meant is driven from here.
-    fn driven_elsewhere(&self, family: &Family, board: Option<&Board>) -> Option<Reaction> {
+    pub(super) fn driven_elsewhere(&self, family: &Family, board: Option<&Board>) -> Option<Reaction> {
         let lab = self.inventory.now();
         let all_remote = match board {
             Some(board) => lab.is_remote(board),

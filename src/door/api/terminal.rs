@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, Query, Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use serde::Deserialize;
@@ -18,6 +18,7 @@ use super::super::machine::Problem;
 use super::who::Caller;
 use super::{permitted, record, unreadable};
 use crate::board::BoardId;
+use crate::chat::token;
 use crate::command::policy::{About, Asked};
 use crate::lease::Holder;
 use crate::net::ws::{self, Accepted, Gone, Received, WebSocket};
@@ -25,7 +26,9 @@ use crate::store::{Audit, Effect};
 use crate::worker::seats::{Key, NoSeat, Over, Said, Seat};
 
 /// Most bytes of one message that are typed.
-const KEYS_BYTES_MAX: usize = 64 * 1024;
+const KEYS_BYTES_MAX: usize = 16 * 1024;
+/// How often it is looked whether their token still opens anything.
+const PROVE_EVERY: Duration = Duration::from_secs(2);
 /// How often whoever sits there is asked whether they still do.
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// Silence after which they do not.
@@ -55,6 +58,12 @@ pub(in crate::door) async fn console(
     caller: Caller,
     request: Request,
 ) -> Result<Response, Problem> {
+    if !ws::is_asked_for(request.headers()) {
+        return Ok(ws::upgrade_required());
+    }
+    let token =
+        request.headers().get(header::AUTHORIZATION).and_then(|value| token::bearer(value.as_bytes()));
+    let digest = token::digest(token.unwrap_or_default());
     let lab = door.handler.inventory.now();
     let board = super::list::named(&lab, &id)?;
     let (board, family) = (board.id.clone(), board.family.as_str());
@@ -76,7 +85,7 @@ pub(in crate::door) async fn console(
     }
     let clock = door.clock.clone();
     Ok(ws::accept(request, move |accepted| async move {
-        serve(door, seat, WebSocket::of(accepted, clock).await).await;
+        serve(door, seat, digest, WebSocket::of(accepted, clock).await).await;
     }))
 }
 
@@ -91,6 +100,10 @@ fn refused(board: &BoardId, none: NoSeat) -> Problem {
             conflict(format!("{board} is being switched or brought to rest; try again in a moment"))
         }
         NoSeat::Run(number) => conflict(format!("#{number} is on {board}; try again when it has ended")),
+        NoSeat::Busy => conflict(format!("a run still lets go of {board}; try again in a moment")),
+        NoSeat::Elsewhere => {
+            conflict(format!("{board} is driven by the worker of its site, not by this server"))
+        }
         NoSeat::Taken => conflict(format!("somebody types at {board}; watch them with watch=true")),
         NoSeat::Empty => conflict(format!("nobody types at {board}, so that there is nothing to watch")),
         NoSeat::NoBoard => conflict(format!("{board} has left boards.yaml")),
@@ -103,16 +116,22 @@ fn refused(board: &BoardId, none: NoSeat) -> Problem {
 }
 
 /// Carries bytes both ways until one side has enough.
-async fn serve(door: Arc<Door>, seat: Seat, mut socket: WebSocket<Accepted>) {
-    let (code, why) = Box::pin(carry(&door, seat, &mut socket)).await;
+async fn serve(door: Arc<Door>, seat: Seat, digest: [u8; 32], mut socket: WebSocket<Accepted>) {
+    let (code, why) = Box::pin(carry(&door, seat, &digest, &mut socket)).await;
     socket.close_saying(code, &why).await;
 }
 
-async fn carry(door: &Door, seat: Seat, socket: &mut WebSocket<Accepted>) -> (u16, String) {
+async fn carry(
+    door: &Door,
+    seat: Seat,
+    digest: &[u8; 32],
+    socket: &mut WebSocket<Accepted>,
+) -> (u16, String) {
     let Seat { mut said, keys } = seat;
     let clock = &door.clock;
     let mut heard_at = clock.monotonic();
     let mut ping_at = heard_at + PING_EVERY;
+    let mut proves_at = heard_at + PROVE_EVERY;
     let mut pressed: Option<Key> = None;
     loop {
         let has_pressed = pressed.is_some();
@@ -136,6 +155,8 @@ async fn carry(door: &Door, seat: Seat, socket: &mut WebSocket<Accepted>) -> (u1
                 if let Some(key) = pressed.take() {
                     place.send(key);
                 }
+                // Nothing was heard while they waited for it.
+                heard_at = clock.monotonic();
                 Ok(())
             }
             // Whoever types faster than the board takes it waits.
@@ -154,11 +175,18 @@ async fn carry(door: &Door, seat: Seat, socket: &mut WebSocket<Accepted>) -> (u1
                 Err(gone) => Err(gone),
             },
             () = clock.sleep_until(ping_at) => {
-                if clock.monotonic().since(heard_at) >= SILENCE_MAX {
+                if !has_pressed && clock.monotonic().since(heard_at) >= SILENCE_MAX {
                     return (GOING_AWAY, "nobody is there".into());
                 }
                 ping_at = clock.monotonic() + PING_EVERY;
                 socket.ping().await
+            }
+            () = clock.sleep_until(proves_at) => {
+                if !door.knows(digest).await {
+                    return (REFUSED, "this token opens nothing any more".into());
+                }
+                proves_at = clock.monotonic() + PROVE_EVERY;
+                Ok(())
             }
         };
         if sent.is_err() {

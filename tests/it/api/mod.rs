@@ -25,7 +25,7 @@ async fn boardhand(lab: &Lab, args: &[&str]) -> Output {
 }
 
 /// Any command, by whoever has this token.
-async fn command(lab: &Lab, token: &str, args: &[&str]) -> Output {
+pub(crate) async fn command(lab: &Lab, token: &str, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_boardhand"));
     command.args(args).current_dir(lab.data.path());
     command.env("BOARDHAND_SERVER", &lab.door).env("BOARDHAND_TOKEN", token);
@@ -33,7 +33,7 @@ async fn command(lab: &Lab, token: &str, args: &[&str]) -> Output {
 }
 
 /// What it ended with, and what it printed.
-fn ended(output: &Output) -> (Option<i32>, String, String) {
+pub(crate) fn ended(output: &Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
