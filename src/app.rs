@@ -28,7 +28,7 @@ use crate::config::Retention;
 use crate::door::control::{self, Control};
 use crate::door::feishu::FeishuDoor;
 use crate::door::server::{self, Limits};
-use crate::door::throttle::Throttle;
+use crate::door::throttle::{Rates, Throttle};
 use crate::door::{self, Door, Downloads, Ended, Meter, Waits};
 use crate::doorbell::{Bell, Doorbell};
 use crate::id::{Ids, InstanceId};
@@ -96,6 +96,8 @@ pub struct Parts {
     pub board_url: Option<String>,
     /// Proxies that are trusted to say whom they speak for.
     pub proxies: Proxies,
+    /// How fast whoever asks may ask.
+    pub rates: Rates,
 }
 
 /// Slack's part.
@@ -182,6 +184,7 @@ impl App {
             artifacts,
             board_url,
             proxies,
+            rates,
         } = parts;
         let instance = InstanceId::new(&ids, clock.now());
         take_over(store.as_ref(), instance, &inventory, clock.now()).await?;
@@ -261,7 +264,7 @@ impl App {
             downloads: Downloads::default(),
             ended: Ended::new(store.clone(), clock.clone()),
             waits: Waits::default(),
-            throttle: Throttle::new(proxies, &clock),
+            throttle: Throttle::new(rates, proxies, &clock),
             seats: Arc::new(Seats::new(lab.clone(), closed.clone())),
             meter: Meter::new(lab.console_bytes.clone(), clock.now()),
         });

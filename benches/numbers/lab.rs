@@ -107,6 +107,7 @@ impl Server {
             artifacts: Artifacts::folder(data.join("artifacts")),
             board_url: None,
             proxies: Default::default(),
+            rates: Default::default(),
             transcripts: data.join("transcripts"),
         })
         .await

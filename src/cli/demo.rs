@@ -133,6 +133,7 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         artifacts: Artifacts::folder(args.artifacts.clone().unwrap_or_else(|| data.path.join("artifacts"))),
         board_url: None,
         proxies: Default::default(),
+        rates: Default::default(),
     })
     .await?
     .controlled(&data.path);

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::ask::Asking;
-use super::run::Server;
+use super::run::{Failed, Server};
 use crate::clock::Clock;
 use crate::command::parse;
 use crate::net::Method;
@@ -36,7 +36,7 @@ pub(super) struct ReserveArgs {
     asking: Asking,
 }
 
-/// Takes a board, and waits for it where it is not free.
+/// Takes a board, and waits for it where it is not free; ends with 0 only when it is there.
 pub(super) async fn reserve(args: &ReserveArgs) -> anyhow::Result<ExitCode> {
     let server = match args.asking.server() {
         Ok(server) => server,
@@ -48,15 +48,23 @@ pub(super) async fn reserve(args: &ReserveArgs) -> anyhow::Result<ExitCode> {
     {
         answer = in_turn(&server, lease.clone()).await;
     }
-    let not_free = answer.as_ref().is_err_and(|problem| problem.contains("is not free"));
+    let is_had = answer.as_ref().is_ok_and(|lease| lease["status"] == "active");
+    let is_not = match &answer {
+        Ok(_) => !is_had,
+        Err(problem) => problem.contains("is not free"),
+    };
     let code = args.asking.told(answer, |lease| line(lease) + "\n")?;
-    Ok(if not_free { ExitCode::from(3) } else { code })
+    Ok(if is_not { ExitCode::from(3) } else { code })
 }
 
 async fn taken(server: &Server, args: &ReserveArgs) -> Result<Value, String> {
     let mut body = json!({ "timeout": args.lasts.as_secs(), "reason": args.reason, "queue": !args.no_wait });
     let path = format!("/api/v1/boards/{}", super::act::segment(&args.target));
-    let key = if server.get(&path).await.is_ok() { "board_id" } else { "board_family" };
+    let key = match server.look(&path).await {
+        Ok(_) => "board_id",
+        Err(Failed::Missing(_)) => "board_family",
+        Err(failed) => return Err(server.problem(failed)),
+    };
     body[key] = json!(args.target);
     server.send(Method::POST, "/api/v1/lease", Some(&body)).await
 }
@@ -72,10 +80,12 @@ async fn in_turn(server: &Server, mut lease: Value) -> Result<Value, String> {
             told = place;
         }
         clock.sleep(LOOK_EVERY).await;
-        match server.get(&path).await {
+        match server.look(&path).await {
             Ok(now) => (lease, away) = (now, 0),
-            Err(problem) if away >= AWAY_MAX => return Err(problem),
-            Err(_) => away += 1,
+            // Given up or taken away: a place in line that is over is nowhere.
+            Err(Failed::Missing(_)) => lease["status"] = json!("gone"),
+            Err(Failed::Away(_)) if away < AWAY_MAX => away += 1,
+            Err(failed) => return Err(server.problem(failed)),
         }
     }
     Ok(lease)
@@ -150,6 +160,7 @@ fn line(lease: &Value) -> String {
         Some("active") => {
             format!("{:<16} {} until {}{reason}", text("board_id"), text("holder"), text("expires_at"))
         }
+        Some("gone") => format!("{:<16} {} is not in line any more", text("wanted"), text("holder")),
         _ => format!("{:<16} {} {}", text("board_id"), text("holder"), text("status")),
     }
 }

@@ -190,7 +190,7 @@ impl Server {
             let answer = self.http.post_json(&url, Some(&self.token), body, WITHIN).await;
             match read(answer) {
                 Ok(run) => return Ok(run),
-                Err(Failed::Refused(problem)) => return Err(problem),
+                Err(Failed::Missing(problem) | Failed::Refused(problem)) => return Err(problem),
                 Err(Failed::Away(problem)) if tries >= STARTS_MAX => {
                     return Err(format!("{}: {problem}", self.address));
                 }
@@ -225,7 +225,7 @@ impl Server {
                     // Where too many wait, the server answers at once.
                     self.clock.sleep_until(asked_at + STATE_EVERY).await;
                 }
-                Err(Failed::Refused(problem)) => return Err(problem),
+                Err(Failed::Missing(problem) | Failed::Refused(problem)) => return Err(problem),
                 Err(Failed::Away(problem)) => {
                     away += 1;
                     if away > AWAY_MAX {
@@ -239,9 +239,13 @@ impl Server {
 
     /// What stands at a path.
     pub(super) async fn get(&self, path: &str) -> Result<Value, String> {
+        self.look(path).await.map_err(|failed| self.problem(failed))
+    }
+
+    /// The same, and why there is nothing.
+    pub(super) async fn look(&self, path: &str) -> Result<Value, Failed> {
         let url = format!("{}{path}", self.address);
-        let answer = self.http.get(&url, Some(&self.token), REPORT_BYTES_MAX, WITHIN).await;
-        self.whole(answer)
+        read(self.http.get(&url, Some(&self.token), REPORT_BYTES_MAX, WITHIN).await)
     }
 
     /// Opens a WebSocket at a path.
@@ -270,10 +274,15 @@ impl Server {
     }
 
     fn whole(&self, answer: Result<HttpReply, NetError>) -> Result<Value, String> {
-        read(answer).map_err(|failed| match failed {
-            Failed::Refused(problem) => problem,
+        read(answer).map_err(|failed| self.problem(failed))
+    }
+
+    /// Why there is no answer, in words.
+    pub(super) fn problem(&self, failed: Failed) -> String {
+        match failed {
+            Failed::Missing(problem) | Failed::Refused(problem) => problem,
             Failed::Away(problem) => format!("{}: {problem}", self.address),
-        })
+        }
     }
 
     async fn report(&self, number: i64) -> Result<Vec<u8>, String> {
@@ -289,7 +298,9 @@ impl Server {
                         away += 1;
                         self.clock.sleep(AGAIN).await;
                     }
-                    Err(Failed::Refused(problem) | Failed::Away(problem)) => return Err(problem),
+                    Err(Failed::Missing(problem) | Failed::Refused(problem) | Failed::Away(problem)) => {
+                        return Err(problem);
+                    }
                 },
             }
         }
@@ -297,7 +308,9 @@ impl Server {
 }
 
 /// Why there is no answer to go on with.
-enum Failed {
+pub(super) enum Failed {
+    /// There is no such thing.
+    Missing(String),
     /// The server does not do it, now or later.
     Refused(String),
     /// It is not there, or not now.
@@ -319,6 +332,7 @@ fn read(answer: Result<HttpReply, NetError>) -> Result<Value, Failed> {
     };
     match answer.status {
         200..=202 => Ok(body),
+        404 => Err(Failed::Missing(detail())),
         429 | 500.. => Err(Failed::Away(detail())),
         _ => Err(Failed::Refused(detail())),
     }

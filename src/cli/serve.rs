@@ -112,6 +112,7 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         artifacts,
         board_url: Some(config.board_url.clone()),
         proxies: config.proxies.clone(),
+        rates: Default::default(),
     })
     .await?
     .keeping(config.retention)

@@ -71,17 +71,35 @@ pub(super) async fn token(command: &TokenCommand) -> anyhow::Result<ExitCode> {
         TokenCommand::Create { name, role, scope, expires, asking } => {
             let body = json!({ "name": name, "role": role.as_str(), "scope": scope, "expires": expires });
             let made = asking.send(Method::POST, "/api/v1/tokens", Some(&body)).await;
+            if let Some(until) = made.as_ref().ok().and_then(|made| made["expires_at"].as_str()) {
+                eprintln!("{name} opens nothing any more from {until}");
+            }
             asking.told(made, |made| format!("{}\n", made["token"].as_str().unwrap_or_default()))
         }
         TokenCommand::List { asking } => asking.show("/api/v1/tokens", line).await,
         TokenCommand::Revoke { name, asking } => {
             let path = format!("/api/v1/tokens/{}", segment(name));
             let revoked = asking.send(Method::DELETE, &path, None).await;
-            asking.told(revoked, |revoked| {
-                format!("{} is revoked\n", revoked["name"].as_str().unwrap_or_default())
-            })
+            asking.told(revoked, revoked_lines)
         }
     }
+}
+
+/// That it is revoked, and what it leaves behind.
+fn revoked_lines(revoked: &Value) -> String {
+    let name = revoked["name"].as_str().unwrap_or_default();
+    let mut said = format!("{name} is revoked\n");
+    for made in revoked["made"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        said += &format!("a token that it made opens on: boardhand token revoke {made}\n");
+    }
+    for lease in revoked["leases"].as_array().into_iter().flatten() {
+        let (verb, what) = match lease["board_id"].as_str() {
+            Some(board) => ("has", board),
+            None => ("waits for", lease["wanted"].as_str().unwrap_or_default()),
+        };
+        said += &format!("{name} {verb} {what} still: boardhand release {what}\n");
+    }
+    said
 }
 
 fn line(token: &Value) -> String {

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::board::plan::PowerAction;
 use crate::board::{BoardId, is_name};
 use crate::clock::Timestamp;
+use crate::id::LeaseId;
 use crate::run::Priority;
 
 /// Everything the bot can do.
@@ -105,6 +106,8 @@ pub enum Command {
     Release {
         /// A board, or what they wait for, as typed; the one that they have where there is none.
         target: Option<String>,
+        /// Which lease of it, or place in line, and no other, where a program names it.
+        lease: Option<LeaseId>,
     },
     /// `/lab hold [#] [30m]`.
     Hold {

@@ -369,7 +369,7 @@ fn build(typed: &Typed<'_>, in_thread: bool) -> Result<Command, ParseProblem> {
         Form::Nudge => Command::Nudge { board: typed.word(0)? },
         Form::Handover => Command::Handover { board: typed.word(0)?, person: typed.word(1)? },
         Form::Extend => build_extend(typed)?,
-        Form::Release => Command::Release { target: optional(0) },
+        Form::Release => Command::Release { target: optional(0), lease: None },
         Form::Reload => Command::Reload,
         Form::DeadLetters => Command::DeadLetters,
         Form::Resend => Command::Resend { letter: build_resend(typed)? },

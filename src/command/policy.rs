@@ -512,7 +512,7 @@ mod tests {
             power(PowerAction::Off),
             Command::Reserve { target: board(), lasts: None, reason: String::new(), waits: true },
             Command::Extend { board: None, by: None },
-            Command::Release { target: None },
+            Command::Release { target: None, lease: None },
         ];
         let asked = commands.iter().map(Asked::Command).chain(Verb::ALL.map(Asked::Click));
         let labs = [closed(), roles(&["slack:U9"], &[], &["slack:U2"])];

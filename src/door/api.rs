@@ -130,12 +130,34 @@ async fn permitted(
 
 /// Commits what is no command, with its audit row; gives how it ended.
 async fn record(door: &Door, caller: &Caller, effect: Effect, audit: Audit) -> Result<String, Problem> {
+    record_as(door, caller, (fresh_key(door), false), effect, audit).await
+}
+
+/// The same once for each `Idempotency-Key`.
+async fn record_once(
+    door: &Door,
+    caller: &Caller,
+    headers: &HeaderMap,
+    effect: Effect,
+    audit: Audit,
+) -> Result<String, Problem> {
+    let key = caller.key_of(&key(door, headers)?);
+    record_as(door, caller, (key, true), effect, audit).await
+}
+
+async fn record_as(
+    door: &Door,
+    caller: &Caller,
+    (key, remembered): (String, bool),
+    effect: Effect,
+    audit: Audit,
+) -> Result<String, Problem> {
     let intake = Intake {
-        key: key_of(Platform::Api, &fresh_key(door)),
+        key: key_of(Platform::Api, &key),
         platform: Platform::Api,
         actor: caller.actor.clone(),
         received_at: door.clock.now(),
-        remembered: false,
+        remembered,
         effect,
         answer: Note::new("recorded", json!({})),
         instead: vec![],

@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Door, Refusal};
-use crate::chat::Delivery;
 use crate::chat::jenkins::decode::DecodeProblem;
+use crate::chat::{Delivery, plain};
 use crate::clock::Timestamp;
 use crate::lease::Holder;
 use crate::message::Note;
@@ -118,6 +118,30 @@ impl IntoResponse for Problem {
         }
         answer
     }
+}
+
+/// Most of a refusal in plain words that is repeated.
+const SAID_BYTES_MAX: usize = 1_024;
+
+/// A refusal as a problem, also where the request was refused before anything here saw it: a query or a body that cannot
+/// be read, a method that is not there.
+pub(super) async fn told_as_problem(answer: Response) -> Response {
+    let status = answer.status();
+    let media = answer.headers().get(header::CONTENT_TYPE).and_then(|media| media.to_str().ok());
+    if !(status.is_client_error() || status.is_server_error())
+        || media.is_some_and(|media| media.contains("json"))
+    {
+        return answer;
+    }
+    let (mut parts, body) = answer.into_parts();
+    let said = axum::body::to_bytes(body, SAID_BYTES_MAX).await.unwrap_or_default();
+    let said = plain::one_line(&String::from_utf8_lossy(&said));
+    let detail =
+        if said.is_empty() { status.canonical_reason().unwrap_or_default().to_owned() } else { said };
+    let problem = Problem::new(status, "this request is not understood", detail).into_response();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.extend(problem.headers().clone());
+    Response::from_parts(parts, problem.into_body())
 }
 
 /// Answers that say that what was asked for is not done.

@@ -45,6 +45,25 @@ pub const READS: Rate = Rate { burst: 10_000, every: Duration::from_millis(2) };
 /// What one token changes.
 pub const WRITES: Rate = Rate { burst: 200, every: Duration::from_millis(50) };
 
+/// How fast whoever asks may ask.
+#[derive(Debug, Clone, Copy)]
+pub struct Rates {
+    /// Requests of one address that prove nothing.
+    pub failures: Rate,
+    /// Requests to the API of one address without a token.
+    pub links: Rate,
+    /// What one token reads.
+    pub reads: Rate,
+    /// What one token changes.
+    pub writes: Rate,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Rates { failures: FAILURES, links: LINKS, reads: READS, writes: WRITES }
+    }
+}
+
 /// Budgets by key.
 pub struct Budgets<K> {
     rate: Rate,
@@ -114,12 +133,12 @@ pub struct Throttle {
 
 impl Throttle {
     /// Whole budgets; addresses are those that `proxies` tell.
-    pub fn new(proxies: Proxies, clock: &Clock) -> Throttle {
+    pub fn new(rates: Rates, proxies: Proxies, clock: &Clock) -> Throttle {
         Throttle {
-            failures: Budgets::new(FAILURES, clock.clone()),
-            links: Budgets::new(LINKS, clock.clone()),
-            reads: Budgets::new(READS, clock.clone()),
-            writes: Budgets::new(WRITES, clock.clone()),
+            failures: Budgets::new(rates.failures, clock.clone()),
+            links: Budgets::new(rates.links, clock.clone()),
+            reads: Budgets::new(rates.reads, clock.clone()),
+            writes: Budgets::new(rates.writes, clock.clone()),
             proxies,
         }
     }

@@ -30,7 +30,7 @@ pub struct Intake {
     pub actor: Actor,
     /// When it reached us.
     pub received_at: Timestamp,
-    /// Whether its key and its answer are kept, so that a repeat gets the same one.
+    /// Whether its key and its answer are kept, so that a repeat gets the same one; see [`Intake::is_kept`].
     pub remembered: bool,
     /// What it changes.
     pub effect: Effect,
@@ -48,6 +48,15 @@ pub struct Intake {
     pub audit: Audit,
     /// The address that it came from, where that says something about who sent it.
     pub source: Option<String>,
+}
+
+impl Intake {
+    /// Whether its key and its answer are kept when its effect ended so. A program whose request was in vain asks again
+    /// under the same key, and is not told for ever what was true once.
+    pub fn is_kept(&self, effected: Effected) -> bool {
+        let asks_again = matches!(self.platform, Platform::Jenkins | Platform::Api);
+        self.remembered && !(asks_again && effected.is_in_vain())
+    }
 }
 
 /// Why somebody was allowed or refused, kept for every delivery that wanted to change something.
@@ -212,10 +221,12 @@ pub enum Effect {
         /// What whoever had it is told.
         note: Note,
     },
-    /// Somebody waits for a board of their own no more.
+    /// Somebody waits for a board of their own no more, at their wish or at another's, who may.
     Unreserve {
         /// What they waited for.
         reservation: LeaseId,
+        /// Whether it may be somebody else's; those are told this.
+        others: Option<Note>,
     },
     /// Ends what somebody holds. The board is brought to rest, or goes on with their run that is on it.
     Release {
@@ -343,6 +354,37 @@ pub enum Effected {
 }
 
 impl Effected {
+    /// Whether nothing came of what was asked for, and something may when it is asked for again.
+    pub fn is_in_vain(self) -> bool {
+        match self {
+            Effected::NotOnBoard
+            | Effected::OtherAttempt
+            | Effected::NoSuchRun
+            | Effected::TooMany
+            | Effected::NotTheirs
+            | Effected::TooSoon
+            | Effected::NoSuchLetter
+            | Effected::NameTaken
+            | Effected::NoSuchToken
+            | Effected::OtherBuild => true,
+            Effected::Done
+            | Effected::AlreadyFinished
+            | Effected::AlreadyRetried
+            | Effected::AlreadyStarted
+            | Effected::Asked
+            | Effected::NotQuarantined
+            | Effected::AlreadyQuarantined
+            | Effected::Queued
+            | Effected::AlreadyWaiting
+            | Effected::GoesOn
+            | Effected::AtMost
+            | Effected::AlreadyExtended
+            | Effected::Unchanged
+            | Effected::AlreadyRegistered
+            | Effected::AlreadyTold => false,
+        }
+    }
+
     /// The word in an answer's facts.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -69,6 +69,7 @@ impl Bench {
             artifacts: Artifacts::folder(folder.join("boardhand-no-artifacts")),
             board_url: None,
             proxies: Default::default(),
+            rates: Default::default(),
         });
         let app = app.await.expect("an app");
         Almanac::new(app.door.handler.clone(), app.doorbell.clone())

@@ -323,6 +323,7 @@ async fn a_server_whose_store_has_ended_ends_with_an_error() {
         artifacts: Artifacts::folder(data.path().join("artifacts")),
         board_url: None,
         proxies: Default::default(),
+        rates: Default::default(),
     })
     .await
     .expect("app");
@@ -526,6 +527,7 @@ async fn a_run_whose_boards_left_the_lab_ends_at_the_next_start_and_is_told_why(
         artifacts: Artifacts::folder(std::env::temp_dir().join("boardhand-no-artifacts")),
         board_url: None,
         proxies: Default::default(),
+        rates: Default::default(),
     });
     app.await.expect("app");
     let RunState::Finished { outcome, .. } = store.view(number).await.run.state else {

@@ -123,7 +123,7 @@ impl Handler {
     }
 
     /// What a program or a person wrote, without secrets and bounded.
-    fn shown(&self, text: &str) -> String {
+    pub(crate) fn shown(&self, text: &str) -> String {
         self.redactor.redact(text).chars().take(SHOWN_CHARS_MAX).collect()
     }
 }

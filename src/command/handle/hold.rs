@@ -22,7 +22,7 @@ use crate::message::compose::hold_facts;
 use crate::message::waiting::foreseen_facts;
 use crate::message::{Note, Phrase};
 use crate::run::RunSpec;
-use crate::store::{Audit, Effect, Health, Result};
+use crate::store::{Audit, Effect, Health, LeaseView, Result};
 
 /// How much longer somebody keeps a board who does not say.
 const EXTEND_BY: Duration = Duration::from_secs(3600);
@@ -216,10 +216,20 @@ impl Handler {
         // What they have, then what they wait for; somebody else's board is taken only by its name.
         Ok(match (theirs.as_slice(), wish, held.as_slice()) {
             ([lease], ..) => self.released(delivery, lease),
-            ([], Some(wish), _) => unreserved(&wish),
+            ([], Some(wish), _) => unreserved(delivery, &wish),
             ([], None, [lease]) if board.is_some() => self.released(delivery, lease),
             ([], None, _) => not_held(board.as_ref(), &leases),
             (many, ..) => which(many, "release"),
+        })
+    }
+
+    /// Gives back what a program names by its id: this lease or place in line, and no other of the same board.
+    pub(super) async fn release_this(&self, delivery: &Delivery, id: LeaseId) -> Result<Reaction> {
+        Ok(match self.store.lease_view(id).await? {
+            Some(LeaseView::Waiting(wish)) => unreserved(delivery, &wish),
+            Some(LeaseView::Lease(lease, None)) if lease.hold.is_some() => self.released(delivery, &lease),
+            Some(LeaseView::Lease(lease, None)) => not_held(Some(&lease.board), &[*lease.clone()]),
+            Some(LeaseView::Lease(..)) | None => not_held(None, &[]),
         })
     }
 
@@ -297,8 +307,15 @@ impl Handler {
     pub(super) async fn is_about_own_board(&self, delivery: &Delivery, command: &Command) -> Result<bool> {
         let (name, gives_back) = match command {
             Command::Power { board, .. } => (board, false),
-            Command::Release { target: Some(target) } => (target, true),
-            Command::Release { target: None } => return Ok(true),
+            Command::Release { lease: Some(lease), .. } => {
+                return Ok(match self.store.lease_view(*lease).await? {
+                    Some(LeaseView::Waiting(wish)) => wish.by.key() == delivery.actor.key(),
+                    Some(LeaseView::Lease(lease, _)) => lease.is_held_by(&delivery.actor),
+                    None => true,
+                });
+            }
+            Command::Release { target: Some(target), .. } => (target, true),
+            Command::Release { target: None, .. } => return Ok(true),
             _ => return Ok(false),
         };
         let is_named = |board: &BoardId| board.as_str().eq_ignore_ascii_case(name);
@@ -467,14 +484,16 @@ fn is_same(before: &Reservation, wish: &Reservation) -> bool {
     before.family == wish.family && before.board == wish.board
 }
 
-fn unreserved(wish: &Reservation) -> Reaction {
+fn unreserved(delivery: &Delivery, wish: &Reservation) -> Reaction {
     let wanted = wish.board.as_ref().map_or(wish.family.as_str(), BoardId::as_str);
     let facts = json!({ "wanted": wanted });
+    let theirs = wish.by.key() == delivery.actor.key();
+    let taken = || Note::new("unreserved", json!({ "wanted": wanted, "taken_by": delivery.actor }));
     Reaction {
         answer: Note::new("unreserved", &facts),
         instead: vec![("not-theirs", Note::new("unreserved", json!({ "wanted": wanted, "gone": true })))],
         audit: audit("release", wanted.to_owned()),
-        effect: Effect::Unreserve { reservation: wish.id },
+        effect: Effect::Unreserve { reservation: wish.id, others: (!theirs).then(taken) },
     }
 }
 

@@ -244,7 +244,12 @@ impl Handler {
             (Command::Extend { board, by }, _) => {
                 Box::pin(self.extend(delivery, board.as_deref(), by)).await?
             }
-            (Command::Release { target }, _) => Box::pin(self.release(delivery, target.as_deref())).await?,
+            (Command::Release { lease: Some(lease), .. }, _) => {
+                Box::pin(self.release_this(delivery, lease)).await?
+            }
+            (Command::Release { target, .. }, _) => {
+                Box::pin(self.release(delivery, target.as_deref())).await?
+            }
             (Command::Reload, _) => self.reload(delivery),
             (Command::DeadLetters, _) => Box::pin(self.dead_letters()).await?,
             (Command::Resend { letter }, _) => self.resend(letter),
@@ -355,7 +360,7 @@ impl Handler {
             | Command::Handover { board, .. } => board,
             Command::Reserve { target, .. }
             | Command::Notify { target }
-            | Command::Release { target: Some(target) } => target,
+            | Command::Release { target: Some(target), .. } => target,
             _ => return run.map(|view| view.run.spec.family.to_string()),
         };
         let lab = self.inventory.now();
@@ -421,7 +426,7 @@ fn target(command: &Command, run: Option<&RunView>) -> String {
         (Command::Reserve { target, .. } | Command::Notify { target }, None) => target.clone(),
         (Command::Schedules { name, .. }, None) => name.clone().unwrap_or_default(),
         (Command::Nudge { board } | Command::Handover { board, .. }, None) => board.clone(),
-        (Command::Extend { board: target, .. } | Command::Release { target }, None) => {
+        (Command::Extend { board: target, .. } | Command::Release { target, .. }, None) => {
             target.clone().unwrap_or_default()
         }
         _ => String::new(),

@@ -57,7 +57,7 @@ pub(in crate::door) async fn audit(
         limit,
     };
     let page = door.store.audit_list(&filter).await.map_err(unreadable)?;
-    let items: Vec<Value> = page.decisions.iter().map(row).collect();
+    let items: Vec<Value> = page.decisions.iter().map(|decision| row(&door, decision)).collect();
     let next = page.next.map(|before| next(&query, before, limit));
     Ok(Json(json!({ "items": items, "next": next })).into_response())
 }
@@ -77,15 +77,16 @@ fn next(query: &AuditQuery, before: i64, limit: u32) -> String {
     address.finish()
 }
 
-fn row(decision: &Decision) -> Value {
+/// A decision; what somebody wrote is shown as in chat.
+fn row(door: &Door, decision: &Decision) -> Value {
     json!({
         "position": decision.position,
         "at": Timestamp::rfc3339(decision.at),
         "actor": decision.actor,
         "verb": decision.verb,
-        "target": decision.target,
+        "target": door.handler.shown(&decision.target),
         "allowed": decision.allowed,
-        "reason": decision.reason,
+        "reason": door.handler.shown(&decision.reason),
         "source": decision.source,
     })
 }

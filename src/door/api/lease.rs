@@ -17,19 +17,17 @@ use super::super::machine::{self, Problem};
 use super::board::document;
 use super::list::{board_row, named};
 use super::who::Caller;
-use super::{WAIT_MAX, delivery, permitted, record, unreadable};
+use super::{WAIT_MAX, delivery, unreadable};
 use crate::board::Inventory;
 use crate::chat::plain;
 use crate::clock::{Timestamp, shown_duration};
 use crate::command::Command;
 use crate::command::document::TEXT_BYTES_MAX;
-use crate::command::policy::{About, Asked};
-use crate::doorbell::Bell;
 use crate::id::LeaseId;
 use crate::lease::scheduler::as_run;
 use crate::lease::{Holder, Lease, LeaseState, Reservation};
 use crate::message::waiting;
-use crate::store::{Audit, Effect, LeaseView};
+use crate::store::LeaseView;
 
 /// How long a board is had where nobody says, in seconds.
 const LASTS_S: u64 = 1_800;
@@ -174,8 +172,8 @@ impl Leaving {
     async fn with(mut self, mut view: Option<LeaseView>) -> Result<Option<LeaseView>, Problem> {
         for _ in 0..LOOKS_MAX {
             match &view {
-                Some(LeaseView::Waiting(wish)) if !self.stays => {
-                    leave(&self.door, &self.caller, wish).await?;
+                Some(waits @ LeaseView::Waiting(_)) if !self.stays => {
+                    give_back(&self.door, &self.caller, waits, &HeaderMap::new()).await?;
                     view = self.door.store.lease_view(self.id).await.map_err(unreadable)?;
                 }
                 _ => break,
@@ -195,9 +193,10 @@ impl Drop for Leaving {
         tokio::spawn(async move {
             let gone = async {
                 match door.store.lease_view(id).await.map_err(unreadable)? {
-                    Some(LeaseView::Waiting(wish)) => leave(&door, &caller, &wish).await,
-                    // It came as they went: nobody knows that they have it.
-                    Some(LeaseView::Lease(lease, None)) => give_back(&door, &caller, &lease).await.map(drop),
+                    // It may come as they go: nobody knows that they have it.
+                    Some(view @ (LeaseView::Waiting(_) | LeaseView::Lease(_, None))) => {
+                        give_back(&door, &caller, &view, &HeaderMap::new()).await
+                    }
                     Some(LeaseView::Lease(_, Some(_))) | None => Ok(()),
                 }
             };
@@ -206,18 +205,6 @@ impl Drop for Leaving {
             }
         });
     }
-}
-
-/// Leaves the line.
-async fn leave(door: &Door, caller: &Caller, wish: &Reservation) -> Result<(), Problem> {
-    let target = wanted_name(wish);
-    let command = Command::Release { target: Some(target.clone()) };
-    let about = About { own_board: true, family: Some(wish.family.as_str()), ..About::default() };
-    let because = permitted(door, caller, Asked::Command(&command), about, ("release", &target)).await?;
-    let audit = Audit { verb: "release".into(), target, allowed: true, reason: because };
-    record(door, caller, Effect::Unreserve { reservation: wish.id }, audit).await?;
-    door.doorbell.ring(Bell::Scheduler);
-    Ok(())
 }
 
 /// Every lease, and everybody who waits for a board of their own.
@@ -282,42 +269,53 @@ pub(in crate::door) async fn renew(
     Ok(Json(shown(&door, &lease, ended_at).await?).into_response())
 }
 
-/// Gives a board back, or a place in line.
+/// Gives a board back, or a place in line; an operator, somebody else's.
 pub(in crate::door) async fn release(
     State(door): State<Arc<Door>>,
     caller: Caller,
     Path(id): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    match find(&door, &id).await? {
-        LeaseView::Waiting(wish) if wish.by.key() == caller.actor.key() => {
-            leave(&door, &caller, &wish).await?;
-            let left = json!({ "lease_id": wish.id, "status": "released", "wanted": wanted_name(&wish) });
-            Ok(Json(left).into_response())
+    let view = find(&door, &id).await?;
+    match &view {
+        LeaseView::Lease(lease, Some(ended_at)) => {
+            return Ok(Json(row(lease, Some(*ended_at))).into_response());
         }
-        LeaseView::Waiting(wish) => {
-            let detail = format!("{} waits for it, not you", wish.by.shown());
-            Err(Problem::new(StatusCode::FORBIDDEN, "this is not allowed", detail))
-        }
-        LeaseView::Lease(lease, Some(ended_at)) => Ok(Json(row(&lease, Some(ended_at))).into_response()),
         LeaseView::Lease(lease, None) if lease.hold.is_none() => {
             let detail = match &lease.holder {
                 Holder::Run { number, .. } => format!("it is of #{number}; end that run"),
                 Holder::Person(_) | Holder::Check(_) => "it ends by itself in a moment".to_owned(),
             };
-            Err(Problem::new(StatusCode::CONFLICT, "this lease is nobody's own", detail))
+            return Err(Problem::new(StatusCode::CONFLICT, "this lease is nobody's own", detail));
         }
-        LeaseView::Lease(lease, None) => {
-            give_back(&door, &caller, &lease).await?;
-            let LeaseView::Lease(lease, ended_at) = find(&door, &id).await? else { return Err(missing()) };
-            Ok(Json(row(&lease, ended_at)).into_response())
-        }
+        LeaseView::Lease(_, None) | LeaseView::Waiting(_) => {}
     }
+    give_back(&door, &caller, &view, &headers).await?;
+    Ok(Json(match (find(&door, &id).await, view) {
+        (Ok(LeaseView::Lease(lease, ended_at)), _) => row(&lease, ended_at),
+        // A place in line that is over is nowhere.
+        (Err(_), LeaseView::Waiting(wish)) => {
+            json!({ "lease_id": wish.id, "status": "released", "wanted": wanted_name(&wish) })
+        }
+        (Ok(LeaseView::Waiting(wish)), _) => waiting(&door, &wish),
+        (Err(problem), LeaseView::Lease(..)) => return Err(problem),
+    })
+    .into_response())
 }
 
-/// Gives a board back; an operator, somebody else's.
-async fn give_back(door: &Door, caller: &Caller, lease: &Lease) -> Result<(), Problem> {
-    let command = Command::Release { target: Some(lease.board.to_string()) };
-    let delivery = delivery(door, caller, command, &HeaderMap::new())?;
+/// Gives back just this lease, or leaves the line; whose it may be is decided by policy.
+async fn give_back(
+    door: &Door,
+    caller: &Caller,
+    view: &LeaseView,
+    headers: &HeaderMap,
+) -> Result<(), Problem> {
+    let (target, lease) = match view {
+        LeaseView::Waiting(wish) => (wanted_name(wish), wish.id),
+        LeaseView::Lease(lease, _) => (lease.board.to_string(), lease.id),
+    };
+    let command = Command::Release { target: Some(target), lease: Some(lease) };
+    let delivery = delivery(door, caller, command, headers)?;
     machine::carry_out(door, delivery).await.map(drop)
 }
 
@@ -336,7 +334,7 @@ async fn shown(door: &Door, lease: &Lease, ended_at: Option<Timestamp>) -> Resul
     Ok(shown)
 }
 
-fn row(lease: &Lease, ended_at: Option<Timestamp>) -> Value {
+pub(super) fn row(lease: &Lease, ended_at: Option<Timestamp>) -> Value {
     let (holder, run) = match &lease.holder {
         Holder::Run { number, .. } => (format!("#{number}"), Some(*number)),
         Holder::Person(person) | Holder::Check(person) => (person.key(), None),
@@ -364,7 +362,7 @@ fn row(lease: &Lease, ended_at: Option<Timestamp>) -> Value {
 }
 
 /// A place in line. The queue hears of it a moment after the store.
-fn waiting(door: &Door, wish: &Reservation) -> Value {
+pub(super) fn waiting(door: &Door, wish: &Reservation) -> Value {
     let standing = door.handler.queue.lock().standing(as_run(wish.id), door.clock.now());
     json!({
         "lease_id": wish.id,

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::map_response;
 use axum::routing::{MethodRouter, delete, get, post};
 
-use super::super::Door;
+use super::super::{Door, machine};
 use super::shapes::{self, Kind, Shape};
 use super::{audit, board, builds, lease, list, openapi, terminal, tokens};
 
@@ -59,6 +60,11 @@ impl Route {
         Route { method, path, handler, says, opens: Opens::Token, query, once, body: None, answers }
     }
 
+    /// Takes no `Idempotency-Key`: its answer is given once.
+    fn answers_once(self) -> Route {
+        Route { once: false, ..self }
+    }
+
     fn opens(self, opens: Opens) -> Route {
         Route { opens, ..self }
     }
@@ -84,7 +90,9 @@ impl Route {
 
 /// The routes.
 pub(in crate::door) fn router() -> Router<Arc<Door>> {
-    table().into_iter().fold(Router::new(), |router, route| router.route(route.path, route.handler))
+    let router =
+        table().into_iter().fold(Router::new(), |router, route| router.route(route.path, route.handler));
+    router.layer(map_response(machine::told_as_problem))
 }
 
 /// Every request.
@@ -233,6 +241,7 @@ fn leases() -> Vec<Route> {
             "Give a board back, or a place in line",
         )
         .gives(200, "it is given back", One(&shapes::LEASE))
+        .refuses(403, "it is somebody else's, which needs an operator")
         .refuses(409, "it is a run's"),
         Route::new(("post", "/api/v1/lease/{lease}/renew"), post(lease::renew), "Keep a board for longer")
             .takes(&shapes::LONGER)
@@ -250,6 +259,7 @@ fn admin() -> Vec<Route> {
             List(&shapes::TOKEN),
         ),
         Route::new(("post", "/api/v1/tokens"), post(tokens::make), "Make a token")
+            .answers_once()
             .takes(&shapes::TOKEN_WANTED)
             .gives(201, "the token, this once", One(&shapes::TOKEN_MADE))
             .refuses(409, "a live token has that name"),

@@ -337,7 +337,7 @@ pub(super) static TOKEN_WANTED: Shape = Shape {
         Field("name", Text, "whose it is"),
         Field("role", Words(&["user", "operator", "admin"]), "as whom it acts; user when absent"),
         Field("scope", Texts, "what it may be used for: read, runs, boards, admin, family:NAME"),
-        Field("expires", Text, "how long it opens anything, such as 30d"),
+        Field("expires", Text, "how long it opens anything, such as 30d; as long as its maker's at most"),
     ],
     needed: &["name"],
 };
@@ -375,6 +375,8 @@ pub(super) static REVOKED: Shape = Shape {
     fields: &[
         Field("name", Text, "whose it was"),
         Field("state", Words(&["revoked"]), "that it opens nothing"),
+        Field("made", Texts, "live tokens that it made, and those that they made: they go on"),
+        Field("leases", Many(&LEASE), "boards that it has still, and its places in line"),
     ],
     needed: &[],
 };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -16,13 +16,14 @@ use super::super::Door;
 use super::super::machine::Problem;
 use super::board::document;
 use super::who::Caller;
-use super::{permitted, record, unreadable};
+use super::{permitted, record, record_once, unreadable};
 use crate::board::is_name;
-use crate::chat::token;
+use crate::chat::{Platform, token};
 use crate::clock::Timestamp;
 use crate::command::parse;
 use crate::command::policy::{ADMIN_ID, About, Asked};
 use crate::command::standing::Standing;
+use crate::lease::{Holder, Lease};
 use crate::store::{Audit, Effect, NewToken, TOKENS_MAX, TokenRow};
 
 /// Names that are boardhand's own.
@@ -70,10 +71,12 @@ pub(in crate::door) async fn make(
         ));
     }
     let now = door.clock.now();
-    let expires_at = match wanted.expires.as_deref() {
+    let asked = match wanted.expires.as_deref() {
         Some(text) => Some(now + lasts(text)?),
         None => None,
     };
+    // None outlives the one that made it.
+    let expires_at = asked.into_iter().chain(caller.expires_at).min();
     let (secret, hash) = token::fresh(&door.handler.ids.bytes());
     let target = format!("{name} {} {}", wanted.role, standing.scope().join(" "));
     let new = NewToken { name: name.clone(), hash, standing: standing.clone(), expires_at };
@@ -112,11 +115,12 @@ pub(in crate::door) async fn list(
     Ok(Json(json!({ "items": items, "next": null })).into_response())
 }
 
-/// Revokes a token: from now on it opens nothing.
+/// Revokes a token: from now on it opens nothing. What it leaves behind is told, and goes on.
 pub(in crate::door) async fn revoke(
     State(door): State<Arc<Door>>,
     caller: Caller,
     Path(name): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let name = name.to_ascii_lowercase();
     let because = permitted(&door, &caller, Asked::Tokens, About::default(), ("token", &name)).await?;
@@ -125,11 +129,45 @@ pub(in crate::door) async fn revoke(
     }
     let target = format!("{name} revoked");
     let audit = Audit { verb: "token".into(), target, allowed: true, reason: because };
-    let effected = record(&door, &caller, Effect::RevokeToken { name: name.clone() }, audit).await?;
-    match effected.as_str() {
-        "done" => Ok(Json(json!({ "name": name, "state": "revoked" })).into_response()),
-        _ => Err(missing()),
+    let effect = Effect::RevokeToken { name: name.clone() };
+    if record_once(&door, &caller, &headers, effect, audit).await? != "done" {
+        return Err(missing());
     }
+    let (made, leases) = (made_by(&door, &name).await?, had_by(&door, &name).await?);
+    Ok(Json(json!({ "name": name, "state": "revoked", "made": made, "leases": leases })).into_response())
+}
+
+/// Live tokens that this one made, and those that they made.
+async fn made_by(door: &Door, name: &str) -> Result<Vec<String>, Problem> {
+    let now = door.clock.now();
+    let tokens = door.store.token_list().await.map_err(unreadable)?;
+    let mut makers = vec![name.to_owned()];
+    let mut next = 0;
+    while let Some(maker) = makers.get(next).map(|maker| key(maker)) {
+        let made = tokens.iter().filter(|token| token.made_by == maker && !makers.contains(&token.name));
+        let made: Vec<String> = made.map(|token| token.name.clone()).collect();
+        makers.extend(made);
+        next += 1;
+    }
+    let is_live = |name: &String| tokens.iter().any(|token| token.name == *name && token.is_live(now));
+    Ok(makers.into_iter().skip(1).filter(is_live).collect())
+}
+
+/// Boards that a token has, and its places in line.
+async fn had_by(door: &Door, name: &str) -> Result<Vec<Value>, Problem> {
+    let holder = key(name);
+    let leases = door.store.lease_list().await.map_err(unreadable)?;
+    let is_theirs =
+        |lease: &&Lease| matches!(&lease.holder, Holder::Person(person) if person.key() == holder);
+    let leases = leases.iter().filter(is_theirs).map(|lease| super::lease::row(lease, None));
+    let wishes = door.store.reservation_list().await.map_err(unreadable)?;
+    let wishes = wishes.iter().filter(|wish| wish.by.key() == holder);
+    Ok(leases.chain(wishes.map(|wish| super::lease::waiting(door, wish))).collect())
+}
+
+/// Who acts with a token of this name, as the store writes people.
+fn key(name: &str) -> String {
+    format!("{}:{name}", Platform::Api.as_str())
 }
 
 fn missing() -> Problem {

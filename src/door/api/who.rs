@@ -24,6 +24,8 @@ pub(in crate::door) struct Caller {
     pub(in crate::door) actor: Actor,
     /// What that grants; the admin token grants everything.
     pub(in crate::door) standing: Option<Box<Standing>>,
+    /// When their token is over by itself.
+    pub(in crate::door) expires_at: Option<Timestamp>,
     /// Where they came from.
     pub(in crate::door) source: Option<String>,
     /// What they asked for.
@@ -52,9 +54,9 @@ impl FromRequestParts<Arc<Door>> for Caller {
             None => return Err(none(NEEDED)),
         };
         let source = parts.extensions.get::<Source>().map(|source| source.0.to_string());
-        let (actor, standing) = proved(door, token).await?;
+        let Proof { actor, standing, expires_at } = proved(door, token).await?;
         door.throttle.token(&actor.id, parts.method != Method::GET)?;
-        Ok(Caller { actor, standing, source, path: parts.uri.path().to_owned() })
+        Ok(Caller { actor, standing, expires_at, source, path: parts.uri.path().to_owned() })
     }
 }
 
@@ -72,13 +74,17 @@ impl OptionalFromRequestParts<Arc<Door>> for Caller {
 
 const NEEDED: &str = "a token is needed: Authorization: Bearer …";
 
+/// Who comes with a token, and what it grants until when.
+pub(in crate::door) struct Proof {
+    actor: Actor,
+    standing: Option<Box<Standing>>,
+    expires_at: Option<Timestamp>,
+}
+
 /// Whose token this is.
-pub(in crate::door) async fn proved(
-    door: &Door,
-    token: &[u8],
-) -> Result<(Actor, Option<Box<Standing>>), Problem> {
+pub(in crate::door) async fn proved(door: &Door, token: &[u8]) -> Result<Proof, Problem> {
     if door.api_tokens.know(token) {
-        return Ok((api::admin(String::new()), None));
+        return Ok(Proof { actor: api::admin(String::new()), standing: None, expires_at: None });
     }
     let unknown = || none("this token is not known");
     let hash = token::kept(token).ok_or_else(unknown)?;
@@ -87,7 +93,7 @@ pub(in crate::door) async fn proved(
     let row = found.filter(|row| token::is_same(&row.hash, &hash) && row.is_live(now)).ok_or_else(unknown)?;
     note_use(door, &row, now).await;
     let actor = Actor { platform: Platform::Api, id: row.name, team: String::new(), name: String::new() };
-    Ok((actor, Some(Box::new(row.standing))))
+    Ok(Proof { actor, standing: Some(Box::new(row.standing)), expires_at: row.expires_at })
 }
 
 /// Keeps that a token was used, now and then. Nobody waits in vain because that cannot be written.

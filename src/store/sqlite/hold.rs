@@ -148,6 +148,27 @@ pub(super) async fn unreserve(tx: &mut Tx, reservation: LeaseId) -> Result<bool>
     Ok(query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() > 0)
 }
 
+/// Takes somebody out of line at their wish or at another's, who may, and whom they are told of; gives whether they
+/// waited.
+pub(super) async fn withdraw(
+    tx: &mut Tx,
+    ids: &Ids,
+    by: &Actor,
+    reservation: LeaseId,
+    others: Option<&Note>,
+    now: Timestamp,
+) -> Result<bool> {
+    let query = sqlx::query(WAITING_ONE).bind(reservation.to_string());
+    let wish = query.fetch_optional(tx.connection().await?).await.map_err(unavailable)?;
+    let Some(wish) = wish.as_ref().map(read).transpose()? else { return Ok(false) };
+    if wish.by.key() != by.key() {
+        let Some(note) = others else { return Ok(false) };
+        let via = AnswerVia::in_person(&wish.by);
+        ledger::owe(tx, ids, &[], &[Answer { via: &via, note, at: now }]).await?;
+    }
+    unreserve(tx, reservation).await
+}
+
 /// Somebody waits in vain, and is told, unless they have given it up themselves.
 pub(super) async fn give_up(
     tx: &mut Tx,

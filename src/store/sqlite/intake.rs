@@ -83,7 +83,9 @@ pub(super) async fn commit(
     let mut rows = Rows::new(ids, newest);
     let mut first: HashMap<&str, usize> = HashMap::with_capacity(intakes.len());
     let mut committed: Vec<Result<Committed>> = Vec::with_capacity(intakes.len());
+    let mut kept: Vec<bool> = Vec::with_capacity(intakes.len());
     for intake in intakes {
+        let mut is_kept = false;
         let before = first.get(intake.key.as_str()).and_then(|index| committed[*index].as_ref().ok());
         let answer = match (before, known.get(&intake.key)) {
             (Some(before), _) => Ok(Committed { fresh: false, answer: before.answer.clone() }),
@@ -91,20 +93,21 @@ pub(super) async fn commit(
                 .json("answer")
                 .map(|answer| Committed { fresh: false, answer }),
             (None, None) => match rows.effect_apart(tx, intake).await {
-                Ok(effect) => Ok(Committed { fresh: true, answer: effect.answer(intake) }),
+                Ok(effect) => {
+                    is_kept = intake.is_kept(effect.effected);
+                    Ok(Committed { fresh: true, answer: effect.answer(intake) })
+                }
                 Err(error) if error.is_lasting() => Err(error),
                 Err(error) => return Err(error),
             },
         };
         first.entry(intake.key.as_str()).or_insert(committed.len());
         committed.push(answer);
+        kept.push(is_kept);
     }
-    let fresh = intakes.iter().zip(&committed).filter_map(|(intake, committed)| {
-        committed
-            .as_ref()
-            .ok()
-            .filter(|committed| committed.fresh)
-            .map(|committed| (intake, &committed.answer))
+    let fresh = intakes.iter().zip(&committed).zip(kept).filter_map(|((intake, committed), kept)| {
+        let committed = committed.as_ref().ok().filter(|committed| committed.fresh)?;
+        Some((intake, kept, &committed.answer))
     });
     rows.flush(tx, fresh, ends).await?;
     Ok(committed)
@@ -393,8 +396,8 @@ impl<'a> Rows<'a> {
                     hold::reserve(tx, wish, self.number, at_once, (*or_wait, *most)).await?;
                 Ok(Applied::plain(effected).with("fence", fence))
             }
-            Effect::Unreserve { reservation } => {
-                let waited = hold::unreserve(tx, *reservation).await?;
+            Effect::Unreserve { reservation, others } => {
+                let waited = hold::withdraw(tx, self.ids, by, *reservation, others.as_ref(), now).await?;
                 Ok(Applied::plain(if waited { Effected::Done } else { Effected::NotTheirs }))
             }
             Effect::Release { board, fence, others, rest } => {
@@ -601,7 +604,7 @@ impl<'a> Rows<'a> {
     async fn flush(
         self,
         tx: &mut Tx,
-        fresh: impl Iterator<Item = (&Intake, &Note)>,
+        fresh: impl Iterator<Item = (&Intake, bool, &Note)>,
         ends: Ends,
     ) -> Result<()> {
         let mut audit = Vec::new();
@@ -609,10 +612,10 @@ impl<'a> Rows<'a> {
         let mut answers = Vec::new();
         let mut held = Vec::new();
         let mut now = Timestamp::default();
-        for (intake, answer) in fresh {
+        for (intake, is_kept, answer) in fresh {
             let at = intake.received_at;
             now = now.max(at);
-            if intake.remembered {
+            if is_kept {
                 deliveries.push(DeliveryRow {
                     key: &intake.key,
                     platform: intake.platform.as_str(),

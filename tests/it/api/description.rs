@@ -54,6 +54,10 @@ async fn every_request_is_described_and_answers_as_it_says() {
                     401
                 };
                 assert_eq!(status, expect, "{method} {path}: {answer}");
+                let once = operation["parameters"].as_array().into_iter().flatten();
+                let once = once.filter(|parameter| parameter["name"] == "Idempotency-Key").count() == 1;
+                let (changes, made) = (method != "get", (method.as_str(), path.as_str()));
+                assert_eq!(once, changes && made != ("post", "/api/v1/tokens"), "{method} {path}");
                 if link {
                     assert_eq!(answer["title"], "there is no such run", "{path}");
                 }
@@ -109,6 +113,30 @@ async fn every_request_is_described_and_answers_as_it_says() {
         }
         lab.settle().await;
         lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_read_is_told_as_every_problem_is() {
+    lab(&yaml::small(1), async |lab| {
+        for (method, path, status, said) in [
+            ("GET", "/api/v1/runs?limit=x", 400, "limit: invalid digit"),
+            ("GET", "/api/v1/audit?refused=maybe", 400, "refused: provided string was not"),
+            ("GET", "/api/v1/lease?mine=1", 400, "mine: provided string was not"),
+            ("GET", "/api/v1/boards/%ff", 400, "Invalid UTF-8"),
+            ("PUT", "/api/v1/runs", 405, "Method Not Allowed"),
+        ] {
+            let (is, problem) = call(lab, method, path, &[&admin()], "").await;
+            assert_eq!((is, &problem["status"]), (status, &json!(status)), "{path}: {problem}");
+            assert_eq!(problem["title"], "this request is not understood", "{path}");
+            assert!(
+                problem["detail"].as_str().is_some_and(|detail| detail.contains(said)),
+                "{path}: {problem}"
+            );
+        }
+        let page = lab.get("/api/v1/builds?limit=x").await.to_ascii_lowercase();
+        assert!(page.starts_with("http/1.1 401"), "the token comes first: {page}");
     })
     .await;
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{admin, call, command, ended};
 use crate::lab::{ADMIN_TOKEN, Lab, WITHIN, lab, yaml};
@@ -185,6 +186,57 @@ async fn the_commands_reserve_and_release() {
         assert_eq!(said(&["release", "soc-a-002"]).await.1, "soc-a-002 is given back\n");
         assert_eq!(said(&["release"]).await.1, "soc-a-001 is given back\n");
         assert_eq!(said(&["release"]).await.0, Some(2));
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_reserves_ends_well_only_when_the_board_is_there() {
+    lab(&yaml::small(1), async |lab| {
+        lab.say("alice", "/lab reserve soc-a-001 1h").await;
+        let waiting = command(lab, ADMIN_TOKEN, &["reserve", "soc-a-001"]);
+        let (waited, ()) = tokio::join!(waiting, async {
+            while lab.rows("SELECT count(*) FROM reservations").await != ["1"] {
+                lab.clock.sleep(Duration::from_millis(5)).await;
+            }
+            let (_, mine) = call(lab, "GET", "/api/v1/lease?mine=true", &[&admin()], "").await;
+            let url = mine["items"][0]["url"].as_str().expect("a place in line").to_owned();
+            assert_eq!(call(lab, "DELETE", &url, &[&admin()], "").await.0, 200);
+        });
+        let (code, out, err) = ended(&waited);
+        assert_eq!(code, Some(3), "{out}{err}");
+        assert_eq!(out, "soc-a-001        api:admin is not in line any more\n");
+        // What cannot be asked now says nothing of whether there is such a board.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let busy = async {
+            let mut asked = Vec::new();
+            loop {
+                let (mut stream, _) = listener.accept().await.expect("a request");
+                let mut head = [0; 1024];
+                let read = stream.read(&mut head).await.expect("a head");
+                asked.extend(String::from_utf8_lossy(&head[..read]).lines().next().map(str::to_owned));
+                let answer = "HTTP/1.1 503 x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+                stream.write_all(answer.as_bytes()).await.expect("an answer");
+                if asked.len() > 1 {
+                    return asked;
+                }
+            }
+        };
+        let mut reserve = tokio::process::Command::new(env!("CARGO_BIN_EXE_boardhand"));
+        reserve.args(["reserve", "soc-a-001", "--server", &format!("http://{address}")]);
+        reserve.env("BOARDHAND_TOKEN", ADMIN_TOKEN);
+        tokio::select! {
+            output = reserve.output() => {
+                let (code, out, err) = ended(&output.expect("it runs"));
+                assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
+                assert!(err.contains("status 503") && !err.contains("family"), "{err}");
+            }
+            asked = busy => panic!("it asked on: {asked:?}"),
+        }
+        lab.say("alice", "/lab release").await;
         lab.settle().await;
         lab.read_all();
     })

@@ -119,6 +119,85 @@ async fn a_token_is_held_to_its_role_and_its_scope() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_token_outlives_its_maker_and_a_revoked_one_tells_what_it_leaves() {
+    lab(&yaml::small(2), async |lab| {
+        let post = async |token: &str, body: Value| {
+            call(lab, "POST", "/api/v1/tokens", &[&bearer(token)], &body.to_string()).await.1
+        };
+        let deputy = post(ADMIN_TOKEN, json!({ "name": "deputy", "role": "admin", "expires": "2h" })).await;
+        let until = deputy["expires_at"].as_str().expect("an end").to_owned();
+        let deputy = deputy["token"].as_str().expect("a token").to_owned();
+        for (name, expires) in [("for-ever", json!(null)), ("longer", json!("30d"))] {
+            let made = post(&deputy, json!({ "name": name, "role": "admin", "expires": expires })).await;
+            assert_eq!(made["expires_at"], json!(until), "{made}");
+        }
+        let sooner = post(&deputy, json!({ "name": "sooner", "expires": "1h" })).await;
+        assert!(sooner["expires_at"].as_str().is_some_and(|at| at < until.as_str()), "{sooner}");
+        // One that it made made another; it has a board, and waits for one.
+        let longer = command(lab, ADMIN_TOKEN, &["token", "revoke", "for-ever"]).await;
+        assert_eq!(ended(&longer).1, "for-ever is revoked\n");
+        let grand = post(&deputy, json!({ "name": "for-ever", "role": "admin" })).await;
+        let grand = grand["token"].as_str().expect("a token").to_owned();
+        post(&grand, json!({ "name": "grandchild" })).await;
+        let lease = async |body: Value| {
+            call(lab, "POST", "/api/v1/lease", &[&bearer(&deputy)], &body.to_string()).await.0
+        };
+        assert_eq!(lease(json!({ "board_id": "soc-a-001" })).await, 201);
+        lab.say("alice", "/lab reserve soc-a-002 1h").await;
+        assert_eq!(lease(json!({ "board_id": "soc-a-002", "queue": true })).await, 202);
+        let once = "Idempotency-Key: revoke-deputy";
+        let revoke = async || {
+            call(lab, "DELETE", "/api/v1/tokens/deputy", &[&bearer(ADMIN_TOKEN), once], "").await
+        };
+        let (code, left) = revoke().await;
+        assert_eq!(
+            (code, &left["made"]),
+            (200, &json!(["for-ever", "longer", "sooner", "grandchild"])),
+            "{left}"
+        );
+        let leases: Vec<Value> = left["leases"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|lease| json!([lease["board_id"], lease["wanted"], lease["status"]]))
+            .collect();
+        assert_eq!(
+            leases,
+            [json!(["soc-a-001", null, "active"]), json!([null, "soc-a-002", "waiting"])],
+            "{left}"
+        );
+        assert_eq!(revoke().await.0, 200, "the same key is answered as it was");
+        assert_eq!(status(lab, ADMIN_TOKEN, "DELETE", "/api/v1/tokens/deputy", "").await, 404, "another finds none");
+        // An operator brings order into it.
+        let said = async |args: &[&str]| ended(&command(lab, ADMIN_TOKEN, args).await);
+        assert_eq!(said(&["release", "soc-a-001"]).await.1, "soc-a-001 is given back\n");
+        let (_, all) = call(lab, "GET", "/api/v1/lease", &[&bearer(ADMIN_TOKEN)], "").await;
+        let place = all["items"].as_array().into_iter().flatten().find(|row| row["status"] == "waiting");
+        let url = place.and_then(|place| place["url"].as_str()).expect("a place in line").to_owned();
+        let user = post(ADMIN_TOKEN, json!({ "name": "somebody" })).await;
+        assert_eq!(status(lab, user["token"].as_str().unwrap_or_default(), "DELETE", &url, "").await, 403);
+        assert_eq!(lab.rows("SELECT count(*) FROM reservations").await, ["1"]);
+        let (code, gone) = call(lab, "DELETE", &url, &[&bearer(ADMIN_TOKEN)], "").await;
+        assert_eq!((code, &gone["status"]), (200, &json!("released")), "{gone}");
+        assert_eq!(lab.rows("SELECT count(*) FROM reservations").await, ["0"]);
+        let audit = "SELECT actor || ' ' || allowed FROM audit WHERE verb = 'release' AND target = 'soc-a-002' ORDER BY rowid";
+        assert_eq!(lab.rows(audit).await, ["api:somebody 0", "api:admin 1"]);
+        // Somebody of the chat is told who did it.
+        lab.say("bob", "/lab reserve soc-a-002 1h").await;
+        let (_, all) = call(lab, "GET", "/api/v1/lease", &[&bearer(ADMIN_TOKEN)], "").await;
+        let place = all["items"].as_array().into_iter().flatten().find(|row| row["status"] == "waiting");
+        let url = place.and_then(|place| place["url"].as_str()).expect("a place in line").to_owned();
+        assert_eq!(call(lab, "DELETE", &url, &[&bearer(ADMIN_TOKEN)], "").await.0, 200);
+        lab.say("alice", "/lab release").await;
+        lab.settle().await;
+        let told = lab.rows("SELECT note->>'template' || ' ' || (note->>'$.facts.taken_by.id') FROM outbox WHERE note->>'template' = 'unreserved' ORDER BY rowid DESC LIMIT 1").await;
+        assert_eq!(told, ["unreserved admin"]);
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_no_token_can_be_is_refused_and_nobody_hands_out_more_than_they_have() {
     lab(&yaml::small(1), async |lab| {
         let post = async |token: &str, body: Value| {

@@ -128,6 +128,7 @@ async fn lab_of(boards: &str, how: How, test: impl AsyncFnOnce(&Lab)) {
         artifacts: Artifacts::folder(data.path().join("artifacts")),
         board_url: None,
         proxies: Default::default(),
+        rates: Default::default(),
     })
     .await
     .expect("app");

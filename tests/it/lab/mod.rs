@@ -18,6 +18,7 @@ use boardhand::chat::slack::socket::Opener;
 use boardhand::chat::token::Tokens;
 use boardhand::cli::source::LabFile;
 use boardhand::clock::Clock;
+use boardhand::door::throttle::{Rate, Rates};
 use boardhand::id::Ids;
 use boardhand::message::pace::Pacing;
 use boardhand::message::template::Catalogue;
@@ -54,6 +55,7 @@ pub(crate) struct Lab {
     pub(crate) clock: Clock,
     pub(crate) data: tempfile::TempDir,
     within: Duration,
+    rates: Rates,
     inventory: Inventory,
     /// The same as `store`, to be closed.
     file: Arc<SqliteStore>,
@@ -63,14 +65,24 @@ pub(crate) struct Lab {
 
 /// Runs `test` in a lab of this boards.yaml, and then the ending.
 pub(crate) async fn lab(text: &str, test: impl AsyncFnOnce(&mut Lab)) {
-    let mut lab = Lab::start_simulated(text, false).await;
+    let mut lab = Lab::start_simulated(text, false, Rates::default()).await;
+    test(&mut lab).await;
+    lab.end().await;
+}
+
+/// The same where whoever asks too much is held back for good: what a budget has at once is all that there is.
+pub(crate) async fn strict_lab(text: &str, test: impl AsyncFnOnce(&mut Lab)) {
+    let never = |rate: Rate| Rate { every: Duration::from_secs(24 * 3600), ..rate };
+    let rates = Rates::default();
+    let rates = Rates { failures: never(rates.failures), writes: never(rates.writes), ..rates };
+    let mut lab = Lab::start_simulated(text, false, rates).await;
     test(&mut lab).await;
     lab.end().await;
 }
 
 /// The same with deliveries over a socket that the server dials, as behind a firewall.
 pub(crate) async fn socket_lab(text: &str, test: impl AsyncFnOnce(&mut Lab)) {
-    let mut lab = Lab::start_simulated(text, true).await;
+    let mut lab = Lab::start_simulated(text, true, Rates::default()).await;
     test(&mut lab).await;
     lab.end().await;
 }
@@ -122,12 +134,12 @@ pub(crate) fn slack_parts(slack: &SimSlack, pacing: Pacing) -> SlackParts {
 }
 
 impl Lab {
-    async fn start_simulated(text: &str, socket: bool) -> Lab {
+    async fn start_simulated(text: &str, socket: bool, rates: Rates) -> Lab {
         let inventory = inventory(text);
         let (boards, inventory) = SimLab::start(&inventory, Speed::Fast, Clock::system(), Ids::system())
             .await
             .expect("simulated lab");
-        let lab = Lab::start_with(boards, inventory, WITHIN, None, ANY_PORT, socket).await;
+        let lab = Lab::start_with(boards, inventory, WITHIN, None, ANY_PORT, (socket, rates)).await;
         lab.write_lab(text);
         lab
     }
@@ -136,17 +148,19 @@ impl Lab {
         let (nothing, _) = SimLab::start(&Inventory::default(), Speed::Fast, Clock::system(), Ids::system())
             .await
             .expect("no lab");
-        Lab::start_with(nothing, inventory(text), WITHIN_REAL, Some("10.0.2.2"), tftp, false).await
+        let door = (false, Rates::default());
+        Lab::start_with(nothing, inventory(text), WITHIN_REAL, Some("10.0.2.2"), tftp, door).await
     }
 
-    /// `host` is this machine as boards see it; `socket` whether Slack delivers over one.
+    /// `host` is this machine as boards see it; `socket` whether Slack delivers over one, `rates` how fast others may
+    /// ask.
     async fn start_with(
         boards: SimLab,
         inventory: Inventory,
         within: Duration,
         host: Option<&str>,
         tftp: &str,
-        socket: bool,
+        (socket, rates): (bool, Rates),
     ) -> Lab {
         let (clock, ids) = (Clock::system(), Ids::system());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -156,7 +170,7 @@ impl Lab {
         let slack = slack(&door, &clock, &ids).await;
         slack.set_socket_mode(socket);
         let data = tempfile::tempdir().expect("a data folder");
-        let kept = Kept { slack, boards, inventory, board_url, clock, data, within };
+        let kept = Kept { slack, boards, inventory, board_url, clock, data, within, rates };
         let server = kept.serve(listener, tftp).await;
         let Kept { slack, boards, inventory, clock, data, .. } = kept;
         Lab {
@@ -169,6 +183,7 @@ impl Lab {
             clock,
             data,
             within,
+            rates,
             inventory,
             stop: Some(server.stop),
             server: Some(server.task),
@@ -185,7 +200,8 @@ impl Lab {
         let parts = (self.slack.clone(), self.boards.clone(), self.inventory.clone(), self.clock.clone());
         let (slack, boards, inventory, clock) = parts;
         let data = std::mem::replace(&mut self.data, tempfile::tempdir().expect("a folder"));
-        let kept = Kept { slack, boards, inventory, board_url: None, clock, data, within: self.within };
+        let (within, rates) = (self.within, self.rates);
+        let kept = Kept { slack, boards, inventory, board_url: None, clock, data, within, rates };
         let server = kept.serve(listener, ANY_PORT).await;
         self.data = kept.data;
         (self.tftp, self.store, self.file) = (server.tftp, server.file.clone(), server.file);
@@ -307,6 +323,7 @@ struct Kept {
     clock: Clock,
     data: tempfile::TempDir,
     within: Duration,
+    rates: Rates,
 }
 
 /// A server on it.
@@ -319,7 +336,7 @@ struct Server {
 
 impl Kept {
     async fn serve(&self, listener: tokio::net::TcpListener, tftp: &str) -> Server {
-        let Kept { slack, boards, inventory, board_url, clock, data, within } = self;
+        let Kept { slack, boards, inventory, board_url, clock, data, within, rates } = self;
         let ids = Ids::system();
         let control = data.path().join("control.sock");
         let _ = std::fs::remove_file(&control);
@@ -346,6 +363,7 @@ impl Kept {
             artifacts: Artifacts::folder(data.path().join("artifacts")),
             board_url: board_url.clone(),
             proxies: Default::default(),
+            rates: *rates,
         })
         .await
         .expect("app")
