@@ -143,6 +143,11 @@ impl Throttle {
         }
     }
 
+    /// Whether whoever is at the other end of a connection speaks for others.
+    pub(super) fn is_proxy(&self, peer: IpAddr) -> bool {
+        self.proxies.trusts(peer)
+    }
+
     /// Whether whoever has this token may go on.
     pub(super) fn token(&self, name: &str, changes: bool) -> Result<(), Problem> {
         let budgets = if changes { &self.writes } else { &self.reads };

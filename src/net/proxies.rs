@@ -24,7 +24,9 @@ impl Proxies {
         entries.map(read).collect::<Result<_, _>>().map(Proxies)
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether the other end of a connection is one of them.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
 
@@ -56,6 +58,7 @@ mod tests {
             assert_eq!(proxies.source(address(peer), told), address(expect), "{peer} {told:?}");
         };
         check("203.0.113.9", &["198.51.100.1"], "203.0.113.9");
+        assert!(proxies.trusts(address("::ffff:10.1.2.3")) && !proxies.trusts(address("203.0.113.9")));
         check("10.1.2.3", &["198.51.100.1"], "198.51.100.1");
         check("10.1.2.3", &["6.6.6.6", " 198.51.100.1"], "198.51.100.1");
         check("10.1.2.3", &["6.6.6.6", "198.51.100.1", "192.168.1.1"], "198.51.100.1");

@@ -54,8 +54,9 @@ const SHAPES: &[&str] = &[
     // Private keys, also when the end was cut off.
     r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)",
     // The same where the begin, or both ends, were cut off: full lines of a key's text, and what ends it.
-    r"(?m)(?:^[A-Za-z0-9+/=]+\r?\n)+-----END [A-Z ]*PRIVATE KEY-----",
-    r"(?m)(?:^(?:[A-Za-z0-9+/]{64}|[A-Za-z0-9+/]{70})(?:\r?\n|\z)){3,}(?:[A-Za-z0-9+/=]{1,70}$)?",
+    // Lines of a console's log have their time before them.
+    r"(?m)(?:^(?:\[\d+\.\d+\] )?[A-Za-z0-9+/=]+\r?\n)+(?:\[\d+\.\d+\] )?-----END [A-Z ]*PRIVATE KEY-----",
+    r"(?m)(?:^(?:\[\d+\.\d+\] )?(?:[A-Za-z0-9+/]{64}|[A-Za-z0-9+/]{70})(?:\r?\n|\z)){3,}(?:(?:\[\d+\.\d+\] )?[A-Za-z0-9+/=]{1,70}$)?",
     // Slack: xoxb-, xapp- and their kin, and incoming webhooks.
     r"\b(?:xox[a-z]|xapp|xwfp)-[A-Za-z0-9-]{8,}",
     r"(?P<keep>https://hooks\.slack\.com/)[A-Za-z0-9/_+-]+",
@@ -268,6 +269,9 @@ mod tests {
         check(&format!("AAAA\nBBB=\n{end}\nb"), "[redacted]\nb");
         let body = format!("{}\n", "aB3+".repeat(16)).repeat(3);
         check(&format!("a: b\n{body}aB==\nb c"), "a: b\n[redacted]\nb c");
+        let timed = |text: &str| text.lines().map(|line| format!("[12.345] {line}\n")).collect::<String>();
+        check(&timed(&format!("AAAA\nBBB=\n{end}\nb")), "[redacted]\n[12.345] b\n");
+        check(&timed(&format!("a: b\n{body}aB==\nb c")), "[12.345] a: b\n[redacted]\n[12.345] b c\n");
         // Three lines are no key if they are shorter, and two are none.
         let words = "aB3+\n".repeat(3);
         check(&words, &words);

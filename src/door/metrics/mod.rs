@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
@@ -20,6 +21,7 @@ use tokio::sync::Mutex;
 
 use self::page::Reading;
 use super::Door;
+use super::server::Peer;
 use crate::chat::{Platform, token};
 use crate::clock::Timestamp;
 use crate::meter::{ANSWER_BUCKETS, Counter, Counts, RUN_BUCKETS, Times};
@@ -139,8 +141,12 @@ fn ending(endings: &Endings) -> ([String; 3], u64) {
 }
 
 /// Everything, as Prometheus reads it.
-pub(super) async fn metrics(State(door): State<Arc<Door>>, headers: HeaderMap) -> Response {
-    if !may_read(&door, &headers).await {
+pub(super) async fn metrics(
+    State(door): State<Arc<Door>>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+) -> Response {
+    if !may_read(&door, peer.map(|Extension(peer)| peer), &headers).await {
         let said = "this came through a proxy: a token is needed, Authorization: Bearer …\n";
         return (StatusCode::UNAUTHORIZED, said).into_response();
     }
@@ -163,11 +169,14 @@ fn not_now(reason: &str) -> Response {
 }
 
 /// Whether whoever asks may read metrics: anybody who asks this server itself, and anybody with a token.
-async fn may_read(door: &Door, headers: &HeaderMap) -> bool {
+async fn may_read(door: &Door, peer: Option<Peer>, headers: &HeaderMap) -> bool {
     let header = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
     match header.and_then(token::bearer) {
         Some(token) => super::api::who::proved(door, token).await.is_ok(),
-        None => PROXIED.iter().all(|name| !headers.contains_key(*name)),
+        None => {
+            let is_proxy = peer.is_some_and(|peer| door.throttle.is_proxy(peer.0));
+            !is_proxy && PROXIED.iter().all(|name| !headers.contains_key(*name))
+        }
     }
 }
 
