@@ -52,7 +52,8 @@ pub(super) fn shown(path: &Path, from: Begin, redactor: &Redactor) -> std::io::R
     };
     let piece = transcript::piece(path, begin, max)?;
     let inside_key = is_inside_key(path, begin)?;
-    let line = first + memchr::memchr_iter(b'\n', &piece.bytes).count() as u64;
+    // The first may be anything that somebody put into an address.
+    let line = first.saturating_add(memchr::memchr_iter(b'\n', &piece.bytes).count() as u64);
     let html = rows(&piece, first, inside_key, redactor);
     let mut open = String::new();
     if !piece.open.is_empty() {
@@ -105,7 +106,7 @@ fn rows(piece: &Piece, first: u64, inside_key: bool, redactor: &Redactor) -> Str
         let same = piece.lines.iter().skip(at).take(ahead).position(|line| clean(&line.text) == shown);
         let index = same.map_or(at, |ahead| at + ahead).min(piece.lines.len().saturating_sub(1));
         let Some(line) = piece.lines.get(index) else { break };
-        let number = (!line.sent).then(|| first + before[index] as u64);
+        let number = (!line.sent).then(|| first.saturating_add(before[index] as u64));
         let look = looks.as_ref().filter(|_| same.is_some() && !line.sent);
         let look = look.and_then(|looks| looks.get(before[index])?.as_ref());
         row(line, number, shown, look.map(Vec::as_slice), &mut html);

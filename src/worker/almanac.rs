@@ -64,8 +64,11 @@ impl Almanac {
     /// Deals with a due time.
     async fn deal(&self, due: &Due<'_>, row: &ScheduleRow) -> Result<Dealt, StoreError> {
         if due.now.since(due.at) > due.schedule.start_within {
-            self.tell(due, "schedule-missed", json!({})).await?;
-            return Ok(Dealt::TooLate);
+            // The process may have died between its start and the note that it was dealt with.
+            return Ok(match self.tell(due, "schedule-missed", json!({})).await? {
+                Some(run) => Dealt::Started { run },
+                None => Dealt::TooLate,
+            });
         }
         if let Some(run) = self.unfinished(row).await? {
             let before = row.dealt.as_ref().map(|(_, dealt)| dealt);
@@ -124,9 +127,8 @@ impl Almanac {
         }
     }
 
-    /// Tells the channel of a due time that started nothing.
-    async fn tell(&self, due: &Due<'_>, template: &str, facts: Value) -> Result<(), StoreError> {
-        let Some(place) = channel(self, due.schedule) else { return Ok(()) };
+    /// Tells the channel of a due time that started nothing; where it did start a run before, gives that and tells nothing.
+    async fn tell(&self, due: &Due<'_>, template: &str, facts: Value) -> Result<Option<i64>, StoreError> {
         let told = Intake {
             key: key(due),
             platform: Platform::Api,
@@ -136,12 +138,13 @@ impl Almanac {
             effect: Effect::None,
             answer: self.note(due, template, facts),
             instead: vec![],
-            answer_via: Some(AnswerVia::everybody(place)),
+            answer_via: channel(self, due.schedule).map(AnswerVia::everybody),
             shows: None,
             audit: Audit::default(),
             source: None,
         };
-        self.commit(told).await.map(drop)
+        let Committed { fresh, answer } = self.commit(told).await?;
+        Ok(answer.facts.get("number").and_then(Value::as_i64).filter(|_| !fresh))
     }
 
     fn note(&self, due: &Due<'_>, template: &str, more: Value) -> Note {

@@ -144,6 +144,24 @@ async fn a_due_time_starts_once_whoever_looks_and_however_often() {
 }
 
 #[tokio::test]
+async fn what_was_started_before_a_crash_was_started_however_long_the_server_was_away() {
+    let bench = Bench::new().await;
+    let text = scheduled("  often: {cron: '0 * * * *', run: 'socA build-123', start_within: 30m}\n");
+    let mut almanac = bench.almanac(&text).await;
+    steps(&mut almanac, 1).await;
+    bench.hand.advance(HOUR);
+    steps(&mut almanac, 1).await;
+    let run = bench.runs().await;
+    assert_eq!(run.len(), 1);
+    bench.tamper("UPDATE schedules SET due = NULL, dealt = NULL").await;
+    bench.hand.advance(Duration::from_secs(50 * 60));
+    steps(&mut bench.almanac(&text).await, 2).await;
+    let row = bench.store.store.schedule_list().await.expect("read").remove(0);
+    assert_eq!(row.dealt.and_then(|(_, dealt)| dealt.run()), Some(run[0]));
+    assert!(!bench.told().await.contains(&"schedule-missed".to_owned()), "it was not missed");
+}
+
+#[tokio::test]
 async fn a_clock_that_is_set_back_starts_nothing_again() {
     let bench = Bench::new().await;
     let text = scheduled("  often: {cron: '0 * * * *', run: 'socA build-123'}\n");

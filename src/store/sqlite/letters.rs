@@ -32,9 +32,14 @@ statements! {
         WHERE o.id IS NOT NULL OR c.id IS NOT NULL
         ORDER BY d.number DESC
         LIMIT ?1 + 0";
-    LETTERS_COUNT = "SELECT COUNT(*) FROM letters";
-    LETTERS_NAMED = "SELECT message FROM letters
-        WHERE ?1 IS NULL OR number = ?1
+    LETTERS_COUNT = "SELECT COUNT(*) FROM letters AS d
+        WHERE EXISTS (SELECT 1 FROM outbox WHERE id = d.message AND state = 'dead')
+           OR EXISTS (SELECT 1 FROM cards WHERE id = d.message AND state = 'dead')";
+    // Of those whose message is there still.
+    LETTERS_NAMED = "SELECT message FROM letters AS d
+        WHERE (?1 IS NULL OR number = ?1)
+          AND (EXISTS (SELECT 1 FROM outbox WHERE id = d.message AND state = 'dead')
+               OR EXISTS (SELECT 1 FROM cards WHERE id = d.message AND state = 'dead'))
         ORDER BY number
         LIMIT ?2 + 0";
     LETTERS_REMOVE = "DELETE FROM letters WHERE message IN (SELECT value FROM jsonb_each(?1))";

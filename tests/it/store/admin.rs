@@ -109,6 +109,15 @@ async fn no_more_is_sent_again_at_once_than_the_bound(lab: &Lab) {
 }
 
 async fn letters_are_forgotten_with_their_messages(lab: &Lab) {
+    lab.commit(Effect::None).await;
+    let intake = Intake { answer_via: Some(via()), ..lab.intake(Effect::None) };
+    lab.store.commit(intake).await.expect("commit");
+    kill_all(lab, "x").await;
+    // Its message may go a little before it does.
+    let data = lab.dir.as_ref().expect("a directory").path();
+    tamper(data, "DELETE FROM outbox WHERE state = 'dead'").await;
+    assert_eq!(lab.store.letter_list(9).await.expect("letters"), (vec![], 0));
+    assert_eq!(resend(lab, None).await, ("no-such-letter".into(), 0));
     lab.waiting().await;
     kill_all(lab, "x").await;
     for (before, left) in [(60, 1), (61, 0)] {

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::interaction::{Interaction, actor};
 use super::{DecodeProblem, Inbound, filled, need};
@@ -87,7 +88,9 @@ pub(super) fn submitted(payload: Interaction, now: Timestamp) -> Result<Inbound,
     let directly = channel.is_none();
     let place = place(&channel.unwrap_or_else(|| actor.id.clone()));
     let id = need(view.id, "view.id")?;
-    let key = key_of(Platform::Slack, &format!("view:{id}:{}", view.hash.unwrap_or_default()));
+    // Slack may close the form late: what is changed in it and sent then is another one.
+    let values = hex::encode(&Sha256::digest(view.state.values.to_string())[..8]);
+    let key = key_of(Platform::Slack, &format!("view:{id}:{}:{values}", view.hash.unwrap_or_default()));
     let answer_via = AnswerVia { url, user: actor.id.clone(), place: place.clone() };
     Ok(Inbound::Submission(Box::new(Submission {
         delivery: Delivery {
