@@ -111,6 +111,15 @@ async fn keys(socket: &mut WebSocket, keys: &'static str) {
     socket.send_binary(Bytes::from_static(keys.as_bytes())).await.expect("typed");
 }
 
+/// Logs in at a board that boots.
+async fn log_in(socket: &mut WebSocket) {
+    for says in ["login:", "assword:"] {
+        until(socket, says).await;
+        keys(socket, "root\r").await;
+    }
+    until(socket, "# ").await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_has_a_board_types_at_its_console_and_others_watch() {
     lab(&yaml::small(1), async |lab| {
@@ -121,11 +130,7 @@ async fn whoever_has_a_board_types_at_its_console_and_others_watch() {
         lab.say("alice", "/lab reserve soc-a-001 1h bring-up").await;
         let mut socket = typing(lab).await;
         switch_on(lab).await;
-        until(&mut socket, "login:").await;
-        keys(&mut socket, "root\r").await;
-        until(&mut socket, "assword:").await;
-        keys(&mut socket, "root\r").await;
-        until(&mut socket, "# ").await;
+        log_in(&mut socket).await;
         let again = place(lab, "soc-a-001", "", ADMIN_TOKEN).await.err();
         assert_eq!(again, Some((409, "somebody types at soc-a-001; watch them with watch=true".into())));
         let mut watching = place(lab, "soc-a-001", "?watch=true", ADMIN_TOKEN).await.expect("a place");
@@ -306,11 +311,7 @@ async fn a_paste_is_ended_by_ctrl_c_and_by_hanging_up() {
         lab.say("alice", "/lab reserve soc-a-001 1h bring-up").await;
         let mut socket = typing(lab).await;
         switch_on(lab).await;
-        until(&mut socket, "login:").await;
-        keys(&mut socket, "root\r").await;
-        until(&mut socket, "assword:").await;
-        keys(&mut socket, "root\r").await;
-        until(&mut socket, "# ").await;
+        log_in(&mut socket).await;
         socket.send_binary(paste()).await.expect("typed");
         until(&mut socket, "paste that").await;
         keys(&mut socket, "\x03").await;

@@ -4,6 +4,7 @@
 mod admin;
 mod boards;
 mod holds;
+mod own_runs;
 mod retry;
 mod roles;
 mod runs;

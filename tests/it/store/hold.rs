@@ -6,12 +6,12 @@ use boardhand::board::{BoardId, Family};
 use boardhand::chat::Actor;
 use boardhand::clock::Timestamp;
 use boardhand::id::{LeaseId, MessageId};
-use boardhand::lease::{Holder, Lease, LeaseState};
+use boardhand::lease::{Lease, LeaseState};
 use boardhand::outcome::Verdict;
 use boardhand::run::{Decision, LeaseRef, RunState, Stage};
-use boardhand::store::{Committed, Effect, Fenced, Granted, LeaseTerms, NOTICES_MAX, NUDGE_EVERY, Notice};
+use boardhand::store::{Committed, Effect, Fenced, NOTICES_MAX, NUDGE_EVERY, Notice};
 
-use super::lab::{T0, at, effected, lease_ref, li, note, outcome, via};
+use super::lab::{T0, at, effected, li, note, outcome, via};
 use super::{Lab, store_tests};
 
 store_tests! {
@@ -41,15 +41,6 @@ async fn commit(lab: &Lab, who: &Actor, when: Timestamp, effect: Effect) -> Comm
 /// How it ended.
 async fn says(lab: &Lab, who: &Actor, when: Timestamp, effect: Effect) -> String {
     effected(&commit(lab, who, when, effect).await).to_owned()
-}
-
-/// A board that li has until 7200.
-async fn held(lab: &Lab, board: &BoardId) -> LeaseRef {
-    let id = LeaseId::new(&lab.ids, T0);
-    let terms = LeaseTerms { expires_at: at(7200), ..lab.terms() };
-    let taken = lab.store.lease_take(id, board, &Holder::Person(li()), &terms).await.expect("take");
-    let Granted::Leases(leases) = taken else { panic!("{taken:?}") };
-    lease_ref(&leases[0])
 }
 
 async fn the_lease(lab: &Lab) -> Lease {
@@ -132,7 +123,7 @@ async fn word_of_a_free_board_is_given_once_and_asked_for_within_bounds(lab: &La
 
 async fn a_holder_is_nudged_every_so_often(lab: &Lab) {
     let [board] = lab.boards().await;
-    let hold = held(lab, &board).await;
+    let hold = lab.held(&board).await;
     let nudge = |fence| Effect::Nudge { board: board.clone(), fence, note: note("nudge") };
     let before = owed(lab).await;
     let later = at(10) + NUDGE_EVERY;
@@ -155,7 +146,7 @@ fn offer(hold: &LeaseRef, to: Actor) -> Effect {
 
 async fn a_board_is_handed_over_to_the_one_it_is_offered_to_under_a_new_fence(lab: &Lab) {
     let [board] = lab.boards().await;
-    let hold = held(lab, &board).await;
+    let hold = lab.held(&board).await;
     assert_eq!(says(lab, &wang(), at(5), accept(lab, &hold)).await, "not-theirs", "nobody offered it");
     assert_eq!(says(lab, &wang(), at(5), offer(&hold, wang())).await, "not-theirs", "it is li's to offer");
     assert_eq!(says(lab, &li(), at(5), offer(&hold, wang())).await, "done");
@@ -174,7 +165,7 @@ async fn a_board_is_handed_over_to_the_one_it_is_offered_to_under_a_new_fence(la
 
 async fn a_board_on_which_a_run_is_changes_no_hands(lab: &Lab) {
     let [board] = lab.boards().await;
-    let hold = held(lab, &board).await;
+    let hold = lab.held(&board).await;
     assert_eq!(says(lab, &li(), at(5), offer(&hold, wang())).await, "done");
     let (_, id) = lab.waiting().await;
     lab.on_board(id, 1, &board).await;
@@ -185,7 +176,7 @@ async fn a_board_on_which_a_run_is_changes_no_hands(lab: &Lab) {
 
 async fn time_is_added_up_to_the_longest_and_only_to_whoever_has_it(lab: &Lab) {
     let [board] = lab.boards().await;
-    let hold = held(lab, &board).await;
+    let hold = lab.held(&board).await;
     let extend = |hours: u32| Effect::Extend {
         board: board.clone(),
         fence: Some(hold.fence),
@@ -214,7 +205,7 @@ async fn time_is_added_up_to_the_longest_and_only_to_whoever_has_it(lab: &Lab) {
 
 async fn a_run_that_nobody_began_with_leaves_the_board_to_whoever_has_it(lab: &Lab) {
     let [board] = lab.boards().await;
-    let hold = held(lab, &board).await;
+    let hold = lab.held(&board).await;
     let (number, id) = lab.waiting().await;
     let waiting = lab.view(number).await;
     lab.on_board(id, 1, &board).await;

@@ -8,7 +8,7 @@ use boardhand::board::{BoardId, Family};
 use boardhand::chat::{Actor, AnswerVia, Place, Platform};
 use boardhand::clock::Timestamp;
 use boardhand::id::{Ids, InstanceId, LeaseId, RunId};
-use boardhand::lease::Lease;
+use boardhand::lease::{Holder, Lease};
 use boardhand::message::Note;
 use boardhand::outcome::{Counts, Outcome, Verdict};
 use boardhand::run::{Decision, LeaseRef, Priority, Progress, RunKind, RunSpec, RunState, Selector, Stage};
@@ -114,6 +114,15 @@ impl Lab {
 
     pub(crate) fn grant(&self, run: RunId, attempt: u32, board: &BoardId) -> Grant {
         Grant { run, attempt, leases: vec![(LeaseId::new(&self.ids, T0), board.clone())] }
+    }
+
+    /// A board that li has until 7200.
+    pub(crate) async fn held(&self, board: &BoardId) -> LeaseRef {
+        let id = LeaseId::new(&self.ids, T0);
+        let terms = LeaseTerms { expires_at: at(7200), ..self.terms() };
+        let taken = self.store.lease_take(id, board, &Holder::Person(li()), &terms).await.expect("take");
+        let Granted::Leases(leases) = taken else { panic!("{taken:?}") };
+        lease_ref(&leases[0])
     }
 
     /// Grants a board to a waiting run.

@@ -37,18 +37,9 @@ store_tests! {
     what_ends_under_a_run_goes_on_as_the_run_s_own,
 }
 
-/// A board that li has until 7200.
-async fn held(lab: &Lab, board: &BoardId) -> LeaseRef {
-    let id = LeaseId::new(&lab.ids, T0);
-    let terms = LeaseTerms { expires_at: at(7200), ..lab.terms() };
-    let taken = lab.store.lease_take(id, board, &Holder::Person(li()), &terms).await.expect("take");
-    let Granted::Leases(leases) = taken else { panic!("{taken:?}") };
-    lease_ref(&leases[0])
-}
-
 async fn a_run_of_whoever_has_the_board_is_under_their_lease_and_leaves_it_held(lab: &Lab) {
     let [board] = lab.boards().await;
-    let hold = held(lab, &board).await;
+    let hold = lab.held(&board).await;
     let ((number, id), (second, second_id)) = (lab.waiting().await, lab.waiting().await);
     let lease = lab.on_board(id, 1, &board).await;
     assert_eq!(lease, hold, "the same lease, the same fence");
@@ -76,7 +67,7 @@ async fn a_run_of_whoever_has_the_board_is_under_their_lease_and_leaves_it_held(
 
 async fn a_run_under_somebody_s_lease_is_lost_with_its_process_and_the_board_stays_theirs(lab: &Lab) {
     let [board] = lab.boards().await;
-    let hold = held(lab, &board).await;
+    let hold = lab.held(&board).await;
     let (number, id) = lab.waiting().await;
     lab.on_board(id, 1, &board).await;
     assert_eq!(lab.store.lease_expire(other_instance(lab), at(9000)).await.expect("expire"), []);
@@ -98,7 +89,7 @@ async fn a_run_under_somebody_s_lease_is_lost_with_its_process_and_the_board_sta
 
 async fn what_ends_under_a_run_goes_on_as_the_run_s_own(lab: &Lab) {
     let [board] = lab.boards().await;
-    let hold = held(lab, &board).await;
+    let hold = lab.held(&board).await;
     let (number, id) = lab.waiting().await;
     lab.on_board(id, 1, &board).await;
     let (rest, told) = (LeaseId::new(&lab.ids, T0), (via(), note("hold-over")));
