@@ -94,6 +94,8 @@ pub enum Command {
         reason: String,
         /// Whether they wait where it is not free; people do.
         waits: bool,
+        /// The site where they would have it, where one of a family is free there.
+        site: Option<String>,
     },
     /// `/lab extend [board] [1h]`.
     Extend {
@@ -108,6 +110,9 @@ pub enum Command {
         target: Option<String>,
         /// Which lease of it, or place in line, and no other, where a program names it.
         lease: Option<LeaseId>,
+        /// Keys of deliveries that asked for it and whose answer nobody got: with this they are as if they had never
+        /// come.
+        undoes: Vec<String>,
     },
     /// `/lab hold [#] [30m]`.
     Hold {

@@ -369,7 +369,7 @@ fn build(typed: &Typed<'_>, in_thread: bool) -> Result<Command, ParseProblem> {
         Form::Nudge => Command::Nudge { board: typed.word(0)? },
         Form::Handover => Command::Handover { board: typed.word(0)?, person: typed.word(1)? },
         Form::Extend => build_extend(typed)?,
-        Form::Release => Command::Release { target: optional(0), lease: None },
+        Form::Release => Command::Release { target: optional(0), lease: None, undoes: vec![] },
         Form::Reload => Command::Reload,
         Form::DeadLetters => Command::DeadLetters,
         Form::Resend => Command::Resend { letter: build_resend(typed)? },
@@ -444,7 +444,7 @@ fn build_reserve(typed: &Typed<'_>) -> Result<Command, ParseProblem> {
     let reason = reason.join(" ");
     typed.bounded("reason", &reason)?;
     let lasts = lasts.map(|_| held_for(typed, &said[0])).transpose()?;
-    Ok(Command::Reserve { target: typed.word(0)?, lasts, reason, waits: true })
+    Ok(Command::Reserve { target: typed.word(0)?, lasts, reason, waits: true, site: None })
 }
 
 /// A run and a time, in either order; the run may be left out in its thread.

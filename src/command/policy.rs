@@ -510,9 +510,9 @@ mod tests {
             Command::Reload,
             power(PowerAction::Status),
             power(PowerAction::Off),
-            Command::Reserve { target: board(), lasts: None, reason: String::new(), waits: true },
+            Command::Reserve { target: board(), lasts: None, reason: String::new(), waits: true, site: None },
             Command::Extend { board: None, by: None },
-            Command::Release { target: None, lease: None },
+            Command::Release { target: None, lease: None, undoes: vec![] },
         ];
         let asked = commands.iter().map(Asked::Command).chain(Verb::ALL.map(Asked::Click));
         let labs = [closed(), roles(&["slack:U9"], &[], &["slack:U2"])];

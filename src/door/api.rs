@@ -9,6 +9,7 @@ pub(super) mod list;
 pub(super) mod terminal;
 pub(super) mod tokens;
 pub(super) mod audit;
+pub(super) mod in_line;
 mod openapi;
 pub(super) mod routes;
 mod shapes;

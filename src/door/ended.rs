@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::Door;
+use super::api::in_line::InLine;
 use super::server::PARKED_MAX;
 use crate::clock::{Clock, Monotonic};
 use crate::store::Store;
@@ -22,18 +23,26 @@ pub const OTHERS_WAITING_MAX: usize = 64;
 
 /// Places for requests that wait for something else than the end of a run.
 #[derive(Clone)]
-pub struct Waits(Arc<Semaphore>);
+pub struct Waits {
+    places: Arc<Semaphore>,
+    in_line: Arc<InLine>,
+}
 
 impl Default for Waits {
     fn default() -> Self {
-        Waits(Arc::new(Semaphore::new(OTHERS_WAITING_MAX)))
+        Waits { places: Arc::new(Semaphore::new(OTHERS_WAITING_MAX)), in_line: Arc::default() }
     }
 }
 
 impl Waits {
     /// A place, for as long as it is kept; nothing where all are taken.
     pub fn enter(&self) -> Option<OwnedSemaphorePermit> {
-        self.0.clone().try_acquire_owned().ok()
+        self.places.clone().try_acquire_owned().ok()
+    }
+
+    /// Who waits for which board of their own.
+    pub(super) fn in_line(&self) -> &Arc<InLine> {
+        &self.in_line
     }
 
     /// Waits for `most`; where every place is taken, not at all.

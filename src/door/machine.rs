@@ -1,11 +1,15 @@
 //! What programs are answered: runs as JSON, and problems as `application/problem+json` (RFC 9457) with what to change.
 //! Words of people's commands become answers in the same way; nothing is decided here.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::{Door, Refusal};
 use crate::chat::jenkins::decode::DecodeProblem;
@@ -164,13 +168,55 @@ pub(super) fn why_not(door: &Door, note: &Note) -> String {
     }
 }
 
-/// Carries out what a machine asks for; a problem where that is not done.
-pub(super) async fn carry_out(door: &Door, delivery: Delivery) -> Result<Committed, Problem> {
-    let committed = super::take(door, delivery).await?;
-    match NOT_DONE.contains(&committed.answer.template.as_str()) {
-        true => Err(Problem::of(door, &committed.answer)),
-        false => Ok(committed),
+/// Carries out what a machine asks for with this body; a problem where that is not done.
+pub(super) async fn carry_out(door: &Door, delivery: Delivery, body: &[u8]) -> Result<Committed, Problem> {
+    let mark = mark(body);
+    let committed = super::take_marked(door, delivery, Some(&mark)).await?;
+    refusal(door, &committed, &mark).map_or(Ok(committed), Err)
+}
+
+/// The same to its end, and with what `then` makes of it: [`take_for`](super::take_for).
+pub(super) async fn carry_out_for<T: Send + 'static>(
+    door: &Arc<Door>,
+    delivery: Delivery,
+    body: &[u8],
+    then: impl FnOnce(&Committed) -> T + Send + 'static,
+) -> Result<(Committed, T), Problem> {
+    let mark = mark(body);
+    let asked = mark.clone();
+    let taken = move |committed: &Committed| is_it(committed, &asked).then(|| then(committed));
+    let (committed, made) = super::take_for(door, delivery, mark.clone(), taken).await?;
+    match (refusal(door, &committed, &mark), made) {
+        (None, Some(made)) => Ok((committed, made)),
+        (problem, _) => Err(problem.unwrap_or_else(other_request)),
     }
+}
+
+/// What a body asks for, however it is written.
+fn mark(body: &[u8]) -> String {
+    let read = serde_json::from_slice::<BTreeMap<String, Value>>(body);
+    let written = read.ok().and_then(|read| serde_json::to_vec(&read).ok());
+    hex::encode(Sha256::digest(written.as_deref().unwrap_or(body)))
+}
+
+/// Whether what was committed is what is asked for now, and done.
+fn is_it(committed: &Committed, mark: &str) -> bool {
+    let answer = &committed.answer;
+    let before = answer.facts.get(super::MARK).and_then(Value::as_str);
+    let is_same = committed.fresh || before.is_none_or(|before| before == mark);
+    is_same && !NOT_DONE.contains(&answer.template.as_str())
+}
+
+/// Why it is not.
+fn refusal(door: &Door, committed: &Committed, mark: &str) -> Option<Problem> {
+    let not_done = NOT_DONE.contains(&committed.answer.template.as_str());
+    (!is_it(committed, mark))
+        .then(|| if not_done { Problem::of(door, &committed.answer) } else { other_request() })
+}
+
+fn other_request() -> Problem {
+    let detail = "the same Idempotency-Key came with another body before; give this request one of its own";
+    Problem::new(StatusCode::CONFLICT, "this key asked for something else", detail)
 }
 
 /// Starts the run that a machine asks for, and tells it which one it is.

@@ -45,6 +45,7 @@ use crate::chat::{Delivery, token};
 use crate::clock::Clock;
 use crate::command::handle::Handler;
 use crate::doorbell::{Bell, Doorbell};
+use crate::message::Note;
 use crate::message::compose::Composer;
 use crate::message::links::Links;
 use crate::message::relay::Lines;
@@ -58,6 +59,9 @@ pub const BODY_BYTES_MAX: usize = 256 * 1024;
 /// the platform tries again, and its repeat finds the commit if there was one. A command is never tried again: whoever
 /// typed it is told that it may have been taken.
 pub const ACK_WITHIN: Duration = Duration::from_millis(2_500);
+
+/// The fact of an answer that tells what was asked for.
+const MARK: &str = "request";
 
 /// What the door needs.
 pub struct Door {
@@ -159,20 +163,59 @@ impl IntoResponse for Refusal {
 
 /// Commits a delivery: whoever sent it is answered with what this gives, and only then.
 async fn take(door: &Door, delivery: Delivery) -> Result<Committed, Refusal> {
+    take_marked(door, delivery, None).await
+}
+
+/// The same of a request with a mark, which stands in its answer's facts ([`MARK`]): by that a repeat is told from
+/// something else under the same key.
+async fn take_marked(door: &Door, delivery: Delivery, mark: Option<&str>) -> Result<Committed, Refusal> {
     let (platform, began_at) = (delivery.actor.platform, door.clock.monotonic());
-    let taken = commit(door, delivery).await;
+    let taken = door.clock.timeout(ACK_WITHIN, Box::pin(commit(door, delivery, mark))).await;
+    let taken = taken.unwrap_or_else(|_| Err(slow()));
     let took = door.clock.monotonic().since(began_at);
     door.meter.delivered(platform, taken.as_ref().map(|committed| committed.fresh).ok(), took);
     taken
 }
 
-async fn commit(door: &Door, mut delivery: Delivery) -> Result<Committed, Refusal> {
+/// The same of what nobody may be left with who does not hear of it: it is committed to its end, also when whoever asked
+/// has gone or was told that it takes too long, and then what `then` makes of it is dropped.
+async fn take_for<T: Send + 'static>(
+    door: &Arc<Door>,
+    delivery: Delivery,
+    mark: String,
+    then: impl FnOnce(&Committed) -> T + Send + 'static,
+) -> Result<(Committed, T), Refusal> {
+    let (platform, began_at) = (delivery.actor.platform, door.clock.monotonic());
+    let (heard, work) = (door.clone(), door.clone());
+    let work = tokio::spawn(async move {
+        let committed = commit(&work, delivery, Some(&mark)).await?;
+        let made = then(&committed);
+        Ok((committed, made))
+    });
+    let taken = match heard.clock.timeout(ACK_WITHIN, work).await {
+        Ok(taken) => taken.unwrap_or_else(|error| Err(Refusal::Busy(error.to_string()))),
+        Err(_) => Err(slow()),
+    };
+    let took = door.clock.monotonic().since(began_at);
+    door.meter.delivered(platform, taken.as_ref().map(|(committed, _)| committed.fresh).ok(), took);
+    taken
+}
+
+fn slow() -> Refusal {
+    Refusal::Busy("the store is slow".into())
+}
+
+async fn commit(door: &Door, mut delivery: Delivery, mark: Option<&str>) -> Result<Committed, Refusal> {
     door.composer.names().meet(&mut delivery.actor);
     let span = tracing::info_span!("delivery", delivery.key = delivery.key, actor = delivery.actor.id);
     let work = async {
         let intake = door.handler.handle(delivery.clone()).await;
         let committed = match intake {
-            Ok(intake) => {
+            Ok(mut intake) => {
+                if let Some(mark) = mark {
+                    let put = |note: &mut Note| drop(note.facts.insert(MARK.into(), mark.into()));
+                    intake.answers().for_each(put);
+                }
                 let bells = bells(&intake.effect);
                 door.store.commit(intake).await.map(|committed| (committed, bells))
             }
@@ -187,10 +230,8 @@ async fn commit(door: &Door, mut delivery: Delivery) -> Result<Committed, Refusa
             committed => committed,
         }
     };
-    let committed = door.clock.timeout(ACK_WITHIN, Box::pin(work.instrument(span.clone()))).await;
-    let (committed, bells): (Committed, _) = committed
-        .map_err(|_| Refusal::Busy("the store is slow".into()))?
-        .map_err(|error| Refusal::Busy(error.to_string()))?;
+    let committed = Box::pin(work.instrument(span.clone())).await;
+    let (committed, bells): (Committed, _) = committed.map_err(|error| Refusal::Busy(error.to_string()))?;
     span.in_scope(|| {
         tracing::info!(fresh = committed.fresh, answer = committed.answer.template, "committed")
     });

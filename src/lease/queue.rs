@@ -42,7 +42,7 @@ use crate::lease::Holder;
 use crate::run::{BOARDS_MAX, Priority, Selector};
 
 pub use estimate::DURATIONS_MAX;
-pub use explain::{AHEAD_MAX, Foreseen, Held, LISTED_MAX, Position, Why};
+pub use explain::{AHEAD_MAX, CHOICES_MAX, Foreseen, Held, LISTED_MAX, Position, Why};
 pub use order::REQUESTERS_IDLE_MAX;
 pub use pool::POOLS_IDLE_MAX;
 pub use saving::{SAVE_DOUBLINGS_MAX, SAVE_FOR, STARVED_AFTER};

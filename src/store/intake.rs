@@ -51,6 +51,16 @@ pub struct Intake {
 }
 
 impl Intake {
+    /// Every answer that it may come to.
+    pub fn answers(&mut self) -> impl Iterator<Item = &mut Note> {
+        let at_once = match &mut self.effect {
+            Effect::Reserve { at_once, .. } => at_once.as_mut_slice(),
+            _ => &mut [],
+        };
+        let instead = self.instead.iter_mut().map(|(_, note)| note);
+        instead.chain([&mut self.answer]).chain(at_once.iter_mut().map(|(_, note)| note))
+    }
+
     /// Whether its key and its answer are kept when its effect ended so. A program whose request was in vain asks again
     /// under the same key, and is not told for ever what was true once.
     pub fn is_kept(&self, effected: Effected) -> bool {
@@ -172,8 +182,9 @@ pub enum Effect {
     Reserve {
         /// What they ask for; its `place` is given here.
         wish: Reservation,
-        /// The board that is theirs at once, unless somebody was faster: then, and without one, they wait.
-        at_once: Option<BoardId>,
+        /// Boards of which the first that nobody has is theirs at once, each with its answer; where there is none, they
+        /// wait.
+        at_once: Vec<(BoardId, Note)>,
         /// Whether they wait where it is not free.
         or_wait: bool,
         /// Most boards that they may have and wait for at once.
@@ -227,6 +238,8 @@ pub enum Effect {
         reservation: LeaseId,
         /// Whether it may be somebody else's; those are told this.
         others: Option<Note>,
+        /// Keys of deliveries that are forgotten with it: their repeats are looked at anew.
+        undoes: Vec<String>,
     },
     /// Ends what somebody holds. The board is brought to rest, or goes on with their run that is on it.
     Release {
@@ -238,6 +251,8 @@ pub enum Effect {
         others: Option<Note>,
         /// The id of the lease under which the board is brought to rest.
         rest: LeaseId,
+        /// As in [`Effect::Unreserve`].
+        undoes: Vec<String>,
     },
     /// Lets the one who asks keep their board for longer.
     Extend {

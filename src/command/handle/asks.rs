@@ -102,12 +102,12 @@ impl Handler {
         let full = json!({ "wanted": board, "too_many": true, "most": most });
         let full = Note::new("reserve-queued", full);
         Ok(Reaction {
-            answer: self.reserved(delivery, &board, lasts, &wish.reason),
+            answer: gone.clone(),
             instead: vec![("not-theirs", gone), ("too-many", full)],
             audit: audit("hold", format!("#{} {board}", view.run.number)),
             effect: Effect::Reserve {
+                at_once: vec![(board.clone(), self.reserved(delivery, &board, lasts, &wish.reason))],
                 wish,
-                at_once: Some(board),
                 or_wait: false,
                 most,
                 instance: self.instance,

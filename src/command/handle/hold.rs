@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::act::audit;
 use super::{Handler, Reaction, denied, put_right};
 use crate::board::plan::PowerAction;
-use crate::board::{Board, BoardId, Family};
+use crate::board::{Board, BoardId, Family, Site};
 use crate::chat::Delivery;
 use crate::clock::{Timestamp, shown_duration};
 use crate::command::grammar::{self, Role};
@@ -42,7 +42,7 @@ impl Handler {
     pub(super) async fn reserve(
         &self,
         delivery: &Delivery,
-        target: &str,
+        (target, site): (&str, Option<&str>),
         lasts: Option<Duration>,
         (reason, or_wait): (&str, bool),
     ) -> Result<Reaction> {
@@ -79,16 +79,23 @@ impl Handler {
         };
         let before = self.wishes(delivery).await?.into_iter().find(|before| is_same(before, &wish));
         let is_known = self.queue_is_read().await && !self.inventory.standing().differs;
-        let foreseen = {
+        let site = self.site_named(site);
+        let (foreseen, mut choices) = {
             let (mut queue, now) = (self.queue.lock(), self.clock.now());
             let standing = before.as_ref().and_then(|before| queue.standing(as_run(before.id), now));
-            standing.unwrap_or_else(|| queue.foresee(wish_queued(wish.clone()), now))
+            let foreseen = standing.unwrap_or_else(|| queue.foresee(wish_queued(wish.clone()), now));
+            (foreseen, queue.choices(wish_queued(wish.clone()), site.as_ref()))
         };
         // Nobody is given a quarantined board in the queue; who asks for it by its name wants to look at it.
         let broken =
             row.filter(|row| row.health == Health::Quarantined && row.lease.is_none()).map(|row| row.id);
         // The scheduler grants nothing either while another lab file is in force.
-        let at_once = foreseen.boards.first().cloned().or(broken).filter(|_| before.is_none() && is_known);
+        if choices.is_empty() {
+            choices.extend(broken);
+        }
+        if before.is_some() || !is_known {
+            choices.clear();
+        }
         let mut waits = foreseen_facts(&foreseen);
         let asked = json!({
             "wanted": named.map_or(wish.family.as_str(), BoardId::as_str), "lasts_s": lasts.as_secs_f64(), "reason": reason,
@@ -101,14 +108,11 @@ impl Handler {
             named.map_or(wish.family.as_str(), BoardId::as_str),
             shown_duration(lasts)
         );
-        let answer = match &at_once {
-            Some(board) => {
-                let mut reserved = self.reserved(delivery, board, lasts, reason);
-                reserved.facts.insert("lease".into(), json!(wish.id));
-                reserved
-            }
-            None => queued.clone(),
-        };
+        let at_once = choices.into_iter().map(|board| {
+            let reserved = self.reserved(delivery, &board, lasts, reason);
+            (board, reserved)
+        });
+        let at_once = at_once.collect();
         let most = self.inventory.now().reservations.most;
         let with = |name: &str| {
             let mut note = queued.clone();
@@ -117,7 +121,7 @@ impl Handler {
             note
         };
         Ok(Reaction {
-            answer,
+            answer: queued.clone(),
             instead: vec![
                 ("already-waiting", with("already")),
                 ("too-many", with("too_many")),
@@ -127,6 +131,13 @@ impl Handler {
             audit: audit("reserve", target.trim_end().to_owned()),
             effect: Effect::Reserve { wish, at_once, or_wait, most, instance: self.instance },
         })
+    }
+
+    /// The site of that name, where there is one.
+    fn site_named(&self, name: Option<&str>) -> Option<Site> {
+        let lab = self.inventory.now();
+        let mut sites = lab.boards.values().map(|board| &board.site);
+        name.and_then(|name| sites.find(|site| site.as_str().eq_ignore_ascii_case(name))).cloned()
     }
 
     /// Whether the scheduler has read the change log once: before, every board looks free. That takes it a moment after
@@ -224,13 +235,22 @@ impl Handler {
     }
 
     /// Gives back what a program names by its id: this lease or place in line, and no other of the same board.
-    pub(super) async fn release_this(&self, delivery: &Delivery, id: LeaseId) -> Result<Reaction> {
-        Ok(match self.store.lease_view(id).await? {
+    pub(super) async fn release_this(
+        &self,
+        delivery: &Delivery,
+        id: LeaseId,
+        undone: Vec<String>,
+    ) -> Result<Reaction> {
+        let mut reaction = match self.store.lease_view(id).await? {
             Some(LeaseView::Waiting(wish)) => unreserved(delivery, &wish),
             Some(LeaseView::Lease(lease, None)) if lease.hold.is_some() => self.released(delivery, &lease),
             Some(LeaseView::Lease(lease, None)) => not_held(Some(&lease.board), &[*lease.clone()]),
             Some(LeaseView::Lease(..)) | None => not_held(None, &[]),
-        })
+        };
+        if let Effect::Unreserve { undoes, .. } | Effect::Release { undoes, .. } = &mut reaction.effect {
+            *undoes = undone;
+        }
+        Ok(reaction)
     }
 
     /// What whoever asks waits for.
@@ -259,6 +279,7 @@ impl Handler {
                 fence: Some(lease.fence),
                 others: (!theirs).then(taken),
                 rest: LeaseId::new(&self.ids, delivery.received_at),
+                undoes: vec![],
             },
         }
     }
@@ -493,7 +514,7 @@ fn unreserved(delivery: &Delivery, wish: &Reservation) -> Reaction {
         answer: Note::new("unreserved", &facts),
         instead: vec![("not-theirs", Note::new("unreserved", json!({ "wanted": wanted, "gone": true })))],
         audit: audit("release", wanted.to_owned()),
-        effect: Effect::Unreserve { reservation: wish.id, others: (!theirs).then(taken) },
+        effect: Effect::Unreserve { reservation: wish.id, others: (!theirs).then(taken), undoes: vec![] },
     }
 }
 

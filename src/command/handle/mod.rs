@@ -230,8 +230,8 @@ impl Handler {
                 Box::pin(self.quarantine(delivery, &board, &reason)).await?
             }
             (Command::Return { board }, _) => self.return_to_service(delivery, &board),
-            (Command::Reserve { target, lasts, reason, waits }, _) => {
-                Box::pin(self.reserve(delivery, &target, lasts, (&reason, waits))).await?
+            (Command::Reserve { target, lasts, reason, waits, site }, _) => {
+                Box::pin(self.reserve(delivery, (&target, site.as_deref()), lasts, (&reason, waits))).await?
             }
             (Command::Hold { lasts, .. }, Some(view)) => {
                 Box::pin(self.hold(delivery, &view, lasts, None)).await?
@@ -244,8 +244,8 @@ impl Handler {
             (Command::Extend { board, by }, _) => {
                 Box::pin(self.extend(delivery, board.as_deref(), by)).await?
             }
-            (Command::Release { lease: Some(lease), .. }, _) => {
-                Box::pin(self.release_this(delivery, lease)).await?
+            (Command::Release { lease: Some(lease), undoes, .. }, _) => {
+                Box::pin(self.release_this(delivery, lease, undoes)).await?
             }
             (Command::Release { target, .. }, _) => {
                 Box::pin(self.release(delivery, target.as_deref())).await?

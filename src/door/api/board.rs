@@ -55,7 +55,7 @@ pub(in crate::door) async fn quarantine(
     }
     let command = Command::Quarantine { board: board.clone(), reason };
     let delivery = delivery(&door, &caller, command, &headers)?;
-    changed(&door, delivery, &board, Effected::AlreadyQuarantined).await
+    changed(&door, (delivery, &body), &board, Effected::AlreadyQuarantined).await
 }
 
 /// Puts a board back into service.
@@ -67,17 +67,17 @@ pub(in crate::door) async fn put_back(
 ) -> Result<Response, Problem> {
     let board = named(&door.handler.inventory.now(), &id)?.id.to_string();
     let delivery = delivery(&door, &caller, Command::Return { board: board.clone() }, &headers)?;
-    changed(&door, delivery, &board, Effected::NotQuarantined).await
+    changed(&door, (delivery, &[]), &board, Effected::NotQuarantined).await
 }
 
 /// The board afterwards, and whether it was another before.
 async fn changed(
     door: &Door,
-    delivery: crate::chat::Delivery,
+    (delivery, body): (crate::chat::Delivery, &[u8]),
     board: &str,
     unchanged: Effected,
 ) -> Result<Response, Problem> {
-    let committed = machine::carry_out(door, delivery).await?;
+    let committed = machine::carry_out(door, delivery, body).await?;
     let rows = door.store.board_list().await.map_err(unreadable)?;
     let lab = door.handler.inventory.now();
     let board = named(&lab, board)?;
@@ -103,7 +103,7 @@ pub(in crate::door) async fn power(
     }
     let command = Command::Power { board, action: PowerAction::from(action) };
     let delivery = delivery(&door, &caller, command, &headers)?;
-    let committed = machine::carry_out(&door, delivery).await?;
+    let committed = machine::carry_out(&door, delivery, &[]).await?;
     let errand = committed.answer.facts.get("errand").and_then(|id| id.as_str()?.parse().ok());
     let errand: MessageId = errand
         .ok_or_else(|| Problem::from(Refusal::Busy("a power request was committed without its id".into())))?;

@@ -10,11 +10,12 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::Door;
 use super::super::machine::{self, Problem};
 use super::board::document;
+use super::in_line::{Ended, LOOKS_MAX, Waiter, Way};
 use super::list::{board_row, named};
 use super::who::Caller;
 use super::{WAIT_MAX, delivery, unreadable};
@@ -27,15 +28,13 @@ use crate::id::LeaseId;
 use crate::lease::scheduler::as_run;
 use crate::lease::{Holder, Lease, LeaseState, Reservation};
 use crate::message::waiting;
-use crate::store::LeaseView;
+use crate::store::{Committed, LeaseView};
 
 /// How long a board is had where nobody says, in seconds.
 const LASTS_S: u64 = 1_800;
 /// When to ask again for a board that is not free, where nothing better is known, in seconds; and at most.
 const AGAIN_S: u64 = 30;
 const AGAIN_S_MAX: u64 = 3_600;
-/// How often something is looked at again that changed while it was looked at.
-const LOOKS_MAX: u32 = 3;
 
 /// Which board, and how.
 #[derive(Deserialize)]
@@ -90,120 +89,128 @@ pub(in crate::door) async fn take(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let wanted: Wanted = document(&body)?;
-    let lab = door.handler.inventory.now();
-    let target = wanted.target(&door, &lab).await?;
-    let waits = wanted.queue || wanted.wait > 0;
-    let command = Command::Reserve {
-        target: target.clone(),
-        lasts: Some(seconds(wanted.timeout)?),
-        reason: line("reason", &wanted.reason)?,
-        waits,
-    };
-    let mut delivery = delivery(&door, &caller, command, &headers)?;
-    delivery.actor.name = line("worker_id", &wanted.worker_id)?;
-    let committed = machine::carry_out(&door, delivery).await?;
-    let facts = &committed.answer.facts;
-    let word = facts.get("effected").and_then(Value::as_str).unwrap_or_default();
-    if word == "too-many" {
-        let most = facts.get("most").and_then(Value::as_u64).unwrap_or_default();
-        let detail =
-            format!("you have or wait for {most} boards, and nobody may for more; release one first");
-        return Err(Problem::new(StatusCode::CONFLICT, "these are too many boards", detail));
+    let mut before = None;
+    for _ in 0..LOOKS_MAX {
+        match ask(&door, &caller, &headers, (&body, &wanted)).await? {
+            Asked::Answered(answer) => return Ok(answer),
+            // What it came to before is over: it is asked for anew, where that was forgotten with it.
+            Asked::Over(id) if before != Some(id) => before = Some(id),
+            Asked::Over(_) => break,
+        }
     }
-    let id = facts.get("lease").and_then(|id| id.as_str()?.parse::<LeaseId>().ok());
-    let Some(id) = id.filter(|_| word != "not-theirs") else {
-        return Err(not_free(&target, facts.get("eta")));
+    let detail = "what was asked for under this Idempotency-Key is over; ask under another for a board anew";
+    Err(Problem::new(StatusCode::CONFLICT, "this lease is over", detail))
+}
+
+/// What came of asking for a board.
+enum Asked {
+    Answered(Response),
+    /// Of something that was asked for before, which is over.
+    Over(LeaseId),
+}
+
+async fn ask(
+    door: &Arc<Door>,
+    caller: &Caller,
+    headers: &HeaderMap,
+    (body, wanted): (&[u8], &Wanted),
+) -> Result<Asked, Problem> {
+    let target = wanted.target(&door.handler.inventory.now())?;
+    let mut delivery = delivery(door, caller, wanted.command(&target)?, headers)?;
+    delivery.actor.name = line("worker_id", &wanted.worker_id)?;
+    let (who, key, stays) = ((door.clone(), caller.clone()), delivery.key.clone(), wanted.queue);
+    let enter = move |committed: &Committed| {
+        // What was there before, and is nobody's here, is not given up with this request.
+        let alone = committed.answer.facts.contains_key("already");
+        let way = Way { stays, alone, first: committed.fresh && !alone };
+        lease_of(committed).map(|id| (id, Waiter::enter(who, id, key, way)))
     };
+    let (committed, entered) = machine::carry_out_for(door, delivery, body, enter).await?;
+    let facts = &committed.answer.facts;
+    let Some((id, entered)) = entered else { return Err(not_had(&target, facts)) };
+    let waiter = match entered {
+        Ok(waiter) => waiter,
+        // It is being given up. Nothing is ever sent: this ends when that is done.
+        Err(mut leaving) => {
+            let _ = leaving.changed().await;
+            return Ok(Asked::Over(id));
+        }
+    };
+    let is_new = committed.fresh && !facts.contains_key("already");
     let wait = Duration::from_secs(wanted.wait).min(WAIT_MAX);
-    let leaving = Leaving { door: door.clone(), caller: caller.clone(), id, stays: wanted.queue };
-    let mut patience = door.waits.patience(&door, wait);
-    let view = loop {
+    let (waiter, view) = match waited(door, (id, waiter), wait).await? {
+        (waiter, Some(LeaseView::Waiting(wish))) => match waiter.end().await? {
+            Ended::Stays => {
+                return Ok(Asked::Answered(
+                    (StatusCode::ACCEPTED, Json(waiting(door, &wish))).into_response(),
+                ));
+            }
+            Ended::Nothing => return Err(not_free(&target, facts.get("eta"))),
+            Ended::Came(waiter, view) => (waiter, Some(view)),
+        },
+        other => other,
+    };
+    match view {
+        Some(LeaseView::Lease(lease, None)) => {
+            let answer = Json(shown(door, &lease, None).await?);
+            waiter.told();
+            let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+            Ok(Asked::Answered((status, answer).into_response()))
+        }
+        Some(LeaseView::Lease(lease, Some(_))) if is_new => Err(over(&lease)),
+        None if is_new => {
+            let detail = format!("nobody waits for {target} any more: somebody gave this place in line back");
+            Err(Problem::new(StatusCode::CONFLICT, "this lease is over", detail))
+        }
+        Some(_) | None => Ok(Asked::Over(id)),
+    }
+}
+
+/// The lease or place in line that a request came to.
+fn lease_of(committed: &Committed) -> Option<LeaseId> {
+    let facts = &committed.answer.facts;
+    let in_vain = ["not-theirs", "too-many"].map(Value::from);
+    let id = facts.get("lease").filter(|_| !facts.get("effected").is_some_and(|word| in_vain.contains(word)));
+    id?.as_str()?.parse().ok()
+}
+
+/// What has become of it when it is no place in line any more, or the time is over.
+async fn waited(
+    door: &Door,
+    (id, waiter): (LeaseId, Waiter),
+    wait: Duration,
+) -> Result<(Waiter, Option<LeaseView>), Problem> {
+    let mut patience = door.waits.patience(door, wait);
+    loop {
         let view = door.store.lease_view(id).await.map_err(unreadable)?;
         let still = matches!(view, Some(LeaseView::Waiting(_)));
+        if still {
+            waiter.waits();
+        }
         if !still || !patience.again().await {
-            break view;
+            return Ok((waiter, view));
         }
-    };
-    let view = leaving.with(view).await?;
-    Ok(match view {
-        Some(LeaseView::Lease(lease, ended_at)) => {
-            let new = committed.fresh && ended_at.is_none() && !facts.contains_key("already");
-            let status = if new { StatusCode::CREATED } else { StatusCode::OK };
-            (status, Json(shown(&door, &lease, ended_at).await?)).into_response()
-        }
-        Some(LeaseView::Waiting(wish)) => (StatusCode::ACCEPTED, Json(waiting(&door, &wish))).into_response(),
-        None => return Err(not_free(&target, facts.get("eta"))),
-    })
+    }
 }
 
 impl Wanted {
-    /// The board or the family that is asked for; a free board of the family at the place that is preferred.
-    async fn target(&self, door: &Door, lab: &Inventory) -> Result<String, Problem> {
-        let family = match (&self.board_id, &self.board_family) {
-            (Some(board), None) => return Ok(named(lab, board)?.id.to_string()),
-            (None, Some(family)) => family,
-            _ => return Err(Problem::invalid("one of board_id and board_family must be there")),
-        };
-        let Some(site) = &self.preferred_location else { return Ok(family.clone()) };
-        let rows = door.store.board_list().await.map_err(unreadable)?;
-        let is_free = |id: &crate::board::BoardId| {
-            rows.iter().all(|row| row.id != *id || crate::store::BoardRow::word(Some(row)) == "free")
-        };
-        let there = lab.boards.values().find(|board| {
-            board.family.as_str().eq_ignore_ascii_case(family)
-                && board.site.as_str().eq_ignore_ascii_case(site)
-                && is_free(&board.id)
-        });
-        Ok(there.map_or_else(|| family.clone(), |board| board.id.to_string()))
-    }
-}
-
-/// Somebody who waits for their board: when they go away, or their time is over, they wait no more, unless they stay in
-/// line.
-struct Leaving {
-    door: Arc<Door>,
-    caller: Caller,
-    id: LeaseId,
-    stays: bool,
-}
-
-impl Leaving {
-    /// What became of their wish when they wait no longer.
-    async fn with(mut self, mut view: Option<LeaseView>) -> Result<Option<LeaseView>, Problem> {
-        for _ in 0..LOOKS_MAX {
-            match &view {
-                Some(waits @ LeaseView::Waiting(_)) if !self.stays => {
-                    give_back(&self.door, &self.caller, waits, &HeaderMap::new()).await?;
-                    view = self.door.store.lease_view(self.id).await.map_err(unreadable)?;
-                }
-                _ => break,
-            }
+    /// The board or the family that is asked for.
+    fn target(&self, lab: &Inventory) -> Result<String, Problem> {
+        match (&self.board_id, &self.board_family) {
+            (Some(board), None) => Ok(named(lab, board)?.id.to_string()),
+            (None, Some(family)) => Ok(family.clone()),
+            _ => Err(Problem::invalid("one of board_id and board_family must be there")),
         }
-        self.stays = true;
-        Ok(view)
     }
-}
 
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        if self.stays {
-            return;
-        }
-        let (door, caller, id) = (self.door.clone(), self.caller.clone(), self.id);
-        tokio::spawn(async move {
-            let gone = async {
-                match door.store.lease_view(id).await.map_err(unreadable)? {
-                    // It may come as they go: nobody knows that they have it.
-                    Some(view @ (LeaseView::Waiting(_) | LeaseView::Lease(_, None))) => {
-                        give_back(&door, &caller, &view, &HeaderMap::new()).await
-                    }
-                    Some(LeaseView::Lease(_, Some(_))) | None => Ok(()),
-                }
-            };
-            if gone.await.is_err() {
-                tracing::warn!(lease.id = %id, "somebody who waited has gone, and may be given a board all the same");
-            }
-        });
+    fn command(&self, target: &str) -> Result<Command, Problem> {
+        Ok(Command::Reserve {
+            target: target.to_owned(),
+            lasts: Some(seconds(self.timeout)?),
+            reason: line("reason", &self.reason)?,
+            waits: self.queue || self.wait > 0,
+            site: self.preferred_location.clone(),
+        })
     }
 }
 
@@ -264,7 +271,7 @@ pub(in crate::door) async fn renew(
     let command =
         Command::Extend { board: Some(lease.board.to_string()), by: Some(seconds(longer.timeout)?) };
     let delivery = delivery(&door, &caller, command, &headers)?;
-    machine::carry_out(&door, delivery).await?;
+    machine::carry_out(&door, delivery, &body).await?;
     let LeaseView::Lease(lease, ended_at) = find(&door, &id).await? else { return Err(missing()) };
     Ok(Json(shown(&door, &lease, ended_at).await?).into_response())
 }
@@ -290,7 +297,7 @@ pub(in crate::door) async fn release(
         }
         LeaseView::Lease(_, None) | LeaseView::Waiting(_) => {}
     }
-    give_back(&door, &caller, &view, &headers).await?;
+    give_back(&door, &caller, &view, (&headers, &[])).await?;
     Ok(Json(match (find(&door, &id).await, view) {
         (Ok(LeaseView::Lease(lease, ended_at)), _) => row(&lease, ended_at),
         // A place in line that is over is nowhere.
@@ -303,20 +310,21 @@ pub(in crate::door) async fn release(
     .into_response())
 }
 
-/// Gives back just this lease, or leaves the line; whose it may be is decided by policy.
-async fn give_back(
+/// Gives back just this lease, or leaves the line; whose it may be is decided by policy. What was remembered under
+/// `undoes` is forgotten with it.
+pub(super) async fn give_back(
     door: &Door,
     caller: &Caller,
     view: &LeaseView,
-    headers: &HeaderMap,
+    (headers, undoes): (&HeaderMap, &[String]),
 ) -> Result<(), Problem> {
     let (target, lease) = match view {
         LeaseView::Waiting(wish) => (wanted_name(wish), wish.id),
         LeaseView::Lease(lease, _) => (lease.board.to_string(), lease.id),
     };
-    let command = Command::Release { target: Some(target), lease: Some(lease) };
+    let command = Command::Release { target: Some(target), lease: Some(lease), undoes: undoes.to_vec() };
     let delivery = delivery(door, caller, command, headers)?;
-    machine::carry_out(door, delivery).await.map(drop)
+    machine::carry_out(door, delivery, &[]).await.map(drop)
 }
 
 async fn find(door: &Door, id: &str) -> Result<LeaseView, Problem> {
@@ -380,6 +388,16 @@ pub(super) fn waiting(door: &Door, wish: &Reservation) -> Value {
 
 fn wanted_name(wish: &Reservation) -> String {
     wish.board.as_ref().map_or_else(|| wish.family.to_string(), ToString::to_string)
+}
+
+/// Why there is neither a board nor a place in line.
+fn not_had(target: &str, facts: &Map<String, Value>) -> Problem {
+    if facts.get("effected").and_then(Value::as_str) != Some("too-many") {
+        return not_free(target, facts.get("eta"));
+    }
+    let most = facts.get("most").and_then(Value::as_u64).unwrap_or_default();
+    let detail = format!("you have or wait for {most} boards, and nobody may for more; release one first");
+    Problem::new(StatusCode::CONFLICT, "these are too many boards", detail)
 }
 
 /// The board is not free; when it may be.

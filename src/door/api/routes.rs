@@ -230,7 +230,10 @@ fn leases() -> Vec<Route> {
             .gives(201, "it is yours", One(&shapes::LEASE))
             .gives(200, "it is yours already", One(&shapes::LEASE))
             .gives(202, "you are in line for it", One(&shapes::PLACE))
-            .refuses(409, "you have or wait for as many as anybody may")
+            .refuses(
+                409,
+                "you have or wait for as many as anybody may, or what was asked for under this key is over",
+            )
             .refuses(503, "it is not free; Retry-After says when it may be"),
         Route::new(("get", "/api/v1/lease/{lease}"), get(lease::lease), "One lease, or place in line")
             .gives(200, "the lease, or a PlaceInLine", One(&shapes::LEASE))

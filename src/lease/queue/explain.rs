@@ -20,6 +20,9 @@ pub const AHEAD_MAX: usize = 1_000;
 /// Most boards that one answer lists.
 pub const LISTED_MAX: usize = 5;
 
+/// Most boards of which somebody is given one at once.
+pub const CHOICES_MAX: usize = 64;
+
 /// A run's place among the waiting runs that want boards it may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Position {
@@ -212,6 +215,31 @@ impl Queue {
         let foreseen = self.standing(id, now);
         self.run_leave(id);
         foreseen.expect("it waited just now")
+    }
+
+    /// The boards of which `run` could have any one at once, were it asked for now: first those at the site that is
+    /// preferred, then the least recently used; at most [`CHOICES_MAX`], and none where it would have to wait. Nothing has
+    /// changed afterwards.
+    pub fn choices(&mut self, run: QueuedRun, preferred: Option<&Site>) -> Vec<BoardId> {
+        let id = run.run;
+        self.run_queue(run);
+        let choices = self.choices_of(id, preferred).unwrap_or_default();
+        self.run_leave(id);
+        choices
+    }
+
+    fn choices_of(&self, run: RunId, preferred: Option<&Site>) -> Option<Vec<BoardId>> {
+        let waiting = self.waiting.get(&run)?;
+        if !self.ahead(waiting).is_empty() {
+            return None;
+        }
+        let class = &self.classes[&waiting.class];
+        let mut choices = BTreeSet::new();
+        for (site, free) in self.takeable(class, waiting.run.priority, None) {
+            let elsewhere = preferred.is_some_and(|preferred| preferred != site);
+            choices.extend(free.take(CHOICES_MAX).map(|(used, board)| (elsewhere, used, board)));
+        }
+        Some(choices.into_iter().take(CHOICES_MAX).map(|(.., board)| board.clone()).collect())
     }
 
     /// What a run that waits meets; `None` when it does not wait.

@@ -282,29 +282,41 @@ impl Queue {
         priority: Priority,
         only: Option<&Site>,
     ) -> Option<Vec<BoardId>> {
-        let pool = self.pools.get(&class.pool)?;
-        let avoid = self.avoided(class);
-        let saving = match only {
-            Some(_) => None,
-            None => self.savings.get(&pool.family).filter(|saving| priority >= saving.priority),
-        };
         let mut best: Option<Vec<&(Option<Timestamp>, BoardId)>> = None;
-        for (site, boards) in &pool.sites {
-            if boards.free.len() < class.wants || only.is_some_and(|only| only != site) {
-                continue;
-            }
-            let kept = saving.filter(|saving| saving.site == *site);
-            let found: Vec<_> = boards
-                .free
-                .iter()
-                .filter(|(_, board)| !avoid.contains(board) && !kept.is_some_and(|s| self.keeps(s, board)))
-                .take(class.wants)
-                .collect();
+        for (_, free) in self.takeable(class, priority, only) {
+            let found: Vec<_> = free.take(class.wants).collect();
             if found.len() == class.wants && best.as_ref().is_none_or(|best| found < *best) {
                 best = Some(found);
             }
         }
         Some(best?.into_iter().map(|(_, board)| board.clone()).collect())
+    }
+
+    /// The boards that a run of the class may take now, least recently used first, of each site that has as many as it
+    /// wants; `only` as in [`Queue::pick`].
+    pub(super) fn takeable<'a>(
+        &'a self,
+        class: &'a Class,
+        priority: Priority,
+        only: Option<&'a Site>,
+    ) -> impl Iterator<Item = (&'a Site, impl Iterator<Item = &'a (Option<Timestamp>, BoardId)>)> {
+        let pool = self.pools.get(&class.pool);
+        let avoid = self.avoided(class);
+        let saving = match (only, pool) {
+            (None, Some(pool)) => self.savings.get(&pool.family).filter(|saving| priority >= saving.priority),
+            _ => None,
+        };
+        let sites = pool.into_iter().flat_map(|pool| &pool.sites);
+        let sites = sites.filter(move |(site, boards)| {
+            boards.free.len() >= class.wants && only.is_none_or(|only| only == *site)
+        });
+        sites.map(move |(site, boards)| {
+            let kept = saving.filter(|saving| saving.site == *site);
+            let may = move |board: &BoardId| {
+                !avoid.contains(board) && !kept.is_some_and(|kept| self.keeps(kept, board))
+            };
+            (site, boards.free.iter().filter(move |(_, board)| may(board)))
+        })
     }
 
     /// The boards that the class avoids now: none when the others in service could not serve it.

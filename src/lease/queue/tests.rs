@@ -430,6 +430,27 @@ fn what_somebody_would_meet_is_seen_without_asking_for_it() {
 }
 
 #[test]
+fn whoever_asks_for_one_of_a_kind_may_have_any_that_is_free_and_first_the_one_they_prefer() {
+    let mut queue = Queue::with(&["b1", "b2"]);
+    let many: Vec<String> = (0..CHOICES_MAX).map(|n| format!("m{n:03}")).collect();
+    queue.apply(QueueEvent::BoardAdded(BoardFacts { site: Site::new("far"), ..board("c1") }));
+    let names = |choices: Vec<BoardId>| choices.iter().map(BoardId::to_string).collect::<Vec<_>>();
+    let far = Site::new("far");
+    assert_eq!(names(queue.choices(run(1, "slack:ann"), None)), ["b1", "b2", "c1"]);
+    assert_eq!(names(queue.choices(run(1, "slack:ann"), Some(&far))), ["c1", "b1", "b2"]);
+    assert_eq!(names(queue.choices(run(1, "slack:ann").on("b2"), Some(&far))), ["b2"]);
+    queue.hold("c1", "zoe", None);
+    assert_eq!(names(queue.choices(run(1, "slack:ann"), Some(&far))), ["b1", "b2"]);
+    for name in &many {
+        queue.apply(QueueEvent::BoardAdded(board(name)));
+    }
+    assert_eq!(queue.choices(run(1, "slack:ann"), None).len(), CHOICES_MAX);
+    queue.add([run(2, "slack:bob")]);
+    assert_eq!(names(queue.choices(run(3, "slack:ann"), None)), [""; 0], "somebody is before them");
+    assert_eq!(queue.len(), 1);
+}
+
+#[test]
 fn a_board_that_was_proposed_elsewhere_is_looked_at_again_for_whoever_has_it_now() {
     let mut queue = Queue::with(&["b1"]);
     queue.add([run(1, "slack:bob").urgent(), run(2, "slack:ann").on("b1")]);

@@ -34,7 +34,7 @@ statements! {
              + (SELECT COUNT(*) FROM leases
                 WHERE state IN ('active', 'finalizing', 'held') AND state = 'held'
                   AND holder->>'$.person.platform' || ':' || (holder->>'$.person.id') = ?1)";
-    WAITING_SAME = "SELECT COUNT(*) FROM reservations
+    WAITING_SAME = "SELECT id FROM reservations
         WHERE requester = ?1 AND family = ?2 AND board IS ?3";
     RESERVATION_INSERT = "INSERT INTO reservations (id, place, requester, by, family, board, lasts, reason, asked_at)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
@@ -88,37 +88,51 @@ pub(super) fn read(row: &SqliteRow) -> Result<Reservation> {
     })
 }
 
-/// Takes a board for somebody at once, or lets them wait; gives the lease's fence where there is one.
+/// What became of a wish.
+pub(super) struct Reserved {
+    pub(super) effected: Effected,
+    /// Its id, or that of the same wish that was there before.
+    pub(super) id: LeaseId,
+    /// Which of the boards is theirs, and the fence of its lease.
+    pub(super) got: Option<(usize, Fence)>,
+}
+
+/// Takes the first of these boards that nobody has for somebody at once, or lets them wait.
 pub(super) async fn reserve(
     tx: &mut Tx,
     wish: &Reservation,
     place: i64,
-    at_once: Option<(&BoardId, &LeaseTerms)>,
+    (at_once, terms): (&[(BoardId, Note)], &LeaseTerms),
     (or_wait, most): (bool, u32),
-) -> Result<(Effected, Option<Fence>)> {
+) -> Result<Reserved> {
     let requester = wish.by.key();
     let count = sqlx::query_scalar(BOARDS_OF).bind(&requester);
     let boards: i64 = count.fetch_one(tx.connection().await?).await.map_err(unavailable)?;
     // Who asks again for what they wait for is told their place.
     let is_full = boards >= i64::from(most);
-    if let Some((board, terms)) = at_once.filter(|_| !is_full)
-        && let Some(found) = lease::look(tx, &Unreadable::default(), board).await?
-        && found.lease.is_none()
+    let plain = |effected| Reserved { effected, id: wish.id, got: None };
+    for (index, (board, _)) in at_once.iter().enumerate().filter(|_| !is_full) {
+        let Some(found) = lease::look(tx, &Unreadable::default(), board).await? else { continue };
         // A quarantined board is given to whoever asks for it by its name, and wants to look at it.
-        && (found.health != Health::Quarantined || wish.board.is_some())
-    {
+        if found.lease.is_some() || found.health == Health::Quarantined && wish.board.is_none() {
+            continue;
+        }
         let lease = held(wish, board, &found, terms);
         lease::taken(tx, &lease, terms.now);
-        return Ok((Effected::Done, Some(lease.fence)));
+        return Ok(Reserved { got: Some((index, lease.fence)), ..plain(Effected::Done) });
     }
     if !or_wait {
-        return Ok((if is_full { Effected::TooMany } else { Effected::NotTheirs }, None));
+        return Ok(plain(if is_full { Effected::TooMany } else { Effected::NotTheirs }));
+    }
+    let same = sqlx::query(WAITING_SAME).bind(&requester).bind(wish.family.as_str());
+    let same = same.bind(wish.board.as_ref().map(BoardId::as_str));
+    let same = same.fetch_optional(tx.connection().await?).await.map_err(unavailable)?;
+    if let Some(same) = same {
+        let id = Reader::new(&same, "reservations", "id").id("id")?;
+        return Ok(Reserved { id, ..plain(Effected::AlreadyWaiting) });
     }
     if is_full {
-        let again = sqlx::query_scalar(WAITING_SAME).bind(&requester).bind(wish.family.as_str());
-        let again = again.bind(wish.board.as_ref().map(BoardId::as_str));
-        let again: i64 = again.fetch_one(tx.connection().await?).await.map_err(unavailable)?;
-        return Ok((if again > 0 { Effected::AlreadyWaiting } else { Effected::TooMany }, None));
+        return Ok(plain(Effected::TooMany));
     }
     let query = sqlx::query(RESERVATION_INSERT)
         .bind(wish.id.to_string())
@@ -130,8 +144,8 @@ pub(super) async fn reserve(
         .bind(i64::try_from(wish.lasts.as_micros()).unwrap_or(i64::MAX))
         .bind(&wish.reason)
         .bind(wish.asked_at.as_micros());
-    let inserted = query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected();
-    Ok((if inserted == 0 { Effected::AlreadyWaiting } else { Effected::Queued }, None))
+    query.execute(tx.connection().await?).await.map_err(unavailable)?;
+    Ok(plain(Effected::Queued))
 }
 
 /// The lease that a reservation becomes.

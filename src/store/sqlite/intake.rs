@@ -66,6 +66,7 @@ statements! {
     CARD_HOLD = "UPDATE cards
         SET hold_until = MAX(hold_until, ?4)
         WHERE platform = ?1 AND channel = ?2 AND message = ?3";
+    DELIVERIES_UNDO = "DELETE FROM deliveries WHERE key IN (SELECT value FROM jsonb_each(?1))";
     DELIVERIES_FORGET = "DELETE FROM deliveries WHERE received_at < ?1";
 }
 
@@ -119,6 +120,16 @@ pub(super) async fn forget(tx: &mut Tx, before: Timestamp) -> Result<u64> {
     Ok(query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected())
 }
 
+/// Forgets deliveries of these keys.
+async fn undo(tx: &mut Tx, keys: &[String]) -> Result<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let query = sqlx::query(DELIVERIES_UNDO).bind(row::json(&keys));
+    query.execute(tx.connection().await?).await.map_err(unavailable)?;
+    Ok(())
+}
+
 /// The number given last, and the deliveries of the group that were committed before.
 async fn known(tx: &mut Tx, intakes: &[Intake]) -> Result<(i64, HashMap<String, SqliteRow>)> {
     let keys: Vec<&str> = intakes.iter().map(|intake| intake.key.as_str()).collect();
@@ -145,6 +156,8 @@ struct Applied {
     numbers: Vec<i64>,
     /// Of the run meant.
     number: Option<i64>,
+    /// The answer, where it depends on what came of it.
+    note: Option<Note>,
     /// What else is known only now.
     facts: Vec<(&'static str, serde_json::Value)>,
 }
@@ -155,18 +168,20 @@ impl Applied {
     }
 
     fn plain(effected: Effected) -> Self {
-        Applied { effected, numbers: vec![], number: None, facts: vec![] }
+        Applied { effected, numbers: vec![], number: None, note: None, facts: vec![] }
     }
 
-    fn with(self, name: &'static str, fact: impl Serialize) -> Self {
-        Applied { facts: vec![(name, serde_json::json!(fact))], ..self }
+    fn with(mut self, name: &'static str, fact: impl Serialize) -> Self {
+        self.facts.push((name, serde_json::json!(fact)));
+        self
     }
 
     /// The answer, with the facts that only the store knows.
     fn answer(&self, intake: &Intake) -> Note {
         let word = self.effected.as_str();
         let instead = intake.instead.iter().find(|(effected, _)| *effected == word);
-        let mut note = instead.map_or(&intake.answer, |(_, note)| note).clone();
+        let planned = instead.map_or(&intake.answer, |(_, note)| note);
+        let mut note = self.note.as_ref().unwrap_or(planned).clone();
         note.facts.insert("effected".into(), word.into());
         if !self.numbers.is_empty() {
             note.facts.insert("numbers".into(), self.numbers.clone().into());
@@ -391,19 +406,27 @@ impl<'a> Rows<'a> {
         match &intake.effect {
             Effect::Reserve { wish, at_once, or_wait, most, instance } => {
                 let terms = LeaseTerms { instance: *instance, now, expires_at: now + wish.lasts };
-                let at_once = at_once.as_ref().map(|board| (board, &terms));
-                let (effected, fence) =
-                    hold::reserve(tx, wish, self.number, at_once, (*or_wait, *most)).await?;
-                Ok(Applied::plain(effected).with("fence", fence))
+                let asked = (at_once.as_slice(), &terms);
+                let reserved = hold::reserve(tx, wish, self.number, asked, (*or_wait, *most)).await?;
+                let got = reserved.got.and_then(|(index, fence)| Some((at_once.get(index)?, fence)));
+                let applied = Applied::plain(reserved.effected).with("lease", reserved.id);
+                Ok(Applied { note: got.map(|((_, note), _)| note.clone()), ..applied }
+                    .with("fence", got.map(|(_, fence)| fence)))
             }
-            Effect::Unreserve { reservation, others } => {
+            Effect::Unreserve { reservation, others, undoes } => {
                 let waited = hold::withdraw(tx, self.ids, by, *reservation, others.as_ref(), now).await?;
+                if waited {
+                    undo(tx, undoes).await?;
+                }
                 Ok(Applied::plain(if waited { Effected::Done } else { Effected::NotTheirs }))
             }
-            Effect::Release { board, fence, others, rest } => {
+            Effect::Release { board, fence, others, rest, undoes } => {
                 let meant = (board, *fence);
                 let (effected, run) =
                     hold::release(tx, self.ids, by, meant, others.as_ref(), *rest, now).await?;
+                if !effected.is_in_vain() {
+                    undo(tx, undoes).await?;
+                }
                 Ok(run.map_or(Applied::plain(effected), |run| Applied::of(effected, run)))
             }
             Effect::Extend { board, fence, by: longer, longest, from } => {

@@ -242,3 +242,185 @@ async fn a_command_that_reserves_ends_well_only_when_the_board_is_there() {
     })
     .await;
 }
+
+/// A request that waits for a board, by whoever may hang up.
+fn waits(lab: &Lab, token: &str, key: &str, body: &str) -> tokio::process::Child {
+    let mut curl = tokio::process::Command::new("curl");
+    curl.args(["-sS", "-w", "\n%{http_code}", "-d", body, "-H", &format!("Authorization: Bearer {token}")]);
+    curl.args(["-H", &format!("Idempotency-Key: {key}"), &format!("{}/api/v1/lease", lab.door)]);
+    curl.stdout(std::process::Stdio::piped()).kill_on_drop(true).spawn().expect("curl")
+}
+
+async fn so_many_wait(lab: &Lab, count: &str) {
+    let waits = async {
+        while lab.rows("SELECT count(*) FROM reservations").await != [count] {
+            lab.clock.sleep(Duration::from_millis(5)).await;
+        }
+    };
+    lab.clock.timeout(WITHIN, waits).await.expect("so many wait");
+}
+
+/// Asks for a board under a key.
+async fn keyed(lab: &Lab, token: &str, key: &str, body: Value) -> (u16, Value) {
+    let headers = [format!("Authorization: Bearer {token}"), format!("Idempotency-Key: {key}")];
+    let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+    call(lab, "POST", "/api/v1/lease", &headers, &body.to_string()).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_came_to_nothing_under_a_key_is_asked_for_anew() {
+    lab(&yaml::small(1), async |lab| {
+        let ci = token(lab, "ci", "user").await;
+        let board = json!({ "board_id": "soc-a-001" });
+        let patient = json!({ "board_id": "soc-a-001", "wait": 1 });
+        lab.say("alice", "/lab reserve soc-a-001 1h").await;
+        assert_eq!(keyed(lab, &ci, "refused", board.clone()).await.0, 503);
+        assert_eq!(keyed(lab, &ci, "waited", patient.clone()).await.0, 503);
+        nobody_waits(lab).await;
+        lab.say("alice", "/lab release").await;
+        lab.settle().await;
+        // As `Retry-After` asks for: the same request again.
+        let (status, mine) = keyed(lab, &ci, "refused", board.clone()).await;
+        assert_eq!(status, 201, "{mine}");
+        let (status, again) = keyed(lab, &ci, "refused", board.clone()).await;
+        assert_eq!((status, &again["lease_id"]), (200, &mine["lease_id"]), "what was given is kept");
+        // Another request under that key is told so.
+        let other = json!({ "board_id": "soc-a-001", "timeout": 60 });
+        let (status, problem) = keyed(lab, &ci, "refused", other).await;
+        assert_eq!((status, &problem["title"]), (409, &json!("this key asked for something else")));
+        let written = r#"{ "board_id" : "soc-a-001" }"#;
+        let headers = [format!("Authorization: Bearer {ci}"), "Idempotency-Key: refused".to_owned()];
+        let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+        assert_eq!(
+            call(lab, "POST", "/api/v1/lease", &headers, written).await.0,
+            200,
+            "the same in other words"
+        );
+        let url = mine["url"].as_str().expect("an address").to_owned();
+        assert_eq!(call(lab, "DELETE", &url, &headers[..1], "").await.0, 200);
+        // What it gave is over, and stays so.
+        let (status, problem) = keyed(lab, &ci, "refused", board).await;
+        assert_eq!((status, &problem["title"]), (409, &json!("this lease is over")));
+        lab.settle().await;
+        let (status, mine) = keyed(lab, &ci, "waited", patient).await;
+        assert_eq!(status, 201, "{mine}");
+        let url = mine["url"].as_str().expect("an address").to_owned();
+        assert_eq!(call(lab, "DELETE", &url, &headers[..1], "").await.0, 200);
+        // So it is with every request that has a body.
+        let why = |reason: &str| json!({ "reason": reason }).to_string();
+        let admin = admin();
+        let key = [admin.as_str(), "Idempotency-Key: out"];
+        let out = "/api/v1/boards/soc-a-001/quarantine";
+        assert_eq!(call(lab, "POST", out, &key, &why("fan")).await.0, 200);
+        assert_eq!(call(lab, "POST", out, &key, &why("fan")).await.0, 200);
+        assert_eq!(call(lab, "POST", out, &key, &why("smoke")).await.0, 409);
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_repeats_a_request_that_was_hung_up_on_waits_on() {
+    lab(&yaml::small(1), async |lab| {
+        let ci = token(lab, "ci", "user").await;
+        let body = r#"{"board_id": "soc-a-001", "wait": 100}"#;
+        lab.say("alice", "/lab reserve soc-a-001 1h").await;
+        // It hangs up, and has left the line when it comes again: under its key it waits anew.
+        let mut first = waits(lab, &ci, "k", body);
+        so_many_wait(lab, "1").await;
+        first.kill().await.expect("it is ended");
+        nobody_waits(lab).await;
+        let mut second = waits(lab, &ci, "k", body);
+        so_many_wait(lab, "1").await;
+        // Two wait for one place; one of them goes.
+        let mut third = waits(lab, &ci, "third", body);
+        let asked = async {
+            let asked = "SELECT count(*) FROM deliveries WHERE key LIKE '%third'";
+            while lab.rows(asked).await != ["1"] {
+                lab.clock.sleep(Duration::from_millis(5)).await;
+            }
+        };
+        lab.clock.timeout(WITHIN, asked).await.expect("it asks for the same");
+        third.kill().await.expect("it is ended");
+        let (status, _) = keyed(lab, &ci, "fourth", json!({ "board_id": "soc-a-001", "wait": 1 })).await;
+        assert_eq!(status, 503, "its time is over, and the second waits on");
+        so_many_wait(lab, "1").await;
+        let bearer = format!("Authorization: Bearer {ci}");
+        let place = lab.rows("SELECT id FROM reservations").await;
+        lab.say("alice", "/lab release").await;
+        let output = lab.clock.timeout(WITHIN, async {
+            let mut stdout = second.stdout.take().expect("piped");
+            let mut text = String::new();
+            stdout.read_to_string(&mut text).await.expect("an answer");
+            text
+        });
+        let answer = output.await.expect("it is answered");
+        let (answer, status) = answer.rsplit_once('\n').expect("a status");
+        assert_eq!(status, "201", "{answer}");
+        let mine: Value = serde_json::from_str(answer).expect("JSON");
+        assert_eq!(json!([mine["lease_id"]]), json!(place));
+        // A repeat has it too, and hanging up takes nothing away that somebody was told they have.
+        let (status, again) = keyed(lab, &ci, "k", serde_json::from_str(body).expect("JSON")).await;
+        assert_eq!((status, &again["lease_id"]), (200, &mine["lease_id"]));
+        let url = mine["url"].as_str().expect("an address");
+        assert_eq!(call(lab, "GET", url, &[&bearer], "").await.1["status"], "active");
+        // Somebody's place that stays in line is not given up by another request that would not have stayed.
+        let other = token(lab, "other", "user").await;
+        let stays = json!({ "board_id": "soc-a-001", "queue": true });
+        assert_eq!(keyed(lab, &other, "stays", stays).await.0, 202);
+        let (status, place) = keyed(lab, &other, "goes", json!({ "board_id": "soc-a-001", "wait": 1 })).await;
+        assert_eq!((status, &place["status"]), (202, &json!("waiting")), "{place}");
+        so_many_wait(lab, "1").await;
+        let place = place["url"].as_str().expect("an address");
+        let other = format!("Authorization: Bearer {other}");
+        assert_eq!(call(lab, "DELETE", place, &[&other], "").await.0, 200);
+        assert_eq!(call(lab, "DELETE", url, &[&bearer], "").await.0, 200);
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_prefers_a_place_gets_a_board_there_and_many_at_once_get_one_each() {
+    let mut text = yaml::small(4);
+    let last = text.rfind("Lab Site A").expect("a site");
+    text.replace_range(last..last + "Lab Site A".len(), "Lab Site B");
+    lab(&text, async |lab| {
+        let wanted = json!({ "board_family": "socA", "preferred_location": "lab site b" });
+        let mut tokens = Vec::new();
+        for name in ["a", "b", "c", "d", "e"] {
+            tokens.push(token(lab, name, "user").await);
+        }
+        let (status, there) = lease(lab, &tokens[0], wanted.clone()).await;
+        assert_eq!((status, &there["board"]["lab_location"]), (201, &json!("Lab Site B")), "{there}");
+        // Three at once: none of them waits for, or is refused over, a board that another has.
+        let wanted = json!({ "board_family": "socA", "preferred_location": "Lab Site A" });
+        let others = tokens[1..4].iter().map(|token| lease(lab, token, wanted.clone()));
+        let mut boards: Vec<String> = futures_util::future::join_all(others)
+            .await
+            .into_iter()
+            .map(|(status, lease)| {
+                assert_eq!(status, 201, "{lease}");
+                lease["board_id"].to_string()
+            })
+            .collect();
+        boards.push(there["board_id"].to_string());
+        boards.sort();
+        boards.dedup();
+        assert_eq!(boards.len(), 4, "{boards:?}");
+        assert_eq!(lease(lab, &tokens[4], wanted).await.0, 503);
+        for token in &tokens {
+            let bearer = format!("Authorization: Bearer {token}");
+            let (_, mine) = call(lab, "GET", "/api/v1/lease?mine=true", &[&bearer], "").await;
+            for lease in mine["items"].as_array().into_iter().flatten() {
+                let url = lease["url"].as_str().expect("an address");
+                assert_eq!(call(lab, "DELETE", url, &[&bearer], "").await.0, 200);
+            }
+        }
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
