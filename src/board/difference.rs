@@ -143,7 +143,13 @@ pub fn difference(before: &Inventory, after: &Inventory) -> Difference {
     ];
     let named = parts.into_iter().filter(|(_, names): &(_, Vec<Named>)| !names.is_empty());
     let whole = [
-        (Part::Roles, prints_otherwise(&before.roles, &after.roles)),
+        (
+            Part::Roles,
+            prints_otherwise(
+                &(&before.roles, &before.permissions, &before.people),
+                &(&after.roles, &after.permissions, &after.people),
+            ),
+        ),
         (Part::Channels, prints_otherwise(&before.channels, &after.channels)),
         (Part::Reservations, before.reservations != after.reservations),
         (Part::Builds, prints_otherwise(&before.builds, &after.builds)),

@@ -7,6 +7,7 @@ use regex::bytes::Regex;
 use secrecy::SecretString;
 
 use super::hosts::HostRule;
+use super::people::People;
 use super::plan::{ParamSpec, Plan};
 use super::quoting::{CommandTemplate, UrlTemplate};
 use super::schedule::Schedule;
@@ -26,6 +27,10 @@ pub struct Inventory {
     pub sites: BTreeMap<Site, SiteSettings>,
     /// Who may do what.
     pub roles: Roles,
+    /// What roles alone do not say.
+    pub permissions: Permissions,
+    /// Who is one person on two platforms.
+    pub people: People,
     /// Where messages go.
     pub channels: Channels,
     /// How long people may have a board as their own.
@@ -163,6 +168,19 @@ impl Default for Roles {
     fn default() -> Self {
         Roles { admin: vec![], operator: vec![], user: vec!["*".into()] }
     }
+}
+
+/// What roles alone do not say: `permissions:`.
+#[derive(Debug, Clone, Default)]
+pub struct Permissions {
+    /// The role that a command needs, `user`, `operator` or `admin`, instead of its own; by the command's word.
+    pub verbs: BTreeMap<String, String>,
+    /// Families that only these people and admins may do anything with but look.
+    pub families: BTreeMap<Family, Vec<String>>,
+    /// The only channels where orders are taken; `None` where all are. A direct message is always taken.
+    pub channels: Option<Vec<String>>,
+    /// Workspaces and tenants, beside the app's own, whose people are no strangers.
+    pub workspaces: Vec<String>,
 }
 
 /// How long people may have a board as their own: `reservations:`.

@@ -10,6 +10,7 @@ pub mod inventory;
 pub mod lab_file;
 pub mod live;
 pub mod near;
+pub mod people;
 pub mod plan;
 pub mod power;
 pub mod quoting;

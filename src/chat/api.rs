@@ -50,6 +50,8 @@ fn delivery(intent: Intent, by: Actor, key: &str, now: Timestamp) -> Delivery {
         actor: by,
         standing: None,
         source: None,
+        foreign: false,
+        direct: false,
         place: nowhere(),
         intent,
         answer_via: AnswerVia { url: None, user: String::new(), place: nowhere() },

@@ -110,6 +110,10 @@ pub struct Delivery {
     pub standing: Option<Box<Standing>>,
     /// The address that it came from, where that says something about who sent it.
     pub source: Option<String>,
+    /// Whether they are of another workspace or tenant than the app, and share a channel with it.
+    pub foreign: bool,
+    /// Whether the platform says that it was said between the two, where its place does not show that.
+    pub direct: bool,
     /// Where.
     pub place: Place,
     /// What they said or pressed.

@@ -109,6 +109,11 @@ pub enum Role {
 }
 
 impl Role {
+    /// The role of that key.
+    pub fn from_word(word: &str) -> Option<Role> {
+        [Role::User, Role::Operator, Role::Admin].into_iter().find(|role| role.as_str() == word)
+    }
+
     /// The key under `roles:` in boards.yaml.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -9,6 +9,7 @@ pub mod form;
 pub mod grammar;
 pub mod handle;
 pub mod parse;
+pub mod permits;
 pub mod policy;
 pub mod problem;
 pub mod standing;

@@ -58,8 +58,35 @@ pub struct Denial {
     pub reason: String,
     /// For the answer, which speaks to them.
     pub said: Phrase,
-    /// The role that may.
+    /// The role that may, whatever the rule.
     pub needs: Role,
+    /// Which rule of boards.yaml says so.
+    pub rule: Denies,
+}
+
+/// A rule that denies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denies {
+    /// `roles:`, and which of them a command needs; or what a token is for.
+    Role,
+    /// People of another workspace or tenant may nothing that `roles:` does not give to them by name.
+    Workspace,
+    /// `permissions: {channels: …}`.
+    Channel,
+    /// `permissions: {families: …}`.
+    Family,
+}
+
+impl Denies {
+    /// The word in an answer's facts.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Denies::Role => "role",
+            Denies::Workspace => "workspace",
+            Denies::Channel => "channel",
+            Denies::Family => "family",
+        }
+    }
 }
 
 impl Permission {
@@ -94,11 +121,15 @@ pub struct Who<'a> {
     pub actor: &'a Actor,
     /// What their token grants, where they came with one.
     pub standing: Option<&'a Standing>,
+    /// Every id that they have, as boards.yaml writes people; their own where nothing is said.
+    pub keys: Option<&'a [String]>,
+    /// Whether they are of another workspace: `*` does not mean them.
+    pub foreign: bool,
 }
 
 impl<'a> From<&'a Actor> for Who<'a> {
     fn from(actor: &'a Actor) -> Self {
-        Who { actor, standing: None }
+        Who { actor, standing: None, keys: None, foreign: false }
     }
 }
 
@@ -113,11 +144,27 @@ pub struct About<'a> {
     pub family: Option<&'a str>,
 }
 
-/// Whether somebody may do what they asked.
+/// Whether somebody may do what they asked, by their role.
 pub fn allowed<'w>(asked: Asked<'_>, who: impl Into<Who<'w>>, roles: &Roles, about: About<'_>) -> Permission {
-    let who = who.into();
-    let (actor, Rule { needs, what }) = (who.actor, rule(asked, about));
-    let Some(needs) = needs else {
+    judged(asked, who.into(), roles, about, None)
+}
+
+/// The role that is needed, and for what; `set` instead of its own. `None` where everybody may.
+pub(super) fn needs(asked: Asked<'_>, about: About<'_>, set: Option<Role>) -> Option<(Role, &'static str)> {
+    let Rule { needs, what } = rule(asked, about);
+    needs.map(|needs| (set.unwrap_or(needs), what))
+}
+
+/// The same as [`allowed`], where the lab sets another role for it.
+pub(super) fn judged(
+    asked: Asked<'_>,
+    who: Who<'_>,
+    roles: &Roles,
+    about: About<'_>,
+    set: Option<Role>,
+) -> Permission {
+    let (actor, what) = (who.actor, rule(asked, about).what);
+    let Some((needs, _)) = needs(asked, about, set) else {
         return Permission::Allowed { because: format!("everybody may {what}") };
     };
     if who.standing.is_some_and(|standing| !standing.reaches(area(asked), about.family)) {
@@ -125,6 +172,7 @@ pub fn allowed<'w>(asked: Asked<'_>, who: impl Into<Who<'w>>, roles: &Roles, abo
             reason: format!("the token of {} is not for this: it may not {what} here", actor.key()),
             said: Phrase::new("out-of-scope", json!({ "deed": what })),
             needs,
+            rule: Denies::Role,
         });
     }
     match role_of(who, roles) {
@@ -138,11 +186,13 @@ pub fn allowed<'w>(asked: Asked<'_>, who: impl Into<Who<'w>>, roles: &Roles, abo
                 json!({ "needs": needs.as_str(), "deed": what, "held": held.how }),
             ),
             needs,
+            rule: Denies::Role,
         }),
         None => Permission::Denied(Denial {
             reason: format!("{} has no role in this lab and may not {what}", actor.key()),
             said: Phrase::new("no-role", json!({ "deed": what })),
             needs,
+            rule: Denies::Role,
         }),
     }
 }
@@ -154,7 +204,7 @@ struct Rule {
 }
 
 /// What a request is for.
-fn area(asked: Asked<'_>) -> Area {
+pub(super) fn area(asked: Asked<'_>) -> Area {
     match asked {
         Asked::Command(command) => match command {
             Command::Help { .. }
@@ -298,7 +348,8 @@ pub fn role<'w>(who: impl Into<Who<'w>>, roles: &Roles) -> Option<Role> {
     role_of(who.into(), roles).map(|held| held.role)
 }
 
-fn role_of(Who { actor, standing }: Who<'_>, roles: &Roles) -> Option<Held> {
+fn role_of(who: Who<'_>, roles: &Roles) -> Option<Held> {
+    let Who { actor, standing, .. } = who;
     if let Some(standing) = standing {
         let how = match standing.role {
             Role::Admin => "an admin by its token",
@@ -314,8 +365,11 @@ fn role_of(Who { actor, standing }: Who<'_>, roles: &Roles) -> Option<Held> {
         let admin = Held { role: Role::Admin, how: "the holder of the admin token" };
         return (actor.id == ADMIN_ID).then_some(admin);
     }
-    let key = actor.key();
-    let listed = |list: &[String]| list.iter().any(|entry| matches(entry, &key));
+    let own = [actor.key()];
+    let keys = who.keys.unwrap_or(&own);
+    let listed = |list: &[String]| {
+        list.iter().any(|entry| keys.iter().any(|key| matches(entry, key)) && !(who.foreign && entry == "*"))
+    };
     if listed(&roles.admin) {
         Some(Held { role: Role::Admin, how: "an admin" })
     } else if listed(&roles.operator) {
@@ -467,7 +521,7 @@ mod tests {
         };
         let ci = Actor { platform: Platform::Api, id: "ci".into(), team: String::new(), name: String::new() };
         let may = |asked: &Command, standing: Option<&Standing>, roles: &Roles, family: Option<&str>| {
-            let who = Who { actor: &ci, standing };
+            let who = Who { standing, ..Who::from(&ci) };
             allowed(Asked::Command(asked), who, roles, About { family, ..About::default() }).is_allowed()
         };
         let (run, off) = (Command::RunTest(RunTest::default()), power(PowerAction::Off));
@@ -483,7 +537,7 @@ mod tests {
         assert!(!may(&Command::Reload, Some(&token("admin", &["boards"])), &closed(), None));
         let denied = allowed(
             Asked::Command(&off),
-            Who { actor: &ci, standing: Some(&token("operator", &["runs"])) },
+            Who { standing: Some(&token("operator", &["runs"])), ..Who::from(&ci) },
             &closed(),
             About::default(),
         );

@@ -67,9 +67,7 @@ pub enum StandingProblem {
 impl Standing {
     /// A standing from its words.
     pub fn parse(role: &str, scope: &[String]) -> Result<Standing, StandingProblem> {
-        let roles = [Role::User, Role::Operator, Role::Admin];
-        let known = roles.into_iter().find(|known| known.as_str() == role);
-        let role = known.ok_or_else(|| StandingProblem::Role(role.to_owned()))?;
+        let role = Role::from_word(role).ok_or_else(|| StandingProblem::Role(role.to_owned()))?;
         let mut standing = Standing { role, areas: BTreeSet::new(), families: BTreeSet::new() };
         if scope.len() > SCOPE_MAX {
             return Err(StandingProblem::TooMany);

@@ -33,7 +33,8 @@ use super::{Door, machine};
 use crate::chat::{Delivery, Platform, api, key_of};
 use crate::clock::Timestamp;
 use crate::command::document::TEXT_BYTES_MAX;
-use crate::command::policy::{self, About, Asked, Permission};
+use crate::command::permits;
+use crate::command::policy::{About, Asked, Permission};
 use crate::command::{Command, RunRef, parse};
 use crate::id::RunId;
 use crate::message::Note;
@@ -119,7 +120,7 @@ async fn permitted(
     about: About<'_>,
     (verb, target): (&str, &str),
 ) -> Result<String, Problem> {
-    let permission = policy::allowed(asked, caller.who(), &door.handler.inventory.now().roles, about);
+    let permission = permits::judged(asked, caller.who(), &door.handler.inventory.now(), about);
     let denial = match permission {
         Permission::Allowed { because } => return Ok(because),
         Permission::Denied(denial) => denial,

@@ -10,11 +10,11 @@ pub use self::hold::hold_facts;
 use serde_json::{Value, json};
 
 use super::links::Links;
-use super::names::Names;
+use super::names::{Names, put_linked};
 use super::template::{Catalogue, DEFAULT_LOCALE};
 use super::{Card, Note};
 use crate::board::LiveInventory;
-use crate::chat::Place;
+use crate::chat::{Actor, Place, Platform};
 use crate::clock::Clock;
 use crate::outcome::trace;
 use crate::outcome::verdict::cause;
@@ -71,8 +71,15 @@ impl Composer {
         let lab = self.inventory.now();
         let language = lab.channels.language(place.platform.as_str(), &place.channel);
         let mut card = self.catalogue.render(language.unwrap_or(DEFAULT_LOCALE), note);
+        put_linked(&mut card, place.platform, &lab.people);
         self.names.fill(&mut card, place.platform);
         card
+    }
+
+    /// Somebody as this platform knows them, where it does.
+    pub fn on_platform(&self, actor: &Actor, platform: Platform) -> Option<Actor> {
+        let linked = || self.inventory.now().people.on(actor, platform);
+        Some(actor.clone()).filter(|actor| actor.platform == platform).or_else(linked)
     }
 
     /// A phrase, or a text, in plain words for that place, in the language that is spoken there.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{Block, Card, Span, Text};
+use crate::board::people::People;
 use crate::chat::{Actor, ChatApi, Platform};
 use crate::clock::{Clock, Timestamp};
 
@@ -93,19 +94,32 @@ fn key(actor: &Actor) -> (Platform, String) {
     (actor.platform, actor.id.clone())
 }
 
+/// Puts those who are linked to somebody on this platform into a card as that one: there they can be mentioned.
+pub fn put_linked(card: &mut Card, here: Platform, people: &People) {
+    for actor in mentioned(card).filter(|actor| actor.platform != here) {
+        if let Some(known) = people.on(actor, here) {
+            *actor = known;
+        }
+    }
+}
+
 /// Everybody on a card who would be shown by id there.
 fn nameless(card: &mut Card, here: Platform) -> impl Iterator<Item = &mut Actor> {
+    mentioned(card).filter(move |actor| actor.platform != here && actor.name.is_empty())
+}
+
+/// Everybody on a card.
+fn mentioned(card: &mut Card) -> impl Iterator<Item = &mut Actor> {
     let texts = card.blocks.iter_mut().flat_map(|block| match block {
         Block::Text(text) | Block::Context(text) => vec![text],
         Block::Fields(fields) => fields.iter_mut().map(|(_, text)| text).collect(),
         Block::Title(_) | Block::Log(_) | Block::Buttons(_) | Block::Divider => vec![],
     });
     let spans = texts.flat_map(|Text(spans)| spans);
-    let actors = spans.filter_map(|span| match span {
+    spans.filter_map(|span| match span {
         Span::Mention(actor) => Some(actor),
         Span::Plain(_) | Span::Bold(_) | Span::Code(_) | Span::Link { .. } | Span::Time(_) => None,
-    });
-    actors.filter(move |actor| actor.platform != here && actor.name.is_empty())
+    })
 }
 
 #[cfg(test)]

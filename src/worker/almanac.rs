@@ -120,6 +120,8 @@ impl Almanac {
             actor: actor(due.name),
             standing: None,
             source: None,
+            foreign: false,
+            direct: false,
             answer_via: AnswerVia::everybody(place.clone()),
             trigger: None,
             place,

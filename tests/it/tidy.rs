@@ -36,6 +36,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "command",
             "command::grammar",
             "command::parse",
+            "command::permits",
             "command::policy",
             "command::problem",
             "command::standing",

@@ -12,6 +12,7 @@ mod families;
 mod host;
 mod notes;
 mod people;
+mod permissions;
 mod plans;
 mod problem;
 mod reader;
@@ -48,11 +49,13 @@ pub use self::sequences::{RELAYS_MAX, SEQUENCE_STEPS_MAX, SEQUENCE_WAITS_MAX, SE
 pub use self::steps::STEPS_MAX;
 pub use self::tree::{DEPTH_MAX, FILE_BYTES_MAX, NODES_MAX};
 
-const TOP_KEYS: [&str; 11] = [
+const TOP_KEYS: [&str; 13] = [
     "boards",
     "families",
     "plans",
     "roles",
+    "permissions",
+    "people",
     "channels",
     "reservations",
     "schedules",
@@ -140,6 +143,8 @@ fn inventory(reader: &mut Reader<'_>, root: &Node) -> Option<Inventory> {
     let inventory = Inventory {
         sites: all_sites(sites, &boards),
         roles: people::roles(reader, section("roles")),
+        permissions: permissions::permissions(reader, section("permissions"), &families),
+        people: permissions::people(reader, section("people")),
         channels: people::channels(reader, section("channels")),
         reservations: reservations::reservations(reader, section("reservations")),
         schedules: schedules::schedules(reader, section("schedules")),

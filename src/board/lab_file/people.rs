@@ -12,7 +12,7 @@ use crate::chat::Platform;
 /// Longest id of a person, a group or a channel, in bytes.
 const ID_BYTES_MAX: usize = 64;
 /// Most entries of one list here.
-const ENTRIES_MAX: usize = 1000;
+pub(super) const ENTRIES_MAX: usize = 1000;
 
 /// What an id names. The first letter of a Slack id tells.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(super) fn id(reader: &mut Reader<'_>, node: &Node, what: &str, of: IdOf) -> 
     }
 }
 
-fn check_id(text: &str, of: IdOf) -> Result<(), &'static str> {
+pub(super) fn check_id(text: &str, of: IdOf) -> Result<(), &'static str> {
     let whole = match of {
         IdOf::Channel => "slack:C… or feishu:oc_…",
         IdOf::Person => "slack:U… or feishu:ou_…",

@@ -243,6 +243,45 @@ fn a_pdu_without_a_driver_is_one_warning_a_family_that_names_the_line_to_add() {
 }
 
 #[test]
+fn permissions_and_linked_people_are_read_and_their_mistakes_are_told() {
+    let board = "boards:\n  - {board_id: a, soc_family: socA, board_ip: 10.0.0.1, lab_location: L}\n";
+    let good = "permissions:\n  verbs: {reserve: operator}\n  families: {socA: [slack:U0LEAD]}\n  channels: [slack:C0A]\n  \
+                workspaces: [T0OTHER]\npeople: {li: {slack: U0LI, feishu: 'feishu:ou_li'}}\n";
+    let read = super::parse("boards.yaml", &format!("{board}{good}"), &|_| None);
+    let lab = read.inventory.unwrap_or_else(|| panic!("{}", super::render(&read.problems)));
+    assert_eq!(lab.permissions.verbs["reserve"], "operator");
+    assert_eq!(lab.permissions.channels.as_deref(), Some(&["slack:C0A".to_owned()][..]));
+    assert_eq!(lab.permissions.workspaces, ["T0OTHER"]);
+    let li = |platform, id: &str| crate::chat::Actor {
+        platform,
+        id: id.into(),
+        team: String::new(),
+        name: String::new(),
+    };
+    assert_eq!(lab.people.keys(&li(crate::chat::Platform::Feishu, "ou_li")), ["slack:U0LI", "feishu:ou_li"]);
+    for (text, expect) in [
+        (
+            "permissions: {verbs: {reserv: user}}",
+            "is no command that a role can be needed for; did you mean \"reserve\"?",
+        ),
+        ("permissions: {verbs: {help: admin}}", "is no command that a role can be needed for"),
+        ("permissions: {verbs: {reserve: root}}", "role of a command"),
+        ("permissions: {families: {socX: [slack:U1]}}", "there is no family"),
+        ("permissions: {channels: [soc-ci]}", "must be slack:C… or feishu:oc_…"),
+        ("permissions: {workspaces: ['T 1']}", "is no id of a workspace or a tenant"),
+        ("people: {li: {slack: bob}}", "an id of a person must be U… on slack"),
+        ("people: {li: {teams: U1}}", "a person has an id on slack or feishu"),
+        ("people: {a: {slack: U1, feishu: ou_1}, b: {slack: U1, feishu: ou_2}}", "is two people"),
+        ("people: {li: {feishu: on_1}}", "an id of a person must be U… on slack or ou_… on feishu"),
+        ("permissions: {verbs: {reserve: admin, 预留: user}}", "which stands here twice"),
+    ] {
+        let read = super::parse("boards.yaml", &format!("{board}{text}\n"), &|_| None);
+        let told = super::render(&read.problems);
+        assert!(read.inventory.is_none() && told.contains(expect), "{text}\n{told}");
+    }
+}
+
+#[test]
 fn a_board_overrides_its_family_key_by_key() {
     let lab = lab("boards:\n\
         - {board_id: a, soc_family: f, board_ip: h1, lab_location: L, console: {type: tcp, settle: 0s}, power: {off_for: 9s}}\n\
@@ -366,4 +405,17 @@ proptest! {
             prop_assert!((1..=lines).contains(&problem.line) && problem.column >= 1, "{}", problem);
         }
     }
+}
+
+#[test]
+fn the_example_of_who_may_is_read_as_the_manual_says() {
+    let manual = include_str!("../../../docs/lab.md");
+    let (_, section) = manual.split_once("## Who may").expect("the section");
+    let example = section.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let example = example.expect("an example");
+    let board = "boards:\n  - {board_id: a, soc_family: socA, board_ip: 10.0.0.1, lab_location: L}\n";
+    let read = super::parse("boards.yaml", &format!("{board}{example}"), &|_| None);
+    let lab = read.inventory.unwrap_or_else(|| panic!("{}", super::render(&read.problems)));
+    assert_eq!((lab.permissions.verbs.len(), lab.permissions.families.len()), (2, 1));
+    assert_eq!(lab.permissions.workspaces, ["T0SISTER"]);
 }

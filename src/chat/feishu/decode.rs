@@ -170,6 +170,7 @@ struct Message {
     root_id: Option<String>,
     create_time: Option<String>,
     chat_id: Option<String>,
+    chat_type: Option<String>,
     message_type: Option<String>,
     content: Option<String>,
     #[serde(default)]
@@ -205,7 +206,8 @@ fn message(event: MessageEvent, about: About, bot: Option<&str>) -> Result<Inbou
         thread: filled(message.root_id),
     };
     let sent_at = message.create_time.as_deref().and_then(instant);
-    Ok(delivery(about, (person, tenant), place, id, sent_at, Intent::Text(words)))
+    let direct = message.chat_type.as_deref() == Some("p2p");
+    Ok(delivery(about, (person, tenant), (place, direct), id, sent_at, Intent::Text(words)))
 }
 
 fn text_of(content: &str) -> Result<String, DecodeProblem> {
@@ -315,7 +317,7 @@ fn click(event: ClickEvent, about: About) -> Result<Inbound, DecodeProblem> {
     let card = need(context.open_message_id, "event.context.open_message_id")?;
     let channel = need(context.open_chat_id, "event.context.open_chat_id")?;
     let place = Place { platform: Platform::Feishu, channel, thread: None };
-    Ok(delivery(about, (person, tenant), place, card, None, intent))
+    Ok(delivery(about, (person, tenant), (place, false), card, None, intent))
 }
 
 #[derive(Deserialize)]
@@ -332,7 +334,7 @@ fn menu(event: MenuEvent, about: About) -> Result<Inbound, DecodeProblem> {
     let tenant = about.tenant.clone();
     // A menu belongs to the bot's own chat with the person, which is reached by the person's id.
     let place = Place { platform: Platform::Feishu, channel: person.clone(), thread: None };
-    Ok(delivery(about, (person, tenant), place, String::new(), None, Intent::Text(words)))
+    Ok(delivery(about, (person, tenant), (place, true), String::new(), None, Intent::Text(words)))
 }
 
 // ---- helpers ----------------------------------------------------------------------------------------------
@@ -340,7 +342,7 @@ fn menu(event: MenuEvent, about: About) -> Result<Inbound, DecodeProblem> {
 fn delivery(
     about: About,
     (id, team): (String, String),
-    place: Place,
+    (place, direct): (Place, bool),
     message: String,
     sent_at: Option<Timestamp>,
     intent: Intent,
@@ -348,6 +350,7 @@ fn delivery(
     // An answer is a reply to the very message, or stands under the very card.
     let answered = Place { thread: filled(Some(message)), ..place.clone() };
     let answer_via = AnswerVia { url: None, user: id.clone(), place: answered };
+    let foreign = [&team, &about.tenant].iter().all(|tenant| !tenant.is_empty()) && team != about.tenant;
     let actor = Actor { platform: Platform::Feishu, id, team, name: String::new() };
     let (key, received_at) = (about.key, about.now);
     Inbound::Delivery(Box::new(Delivery {
@@ -357,6 +360,8 @@ fn delivery(
         actor,
         standing: None,
         source: None,
+        foreign,
+        direct,
         place,
         intent,
         answer_via,

@@ -157,6 +157,8 @@ fn slash_command(form: &Form<'_>, now: Timestamp) -> Result<Inbound, DecodeProbl
         key: form.need("trigger_id")?,
         now,
         actor,
+        // Nobody can use the commands of another workspace.
+        foreign: false,
         channel: form.need("channel_id")?,
         // Slack does not say in which thread a slash command was typed: it cannot be.
         thread: None,
@@ -183,9 +185,12 @@ struct Wrapper {
     authorizations: Vec<Authorization>,
 }
 
+/// An installation of the app that sees an event.
 #[derive(Deserialize)]
 struct Authorization {
     user_id: Option<String>,
+    team_id: Option<String>,
+    enterprise_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -241,7 +246,7 @@ fn event(body: &[u8], now: Timestamp) -> Result<Inbound, DecodeProblem> {
 
 fn message(wrapper: Wrapper, now: Timestamp) -> Result<Inbound, DecodeProblem> {
     let event = wrapper.event.ok_or(DecodeProblem::Missing("event"))?;
-    let bot = wrapper.authorizations.into_iter().find_map(|a| filled(a.user_id));
+    let bot = wrapper.authorizations.iter().find_map(|a| filled(a.user_id.clone()));
     let mention = event.kind.as_deref() == Some("app_mention");
     let direct = event.channel_type.as_deref() == Some("im");
     if !mention && !direct {
@@ -259,16 +264,26 @@ fn message(wrapper: Wrapper, now: Timestamp) -> Result<Inbound, DecodeProblem> {
     let sent_at =
         wrapper.event_time.as_i64().map(|secs| Timestamp::from_micros(secs.saturating_mul(1_000_000)));
     let words = without_mention(event.text.as_deref().unwrap_or_default(), bot.as_deref());
+    // In a channel that is shared with another workspace, its people write too.
+    let team = filled(event.user_team).or(filled(event.team));
+    let installed =
+        wrapper.authorizations.into_iter().flat_map(|a| [filled(a.team_id), filled(a.enterprise_id)]);
+    let mut homes: Vec<String> = installed.flatten().collect();
+    if homes.is_empty() {
+        homes.extend(filled(wrapper.team_id.clone()));
+    }
+    let foreign = !homes.is_empty() && team.as_ref().is_some_and(|team| !homes.contains(team));
     let actor = Actor {
         platform: Platform::Slack,
         id: need(event.user, "event.user")?,
-        team: filled(event.user_team).or(filled(event.team)).or(wrapper.team_id).unwrap_or_default(),
+        team: team.or(wrapper.team_id).unwrap_or_default(),
         name: String::new(),
     };
     Ok(delivery(Parts {
         key: &need(wrapper.event_id, "event_id")?,
         now,
         actor,
+        foreign,
         channel: &need(event.channel, "event.channel")?,
         thread: filled(event.thread_ts),
         response_url: None,
@@ -312,6 +327,7 @@ struct Parts<'a> {
     key: &'a str,
     now: Timestamp,
     actor: Actor,
+    foreign: bool,
     channel: &'a str,
     thread: Option<String>,
     response_url: Option<&'a str>,
@@ -334,6 +350,8 @@ fn delivery(parts: Parts<'_>) -> Inbound {
         actor: parts.actor,
         standing: None,
         source: None,
+        foreign: parts.foreign,
+        direct: false,
         place,
         intent: parts.intent,
         answer_via,

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::hold::hold_in_the_way;
-use super::{Handler, Reaction, denied, put_right};
+use super::{Handler, Reaction, put_right};
 use crate::board::plan::PowerAction;
 use crate::board::{Board, BoardId};
 use crate::chat::{Delivery, Place};
@@ -246,7 +246,7 @@ impl Handler {
             Ok(view) => view,
             Err(refusal) => return Ok(*refusal),
         };
-        let own_run = view.run.requested_by.key() == delivery.actor.key();
+        let own_run = self.is_same(&view.run.requested_by, delivery);
         let number = view.run.number;
         let stale = |facts| Ok(Reaction::says(Note::new("stale-click", facts)));
         let (board, live) = match (&view.run.state, view.attempts.last()) {
@@ -272,13 +272,13 @@ impl Handler {
         let command = Command::Power { board: board.to_string(), action: PowerAction::Cycle };
         let asked = if live.is_some() { Asked::Click(click.verb) } else { Asked::Command(&command) };
         let own_board = live.is_none() && self.is_about_own_board(delivery, &command).await?;
-        let because =
-            match self.permission_about(asked, delivery, About { own_run, own_board, ..About::default() }) {
-                Permission::Allowed { because } => because,
-                Permission::Denied(denial) => {
-                    return Ok(denied(click.verb.as_str(), format!("{board} cycle"), &denial));
-                }
-            };
+        let family = Some(view.run.spec.family.as_str());
+        let because = match self.permission_about(asked, delivery, About { own_run, own_board, family }) {
+            Permission::Allowed { because } => because,
+            Permission::Denied(denial) => {
+                return Ok(self.denied(delivery, click.verb.as_str(), format!("{board} cycle"), &denial));
+            }
+        };
         let mut reaction = match live {
             Some(attempt_at) => cycle_under_run(delivery, number, &board, attempt_at),
             None => match self.inventory.now().board(board.as_str()) {

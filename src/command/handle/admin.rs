@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::asks::person_of;
 use super::{Handler, Reaction};
-use crate::chat::Delivery;
+use crate::chat::{Actor, Delivery, Platform};
 use crate::clock::shown_seconds;
 use crate::command::AuditAsked;
 use crate::message::{Note, Phrase};
@@ -67,12 +67,15 @@ impl Handler {
 
     /// Who was allowed or refused what.
     pub(super) async fn audit_trail(&self, delivery: &Delivery, asked: &AuditAsked) -> Result<Reaction> {
+        let people = self.inventory.now().people.clone();
         let (who, target) = match asked.about.as_deref() {
             Some(about) => self.audit_about(delivery, about),
             None => (None, None),
         };
         let filter = AuditFilter {
-            actors: who.clone().map(|who| vec![who]),
+            actors: who
+                .as_ref()
+                .map(|who| actor_of(who).map_or(vec![who.clone()], |actor| people.keys(&actor))),
             target: target.clone(),
             since: asked.since.map(|since| self.clock.now() - since),
             refused: asked.refused,
@@ -126,6 +129,17 @@ impl Handler {
     pub(crate) fn shown(&self, text: &str) -> String {
         self.redactor.redact(text).chars().take(SHOWN_CHARS_MAX).collect()
     }
+}
+
+/// Somebody as the record writes them.
+fn actor_of(key: &str) -> Option<Actor> {
+    let (platform, id) = key.split_once(':')?;
+    Some(Actor {
+        platform: Platform::from_word(platform)?,
+        id: id.to_owned(),
+        team: String::new(),
+        name: String::new(),
+    })
 }
 
 /// The line that goes on behind an answer.

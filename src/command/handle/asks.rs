@@ -186,7 +186,8 @@ impl Handler {
             Ok(lease) => lease,
             Err(refusal) => return Ok(*refusal),
         };
-        let Some(to) = person_of(delivery, person) else {
+        let to = person_of(delivery, person).map(|to| self.inventory.now().people.counts_as(&to));
+        let Some(to) = to else {
             let reason = Phrase::new("nobody", json!({ "name": person }));
             return Ok(Reaction::refused(reason, &[], format!("/lab handover {} @…", lease.board)));
         };

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::act::{audit, withdrawn};
-use super::{Handler, Reaction, command_name, denied, no_such_run};
+use super::{Handler, Reaction, command_name, no_such_run};
 use crate::chat::Delivery;
 use crate::command::policy::{Asked, Permission};
 use crate::command::{Command, Verb};
@@ -21,10 +21,13 @@ impl Handler {
             return Ok(no_such_run(Some(first)));
         };
         // They have one requester.
-        let own_run = view.runs.iter().all(|of| of.run.requested_by.key() == delivery.actor.key());
-        let because = match self.permission(Asked::Click(verb), delivery, own_run) {
+        let own_run = view.runs.iter().all(|of| self.is_same(&of.run.requested_by, delivery));
+        let family = view.runs.first().map(|of| &of.run.spec.family);
+        let because = match self.permission(Asked::Click(verb), delivery, (own_run, family)) {
             Permission::Allowed { because } => because,
-            Permission::Denied(denial) => return Ok(denied(verb.as_str(), named(&view), &denial)),
+            Permission::Denied(denial) => {
+                return Ok(self.denied(delivery, verb.as_str(), named(&view), &denial));
+            }
         };
         if verb != Verb::CancelAll {
             return Ok(Reaction::says(self.composer.batch_why(&view)));

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::start::Refused;
-use super::{Handler, Reaction, denied, near, put_right};
+use super::{Handler, Reaction, near, put_right};
 use crate::board::hosts::{self, Address};
 use crate::board::inventory::{BuildRule, Revisions};
 use crate::board::{Family, Inventory};
@@ -32,7 +32,7 @@ impl Handler {
         let about = About { family: Some(&asked.family), ..About::default() };
         let because = match self.permission_about(Asked::Build, delivery, about) {
             Permission::Allowed { because } => because,
-            Permission::Denied(denial) => return Ok(denied("build", target, &denial)),
+            Permission::Denied(denial) => return Ok(self.denied(delivery, "build", target, &denial)),
         };
         let lab = self.inventory.now();
         let Some(family) = family_named(&lab, &asked.family) else {

@@ -7,13 +7,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::act::audit;
-use super::{Handler, Reaction, denied, put_right};
+use super::{Handler, Reaction, put_right};
 use crate::board::plan::PowerAction;
 use crate::board::{Board, BoardId, Family, Site};
 use crate::chat::Delivery;
 use crate::clock::{Timestamp, shown_duration};
 use crate::command::grammar::{self, Role};
-use crate::command::policy::{self, About, Asked, Permission};
+use crate::command::permits;
+use crate::command::policy::{About, Asked, Permission};
 use crate::command::{Click, Command, Verb};
 use crate::id::LeaseId;
 use crate::lease::scheduler::{as_run, wish_queued};
@@ -302,11 +303,14 @@ impl Handler {
         };
         let command = switch.clone().map(|action| Command::Power { board: lease.board.to_string(), action });
         let asked = command.as_ref().map_or(Asked::Click(click.verb), Asked::Command);
+        let family = self.family_known_as(lease.board.as_str());
+        let family = family.as_ref().map(Family::as_str);
         let because =
-            match self.permission_about(asked, delivery, About { own_board: theirs, ..About::default() }) {
+            match self.permission_about(asked, delivery, About { own_run: false, own_board: theirs, family })
+            {
                 Permission::Allowed { because } => because,
                 Permission::Denied(denial) => {
-                    return Ok(denied(click.verb.as_str(), lease.board.to_string(), &denial));
+                    return Ok(self.denied(delivery, click.verb.as_str(), lease.board.to_string(), &denial));
                 }
             };
         let mut reaction = match (click.verb, switch, self.inventory.now().board(lease.board.as_str())) {
@@ -383,7 +387,7 @@ impl Handler {
     /// How long whoever asks may have a board in all.
     fn longest(&self, delivery: &Delivery) -> Duration {
         let lab = self.inventory.now();
-        match policy::role(delivery.who(), &lab.roles) {
+        match permits::role(delivery, &lab) {
             Some(Role::Admin) => lab.reservations.admin,
             Some(Role::Operator) => lab.reservations.operator,
             Some(Role::User) | None => lab.reservations.user,

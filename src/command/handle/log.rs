@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Handler, Reaction, denied};
+use super::{Handler, Reaction};
 use crate::chat::Delivery;
 use crate::command::policy::{Asked, Permission};
 use crate::command::{Click, RunRef};
@@ -21,8 +21,9 @@ impl Handler {
             Err(refusal) => return Ok(*refusal),
         };
         let number = view.run.number;
-        if let Permission::Denied(denial) = self.permission(Asked::Click(click.verb), delivery, false) {
-            return Ok(denied(click.verb.as_str(), format!("#{number}"), &denial));
+        if let Permission::Denied(denial) = self.permission(Asked::Click(click.verb), delivery, (false, None))
+        {
+            return Ok(self.denied(delivery, click.verb.as_str(), format!("#{number}"), &denial));
         }
         let Some(attempt) = view.attempts.last() else {
             let reason = Phrase::new("never-on-board", json!({ "number": number }));

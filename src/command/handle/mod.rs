@@ -26,10 +26,11 @@ use serde_json::json;
 
 use super::form::{self, Filled};
 use super::parse::{self, Surface};
-use super::policy::{self, About, Asked, Denial, Permission, Who};
+use super::permits;
+use super::policy::{self, About, Asked, Denial, Permission};
 use super::{Click, Command, RunRef, RunTest, Verb};
-use crate::board::LiveInventory;
-use crate::chat::{Delivery, Intent, Place, Platform};
+use crate::board::{Family, LiveInventory};
+use crate::chat::{Actor, Delivery, Intent, Place, Platform};
 use crate::clock::Clock;
 use crate::id::{Ids, InstanceId};
 use crate::lease::scheduler::SharedQueue;
@@ -42,6 +43,9 @@ use crate::store::{Audit, Effect, Intake, Result, RunView, Store, Told};
 /// Older words than this are answered and not obeyed: platforms repeat for hours what was not taken, and a run that
 /// nobody waits for any more is worse than none.
 pub const STALE_AFTER: Duration = Duration::from_secs(30 * 60);
+
+/// Most admins that a refusal names.
+const ADMINS_MAX: usize = 3;
 
 /// Turns deliveries into intents for the store. Cheap to clone; clones share what they know.
 #[derive(Clone)]
@@ -92,7 +96,9 @@ impl Reaction {
 impl Handler {
     /// What a delivery comes to.
     pub async fn handle(&self, delivery: Delivery) -> Result<Intake> {
-        let reaction = match &delivery.intent {
+        let (platform, typed_as) = (delivery.actor.platform, delivery.actor.key());
+        let delivery = self.as_one_person(delivery);
+        let mut reaction = match &delivery.intent {
             Intent::Text(text) => self.text(&delivery, text).await?,
             Intent::Click(click) if click.board.is_some() => {
                 Box::pin(self.click_hold(&delivery, click)).await?
@@ -103,6 +109,9 @@ impl Handler {
             Intent::OtherClick => Reaction::says(Note::new("stale-click", json!({}))),
             Intent::Form(filled) => self.form(&delivery, filled).await?,
         };
+        if !reaction.audit.verb.is_empty() && typed_as != delivery.actor.key() {
+            reaction.audit.reason.push_str(&format!("; asked as {typed_as}"));
+        }
         let shows = delivery.shown_in_ack();
         let changes = !matches!(reaction.effect, Effect::None);
         let in_ack = match &delivery.intent {
@@ -119,7 +128,7 @@ impl Handler {
         Ok(Intake {
             shows,
             key: delivery.key,
-            platform: delivery.actor.platform,
+            platform,
             remembered,
             actor: delivery.actor,
             received_at: delivery.received_at,
@@ -173,9 +182,9 @@ impl Handler {
     /// What is said to whoever would get a form, and may start nothing with it.
     fn may_not_start(&self, delivery: &Delivery, answer: &Note) -> Option<Reaction> {
         let asked = Command::RunTest(RunTest::default());
-        match self.permission(Asked::Command(&asked), delivery, false) {
+        match self.permission(Asked::Command(&asked), delivery, (false, None)) {
             Permission::Denied(denial) if form::is_offered(answer) => {
-                Some(denied(command_name(&asked), String::new(), &denial))
+                Some(self.denied(delivery, command_name(&asked), String::new(), &denial))
             }
             _ => None,
         }
@@ -208,14 +217,19 @@ impl Handler {
             },
             _ => None,
         };
-        let own_run = run.as_ref().is_some_and(|view| view.run.requested_by.key() == delivery.actor.key());
+        let own_run = run.as_ref().is_some_and(|view| self.is_same(&view.run.requested_by, delivery));
         let own_board = self.is_about_own_board(delivery, &command).await?;
         let family = self.family_meant(&command, run.as_ref());
         let about = About { own_run, own_board, family: family.as_deref() };
         let because = match self.permission_about(Asked::Command(&command), delivery, about) {
             Permission::Allowed { because } => because,
             Permission::Denied(denial) => {
-                return Ok(denied(command_name(&command), target(&command, run.as_ref()), &denial));
+                return Ok(self.denied(
+                    delivery,
+                    command_name(&command),
+                    target(&command, run.as_ref()),
+                    &denial,
+                ));
             }
         };
         let mut reaction = match (command, run) {
@@ -304,17 +318,26 @@ impl Handler {
         if let (Verb::Retry | Verb::RetryElsewhere, Ok(view)) = (click.verb, self.find(delivery, run).await?)
         {
             let other_board = click.verb == Verb::RetryElsewhere;
-            let own_run = view.run.requested_by.key() == delivery.actor.key();
-            return Ok(match self.permission(Asked::Click(click.verb), delivery, own_run) {
-                Permission::Denied(denial) => denied(click.verb.as_str(), format!("#{}", click.run), &denial),
-                Permission::Allowed { because } => {
-                    let once = format!("{}:{}", click.run, click.generation);
-                    let mut reaction = Box::pin(self.retry(delivery, &view, other_board, Some(once))).await?;
-                    reaction.audit.allowed = true;
-                    reaction.audit.reason = because;
-                    reaction
-                }
-            });
+            let own_run = self.is_same(&view.run.requested_by, delivery);
+            return Ok(
+                match self.permission(
+                    Asked::Click(click.verb),
+                    delivery,
+                    (own_run, Some(&view.run.spec.family)),
+                ) {
+                    Permission::Denied(denial) => {
+                        self.denied(delivery, click.verb.as_str(), format!("#{}", click.run), &denial)
+                    }
+                    Permission::Allowed { because } => {
+                        let once = format!("{}:{}", click.run, click.generation);
+                        let mut reaction =
+                            Box::pin(self.retry(delivery, &view, other_board, Some(once))).await?;
+                        reaction.audit.allowed = true;
+                        reaction.audit.reason = because;
+                        reaction
+                    }
+                },
+            );
         }
         self.command(delivery, command).await
     }
@@ -325,9 +348,11 @@ impl Handler {
             Ok(view) => view,
             Err(refusal) => return Ok(*refusal),
         };
-        let own_run = view.run.requested_by.key() == delivery.actor.key();
-        match self.permission(Asked::Click(click.verb), delivery, own_run) {
-            Permission::Denied(denial) => Ok(denied(click.verb.as_str(), format!("#{}", click.run), &denial)),
+        let own_run = self.is_same(&view.run.requested_by, delivery);
+        match self.permission(Asked::Click(click.verb), delivery, (own_run, Some(&view.run.spec.family))) {
+            Permission::Denied(denial) => {
+                Ok(self.denied(delivery, click.verb.as_str(), format!("#{}", click.run), &denial))
+            }
             Permission::Allowed { because } => {
                 let mut reaction = Box::pin(self.hold(delivery, &view, None, Some(click))).await?;
                 if !matches!(reaction.effect, Effect::None) {
@@ -340,12 +365,31 @@ impl Handler {
     }
 
     /// Whether the one who acts may.
-    fn permission(&self, asked: Asked<'_>, delivery: &Delivery, own_run: bool) -> Permission {
-        self.permission_about(asked, delivery, About { own_run, ..About::default() })
+    fn permission(
+        &self,
+        asked: Asked<'_>,
+        delivery: &Delivery,
+        (own_run, family): (bool, Option<&Family>),
+    ) -> Permission {
+        let family = family.map(Family::as_str);
+        self.permission_about(asked, delivery, About { own_run, own_board: false, family })
     }
 
     fn permission_about(&self, asked: Asked<'_>, delivery: &Delivery, about: About<'_>) -> Permission {
-        policy::allowed(asked, delivery.who(), &self.inventory.now().roles, about)
+        permits::permitted(asked, delivery, &self.inventory.now(), about)
+    }
+
+    /// A delivery of somebody who is linked to another id: whichever they use, they are one requester.
+    fn as_one_person(&self, mut delivery: Delivery) -> Delivery {
+        let lab = self.inventory.now();
+        delivery.foreign &= !lab.permissions.workspaces.contains(&delivery.actor.team);
+        delivery.actor = lab.people.counts_as(&delivery.actor);
+        delivery
+    }
+
+    /// Whether somebody is the one who acts, also by an id that they used before it was linked.
+    fn is_same(&self, somebody: &Actor, delivery: &Delivery) -> bool {
+        self.inventory.now().people.counts_as(somebody).key() == delivery.actor.key()
     }
 
     /// The family of what a command would change, where it names a run, a board or a family that there is.
@@ -367,6 +411,31 @@ impl Handler {
         let families = lab.families.keys().map(|family| (family.as_str(), family));
         let mut known = families.chain(lab.boards.values().map(|board| (board.id.as_str(), &board.family)));
         known.find(|(name, _)| name.eq_ignore_ascii_case(named)).map(|(_, family)| family.to_string())
+    }
+
+    /// The family of that name, or of the board of that name.
+    fn family_known_as(&self, name: &str) -> Option<Family> {
+        let lab = self.inventory.now();
+        let board = lab.boards.values().find(|board| board.id.as_str().eq_ignore_ascii_case(name));
+        let family = || lab.families.keys().find(|family| family.as_str().eq_ignore_ascii_case(name));
+        board.map(|board| &board.family).or_else(family).cloned()
+    }
+
+    /// A refusal by policy, on record; the person is spoken to, the record names them.
+    fn denied(&self, delivery: &Delivery, verb: &str, target: String, denial: &Denial) -> Reaction {
+        let lab = self.inventory.now();
+        let here = |admin: &String| admin.starts_with("slack:") && delivery.place.platform == Platform::Slack;
+        let admins = lab.roles.admin.iter().filter(|admin| *admin != "*" && !policy::is_group(admin));
+        let admins = admins.take(ADMINS_MAX).map(|admin| json!({ "id": admin, "here": here(admin) }));
+        let facts = json!({
+            "verb": verb,
+            "reason": denial.said,
+            "rule": denial.rule.as_str(),
+            "needs": denial.needs.as_str(),
+            "admins": admins.collect::<Vec<_>>(),
+        });
+        let audit = Audit { verb: verb.into(), target, allowed: false, reason: denial.reason.clone() };
+        Reaction { audit, ..Reaction::says(Note::new("denied", facts)) }
     }
 
     /// The run that is meant, or what to say when there is none.
@@ -437,24 +506,11 @@ fn command_name(command: &Command) -> &'static str {
     super::grammar::row(command.form()).name()
 }
 
-/// A refusal by policy, on record; the person is spoken to, the record names them.
-fn denied(verb: &str, target: String, denial: &Denial) -> Reaction {
-    let facts = json!({ "verb": verb, "reason": denial.said, "needs": denial.needs.as_str() });
-    let answer = Note::new("denied", facts);
-    let audit = Audit { verb: verb.into(), target, allowed: false, reason: denial.reason.clone() };
-    Reaction { audit, ..Reaction::says(answer) }
-}
-
 fn help(topic: Option<&str>) -> Reaction {
     Reaction::says(Note::new("help", super::grammar::help_facts(topic)))
 }
 
 impl Delivery {
-    /// Who acts, for policy.
-    fn who(&self) -> Who<'_> {
-        Who { actor: &self.actor, standing: self.standing.as_deref() }
-    }
-
     /// Whether a program waits for the answer, and nobody else.
     fn is_from_machine(&self) -> bool {
         matches!(self.actor.platform, Platform::Jenkins | Platform::Api)

@@ -40,7 +40,7 @@ impl Caller {
 
     /// The same for policy.
     pub(in crate::door) fn who(&self) -> Who<'_> {
-        Who { actor: &self.actor, standing: self.standing.as_deref() }
+        Who { standing: self.standing.as_deref(), ..Who::from(&self.actor) }
     }
 }
 

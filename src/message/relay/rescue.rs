@@ -71,7 +71,8 @@ impl Shared {
         };
         let run_here = self.store.run_view(run).await?.map(|view| view.run).filter(asked_here);
         let requester = run_here.map(|run| run.requested_by);
-        let Some(person) = requester.filter(|person| person.platform == place.platform) else {
+        let known = requester.and_then(|person| self.composer.on_platform(&person, place.platform));
+        let Some(person) = known else {
             return Ok(Went::Ended(End::Dead { error: refused }));
         };
         tracing::warn!(

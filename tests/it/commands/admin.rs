@@ -35,10 +35,12 @@ async fn what_could_not_be_sent_is_listed_with_its_reason_and_sent_again_with_it
             alice> /lab deadletters
                 🔒 Only an admin may look at messages that were not sent; you are a user.
                 It needs the role `admin`; a lab admin gives it in boards.yaml.
+                A lab admin who can change that: @lead
 
             alice> /lab resend 1
                 🔒 Only an admin may send messages again; you are a user.
                 It needs the role `admin`; a lab admin gives it in boards.yaml.
+                A lab admin who can change that: @lead
 
             lead> /lab resend 7
                 ✋ There is no dead letter 7.
@@ -125,6 +127,7 @@ async fn an_admin_reads_who_was_allowed_what_by_person_by_board_and_by_run() {
             bob> /lab audit
                 🔒 Only an admin may look at who did what; you are a user.
                 It needs the role `admin`; a lab admin gives it in boards.yaml.
+                A lab admin who can change that: @lead
 
             lead> /lab audit
                 *Who did what*

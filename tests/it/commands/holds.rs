@@ -360,6 +360,7 @@ async fn what_cannot_be_had_is_refused_with_what_can() {
             alice> /lab release soc-a-002
                 🔒 Only an operator may take other people's boards away; you are a user.
                 It needs the role `operator`; a lab admin gives it in boards.yaml.
+                A lab admin who can change that: @lead
 
             alice> /lab extend
                 ✋ You have no board, and are not in line for one.

@@ -30,18 +30,22 @@ async fn roles_hold_for_words_and_buttons_and_every_refusal_is_on_record() {
             guest> /lab boards
                 🔒 You have no role in this lab and may not look at boards.
                 It needs the role `user`; a lab admin gives it in boards.yaml.
+                A lab admin who can change that: @lead
 
             guest> /run-test socA build-1
                 🔒 You have no role in this lab and may not start runs.
                 It needs the role `user`; a lab admin gives it in boards.yaml.
+                A lab admin who can change that: @lead
 
             bob> /lab cancel 1
                 🔒 Only an operator may cancel other people's runs; you are a user.
                 It needs the role `operator`; a lab admin gives it in boards.yaml.
+                A lab admin who can change that: @lead
 
             bob> /lab power soc-a-002 on
                 🔒 Only an operator may switch a board's power; you are a user.
                 It needs the role `operator`; a lab admin gives it in boards.yaml.
+                A lab admin who can change that: @lead
 
             bob> /lab power soc-a-002 status
                 🔌 Asking `soc-a-002`… I'll tell you how it went.
@@ -50,10 +54,12 @@ async fn roles_hold_for_words_and_buttons_and_every_refusal_is_on_record() {
         insta::assert_snapshot!(lab.click("bob", run, "Power Cycle").await, @r#"
             🔒 Only an operator may power-cycle other people's runs; you are a user.
             It needs the role `operator`; a lab admin gives it in boards.yaml.
+            A lab admin who can change that: @lead
         "#);
         insta::assert_snapshot!(lab.click("bob", run, "Cancel").await, @r#"
             🔒 Only an operator may cancel other people's runs; you are a user.
             It needs the role `operator`; a lab admin gives it in boards.yaml.
+            A lab admin who can change that: @lead
         "#);
         insta::assert_snapshot!(steady(&lab.say("lead", "/lab cancel 1").await), @"🚫 #1 is being ended: its board is brought to rest first. The card will tell.");
         lab.settle().await;
@@ -69,6 +75,63 @@ async fn roles_hold_for_words_and_buttons_and_every_refusal_is_on_record() {
             slack:U0BOB | cancel | #1 | 0 | only an operator may cancel other people's runs; slack:U0BOB is a user
             slack:U0LEAD | cancel | #1 | 1 | slack:U0LEAD is an admin and may cancel other people's runs
         "#);
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn permissions_go_beyond_roles_and_every_refusal_says_which_rule_and_who_can_help() {
+    let text = yaml::small(2)
+        + "roles: {admin: [slack:U0LEAD]}\n\
+           permissions:\n  verbs: {reserve: operator}\n  families: {socA: [slack:U0ALICE]}\n  channels: [slack:C0SOCCI]\n";
+    lab(&text, async |lab| {
+        lab.slack.add_channel("C0OTHER", "other", true);
+        let seen = lab
+            .talk(&[
+                ("bob", "/run-test socA build-1"),
+                ("bob", "/lab reserve soc-b-001"),
+                ("bob", "/lab board soc-a-001"),
+                ("lead", "/lab cancel 1"),
+            ])
+            .await;
+        insta::assert_snapshot!(seen, @r#"
+            bob> /run-test socA build-1
+                🔒 Boards of socA are not for everybody: you may not start runs there.
+                Its boards are for those whom `permissions: families` of boards.yaml names.
+                A lab admin who can change that: @lead
+
+            bob> /lab reserve soc-b-001
+                🔒 Only an operator may reserve boards; you are a user.
+                It needs the role `operator`; a lab admin gives it in boards.yaml.
+                A lab admin who can change that: @lead
+
+            bob> /lab board soc-a-001
+                soc-a-001
+                *State* 🟢 free
+                *Kind* socA rev2
+                *Site* Lab Site A
+                *Console* `lab:port`
+                *Power switch* yes
+                Suites: `smoke` (iterations=…), `trivial`
+
+            lead> /lab cancel 1
+                ✋ There is no run #1.
+                Try: `/lab runs`
+        "#);
+        let elsewhere = lab.slack.say("lead", "#other", "/lab boards").await.text;
+        insta::assert_snapshot!(steady(&elsewhere), @r#"
+            🔒 This is no channel in which you may look at boards.
+            I take orders where `permissions: channels` of boards.yaml says, and in a direct message.
+            A lab admin who can change that: @lead
+        "#);
+        assert!(lab.slack.say("bob", "#other", "/lab help why").await.text.contains("/lab why"));
+        let run = lab.run("alice", "/run-test socA build-1").await;
+        assert_eq!(lab.verdict(run).await, "passed in testing");
+        lab.settle().await;
+        // A button is asked the same.
+        let refused = lab.click("bob", run, "Retry").await;
+        assert!(refused.contains("Boards of socA are not for everybody"), "{refused}");
         lab.read_all();
     })
     .await;

@@ -58,6 +58,7 @@ async fn dead_letters_and_the_record_are_read_in_chinese() {
             ou_wu: 审计 被拒
               ↩ 🔒 只有 admin 才能查看审计记录；你是普通用户（user）。
               ↩ 需要角色 `admin`，由实验室管理员在 boards.yaml 中授予。
+              ↩ 可以找管理员修改：`feishu:ou_li`
         "#);
     })
     .await;

@@ -229,3 +229,29 @@ async fn a_group_with_a_custom_bot_is_told_every_finished_run_once() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn somebody_linked_over_both_platforms_is_one_requester() {
+    let text = crate::lab::yaml::small(1)
+        + "roles: {admin: [slack:U0LEAD]}\npeople: {li: {slack: U0ALICE, feishu: ou_li}}\n\
+           channels: {mirrors: [{from: feishu:oc_soc, to: slack:C0SOCCI}]}\n";
+    super::lab_of(&text, How::WithSlack, async |lab| {
+        let slack = lab.slack.as_ref().expect("Slack is there");
+        lab.say("run socA build-crawl").await;
+        lab.card("#1", "Testing").await;
+        // In Slack, where they are mentioned, it is theirs as well: to see and to end.
+        let mine = slack.say("alice", CHANNEL, "/lab runs mine").await.text;
+        assert!(mine.contains("*#1*"), "{mine}");
+        let refused = slack.say("bob", CHANNEL, "/lab cancel 1").await.text;
+        assert!(refused.contains("Only an operator may cancel other people's runs"), "{refused}");
+        let ended = slack.say("alice", CHANNEL, "/lab cancel 1").await.text;
+        assert!(ended.contains("#1 is being ended"), "{ended}");
+        lab.card("#1", "Cancelled").await;
+        lab.settle().await;
+        let told = lab.feishu.render(CHAT);
+        assert!(told.contains("<at id=ou_li></at>") && !told.contains("U0ALICE"), "{told}");
+        let told = slack.render_channel(CHANNEL);
+        assert!(told.contains("@alice") && !told.contains("ou_li"), "{told}");
+    })
+    .await;
+}

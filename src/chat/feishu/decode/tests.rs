@@ -172,3 +172,18 @@ fn a_long_id_is_still_a_key_of_its_own() {
     let key = delivery_of(body.to_string().as_bytes(), None).key;
     assert!(key.starts_with("feishu:sha256:") && key.len() <= KEY_BYTES_MAX, "{key}");
 }
+
+#[test]
+fn whoever_is_of_another_tenant_is_marked_so() {
+    let own = String::from_utf8(text("boards", json!([]))).expect("text");
+    assert!(!delivery_of(own.as_bytes(), None).foreign);
+    // The sender's comes before the app's in no order that could be relied on.
+    let mut other: Value = serde_json::from_str(&own).expect("json");
+    other["event"]["sender"]["tenant_key"] = json!("another");
+    other["header"]["tenant_key"] = json!("tenant");
+    assert!(delivery_of(other.to_string().as_bytes(), None).foreign);
+    // Nor does a conversation's id say whether it is with one person.
+    assert!(!delivery_of(own.as_bytes(), None).direct);
+    other["event"]["message"]["chat_type"] = json!("p2p");
+    assert!(delivery_of(other.to_string().as_bytes(), None).direct);
+}

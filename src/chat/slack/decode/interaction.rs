@@ -34,7 +34,7 @@ pub(super) struct Interaction {
 
 #[derive(Deserialize, Default)]
 pub(super) struct Named {
-    id: Option<String>,
+    pub(super) id: Option<String>,
     team_id: Option<String>,
     username: Option<String>,
     name: Option<String>,
@@ -95,10 +95,12 @@ fn click(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProblem>
         }
     };
     let channel = payload.channel.and_then(|c| c.id).or(container.channel_id);
+    let (actor, foreign) = actor(payload.user, team(payload.team))?;
     Ok(delivery(Parts {
         key: &key,
         now,
-        actor: actor(payload.user, payload.team)?,
+        actor,
+        foreign,
         channel: &need(channel, "channel.id")?,
         thread: filled(container.thread_ts).or(filled(message.thread_ts)),
         response_url: filled(payload.response_url).as_deref(),
@@ -118,10 +120,12 @@ fn shortcut(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProbl
     let message = payload.message.unwrap_or_default();
     let message_ts = filled(payload.message_ts).or(filled(message.ts));
     let thread = filled(message.thread_ts).map_or_else(|| need(message_ts, "message_ts"), Ok)?;
+    let (actor, foreign) = actor(payload.user, team(payload.team))?;
     Ok(delivery(Parts {
         key: &need(payload.trigger_id.clone(), "trigger_id")?,
         now,
-        actor: actor(payload.user, payload.team)?,
+        actor,
+        foreign,
         channel: &need(payload.channel.and_then(|c| c.id), "channel.id")?,
         thread: Some(thread),
         response_url: filled(payload.response_url).as_deref(),
@@ -138,7 +142,7 @@ fn launcher(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProbl
         // Another version's.
         Some(_) | None => Intent::OtherClick,
     };
-    let actor = actor(payload.user, payload.team)?;
+    let (actor, foreign) = actor(payload.user, team(payload.team))?;
     let trigger = need(payload.trigger_id, "trigger_id")?;
     let answer_via = AnswerVia::in_person(&actor);
     Ok(Inbound::Delivery(Box::new(Delivery {
@@ -147,6 +151,8 @@ fn launcher(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProbl
         sent_at: None,
         place: answer_via.place.clone(),
         actor,
+        foreign,
+        direct: false,
         intent,
         answer_via,
         standing: None,
@@ -155,12 +161,21 @@ fn launcher(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProbl
     })))
 }
 
-pub(super) fn actor(user: Option<Named>, team: Option<Named>) -> Result<Actor, DecodeProblem> {
+/// The workspace where it happened.
+fn team(team: Option<Named>) -> Option<String> {
+    team.and_then(|team| filled(team.id))
+}
+
+/// Who acts, and whether they are of another workspace than `home`.
+pub(super) fn actor(user: Option<Named>, home: Option<String>) -> Result<(Actor, bool), DecodeProblem> {
     let user = user.unwrap_or_default();
-    Ok(Actor {
+    let theirs = filled(user.team_id);
+    let foreign = theirs.is_some() && home.is_some() && theirs != home;
+    let actor = Actor {
         platform: Platform::Slack,
         id: need(user.id, "user.id")?,
-        team: filled(user.team_id).or(team.and_then(|t| t.id)).unwrap_or_default(),
+        team: theirs.or(home).unwrap_or_default(),
         name: user.username.or(user.name).unwrap_or_default(),
-    })
+    };
+    Ok((actor, foreign))
 }

@@ -418,3 +418,54 @@ fn a_form_of_another_version_is_ignored() {
         json!({"type": "shortcut", "callback_id": "other", "trigger_id": "9.9", "user": {"id": "U2"}});
     assert_eq!(delivered(FORM, &clicked(&other)).intent, Intent::OtherClick);
 }
+
+#[test]
+fn whoever_is_of_another_workspace_is_marked_so() {
+    let mention = |event: Value| {
+        let mut whole = json!({"type": "app_mention", "user": "U1", "text": "<@UBOT> boards", "ts": "1.1",
+            "channel": "C1", "event_ts": "1.1"});
+        whole.as_object_mut().expect("an event").extend(event.as_object().expect("fields").clone());
+        delivered("application/json", &event_body(whole)).foreign
+    };
+    assert!(mention(json!({"user_team": "T2", "team": "T1"})) && mention(json!({"team": "T2"})));
+    assert!(!mention(json!({"user_team": "T1"})) && !mention(json!({})));
+    let click = |user_team: Value, team: Value| {
+        let payload = json!({"type": "block_actions", "trigger_id": "9.1", "channel": {"id": "C1"},
+            "user": {"id": "U2", "team_id": user_team}, "team": team, "container": {"message_ts": "1.1"},
+            "actions": [{"type": "button", "action_id": "why", "value": "why:1:1", "action_ts": "1.1"}]});
+        delivered("application/x-www-form-urlencoded", &clicked(&payload)).foreign
+    };
+    assert!(click(json!("T2"), json!({"id": "T1"})));
+    assert!(!click(json!("T1"), json!({"id": "T1"})) && !click(Value::Null, json!({"id": "T1"})));
+    assert!(!click(json!("T2"), Value::Null), "nothing says where it happened");
+}
+
+#[test]
+fn whoever_of_another_workspace_fills_in_a_form_is_marked_so() {
+    let submitted = |installed: Value| {
+        let payload = json!({"type": "view_submission", "team": {"id": "T2"}, "user": {"id": "U2", "team_id": "T2"},
+            "view": {"id": "V1", "hash": "1.1", "callback_id": crate::chat::slack::form::RUN_FORM, "private_metadata": "{}",
+                "app_installed_team_id": installed, "state": {"values": {}}}});
+        match decode(FORM, &clicked(&payload), now()) {
+            Ok(Inbound::Submission(submission)) => submission.delivery.foreign,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(submitted(json!("T1")), "the team beside the form is theirs");
+    assert!(!submitted(json!("T2")) && !submitted(Value::Null));
+}
+
+#[test]
+fn the_installation_that_sees_an_event_says_whose_workspace_the_app_is_of() {
+    let seen = |installation: Value| {
+        let event = json!({"type": "app_mention", "user": "U1", "text": "<@UBOT> boards", "ts": "1.1",
+            "channel": "C1", "event_ts": "1.1", "user_team": "T2"});
+        let mut body: Value = serde_json::from_slice(&event_body(event)).expect("json");
+        body["team_id"] = json!("T2");
+        body["authorizations"] = json!([installation]);
+        delivered("application/json", body.to_string().as_bytes()).foreign
+    };
+    assert!(seen(json!({"user_id": "UBOT", "team_id": "T1"})), "the event's own team may be theirs");
+    assert!(!seen(json!({"user_id": "UBOT", "team_id": "T2"})));
+    assert!(!seen(json!({"user_id": "UBOT", "team_id": "T1", "enterprise_id": "T2"})));
+}

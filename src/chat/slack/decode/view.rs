@@ -43,6 +43,7 @@ pub(super) struct View {
     hash: Option<String>,
     callback_id: Option<String>,
     private_metadata: Option<String>,
+    app_installed_team_id: Option<String>,
     #[serde(default)]
     state: State,
 }
@@ -74,7 +75,9 @@ pub(super) fn submitted(payload: Interaction, now: Timestamp) -> Result<Inbound,
     let Some((view, asked_in)) = ours(payload.view) else {
         return Ok(Inbound::Ignored { reason: "a form that is not ours" });
     };
-    let actor = actor(payload.user, payload.team)?;
+    // The team beside a form is the one of whoever fills it in, be that another one than the app's.
+    let home = filled(view.app_installed_team_id).or_else(|| payload.team.and_then(|team| filled(team.id)));
+    let (actor, foreign) = actor(payload.user, home)?;
     let Standing { mut filled, blocks } = form::standing(&view.state.values);
     let picked = filled.remove(&Field::Channel);
     let url = match &picked {
@@ -98,6 +101,8 @@ pub(super) fn submitted(payload: Interaction, now: Timestamp) -> Result<Inbound,
             received_at: now,
             sent_at: None,
             actor,
+            foreign,
+            direct: false,
             place,
             intent: Intent::Form(filled),
             answer_via,
@@ -114,7 +119,7 @@ pub(super) fn changed(payload: Interaction) -> Result<Inbound, DecodeProblem> {
     let Some((view, asked_in)) = ours(payload.view) else {
         return Ok(Inbound::Ignored { reason: "a form that is not ours" });
     };
-    let actor = actor(payload.user, payload.team)?;
+    let (actor, _) = actor(payload.user, None)?;
     let place = place(asked_in.channel.as_deref().unwrap_or(&actor.id));
     Ok(Inbound::FormChange(Box::new(FormChange {
         view: need(view.id, "view.id")?,
