@@ -2,10 +2,12 @@
 //! printed and can come from a file (`NAME_FILE`).
 
 mod bucket;
+mod database;
 mod feishu;
 mod jenkins;
 mod slack;
 
+pub use database::DATABASE_URL;
 pub use feishu::{FeishuEventSettings, FeishuHook, FeishuSettings};
 pub use jenkins::JenkinsSettings;
 pub use slack::{SLACK_API_URL, SlackSettings};
@@ -20,6 +22,7 @@ use secrecy::SecretString;
 use crate::artifact::bucket::BucketSettings;
 use crate::chat::Platform;
 use crate::net::proxies::Proxies;
+use crate::store::sqlite::PostgresUrl;
 
 /// What `serve` is told, as it is told: [`Config::from_args`] reads it, and tells every mistake at once. Secrets are not
 /// flags: a command line is public on its machine.
@@ -90,6 +93,8 @@ pub struct Config {
     pub board_url: String,
     /// Address of the TFTP server, if there is to be one.
     pub tftp: Option<SocketAddr>,
+    /// The PostgreSQL database, when the data is not in the folder.
+    pub database: Option<PostgresUrl>,
     /// Folder of the database and the transcripts.
     pub data_dir: PathBuf,
     /// Folder of the artifacts, when they are not in a bucket.
@@ -215,6 +220,7 @@ impl Config {
         let proxies = args.trusted_proxies.as_deref().map_or_else(|| Ok(Proxies::default()), Proxies::parse);
         let proxies = setting("BOARDHAND_TRUSTED_PROXIES (--trusted-proxies)", proxies, &mut problems);
         let admin_token = jenkins::long_enough(env, "BOARDHAND_ADMIN_TOKEN", &mut problems);
+        let database = database::settings(env, &mut problems);
         refuse_what_is_not_there(env, &mut problems);
         let listen = setting("BOARDHAND_LISTEN (--listen)", socket_address(&args.listen), &mut problems);
         let public_url = match (args.public_url.as_deref().filter(|url| !url.is_empty()), listen) {
@@ -245,6 +251,7 @@ impl Config {
             public_url,
             board_url,
             tftp,
+            database,
             data_dir: args.data_dir.clone(),
             boards: args.boards.clone(),
             templates: args.templates.clone(),
@@ -278,6 +285,14 @@ impl Config {
             self.public_url
         )]
     }
+}
+
+/// The PostgreSQL database alone; nothing when the data is in the data folder.
+pub fn database(env: Env<'_>) -> Result<Option<PostgresUrl>, ConfigError> {
+    let env: Env<'_> = &|name| env(name).filter(|value| !value.trim().is_empty());
+    let mut problems = Vec::new();
+    let settings = database::settings(env, &mut problems);
+    if problems.is_empty() { Ok(settings) } else { Err(ConfigError(problems)) }
 }
 
 /// Slack's settings alone; nothing when it is off.
@@ -314,10 +329,6 @@ fn refuse_what_is_not_there(env: Env<'_>, problems: &mut Vec<String>) {
         if set(&name) {
             problems.push(format!("{name}: this version does not act on it yet; unset it"));
         }
-    }
-    for name in ["DATABASE_URL", "DATABASE_URL_FILE"].into_iter().filter(|name| set(name)) {
-        let where_it_is = "this version keeps its data in SQLite, in BOARDHAND_DATA_DIR; unset it";
-        problems.push(format!("{name}: {where_it_is}"));
     }
 }
 

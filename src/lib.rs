@@ -6,7 +6,7 @@
 //! ```text
 //!  Slack ┬▶ door ──▶ command ──▶ run ──▶ lease ──▶ console ──▶ outcome ──▶ message ──┬▶ card + thread in Slack
 //! Feishu ┘ (verify)  (intent)   (queue)  (board)   (telnet)    (verdict)   (outbox)  └▶ card + thread in Feishu
-//!    ════════════════ store (SQLite): the only truth ════════════════
+//!    ════════════════ store (SQLite, PostgreSQL): the only truth ════════════════
 //!      loops: Scheduler (grant) · Pool (drive) · Errands (switch) · Reaper (expire) · Keeper (boards of people) ·
 //!             Relay (send) · Timekeeper (check) · Almanac (schedules) · Housekeeper
 //!      doorbell: wake-ups only

@@ -9,11 +9,12 @@ use std::time::Duration;
 use super::reload::Server;
 use crate::board::BoardId;
 use crate::clock::Clock;
+use crate::config;
 use crate::door::control::{Answer, Ask, checker};
 use crate::id::{Ids, InstanceId, LeaseId};
 use crate::lease::{Grip, Holder};
 use crate::run::LeaseRef;
-use crate::store::sqlite::{OpenError, SqliteOptions, SqliteStore};
+use crate::store::sqlite::{OpenError, SqlStore};
 use crate::store::{AtRest, Granted, LeaseTerms, Store};
 
 /// How long a lease from the store lasts: longer than looking at a board takes.
@@ -24,7 +25,7 @@ pub(super) enum Lender {
     /// A server runs.
     Server { data_dir: PathBuf, clock: Clock },
     /// None does, and none can start while this is open.
-    Store { store: Arc<SqliteStore>, clock: Clock, ids: Ids, instance: InstanceId },
+    Store { store: Arc<SqlStore>, clock: Clock, ids: Ids, instance: InstanceId },
 }
 
 /// A board in hand.
@@ -65,7 +66,9 @@ impl Lender {
         if Server::of(data_dir).await?.is_some() {
             return Ok(Lender::Server { data_dir: data_dir.to_owned(), clock: clock.clone() });
         }
-        let store = match SqliteStore::open(data_dir, SqliteOptions::new(ids.clone())).await {
+        let database = config::database(&|name| std::env::var(name).ok())?;
+        let store = match SqlStore::at(database.as_ref(), data_dir, ids).await {
+            Err(error @ OpenError::Served(_)) => anyhow::bail!("{error}"),
             Err(OpenError::InUse(_)) => anyhow::bail!(
                 "a server runs on {} and its control socket does not answer; its log says why",
                 data_dir.display()

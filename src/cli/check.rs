@@ -51,6 +51,14 @@ pub(super) async fn check(
             }
         }
     }
+    match config::database(&env) {
+        Ok(None) => {}
+        Ok(Some(url)) => println!("{}: {}: ok", config::DATABASE_URL, url.place()),
+        Err(error) => {
+            println!("{}", error.0.join("\n"));
+            ok = false;
+        }
+    }
     let slack = super::slack::check(&env).await;
     print!("{}", slack.text);
     ok &= slack.ok;

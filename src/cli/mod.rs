@@ -10,6 +10,7 @@ mod console;
 mod demo;
 mod health;
 mod hold;
+mod migrate;
 mod reload;
 mod run;
 mod serve;
@@ -66,6 +67,15 @@ enum Command {
         /// The server's data folder.
         #[arg(long, env = "BOARDHAND_DATA_DIR", default_value = "./data")]
         data_dir: PathBuf,
+    },
+    /// Carry everything from the data folder into an empty PostgreSQL database, with no server running.
+    Migrate {
+        /// The server's data folder, as sqlite:./data.
+        #[arg(long)]
+        from: String,
+        /// The database, as postgres://user@host/database; that of DATABASE_URL when absent, where its password is safer.
+        #[arg(long)]
+        to: Option<String>,
     },
     /// Ask a server for a run, and wait for it: ends with 0 when it passed, 1 failed, 3 infra, 4 timed out, 5 cancelled.
     Run(Box<run::RunArgs>),
@@ -242,6 +252,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(args) => run::run(&args).await,
         Command::Console(args) => console::console(&args).await,
         Command::Token { command } => token::token(&command).await,
+        Command::Migrate { from, to } => migrate::migrate(&from, to.as_deref()).await,
         Command::Reload { data_dir } => reload::reload(&data_dir).await,
         Command::Slack { command: SlackCommand::Manifest { socket, url } } => {
             let way = if socket { manifest::Way::Socket } else { manifest::Way::Url(url.as_deref()) };

@@ -37,7 +37,7 @@ use crate::message::pace::Pacing;
 use crate::message::template::Catalogue;
 use crate::net::Http;
 use crate::sim::{SimLab, Speed};
-use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::sqlite::SqlStore;
 use crate::worker::reloader::Reloader;
 
 /// What is said above the mistakes of a lab file.
@@ -95,7 +95,11 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let feishu = feishu.or_else(|| config.feishu_hook.as_ref().map(|hook| feishu_hook(hook, &clock)));
     let boards = inventory.boards.len();
     // The store's lock comes first: who holds it is the only process on this data.
-    let store = SqliteStore::open(&config.data_dir, SqliteOptions::new(ids.clone())).await?;
+    let store = SqlStore::at(config.database.as_ref(), &config.data_dir, &ids).await?;
+    match &config.database {
+        Some(url) => tracing::info!("the data is in the PostgreSQL database {}", url.place()),
+        None => tracing::info!("the data is in {}", config.data_dir.display()),
+    }
     let artifacts = artifacts(&config, &clock)?;
     let app = App::new(Parts {
         store: Arc::new(store),

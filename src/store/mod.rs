@@ -1,7 +1,7 @@
 //! The store: the only truth. One coarse operation is one transaction and means one thing in the lab's language.
 //!
-//! Two implementations stand side by side (SQLite now; Postgres joins it), chosen in one place, and one conformance
-//! suite says what every operation means. Answers that a caller acts on (`Stale`, `Taken`, a duplicate) are values,
+//! SQLite keeps it in a file and PostgreSQL in a database, chosen in one place. What an operation does is written once,
+//! each database has its own words for it, and one conformance suite says what every operation means on both. Answers that a caller acts on (`Stale`, `Taken`, a duplicate) are values,
 //! not errors; an error means the store itself failed and nothing of the operation happened.
 //!
 //! Every operation that changes a run also writes an event and asks for a newer revision of its cards; every

@@ -27,6 +27,7 @@ mod meaning;
 mod metrics;
 mod outage;
 mod packaging;
+mod postgres;
 mod power_real;
 mod power_sequences;
 mod power_trouble;

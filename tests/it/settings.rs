@@ -29,7 +29,7 @@ fn a_server_with_wrong_settings_names_every_variable_at_once() {
         "BOARDHAND_LISTEN (--listen): an address",
         "BOARDHAND_KEEP_TRANSCRIPTS (--keep-transcripts): a time",
         "BOARDHAND_TLS_CERT: this version does not act on it yet",
-        "DATABASE_URL: this version keeps its data in SQLite",
+        "DATABASE_URL: SQLite needs no address",
         "REDIS_URL_FILE: this version does not act on it yet",
     ] {
         assert!(said.contains(name), "no {name:?} in:\n{said}");

@@ -2,13 +2,13 @@
 //! have it from them. Each is asked once and told once; nothing here gives a board to anybody who was not offered it.
 
 use serde_json::json;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::hold::hold_of;
 use super::lease;
 use super::ledger::{self, Answer, Event};
 use super::row::{self, Reader, expect_changed, statements, unavailable};
 use super::script::{Script, Tx};
+use super::sql::{self, Readers, Row};
 use super::unreadable::Unreadable;
 use crate::board::{BoardId, Family};
 use crate::chat::{Actor, AnswerVia};
@@ -39,9 +39,9 @@ statements! {
 }
 
 /// Who is to be told when a board comes free.
-pub(super) async fn notices(readers: &SqlitePool, unreadable: &Unreadable) -> Result<Vec<Notice>> {
-    let rows = sqlx::query(NOTICES).fetch_all(readers).await.map_err(unavailable)?;
-    unreadable.sift(&rows, |row: &SqliteRow| {
+pub(super) async fn notices(readers: &Readers, unreadable: &Unreadable) -> Result<Vec<Notice>> {
+    let rows = sql::query(NOTICES).fetch_all(readers).await.map_err(unavailable)?;
+    unreadable.sift(&rows, |row: &Row| {
         let row = Reader::new(row, "notices", "id");
         Ok(Notice {
             id: row.id("id")?,
@@ -56,12 +56,12 @@ pub(super) async fn notices(readers: &SqlitePool, unreadable: &Unreadable) -> Re
 /// Notes that somebody is to be told.
 pub(super) async fn notify(tx: &mut Tx, notice: &Notice) -> Result<Effected> {
     let requester = notice.by.key();
-    let count = sqlx::query_scalar(NOTICES_OF).bind(&requester);
-    let waits: i64 = count.fetch_one(tx.connection().await?).await.map_err(unavailable)?;
+    let count = sql::query(NOTICES_OF).bind(&requester);
+    let waits = count.count(tx.connection().await?).await.map_err(unavailable)?;
     if waits >= i64::from(NOTICES_MAX) {
         return Ok(Effected::TooMany);
     }
-    let query = sqlx::query(NOTICE_INSERT)
+    let query = sql::query(NOTICE_INSERT)
         .bind(notice.id.to_string())
         .bind(requester)
         .bind(row::json(&notice.by))
@@ -80,7 +80,7 @@ pub(super) async fn notified(
     (via, note): &(AnswerVia, Note),
     now: Timestamp,
 ) -> Result<()> {
-    let query = sqlx::query(NOTICE_REMOVE).bind(id.to_string());
+    let query = sql::query(NOTICE_REMOVE).bind(id.to_string());
     if query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() == 0 {
         return Ok(());
     }
@@ -96,7 +96,7 @@ pub(super) async fn nudge(
     now: Timestamp,
 ) -> Result<Effected> {
     let Some(lease) = hold_of(tx, board, Some(fence)).await? else { return Ok(Effected::NotTheirs) };
-    let query = sqlx::query(HOLD_NUDGED).bind(lease.id.to_string());
+    let query = sql::query(HOLD_NUDGED).bind(lease.id.to_string());
     let query = query.bind((now - NUDGE_EVERY).as_micros()).bind(now.as_micros());
     if query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() == 0 {
         return Ok(Effected::TooSoon);
@@ -116,7 +116,7 @@ pub(super) async fn offer(
 ) -> Result<Effected> {
     let held = hold_of(tx, board, Some(fence)).await?.filter(|lease| lease.is_held_by(by));
     let Some(lease) = held else { return Ok(Effected::NotTheirs) };
-    let query = sqlx::query(HOLD_OFFER).bind(lease.id.to_string()).bind(row::json(to));
+    let query = sql::query(HOLD_OFFER).bind(lease.id.to_string()).bind(row::json(to));
     let changed = query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected();
     expect_changed(changed, 1, "leases", lease.id)?;
     ledger::owe(tx, ids, &[], &[Answer { via: &AnswerVia::in_person(to), note, at: now }]).await?;
@@ -134,7 +134,7 @@ pub(super) async fn accept(
     now: Timestamp,
 ) -> Result<(Effected, Option<Fence>)> {
     let Some(lease) = hold_of(tx, board, Some(fence)).await? else { return Ok((Effected::NotTheirs, None)) };
-    let query = sqlx::query(HOLD_OFFERED).bind(lease.id.to_string());
+    let query = sql::query(HOLD_OFFERED).bind(lease.id.to_string());
     let found = query.fetch_one(tx.connection().await?).await.map_err(unavailable)?;
     let to: Option<Actor> = Reader::new(&found, "leases", "id").opt_json("offered")?;
     if to.is_none_or(|to| to.key() != by.key()) {

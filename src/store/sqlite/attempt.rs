@@ -6,7 +6,6 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 use serde_json::json;
-use sqlx::sqlite::SqliteRow;
 
 use super::judge::{self, standing_columns};
 use super::keep;
@@ -15,6 +14,7 @@ use super::outcomes;
 use super::row::{self, Reader, expect_changed, statements, unavailable};
 use super::run::{attempt_of, read, run_columns};
 use super::script::{Script, Tx};
+use super::sql::{self, Row};
 use crate::board::BoardId;
 use crate::clock::Timestamp;
 use crate::id::{Ids, LeaseId};
@@ -117,7 +117,7 @@ pub(super) async fn tell(
     let Some(run) = under_lease(tx, lease).await? else {
         return Ok(Fenced::Stale);
     };
-    let query = sqlx::query(ATTEMPT_TELLS).bind(run.number).bind(attempt_of(&run.state)).bind(nth);
+    let query = sql::query(ATTEMPT_TELLS).bind(run.number).bind(attempt_of(&run.state)).bind(nth);
     if query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() > 0 {
         ledger::owe(tx, ids, &[reply(run.number, Cow::Borrowed(note), false, now)], &[]).await?;
     }
@@ -131,9 +131,9 @@ pub(super) async fn progress(
     progress: &Progress,
     now: Timestamp,
 ) -> Result<Fenced> {
-    let query = sqlx::query_scalar(PROGRESS_SET).bind(lease.id.to_string()).bind(lease.board.as_str());
+    let query = sql::query(PROGRESS_SET).bind(lease.id.to_string()).bind(lease.board.as_str());
     let query = query.bind(lease.fence.0).bind(row::json(progress));
-    let number: Option<i64> = query.fetch_optional(tx.connection().await?).await.map_err(unavailable)?;
+    let number = query.number(tx.connection().await?).await.map_err(unavailable)?;
     let Some(number) = number else {
         return Ok(Fenced::Stale);
     };
@@ -208,8 +208,8 @@ impl Failed {
 /// The process that drove the run's attempt is gone. The attempt counts as infra and says nothing about board or
 /// build; the run waits for its next one, unless it has lost too many, or somebody had asked to end it.
 pub(super) async fn lost(tx: &mut Tx, ids: &Ids, run: Run, stage: Stage, now: Timestamp) -> Result<()> {
-    let count = sqlx::query_scalar(ATTEMPTS_LOST).bind(run.number).bind(WORKER_LOST);
-    let before: i64 = count.fetch_one(tx.connection().await?).await.map_err(unavailable)?;
+    let count = sql::query(ATTEMPTS_LOST).bind(run.number).bind(WORKER_LOST);
+    let before = count.count(tx.connection().await?).await.map_err(unavailable)?;
     let finish = before + 1 >= i64::from(LOST_ATTEMPTS_MAX);
     let outcome = Outcome {
         verdict: Verdict::Infra,
@@ -254,7 +254,7 @@ pub(super) async fn ask(tx: &mut Tx, run: &Run, request: &Request, now: Timestam
         (None, _) | (Some(Request::PowerCycle { .. }), Request::Cancel { .. }) => {}
         (Some(_), _) => return Ok(()),
     }
-    let set = sqlx::query(REQUEST_SET).bind(run.number).bind(row::json(request));
+    let set = sql::query(REQUEST_SET).bind(run.number).bind(row::json(request));
     let changed = set.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected();
     expect_changed(changed, 1, "runs", run.number)?;
     let event = Event::run(now, "asked", run.number, attempt_of(&run.state)).with(json!(request));
@@ -330,11 +330,9 @@ async fn attempt_end(tx: &mut Tx, ids: &Ids, end: AttemptEnd<'_>, mut script: Sc
     ledger::owe(tx, ids, &replies, &[]).await
 }
 
-async fn found_under_lease(tx: &mut Tx, lease: &LeaseRef) -> Result<Option<SqliteRow>> {
-    let query = sqlx::query(RUN_UNDER_LEASE)
-        .bind(lease.id.to_string())
-        .bind(lease.board.as_str())
-        .bind(lease.fence.0);
+async fn found_under_lease(tx: &mut Tx, lease: &LeaseRef) -> Result<Option<Row>> {
+    let query =
+        sql::query(RUN_UNDER_LEASE).bind(lease.id.to_string()).bind(lease.board.as_str()).bind(lease.fence.0);
     query.fetch_optional(tx.connection().await?).await.map_err(unavailable)
 }
 

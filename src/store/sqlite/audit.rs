@@ -1,8 +1,7 @@
 //! Decisions on record, to read. They are written with the delivery that they are about, and by nothing else.
 
-use sqlx::sqlite::{SqlitePool, SqliteRow};
-
 use super::row::{self, Reader, statements, unavailable};
+use super::sql::{self, Readers, Row};
 use super::unreadable::Unreadable;
 use crate::clock::Timestamp;
 use crate::store::{AUDIT_LOOKED_AT_MAX, AuditFilter, Decision, Decisions, Result};
@@ -14,7 +13,7 @@ statements! {
               FROM audit
               WHERE position < ?1
               ORDER BY position DESC
-              LIMIT ?2 + 0)
+              LIMIT ?2 + 0) AS looked_at
         WHERE (?3 IS NULL OR actor IN (SELECT value FROM jsonb_each(?3)))
           AND (?4 IS NULL OR target = ?4 OR substr(target, 1, length(?4) + 1) = ?4 || ' ')
           AND at >= ?5 AND allowed <= ?6
@@ -29,13 +28,13 @@ statements! {
 
 /// The newest decisions that fit.
 pub(super) async fn list(
-    readers: &SqlitePool,
+    readers: &Readers,
     unreadable: &Unreadable,
     filter: &AuditFilter,
 ) -> Result<Decisions> {
     let before = filter.before.unwrap_or(i64::MAX);
     let since = filter.since.unwrap_or(Timestamp::from_micros(i64::MIN));
-    let rows = sqlx::query(DECISIONS)
+    let rows = sql::query(DECISIONS)
         .bind(before)
         .bind(AUDIT_LOOKED_AT_MAX)
         .bind(filter.actors.as_ref().map(row::json))
@@ -50,7 +49,7 @@ pub(super) async fn list(
         let next = decisions.last().map(|decision| decision.position);
         return Ok(Decisions { decisions, next });
     }
-    let farthest = sqlx::query(FARTHEST).bind(before).bind(AUDIT_LOOKED_AT_MAX);
+    let farthest = sql::query(FARTHEST).bind(before).bind(AUDIT_LOOKED_AT_MAX);
     let farthest = farthest.fetch_optional(readers).await.map_err(unavailable)?;
     let next = match farthest {
         Some(row) => {
@@ -62,7 +61,7 @@ pub(super) async fn list(
     Ok(Decisions { decisions, next })
 }
 
-fn decision(row: &SqliteRow) -> Result<Decision> {
+fn decision(row: &Row) -> Result<Decision> {
     let row = Reader::new(row, "audit", "position");
     Ok(Decision {
         position: row.int("position")?,

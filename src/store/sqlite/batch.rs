@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::row::{self, Reader, statements, unavailable};
 use super::run::{read, run_columns};
 use super::script::Tx;
+use super::sql::{self, Readers, Row};
 use crate::board::BoardId;
 use crate::id::MessageId;
 use crate::store::{BatchRun, BatchView, Result};
@@ -64,18 +64,18 @@ pub(super) async fn mark(tx: &mut Tx, batches: &Batches) -> Result<()> {
     if batches.runs.is_empty() {
         return Ok(());
     }
-    let query = sqlx::query(BATCHES_MARK).bind(row::json(&batches.runs)).bind(row::json(&batches.cards));
+    let query = sql::query(BATCHES_MARK).bind(row::json(&batches.runs)).bind(row::json(&batches.cards));
     query.execute(tx.connection().await?).await.map_err(unavailable)?;
     Ok(())
 }
 
 /// A batch with everything its card shows.
-pub(super) async fn view(readers: &SqlitePool, first: i64) -> Result<Option<BatchView>> {
+pub(super) async fn view(readers: &Readers, first: i64) -> Result<Option<BatchView>> {
     // One snapshot for the runs and what repeats them.
     let mut snapshot = readers.begin().await.map_err(unavailable)?;
-    let rows = sqlx::query(BATCH_RUNS).bind(first).fetch_all(&mut *snapshot).await.map_err(unavailable)?;
+    let rows = sql::query(BATCH_RUNS).bind(first).fetch_all(&mut snapshot).await.map_err(unavailable)?;
     let retries =
-        sqlx::query(BATCH_RETRIES).bind(first).fetch_all(&mut *snapshot).await.map_err(unavailable)?;
+        sql::query(BATCH_RETRIES).bind(first).fetch_all(&mut snapshot).await.map_err(unavailable)?;
     let mut retried: HashMap<i64, Vec<i64>> = HashMap::new();
     for row in &retries {
         let row = Reader::new(row, "runs", "number");
@@ -90,7 +90,7 @@ pub(super) async fn view(readers: &SqlitePool, first: i64) -> Result<Option<Batc
     Ok((!runs.is_empty()).then_some(BatchView { runs, generation }))
 }
 
-fn run_read(row: &SqliteRow, retried: &mut HashMap<i64, Vec<i64>>) -> Result<BatchRun> {
+fn run_read(row: &Row, retried: &mut HashMap<i64, Vec<i64>>) -> Result<BatchRun> {
     let run = read(row)?;
     let row = Reader::new(row, "runs", "number");
     Ok(BatchRun {

@@ -1,12 +1,12 @@
 //! Boards' rows, and errands: power requests of people, each answered once.
 
 use serde_json::json;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::lease::{self, health_from_word, lease_columns};
 use super::ledger::{self, Answer, Event};
 use super::row::{self, Reader, statements, unavailable};
 use super::script::Tx;
+use super::sql::{self, Readers, Row};
 use super::unreadable::Unreadable;
 use crate::board::plan::PowerAction;
 use crate::board::{BoardId, is_name};
@@ -73,7 +73,7 @@ statements! {
 }
 
 /// A board's row with its live lease.
-pub(super) fn read(found: &SqliteRow) -> Result<BoardRow> {
+pub(super) fn read(found: &Row) -> Result<BoardRow> {
     let row = Reader::new(found, "boards", "id");
     Ok(BoardRow {
         id: BoardId::new(row.text("id")?),
@@ -97,16 +97,16 @@ pub(super) fn read(found: &SqliteRow) -> Result<BoardRow> {
 }
 
 /// Every board's row.
-pub(super) async fn list(readers: &SqlitePool, unreadable: &Unreadable) -> Result<Vec<BoardRow>> {
-    let rows = sqlx::query(BOARDS_LIST).fetch_all(readers).await.map_err(unavailable)?;
+pub(super) async fn list(readers: &Readers, unreadable: &Unreadable) -> Result<Vec<BoardRow>> {
+    let rows = sql::query(BOARDS_LIST).fetch_all(readers).await.map_err(unavailable)?;
     unreadable.sift(&rows, read)
 }
 
 /// Makes a row for every board that has none.
 pub(super) async fn register(tx: &mut Tx, boards: &[BoardId], now: Timestamp) -> Result<()> {
-    let query = sqlx::query(BOARDS_REGISTER).bind(row::json(boards));
+    let query = sql::query(BOARDS_REGISTER).bind(row::json(boards));
     let rows = query.fetch_all(tx.connection().await?).await.map_err(unavailable)?;
-    let fresh = |row: &SqliteRow| Ok(BoardId::new(Reader::new(row, "boards", "id").text("id")?));
+    let fresh = |row: &Row| Ok(BoardId::new(Reader::new(row, "boards", "id").text("id")?));
     let fresh = rows.iter().map(fresh).collect::<Result<Vec<_>>>()?;
     let events: Vec<Event<'_>> = fresh.iter().map(|board| Event::board(now, "registered", board)).collect();
     ledger::events(tx, &events);
@@ -115,7 +115,7 @@ pub(super) async fn register(tx: &mut Tx, boards: &[BoardId], now: Timestamp) ->
 
 /// Puts a quarantined board back into service; gives whether it was quarantined.
 pub(super) async fn return_to_service(tx: &mut Tx, board: &BoardId, now: Timestamp) -> Result<bool> {
-    let query = sqlx::query(BOARD_RETURN).bind(board.as_str());
+    let query = sql::query(BOARD_RETURN).bind(board.as_str());
     if query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() == 0 {
         return Ok(false);
     }
@@ -131,7 +131,7 @@ pub(super) async fn quarantine(
     by: &Actor,
     now: Timestamp,
 ) -> Result<bool> {
-    let query = sqlx::query(BOARD_QUARANTINE).bind(board.as_str()).bind(reason).bind(now.as_micros());
+    let query = sql::query(BOARD_QUARANTINE).bind(board.as_str()).bind(reason).bind(now.as_micros());
     let query = query.bind(row::json(by));
     if query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() == 0 {
         return Ok(false);
@@ -142,12 +142,12 @@ pub(super) async fn quarantine(
 
 /// The oldest power requests that are owed.
 pub(super) async fn errands_due(
-    readers: &SqlitePool,
+    readers: &Readers,
     unreadable: &Unreadable,
     limit: u32,
 ) -> Result<Vec<Errand>> {
     // Those that cannot be read stay at the front: they must not fill the page.
-    let query = sqlx::query(ERRANDS_DUE).bind(i64::from(limit) + unreadable.count() as i64);
+    let query = sql::query(ERRANDS_DUE).bind(i64::from(limit) + unreadable.count() as i64);
     let rows = query.fetch_all(readers).await.map_err(unavailable)?;
     let mut due = unreadable.sift(&rows, errand_read)?;
     due.truncate(limit as usize);
@@ -162,7 +162,7 @@ pub(super) async fn errand_begin(
     lease: &LeaseRef,
     now: Timestamp,
 ) -> Result<Fenced> {
-    let query = sqlx::query(ERRAND_BEGIN).bind(id.to_string()).bind(lease.id.to_string());
+    let query = sql::query(ERRAND_BEGIN).bind(id.to_string()).bind(lease.id.to_string());
     let query = query.bind(lease.fence.0).bind(now.as_micros());
     let begun = query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected();
     Ok(if begun == 0 { Fenced::Stale } else { Fenced::Done })
@@ -176,7 +176,7 @@ pub(super) async fn errand_done(
     note: &Note,
     now: Timestamp,
 ) -> Result<()> {
-    let query = sqlx::query(ERRAND_DONE).bind(id.to_string()).bind(now.as_micros()).bind(row::json(note));
+    let query = sql::query(ERRAND_DONE).bind(id.to_string()).bind(now.as_micros()).bind(row::json(note));
     let Some(row) = query.fetch_optional(tx.connection().await?).await.map_err(unavailable)? else {
         return Ok(());
     };
@@ -185,8 +185,8 @@ pub(super) async fn errand_done(
 }
 
 /// One power request, and how it ended.
-pub(super) async fn errand_view(readers: &SqlitePool, id: MessageId) -> Result<Option<ErrandView>> {
-    let query = sqlx::query(ERRAND_ONE).bind(id.to_string());
+pub(super) async fn errand_view(readers: &Readers, id: MessageId) -> Result<Option<ErrandView>> {
+    let query = sql::query(ERRAND_ONE).bind(id.to_string());
     let Some(found) = query.fetch_optional(readers).await.map_err(unavailable)? else { return Ok(None) };
     let row = Reader::new(&found, "errands", "id");
     let done = match row.opt_at("done_at")? {
@@ -196,7 +196,7 @@ pub(super) async fn errand_view(readers: &SqlitePool, id: MessageId) -> Result<O
     Ok(Some(ErrandView { errand: errand_read(&found)?, done }))
 }
 
-fn errand_read(row: &SqliteRow) -> Result<Errand> {
+fn errand_read(row: &Row) -> Result<Errand> {
     let row = Reader::new(row, "errands", "id");
     Ok(Errand {
         id: row.id("id")?,

@@ -2,10 +2,10 @@
 //! id, and whether it is the same is seen by what it says.
 
 use serde::Serialize;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::row::{self, Reader, statements, unavailable};
 use super::script::{Script, Tx};
+use super::sql::{self, Readers, Row};
 use super::unreadable::Unreadable;
 use crate::board::Family;
 use crate::build::{Build, BuildResult, Source};
@@ -41,15 +41,15 @@ statements! {
 }
 
 /// The build of that id.
-pub(super) async fn find(readers: &SqlitePool, family: &Family, id: &str) -> Result<Option<Build>> {
-    let query = sqlx::query(BUILD_FIND).bind(family.as_str()).bind(id);
+pub(super) async fn find(readers: &Readers, family: &Family, id: &str) -> Result<Option<Build>> {
+    let query = sql::query(BUILD_FIND).bind(family.as_str()).bind(id);
     let found = query.fetch_optional(readers).await.map_err(unavailable)?;
     found.as_ref().map(read).transpose()
 }
 
 /// Builds, the newest first.
 pub(super) async fn list(
-    readers: &SqlitePool,
+    readers: &Readers,
     unreadable: &Unreadable,
     filter: &BuildFilter,
 ) -> Result<Vec<Build>> {
@@ -59,7 +59,7 @@ pub(super) async fn list(
         BuildsOf::Branch(family, branch) => (BUILDS_OF_BRANCH, vec![family.as_str(), branch]),
         BuildsOf::Id(id) => (BUILDS_OF_ID, vec![id]),
     };
-    let query = sqlx::query(sql)
+    let query = sql::query(sql)
         .bind(filter.before.unwrap_or(i64::MAX))
         .bind(i64::from(filter.good))
         .bind(i64::from(filter.limit));
@@ -69,7 +69,7 @@ pub(super) async fn list(
 
 /// Registers a build.
 pub(super) async fn register(tx: &mut Tx, build: &Build) -> Result<Effected> {
-    let find = sqlx::query(BUILD_FIND).bind(build.family.as_str()).bind(&build.id);
+    let find = sql::query(BUILD_FIND).bind(build.family.as_str()).bind(&build.id);
     if let Some(found) = find.fetch_optional(tx.connection().await?).await.map_err(unavailable)? {
         let same = read(&found)?.fingerprint() == build.fingerprint();
         return Ok(if same { Effected::AlreadyRegistered } else { Effected::OtherBuild });
@@ -95,7 +95,7 @@ struct BuildRow<'a> {
     source: &'a Source,
 }
 
-fn read(row: &SqliteRow) -> Result<Build> {
+fn read(row: &Row) -> Result<Build> {
     let row = Reader::new(row, "builds", "number");
     let text = |column| Ok(row.opt_text(column)?.map(str::to_owned));
     Ok(Build {

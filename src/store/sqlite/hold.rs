@@ -5,13 +5,13 @@
 use std::time::Duration;
 
 use serde_json::json;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::lease::{self, BoardState, unknown};
 use super::ledger::{self, Answer, Event};
 use super::row::{self, Reader, expect_changed, statements, unavailable};
 use super::run::{self, attempt_of};
 use super::script::{Script, Tx};
+use super::sql::{self, Readers, Row};
 use super::unreadable::Unreadable;
 use crate::board::{BoardId, Family};
 use crate::chat::{Actor, AnswerVia};
@@ -61,20 +61,20 @@ statements! {
 }
 
 /// Who waits.
-pub(super) async fn waiting(readers: &SqlitePool, unreadable: &Unreadable) -> Result<Vec<Reservation>> {
-    let rows = sqlx::query(WAITING).fetch_all(readers).await.map_err(unavailable)?;
+pub(super) async fn waiting(readers: &Readers, unreadable: &Unreadable) -> Result<Vec<Reservation>> {
+    let rows = sql::query(WAITING).fetch_all(readers).await.map_err(unavailable)?;
     unreadable.sift(&rows, read)
 }
 
 /// One who waits.
-pub(super) async fn waiting_one(readers: &SqlitePool, id: LeaseId) -> Result<Option<Reservation>> {
-    let query = sqlx::query(WAITING_ONE).bind(id.to_string());
+pub(super) async fn waiting_one(readers: &Readers, id: LeaseId) -> Result<Option<Reservation>> {
+    let query = sql::query(WAITING_ONE).bind(id.to_string());
     let found = query.fetch_optional(readers).await.map_err(unavailable)?;
     found.as_ref().map(read).transpose()
 }
 
 /// A reservation from its row.
-pub(super) fn read(row: &SqliteRow) -> Result<Reservation> {
+pub(super) fn read(row: &Row) -> Result<Reservation> {
     let row = Reader::new(row, "reservations", "id");
     Ok(Reservation {
         id: row.id("id")?,
@@ -106,8 +106,8 @@ pub(super) async fn reserve(
     (or_wait, most): (bool, u32),
 ) -> Result<Reserved> {
     let requester = wish.by.key();
-    let count = sqlx::query_scalar(BOARDS_OF).bind(&requester);
-    let boards: i64 = count.fetch_one(tx.connection().await?).await.map_err(unavailable)?;
+    let count = sql::query(BOARDS_OF).bind(&requester);
+    let boards = count.count(tx.connection().await?).await.map_err(unavailable)?;
     // Who asks again for what they wait for is told their place.
     let is_full = boards >= i64::from(most);
     let plain = |effected| Reserved { effected, id: wish.id, got: None };
@@ -124,7 +124,7 @@ pub(super) async fn reserve(
     if !or_wait {
         return Ok(plain(if is_full { Effected::TooMany } else { Effected::NotTheirs }));
     }
-    let same = sqlx::query(WAITING_SAME).bind(&requester).bind(wish.family.as_str());
+    let same = sql::query(WAITING_SAME).bind(&requester).bind(wish.family.as_str());
     let same = same.bind(wish.board.as_ref().map(BoardId::as_str));
     let same = same.fetch_optional(tx.connection().await?).await.map_err(unavailable)?;
     if let Some(same) = same {
@@ -134,7 +134,7 @@ pub(super) async fn reserve(
     if is_full {
         return Ok(plain(Effected::TooMany));
     }
-    let query = sqlx::query(RESERVATION_INSERT)
+    let query = sql::query(RESERVATION_INSERT)
         .bind(wish.id.to_string())
         .bind(place)
         .bind(requester)
@@ -158,7 +158,7 @@ fn held(wish: &Reservation, board: &BoardId, found: &BoardState, terms: &LeaseTe
 
 /// Somebody waits no more; gives whether they did.
 pub(super) async fn unreserve(tx: &mut Tx, reservation: LeaseId) -> Result<bool> {
-    let query = sqlx::query(RESERVATION_REMOVE).bind(reservation.to_string());
+    let query = sql::query(RESERVATION_REMOVE).bind(reservation.to_string());
     Ok(query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() > 0)
 }
 
@@ -172,7 +172,7 @@ pub(super) async fn withdraw(
     others: Option<&Note>,
     now: Timestamp,
 ) -> Result<bool> {
-    let query = sqlx::query(WAITING_ONE).bind(reservation.to_string());
+    let query = sql::query(WAITING_ONE).bind(reservation.to_string());
     let wish = query.fetch_optional(tx.connection().await?).await.map_err(unavailable)?;
     let Some(wish) = wish.as_ref().map(read).transpose()? else { return Ok(false) };
     if wish.by.key() != by.key() {
@@ -207,7 +207,7 @@ pub(super) async fn grant(
     terms: &LeaseTerms,
     told: &(AnswerVia, Note),
 ) -> Result<Granted> {
-    let query = sqlx::query(WAITING_ONE).bind(reservation.to_string());
+    let query = sql::query(WAITING_ONE).bind(reservation.to_string());
     let wish = query.fetch_optional(tx.connection().await?).await.map_err(unavailable)?;
     let Some(wish) = wish.as_ref().map(read).transpose()? else { return Ok(Granted::Gone) };
     let Some(found) = lease::look(tx, unreadable, board).await? else { return Ok(unknown(board)) };
@@ -234,7 +234,7 @@ pub(super) async fn warn(
     (via, note): &(AnswerVia, Note),
     now: Timestamp,
 ) -> Result<bool> {
-    let query = sqlx::query(HOLD_WARN).bind(lease.id.to_string()).bind(lease.fence.0);
+    let query = sql::query(HOLD_WARN).bind(lease.id.to_string()).bind(lease.fence.0);
     let query = query.bind(lease.expires_at.as_micros()).bind(now.as_micros());
     if query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() == 0 {
         return Ok(false);
@@ -261,7 +261,7 @@ pub(super) async fn extend(
     if until <= lease.expires_at {
         return Ok((Effected::AtMost, Some(lease.expires_at)));
     }
-    let query = sqlx::query(HOLD_EXTEND).bind(lease.id.to_string()).bind(lease.fence.0);
+    let query = sql::query(HOLD_EXTEND).bind(lease.id.to_string()).bind(lease.fence.0);
     let changed = query.bind(until.as_micros()).execute(tx.connection().await?).await.map_err(unavailable)?;
     expect_changed(changed.rows_affected(), 1, "leases", lease.id)?;
     ledger::events(tx, &[Event::board(now, "taken", board).with(json!({ "until": until }))]);
@@ -327,7 +327,7 @@ async fn end(tx: &mut Tx, lease: &Lease, rest: LeaseId, now: Timestamp) -> Resul
     if let Some(run) = on_it {
         let attempt = attempt_of(&run.state);
         let holder = Holder::Run { run: run.id, number: run.number, attempt };
-        let query = sqlx::query(HOLD_TO_RUN).bind(lease.id.to_string()).bind(lease.fence.0);
+        let query = sql::query(HOLD_TO_RUN).bind(lease.id.to_string()).bind(lease.fence.0);
         let query = query.bind(row::json(&holder)).bind(run.number).bind(attempt);
         let changed = query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected();
         expect_changed(changed, 1, "leases", lease.id)?;

@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use serde::Serialize;
-use sqlx::sqlite::SqliteRow;
 
 use super::ledger::{self, Answer, Event, Reply};
 use super::row::{self, Reader, statements, unavailable};
 use super::script::{Script, Tx};
+use super::sql::{self, Row};
 use super::writer::{COMMIT, Ends};
 use super::{asks, attempt, batch, board, builds, hold, keep, letters, log, run, schedule, token};
 use crate::board::BoardId;
@@ -71,7 +71,8 @@ statements! {
 }
 
 /// The same with the transaction's end, for a group of which nothing else is to be written.
-static INTAKES_INSERT_COMMIT: LazyLock<String> = LazyLock::new(|| format!("{INTAKES_INSERT};\nCOMMIT"));
+pub(super) static INTAKES_INSERT_COMMIT: LazyLock<String> =
+    LazyLock::new(|| format!("{INTAKES_INSERT};\nCOMMIT"));
 
 /// Begins a transaction and writes a group of deliveries, in order. One that is refused for good fails alone.
 pub(super) async fn commit(
@@ -116,7 +117,7 @@ pub(super) async fn commit(
 
 /// Forgets deliveries received before `before`.
 pub(super) async fn forget(tx: &mut Tx, before: Timestamp) -> Result<u64> {
-    let query = sqlx::query(DELIVERIES_FORGET).bind(before.as_micros());
+    let query = sql::query(DELIVERIES_FORGET).bind(before.as_micros());
     Ok(query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected())
 }
 
@@ -131,9 +132,9 @@ async fn undo(tx: &mut Tx, keys: &[String]) -> Result<()> {
 }
 
 /// The number given last, and the deliveries of the group that were committed before.
-async fn known(tx: &mut Tx, intakes: &[Intake]) -> Result<(i64, HashMap<String, SqliteRow>)> {
+async fn known(tx: &mut Tx, intakes: &[Intake]) -> Result<(i64, HashMap<String, Row>)> {
     let keys: Vec<&str> = intakes.iter().map(|intake| intake.key.as_str()).collect();
-    let rows = sqlx::query(BEGIN_KNOWN)
+    let rows = sql::query(BEGIN_KNOWN)
         .bind(row::json(&keys))
         .fetch_all(tx.connection().await?)
         .await
@@ -549,8 +550,8 @@ impl<'a> Rows<'a> {
         if let Some(number) = self.retries.get(once) {
             return Ok(Some(*number));
         }
-        let query = sqlx::query_scalar(RETRY_KNOWN).bind(once);
-        query.fetch_optional(tx.connection().await?).await.map_err(unavailable)
+        let query = sql::query(RETRY_KNOWN).bind(once);
+        query.number(tx.connection().await?).await.map_err(unavailable)
     }
 
     /// Gives new runs their numbers. More than one are a batch: its cards come before theirs.
@@ -670,11 +671,11 @@ impl<'a> Rows<'a> {
             tx.leave(script);
         }
         if !self.errands.is_empty() {
-            let insert = sqlx::query(ERRANDS_INSERT).bind(row::json(&self.errands));
+            let insert = sql::query(ERRANDS_INSERT).bind(row::json(&self.errands));
             insert.execute(tx.connection().await?).await.map_err(unavailable)?;
         }
         if !self.reloads.is_empty() {
-            let insert = sqlx::query(RELOADS_INSERT).bind(row::json(&self.reloads));
+            let insert = sql::query(RELOADS_INSERT).bind(row::json(&self.reloads));
             insert.execute(tx.connection().await?).await.map_err(unavailable)?;
         }
         ledger::owe(tx, self.ids, &self.replies, &answers).await?;
@@ -684,7 +685,7 @@ impl<'a> Rows<'a> {
             Ends::Commit if whole => INTAKES_INSERT_COMMIT.as_str(),
             Ends::Commit | Ends::Open => INTAKES_INSERT,
         };
-        let insert = sqlx::query(insert)
+        let insert = sql::query(insert)
             .bind(row::json(&self.runs))
             .bind(row::json(&self.cards))
             .bind(row::json(&self.events))

@@ -1,12 +1,11 @@
 //! What the end of an attempt says about its board: outcomes in a row, a board that flaps, quarantine and the message
 //! about it, all in the transaction that keeps the outcome. What counts as the board's fault was decided before.
 
-use sqlx::sqlite::SqliteRow;
-
 use super::lease::health_from_word;
 use super::ledger::Event;
 use super::row::{Reader, statements};
 use super::script::Script;
+use super::sql::Row;
 use crate::board::health;
 use crate::chat::AnswerVia;
 use crate::message::Note;
@@ -44,7 +43,7 @@ pub(super) struct Standing {
 
 impl Standing {
     /// From a row. What cannot be read costs the board its history, and not the run its outcome.
-    pub(super) fn read(row: &SqliteRow) -> Standing {
+    pub(super) fn read(row: &Row) -> Standing {
         let row = Reader::new(row, "boards", "board_id");
         let read = || -> Result<Standing> {
             Ok(Standing {

@@ -7,6 +7,7 @@ use super::attempt::Failed;
 use super::ledger::{self, Answer};
 use super::row::{self, expect_changed, statements, unavailable};
 use super::script::{Script, Tx};
+use super::sql;
 use crate::chat::AnswerVia;
 use crate::clock::Timestamp;
 use crate::id::Ids;
@@ -31,7 +32,7 @@ pub(super) async fn wish(tx: &mut Tx, run: &Run, keep: &Keep, now: Timestamp) ->
     if matches!(run.state, RunState::Finished { .. }) {
         return Ok(Effected::AlreadyFinished);
     }
-    let set = sqlx::query(KEEP_SET).bind(run.number).bind(row::json(keep));
+    let set = sql::query(KEEP_SET).bind(run.number).bind(row::json(keep));
     let changed = set.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected();
     expect_changed(changed, 1, "runs", run.number)?;
     ledger::cards_follow(tx, &[run.number], now);

@@ -1,10 +1,9 @@
 //! Which lab file is in force, and who asked for it to be read again.
 
-use sqlx::sqlite::{SqlitePool, SqliteRow};
-
 use super::ledger::{self, Answer};
 use super::row::{Reader, json, statements, unavailable};
 use super::script::Tx;
+use super::sql::{self, Readers, Row};
 use super::unreadable::Unreadable;
 use crate::clock::Timestamp;
 use crate::id::{Ids, MessageId};
@@ -31,22 +30,22 @@ statements! {
 }
 
 /// The hash of the lab file in force.
-pub(super) async fn hash(readers: &SqlitePool) -> Result<Option<String>> {
-    let found = sqlx::query(LAB_READ).bind(LAB).fetch_optional(readers).await.map_err(unavailable)?;
+pub(super) async fn hash(readers: &Readers) -> Result<Option<String>> {
+    let found = sql::query(LAB_READ).bind(LAB).fetch_optional(readers).await.map_err(unavailable)?;
     found.map(|row| Ok(Reader::new(&row, "meta", "name").text("value")?.to_owned())).transpose()
 }
 
 /// Puts another lab file in force.
 pub(super) async fn put(tx: &mut Tx, hash: &str) -> Result<()> {
-    sqlx::query(LAB_WRITE).bind(LAB).bind(hash).execute(tx.connection().await?).await.map_err(unavailable)?;
+    sql::query(LAB_WRITE).bind(LAB).bind(hash).execute(tx.connection().await?).await.map_err(unavailable)?;
     Ok(())
 }
 
 /// Who waits for the file to be read again.
-pub(super) async fn reloads_due(readers: &SqlitePool, unreadable: &Unreadable) -> Result<Vec<ReloadRequest>> {
-    let query = sqlx::query(RELOADS_DUE).bind(REQUESTS_MAX + unreadable.count() as i64);
+pub(super) async fn reloads_due(readers: &Readers, unreadable: &Unreadable) -> Result<Vec<ReloadRequest>> {
+    let query = sql::query(RELOADS_DUE).bind(REQUESTS_MAX + unreadable.count() as i64);
     let rows = query.fetch_all(readers).await.map_err(unavailable)?;
-    unreadable.sift(&rows, |row: &SqliteRow| {
+    unreadable.sift(&rows, |row: &Row| {
         let row = Reader::new(row, "reloads", "id");
         Ok(ReloadRequest { id: row.id("id")?, via: row.json("via")? })
     })
@@ -60,9 +59,9 @@ pub(super) async fn reloads_done(
     note: &Note,
     now: Timestamp,
 ) -> Result<()> {
-    let query = sqlx::query(RELOADS_DONE).bind(json(done));
+    let query = sql::query(RELOADS_DONE).bind(json(done));
     let rows = query.fetch_all(tx.connection().await?).await.map_err(unavailable)?;
-    let via = |row: &SqliteRow| Reader::new(row, "reloads", "id").json("via");
+    let via = |row: &Row| Reader::new(row, "reloads", "id").json("via");
     let told = rows.iter().map(via).collect::<Result<Vec<_>>>()?;
     let answers: Vec<Answer<'_>> = told.iter().map(|via| Answer { via, note, at: now }).collect();
     ledger::owe(tx, ids, &[], &answers).await

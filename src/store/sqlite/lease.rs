@@ -4,7 +4,6 @@
 use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::attempt;
 use super::hold;
@@ -13,6 +12,7 @@ use super::row::{self, Reader, statements, unavailable};
 use super::run::{self, run_columns};
 use super::script::Script;
 use super::script::Tx;
+use super::sql::{self, Readers, Row};
 use super::unreadable::Unreadable;
 use crate::board::BoardId;
 use crate::clock::Timestamp;
@@ -66,7 +66,7 @@ statements! {
 }
 
 /// A lease from its columns.
-pub(super) fn read(row: &SqliteRow) -> Result<Lease> {
+pub(super) fn read(row: &Row) -> Result<Lease> {
     let row = Reader::new(row, "leases", "lease_id");
     let state = row.word("lease_state", LeaseState::from_word)?;
     let hold = match state {
@@ -95,14 +95,14 @@ pub(super) fn read(row: &SqliteRow) -> Result<Lease> {
 }
 
 /// The live lease of a board's row, where there is one.
-pub(super) fn read_joined(row: &SqliteRow) -> Result<Option<Lease>> {
+pub(super) fn read_joined(row: &Row) -> Result<Option<Lease>> {
     let joined = Reader::new(row, "leases", "lease_id").opt_text("lease_id")?.is_some();
     joined.then(|| read(row)).transpose()
 }
 
 /// Where a lease is in its life.
-pub(super) async fn state(readers: &SqlitePool, lease: &LeaseRef) -> Result<Option<LeaseState>> {
-    let query = sqlx::query(LEASE_STATE).bind(lease.id.to_string()).bind(lease.board.as_str());
+pub(super) async fn state(readers: &Readers, lease: &LeaseRef) -> Result<Option<LeaseState>> {
+    let query = sql::query(LEASE_STATE).bind(lease.id.to_string()).bind(lease.board.as_str());
     let found = query.bind(lease.fence.0).fetch_optional(readers).await.map_err(unavailable)?;
     let read = |row| Reader::new(row, "leases", "id").word("state", LeaseState::from_word);
     found.as_ref().map(read).transpose()
@@ -110,19 +110,19 @@ pub(super) async fn state(readers: &SqlitePool, lease: &LeaseRef) -> Result<Opti
 
 /// A lease by its id, or the wish that it is to come of. The wish is looked for first: it becomes a lease in between, never
 /// the other way round.
-pub(super) async fn view(readers: &SqlitePool, id: LeaseId) -> Result<Option<LeaseView>> {
+pub(super) async fn view(readers: &Readers, id: LeaseId) -> Result<Option<LeaseView>> {
     if let Some(wish) = hold::waiting_one(readers, id).await? {
         return Ok(Some(LeaseView::Waiting(Box::new(wish))));
     }
-    let query = sqlx::query(LEASE_ONE).bind(id.to_string());
+    let query = sql::query(LEASE_ONE).bind(id.to_string());
     let Some(found) = query.fetch_optional(readers).await.map_err(unavailable)? else { return Ok(None) };
     let ended_at = Reader::new(&found, "leases", "lease_id").opt_at("ended_at")?;
     Ok(Some(LeaseView::Lease(Box::new(read(&found)?), ended_at)))
 }
 
 /// Every live lease.
-pub(super) async fn list(readers: &SqlitePool, unreadable: &Unreadable) -> Result<Vec<Lease>> {
-    let rows = sqlx::query(LEASES_LIVE).fetch_all(readers).await.map_err(unavailable)?;
+pub(super) async fn list(readers: &Readers, unreadable: &Unreadable) -> Result<Vec<Lease>> {
+    let rows = sql::query(LEASES_LIVE).fetch_all(readers).await.map_err(unavailable)?;
     unreadable.sift(&rows, read)
 }
 
@@ -209,7 +209,7 @@ pub(super) async fn look(
     unreadable: &Unreadable,
     board: &BoardId,
 ) -> Result<Option<BoardState>> {
-    let query = sqlx::query(BOARDS_WITH_LEASES).bind(row::json(&[board]));
+    let query = sql::query(BOARDS_WITH_LEASES).bind(row::json(&[board]));
     let rows = query.fetch_all(tx.connection().await?).await.map_err(unavailable)?;
     Ok(boards_of(unreadable, &rows)?.remove(board))
 }
@@ -326,8 +326,8 @@ pub(super) fn unknown(board: &BoardId) -> Granted {
     }
 }
 
-fn boards_of(unreadable: &Unreadable, rows: &[SqliteRow]) -> Result<HashMap<BoardId, BoardState>> {
-    let read = |found: &SqliteRow| {
+fn boards_of(unreadable: &Unreadable, rows: &[Row]) -> Result<HashMap<BoardId, BoardState>> {
+    let read = |found: &Row| {
         let row = Reader::new(found, "boards", "id");
         let state = BoardState {
             fence: Fence(row.int("fence")?),

@@ -4,13 +4,13 @@
 use std::collections::{BTreeSet, HashSet};
 
 use serde_json::json;
-use sqlx::sqlite::SqlitePool;
 
 use super::lease;
 use super::ledger::{self, Event};
 use super::row::{self, Reader, expect_changed, statements, unavailable};
 use super::script::Script;
 use super::script::Tx;
+use super::sql::{self, Readers};
 use super::unbegun;
 use super::unreadable::{Unreadable, lose};
 use crate::board::BoardId;
@@ -73,7 +73,7 @@ statements! {
 
 /// Renews what an instance drives.
 pub(super) async fn renew(tx: &mut Tx, instance: InstanceId, expires_at: Timestamp) -> Result<Vec<LeaseId>> {
-    let query = sqlx::query(LEASES_RENEW).bind(instance.to_string()).bind(expires_at.as_micros());
+    let query = sql::query(LEASES_RENEW).bind(instance.to_string()).bind(expires_at.as_micros());
     let rows = query.fetch_all(tx.connection().await?).await.map_err(unavailable)?;
     rows.iter().map(|row| Reader::new(row, "leases", "id").id("id")).collect()
 }
@@ -81,7 +81,7 @@ pub(super) async fn renew(tx: &mut Tx, instance: InstanceId, expires_at: Timesta
 /// The board was fenced physically.
 pub(super) async fn fenced(tx: &mut Tx, lease: &LeaseRef, now: Timestamp) -> Result<Fenced> {
     let query =
-        sqlx::query(LEASE_FENCED).bind(lease.id.to_string()).bind(lease.board.as_str()).bind(lease.fence.0);
+        sql::query(LEASE_FENCED).bind(lease.id.to_string()).bind(lease.board.as_str()).bind(lease.fence.0);
     if query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() == 0 {
         return Ok(Fenced::Stale);
     }
@@ -94,7 +94,7 @@ pub(super) async fn fenced(tx: &mut Tx, lease: &LeaseRef, now: Timestamp) -> Res
 
 /// Gives a board back.
 pub(super) async fn release(tx: &mut Tx, lease: &LeaseRef, rest: &AtRest, now: Timestamp) -> Result<Fenced> {
-    let query = sqlx::query(LEASE_RELEASE).bind(lease.id.to_string()).bind(lease.board.as_str());
+    let query = sql::query(LEASE_RELEASE).bind(lease.id.to_string()).bind(lease.board.as_str());
     let query = query.bind(lease.fence.0).bind(now.as_micros());
     if query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() == 0 {
         return Ok(Fenced::Stale);
@@ -113,7 +113,7 @@ pub(super) async fn release(tx: &mut Tx, lease: &LeaseRef, rest: &AtRest, now: T
 
 /// Whether [`expire`] would find something: looked at before the writer is asked.
 pub(super) async fn any_over(
-    readers: &SqlitePool,
+    readers: &Readers,
     unreadable: &Unreadable,
     except: InstanceId,
     now: Timestamp,
@@ -146,7 +146,7 @@ pub(super) async fn takeover(
     let theirs = |lease: &Lease| lease.instance != instance && !is_left(lease);
     let lapsed =
         lapse(tx, ids, unreadable, theirs, |bare| bare.state != LeaseState::Held.as_str(), now).await?;
-    sqlx::query(LEASES_REHOME)
+    sql::query(LEASES_REHOME)
         .bind(instance.to_string())
         .execute(tx.connection().await?)
         .await
@@ -173,8 +173,7 @@ pub(super) async fn give_back(
     leases: &[LeaseId],
     now: Timestamp,
 ) -> Result<Vec<LeaseId>> {
-    let rows =
-        sqlx::query(lease::LEASES_LIVE).fetch_all(tx.connection().await?).await.map_err(unavailable)?;
+    let rows = sql::query(lease::LEASES_LIVE).fetch_all(tx.connection().await?).await.map_err(unavailable)?;
     let live = unreadable.sift(&rows, lease::read)?;
     let named = live.iter().filter(|lease| leases.contains(&lease.id));
     let attempts: BTreeSet<(i64, u32)> =
@@ -190,7 +189,7 @@ pub(super) async fn give_back(
         let of_attempt: Vec<&Lease> = of_attempt.collect();
         let ids: Vec<LeaseId> = of_attempt.iter().map(|lease| lease.id).collect();
         let Some(first) = ids.first() else { continue };
-        let query = sqlx::query(LEASES_RETURN).bind(row::json(&ids)).bind(now.as_micros());
+        let query = sql::query(LEASES_RETURN).bind(row::json(&ids)).bind(now.as_micros());
         let changed = query.execute(tx.connection().await?).await.map_err(unavailable)?;
         expect_changed(changed.rows_affected(), ids.len(), "leases", first)?;
         let events: Vec<Event<'_>> =
@@ -223,8 +222,7 @@ async fn lapse(
     is_over_bare: impl Fn(&Bare) -> bool,
     now: Timestamp,
 ) -> Result<Vec<Lapsed>> {
-    let rows =
-        sqlx::query(lease::LEASES_LIVE).fetch_all(tx.connection().await?).await.map_err(unavailable)?;
+    let rows = sql::query(lease::LEASES_LIVE).fetch_all(tx.connection().await?).await.map_err(unavailable)?;
     let live = unreadable.sift(&rows, lease::read)?;
     let mut bare = if live.len() == rows.len() { vec![] } else { bare(tx, unreadable, &live).await? };
     bare.retain(is_over_bare);
@@ -244,7 +242,7 @@ async fn lapse(
     let over: Vec<Lease> = rest.into_iter().filter(is_lost).collect();
     end(tx, &over, &bare, now).await?;
     if !unfenced.is_empty() {
-        let query = sqlx::query(HOLDS_UNFENCED).bind(row::json(&unfenced));
+        let query = sql::query(HOLDS_UNFENCED).bind(row::json(&unfenced));
         query.execute(tx.connection().await?).await.map_err(unavailable)?;
         let boards = held.iter().filter(|lease| unfenced.contains(&lease.id)).map(|lease| &lease.board);
         let events: Vec<Event<'_>> = boards.map(|board| Event::board(now, "lapsed", board)).collect();
@@ -269,10 +267,10 @@ async fn end(tx: &mut Tx, over: &[Lease], bare: &[Bare], now: Timestamp) -> Resu
     let boards = over.iter().map(|lease| &lease.board).chain(bare.iter().map(|bare| &bare.board));
     let boards: Vec<&BoardId> = boards.collect();
     let Some(first) = ids.first() else { return Ok(()) };
-    let query = sqlx::query(LEASES_LAPSE).bind(row::json(&ids)).bind(now.as_micros());
+    let query = sql::query(LEASES_LAPSE).bind(row::json(&ids)).bind(now.as_micros());
     let changed = query.execute(tx.connection().await?).await.map_err(unavailable)?;
     expect_changed(changed.rows_affected(), ids.len(), "leases", first)?;
-    let query = sqlx::query(BOARDS_LAPSED).bind(row::json(&boards)).bind(now.as_micros());
+    let query = sql::query(BOARDS_LAPSED).bind(row::json(&boards)).bind(now.as_micros());
     query.execute(tx.connection().await?).await.map_err(unavailable)?;
     let events: Vec<Event<'_>> = boards.iter().map(|board| Event::board(now, "lapsed", board)).collect();
     ledger::events(tx, &events);
@@ -281,7 +279,7 @@ async fn end(tx: &mut Tx, over: &[Lease], bare: &[Bare], now: Timestamp) -> Resu
 
 /// Live leases that are not among those that could be read.
 async fn bare(tx: &mut Tx, unreadable: &Unreadable, read: &[Lease]) -> Result<Vec<Bare>> {
-    let rows = sqlx::query(LEASES_BARE).fetch_all(tx.connection().await?).await.map_err(unavailable)?;
+    let rows = sql::query(LEASES_BARE).fetch_all(tx.connection().await?).await.map_err(unavailable)?;
     let bare = unreadable.sift(&rows, |row| {
         let row = Reader::new(row, "leases", "id");
         let attempt = row.opt_int("run")?.zip(row.opt_int("attempt")?.and_then(|n| u32::try_from(n).ok()));

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::row::{Reader, json, statements, unavailable};
 use super::script::{Script, Tx};
+use super::sql;
 use crate::board::BoardId;
 use crate::chat::{AnswerVia, Platform};
 use crate::clock::Timestamp;
@@ -236,7 +237,7 @@ async fn threads(tx: &mut Tx, replies: &[Reply<'_>]) -> Result<HashMap<i64, Vec<
         return Ok(threads);
     }
     let runs: Vec<i64> = replies.iter().map(|reply| reply.run).collect();
-    for row in sqlx::query(CARDS_OF_RUNS)
+    for row in sql::query(CARDS_OF_RUNS)
         .bind(json(&runs))
         .fetch_all(tx.connection().await?)
         .await

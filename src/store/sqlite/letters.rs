@@ -4,11 +4,11 @@
 //! What died with a card (replies in its thread, the cards of its batch's runs) has no number and comes back with it.
 
 use serde_json::{Map, Value};
-use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::ledger::CARD_LOST;
 use super::row::{self, Reader, statements, unavailable};
 use super::script::{Script, Tx};
+use super::sql::{self, Readers, Row};
 use super::unreadable::Unreadable;
 use crate::chat::{AnswerVia, Place, Platform};
 use crate::clock::Timestamp;
@@ -79,19 +79,21 @@ pub(super) fn forget(tx: &mut Tx, before: Timestamp) {
 
 /// The newest letters, and how many there are.
 pub(super) async fn list(
-    readers: &SqlitePool,
+    readers: &Readers,
     unreadable: &Unreadable,
     limit: u32,
 ) -> Result<(Vec<Letter>, u64)> {
-    let rows = sqlx::query(LETTERS).bind(limit).fetch_all(readers).await.map_err(unavailable)?;
-    let count: i64 = sqlx::query_scalar(LETTERS_COUNT).fetch_one(readers).await.map_err(unavailable)?;
+    let rows = sql::query(LETTERS).bind(limit).fetch_all(readers).await.map_err(unavailable)?;
+    let count = sql::query(LETTERS_COUNT).count(readers).await.map_err(unavailable)?;
     Ok((unreadable.sift(&rows, letter)?, count.max(0).unsigned_abs()))
 }
 
 /// Owes a letter again, or the oldest of all; gives how many.
 pub(super) async fn resend(tx: &mut Tx, letter: Option<i64>, now: Timestamp) -> Result<(Effected, usize)> {
-    let query = sqlx::query_scalar(LETTERS_NAMED).bind(letter).bind(LETTERS_RESENT_MAX);
-    let messages: Vec<String> = query.fetch_all(tx.connection().await?).await.map_err(unavailable)?;
+    let query = sql::query(LETTERS_NAMED).bind(letter).bind(LETTERS_RESENT_MAX);
+    let rows = query.fetch_all(tx.connection().await?).await.map_err(unavailable)?;
+    let message = |row: &Row| Ok(Reader::new(row, "letters", "message").text("message")?.to_owned());
+    let messages = rows.iter().map(message).collect::<Result<Vec<String>>>()?;
     if messages.is_empty() {
         return Ok((Effected::NoSuchLetter, 0));
     }
@@ -104,7 +106,7 @@ pub(super) async fn resend(tx: &mut Tx, letter: Option<i64>, now: Timestamp) -> 
     Ok((Effected::Done, messages.len()))
 }
 
-fn letter(row: &SqliteRow) -> Result<Letter> {
+fn letter(row: &Row) -> Result<Letter> {
     let row = Reader::new(row, "letters", "number");
     let via: Option<AnswerVia> = row.opt_json("via")?;
     let kind = match (row.opt_text("kind")?, &via) {

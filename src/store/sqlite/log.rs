@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::ledger::{self, Reply};
 use super::row::{statements, unavailable};
 use super::script::Tx;
+use super::sql;
 use crate::clock::Timestamp;
 use crate::id::Ids;
 use crate::message::Note;
@@ -24,7 +25,7 @@ pub(super) async fn tell(
     note: &Note,
     now: Timestamp,
 ) -> Result<bool> {
-    let show = sqlx::query(LOG_SHOW).bind(run).bind(attempt);
+    let show = sql::query(LOG_SHOW).bind(run).bind(attempt);
     if show.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() == 0 {
         return Ok(false);
     }

@@ -6,12 +6,12 @@
 //! is given up with it.
 
 use serde::Serialize;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::ledger::CARD_LOST;
 use super::letters;
 use super::row::{self, Reader, statements, unavailable};
 use super::script::{Script, Tx};
+use super::sql::{self, Readers, Row};
 use super::unreadable::Unreadable;
 use crate::chat::{Place, Platform};
 use crate::clock::Timestamp;
@@ -131,11 +131,11 @@ statements! {
 }
 
 /// Reads a row that is owed.
-type Read = fn(&SqliteRow) -> Result<Owed>;
+type Read = fn(&Row) -> Result<Owed>;
 
 /// Messages to send now.
 pub(super) async fn due(
-    readers: &SqlitePool,
+    readers: &Readers,
     unreadable: &Unreadable,
     now: Timestamp,
     limit: u32,
@@ -153,7 +153,7 @@ pub(super) async fn due(
         }
         // Those that cannot be read stay at the front: they must not fill the page, nor their channel's part of it.
         let bad = unreadable.count() as i64;
-        let query = sqlx::query(sql).bind(now.as_micros()).bind(left + bad);
+        let query = sql::query(sql).bind(now.as_micros()).bind(left + bad);
         let query = heads.into_iter().fold(query, |query, heads| query.bind(heads + bad));
         owed.extend(unreadable.sift(&query.fetch_all(readers).await.map_err(unavailable)?, read)?);
         owed.truncate(limit as usize);
@@ -162,9 +162,9 @@ pub(super) async fn due(
 }
 
 /// When the next message that is not due yet falls due.
-pub(super) async fn next_due(readers: &SqlitePool, now: Timestamp) -> Result<Option<Timestamp>> {
-    let query = sqlx::query_scalar(NEXT_DUE).bind(now.as_micros());
-    let at: Option<i64> = query.fetch_one(readers).await.map_err(unavailable)?;
+pub(super) async fn next_due(readers: &Readers, now: Timestamp) -> Result<Option<Timestamp>> {
+    let query = sql::query(NEXT_DUE).bind(now.as_micros());
+    let at = query.number(readers).await.map_err(unavailable)?;
     Ok(at.map(Timestamp::from_micros))
 }
 
@@ -228,12 +228,12 @@ impl<'a> EndRow<'a> {
     }
 }
 
-fn answer_read(row: &SqliteRow) -> Result<Owed> {
+fn answer_read(row: &Row) -> Result<Owed> {
     let row = Reader::new(row, "outbox", "id");
     owed(&row, OwedKind::Answer { via: row.json("via")?, note: row.json("note")? })
 }
 
-fn card_read(row: &SqliteRow) -> Result<Owed> {
+fn card_read(row: &Row) -> Result<Owed> {
     let row = Reader::new(row, "cards", "id");
     let kind = OwedKind::Card {
         run: row.int("run")?,
@@ -247,7 +247,7 @@ fn card_read(row: &SqliteRow) -> Result<Owed> {
     owed(&row, kind)
 }
 
-fn reply_read(row: &SqliteRow) -> Result<Owed> {
+fn reply_read(row: &Row) -> Result<Owed> {
     let row = Reader::new(row, "outbox", "id");
     // A card that was itself posted into a thread has no thread of its own. Without a posted card, or where the
     // platform gave no id for it, the reply stands in the channel.

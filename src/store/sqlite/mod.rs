@@ -1,6 +1,11 @@
-//! The store on SQLite: one file in the data directory, one process. Everything that writes goes through one writer
-//! that commits in groups ([`writer`]); everything that reads has a few connections of its own, which see what was
-//! committed. No rule of the lab is decided here but those that the trait names.
+//! The store in SQL: one file of SQLite in the data directory, or one database of PostgreSQL; one server. Everything that
+//! writes goes through one writer that commits in groups ([`writer`]); everything that reads has a few connections of its
+//! own, which see what was committed. No rule of the lab is decided here but those that the trait names.
+//!
+//! Operations are written once. A statement stands beside its operation in SQLite's words; where PostgreSQL has others,
+//! they stand in [`postgres`], and [`sql`] takes those of the database that is asked. Nobody else writes while the writer
+//! does, in either: SQLite locks its file, PostgreSQL's writer holds the server's lock on the very connection that writes.
+//! So what an operation has read in its transaction still holds when it writes.
 
 mod asks;
 mod attempt;
@@ -8,6 +13,7 @@ mod audit;
 mod batch;
 mod board;
 mod builds;
+mod carry;
 mod hold;
 mod intake;
 mod judge;
@@ -21,6 +27,7 @@ mod log;
 mod message;
 mod open;
 mod outcomes;
+mod postgres;
 mod queue;
 mod row;
 mod run;
@@ -28,6 +35,7 @@ mod schedule;
 #[cfg(test)]
 mod schema_tests;
 mod script;
+mod sql;
 mod tally;
 mod tidy;
 mod token;
@@ -38,9 +46,9 @@ mod writer;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use sqlx::sqlite::SqlitePool;
 
 use self::row::{Reader, statements, unavailable};
+use self::sql::Readers;
 use self::unreadable::Unreadable;
 use self::writer::Writer;
 use crate::board::{BoardId, Family};
@@ -60,7 +68,12 @@ use crate::store::{
     ScheduleRow, Settle, Store, StoreError, SuitePast, Tally, Tidied, TidyFrom, TokenRow, Told,
 };
 
+pub use self::carry::{Carried, CarryError, carry};
 pub use self::open::{OpenError, SqliteOptions};
+pub use self::postgres::{PostgresOptions, PostgresUrl, statements as statements_of_postgres};
+
+/// The store in a file.
+pub type SqliteStore = SqlStore;
 
 statements! {
     META_READ = "SELECT name, value FROM meta WHERE name = ?1";
@@ -75,15 +88,52 @@ statements! {
                (SELECT COUNT(*) FROM errands WHERE done_at IS NULL) AS errands";
 }
 
-/// Durable state in one SQLite file. Only one process at a time has it open.
-pub struct SqliteStore {
+/// Every statement of the store, by its name.
+fn statements() -> Vec<(&'static str, &'static str)> {
+    let files = [
+        STATEMENTS,
+        asks::STATEMENTS,
+        attempt::STATEMENTS,
+        audit::STATEMENTS,
+        batch::STATEMENTS,
+        board::STATEMENTS,
+        builds::STATEMENTS,
+        hold::STATEMENTS,
+        intake::STATEMENTS,
+        judge::STATEMENTS,
+        keep::STATEMENTS,
+        lab::STATEMENTS,
+        lease::STATEMENTS,
+        lease_end::STATEMENTS,
+        ledger::STATEMENTS,
+        letters::STATEMENTS,
+        log::STATEMENTS,
+        message::STATEMENTS,
+        open::STATEMENTS,
+        outcomes::STATEMENTS,
+        queue::STATEMENTS,
+        run::STATEMENTS,
+        schedule::STATEMENTS,
+        script::STATEMENTS,
+        tally::STATEMENTS,
+        tidy::STATEMENTS,
+        token::STATEMENTS,
+        unbegun::STATEMENTS,
+        unreadable::STATEMENTS,
+        writer::STATEMENTS,
+    ];
+    files.concat()
+}
+
+/// Durable state in one SQLite file or one PostgreSQL database. Only one process at a time has it open.
+pub struct SqlStore {
     writer: Writer,
-    readers: SqlitePool,
+    readers: Readers,
     unreadable: Arc<Unreadable>,
     ids: Ids,
 }
 
-impl SqliteStore {
+impl SqlStore {
     /// Ends the store after what is queued, and lets go of the data directory. Dropping it does the same, later.
     pub async fn close(&self) {
         self.readers.close().await;
@@ -92,7 +142,7 @@ impl SqliteStore {
 }
 
 #[async_trait]
-impl Store for SqliteStore {
+impl Store for SqlStore {
     async fn commit(&self, intake: Intake) -> Result<Committed> {
         self.writer.intake(intake).await
     }
@@ -467,7 +517,7 @@ impl Store for SqliteStore {
     }
 
     async fn secret(&self) -> Result<[u8; 32]> {
-        let query = sqlx::query(META_READ).bind(open::SECRET);
+        let query = sql::query(META_READ).bind(open::SECRET);
         let row = query.fetch_one(&self.readers).await.map_err(unavailable)?;
         let row = Reader::new(&row, "meta", "name");
         let bytes = hex::decode(row.text("value")?).map_err(|error| row.corrupt(error))?;
@@ -499,7 +549,7 @@ impl Store for SqliteStore {
     }
 
     async fn census(&self) -> Result<Census> {
-        let row = sqlx::query(CENSUS).fetch_one(&self.readers).await.map_err(unavailable)?;
+        let row = sql::query(CENSUS).fetch_one(&self.readers).await.map_err(unavailable)?;
         let row = Reader::new(&row, "census", "queued");
         let count = |column| Ok(row.int(column)?.max(0).unsigned_abs());
         Ok(Census {

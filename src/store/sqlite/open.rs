@@ -11,14 +11,16 @@ use std::time::Duration;
 
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
-use super::SqliteStore;
-use super::row::statements;
+use super::postgres::{PostgresOptions, PostgresUrl};
+use super::row::{statements, unavailable};
+use super::sql::{self, Connection, Readers};
 use super::writer::Writer;
+use super::{SqlStore, postgres};
 use crate::id::Ids;
+use crate::store::Result as Stored;
 
 /// How a store is opened.
 #[derive(Clone)]
@@ -71,6 +73,17 @@ pub enum OpenError {
         #[source]
         source: sqlx::Error,
     },
+    /// Another server has the PostgreSQL database.
+    #[error("the database {0} is in use by another boardhand; stop it, or set another DATABASE_URL")]
+    Served(String),
+    /// The PostgreSQL database cannot be used.
+    #[error("the database {place}: {problem}")]
+    Server {
+        /// Where it is.
+        place: String,
+        /// Why.
+        problem: String,
+    },
     /// Its schema cannot be brought up to date: an older boardhand on a newer database, for one.
     #[error("the database {} cannot be brought up to date; one of a newer boardhand needs that one, a damaged one a backup in its place", .file.display())]
     Migration {
@@ -94,9 +107,23 @@ statements! {
 /// The name of the secret in `meta`.
 pub(super) const SECRET: &str = "secret";
 
-impl SqliteStore {
+impl SqlStore {
+    /// Opens the store where the data is: in this PostgreSQL database, or else in the data folder. The one place where
+    /// that is chosen; either way nobody else is at the data folder.
+    pub async fn at(url: Option<&PostgresUrl>, data_dir: &Path, ids: &Ids) -> Result<SqlStore, OpenError> {
+        match url {
+            None => SqlStore::open(data_dir, SqliteOptions::new(ids.clone())).await,
+            Some(url) => {
+                let options =
+                    PostgresOptions { data_dir: Some(data_dir.into()), ..PostgresOptions::new(ids.clone()) };
+                // Rarer and larger than the other: whoever opens a file need not carry it.
+                Box::pin(SqlStore::connect(url, options)).await
+            }
+        }
+    }
+
     /// Opens the store in `data_dir`, making both when they are not there.
-    pub async fn open(data_dir: &Path, options: SqliteOptions) -> Result<SqliteStore, OpenError> {
+    pub async fn open(data_dir: &Path, options: SqliteOptions) -> Result<SqlStore, OpenError> {
         let lock = lock(data_dir)?;
         let file = data_dir.join("boardhand.db");
         let database = |source| OpenError::Database { file: file.clone(), source };
@@ -112,15 +139,47 @@ impl SqliteStore {
         let mut connection = writing.connect().await.map_err(database)?;
         let migration = |source| OpenError::Migration { file: file.clone(), source };
         MIGRATIONS.run(&mut connection).await.map_err(migration)?;
+        let mut connection = Connection::Sqlite(connection);
         secret_make(&mut connection, &options.ids).await.map_err(database)?;
 
         let readers = readers(&file, &options).await.map_err(database)?;
-        let writer = Writer::start(connection, writing, options.ids.clone(), Arc::new(lock));
-        Ok(SqliteStore { writer, readers, unreadable: Arc::default(), ids: options.ids })
+        let home = Home::Sqlite(Box::new(writing));
+        let writer = Writer::start(connection, home, options.ids.clone(), Some(lock));
+        let readers = Readers::Sqlite(readers);
+        Ok(SqlStore { writer, readers, unreadable: Arc::default(), ids: options.ids })
     }
 }
 
-fn lock(data_dir: &Path) -> Result<File, OpenError> {
+/// Where the writer finds its database again when its connection has failed.
+pub(super) enum Home {
+    Sqlite(Box<SqliteConnectOptions>),
+    Postgres(Box<postgres::Home>),
+}
+
+impl Home {
+    pub(super) async fn connect(&self) -> Stored<Connection> {
+        match self {
+            Home::Sqlite(options) => options.connect().await.map(Connection::Sqlite).map_err(unavailable),
+            Home::Postgres(home) => home.connect().await.map(Connection::Postgres),
+        }
+    }
+
+    /// Whether it is reached over a connection that can be gone without a word.
+    pub(super) fn is_remote(&self) -> bool {
+        matches!(self, Home::Postgres(_))
+    }
+
+    /// Whether another process has it now: this one never writes again.
+    pub(super) fn is_lost(&self) -> bool {
+        match self {
+            // The lock of the data directory is never lost.
+            Home::Sqlite(_) => false,
+            Home::Postgres(home) => home.is_lost(),
+        }
+    }
+}
+
+pub(super) fn lock(data_dir: &Path) -> Result<File, OpenError> {
     let failed = |source| OpenError::Directory { dir: data_dir.to_owned(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(failed)?;
     let file = data_dir.join("boardhand.lock");
@@ -165,8 +224,8 @@ async fn readers(file: &Path, options: &SqliteOptions) -> Result<SqlitePool, sql
         .await
 }
 
-async fn secret_make(connection: &mut SqliteConnection, ids: &Ids) -> Result<(), sqlx::Error> {
+pub(super) async fn secret_make(connection: &mut Connection, ids: &Ids) -> Result<(), sqlx::Error> {
     let secret = hex::encode(ids.bytes::<32>());
-    sqlx::query(META_INSERT).bind(SECRET).bind(secret).execute(connection).await?;
+    sql::query(META_INSERT).bind(SECRET).bind(secret).execute(connection).await?;
     Ok(())
 }

@@ -3,10 +3,9 @@
 //! something here. What a failure is and what has changed is decided elsewhere (`outcome::signature`,
 //! `outcome::compare`).
 
-use sqlx::sqlite::{SqlitePool, SqliteRow};
-
 use super::row::{self, Reader, statements, unavailable};
-use super::script::{Ran, Script, Tx};
+use super::script::{Script, Tx};
+use super::sql::{self, Ran, Readers, Row};
 use super::unreadable::Unreadable;
 use crate::board::Family;
 use crate::clock::Timestamp;
@@ -137,19 +136,19 @@ pub(super) fn known(ran: &Ran) -> Result<(Option<Seen>, Option<Comparison>)> {
 
 /// The newest runs of a suite, for those that come after them.
 pub(super) async fn suite_past(
-    readers: &SqlitePool,
+    readers: &Readers,
     unreadable: &Unreadable,
     family: &Family,
     suite: &str,
 ) -> Result<SuitePast> {
-    let query = sqlx::query(SUITE_PAST).bind(family.as_str()).bind(suite).bind(PAST_MAX as i64);
+    let query = sql::query(SUITE_PAST).bind(family.as_str()).bind(suite).bind(PAST_MAX as i64);
     let rows = query.fetch_all(readers).await.map_err(unavailable)?;
-    let runs = unreadable.sift(&rows, |row: &SqliteRow| {
+    let runs = unreadable.sift(&rows, |row: &Row| {
         let row = Reader::new(row, "outcomes", "run");
         let marks = Marks::unpack(row.text("cases")?).ok_or_else(|| row.corrupt("no packed cases"))?;
         Ok(Past { run: run_of_build(&row)?, marks })
     })?;
-    let query = sqlx::query(SUITE_GOOD).bind(family.as_str()).bind(suite);
+    let query = sql::query(SUITE_GOOD).bind(family.as_str()).bind(suite);
     let good = query.fetch_optional(readers).await.map_err(unavailable)?;
     let good = good.map(|row| run_of_build(&Reader::new(&row, "outcomes", "run"))).transpose()?;
     Ok(SuitePast { runs, good })
@@ -160,14 +159,10 @@ fn run_of_build(row: &Reader<'_>) -> Result<RunOfBuild> {
 }
 
 /// The newest runs of a build that have ended on a board.
-pub(super) async fn of_build(
-    readers: &SqlitePool,
-    unreadable: &Unreadable,
-    build: &str,
-) -> Result<Vec<Ended>> {
-    let query = sqlx::query(OUTCOMES_OF_BUILD).bind(build).bind(OF_BUILD_MAX);
+pub(super) async fn of_build(readers: &Readers, unreadable: &Unreadable, build: &str) -> Result<Vec<Ended>> {
+    let query = sql::query(OUTCOMES_OF_BUILD).bind(build).bind(OF_BUILD_MAX);
     let rows = query.fetch_all(readers).await.map_err(unavailable)?;
-    unreadable.sift(&rows, |row: &SqliteRow| {
+    unreadable.sift(&rows, |row: &Row| {
         let row = Reader::new(row, "outcomes", "run");
         Ok(Ended {
             number: row.int("run")?,

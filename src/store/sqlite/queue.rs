@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::board::{self, board_columns};
 use super::hold;
@@ -14,6 +13,7 @@ use super::lease::lease_columns;
 use super::row::{Reader, statements, unavailable};
 use super::run::{self, run_columns};
 use super::script::Script;
+use super::sql::{self, Readers, Row};
 use super::unreadable::Unreadable;
 use crate::board::{BoardId, Family};
 use crate::run::{Run, RunState};
@@ -51,17 +51,17 @@ statements! {
         JOIN runs AS r ON r.number = last.run
         ORDER BY last.ended_at";
     LAST_OF_PAGE = "SELECT COUNT(*) AS events, COALESCE(MAX(seq), ?1) AS seq
-        FROM (SELECT seq FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2 + 0)";
+        FROM (SELECT seq FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2 + 0) AS page";
     // Those below read the page again, which may have grown since its end was read: what they find beyond it is found
     // once more with the next page, and does no harm.
     RUNS_CHANGED = concat!("SELECT ", run_columns!(), "
         FROM runs AS r
-        WHERE r.number IN (SELECT run FROM (", page!("run"), ") WHERE run IS NOT NULL)
+        WHERE r.number IN (SELECT run FROM (", page!("run"), ") AS page WHERE run IS NOT NULL)
         ORDER BY r.number");
     BOARDS_CHANGED = concat!("SELECT ", board_columns!(), "
         FROM boards AS b
         LEFT JOIN leases AS l ON l.board = b.id AND l.state IN ('active', 'finalizing', 'held')
-        WHERE b.id IN (SELECT board FROM (", page!("board"), ") WHERE board IS NOT NULL)
+        WHERE b.id IN (SELECT board FROM (", page!("board"), ") AS page WHERE board IS NOT NULL)
         ORDER BY b.id");
     DURATIONS_SINCE = concat!("SELECT a.run, r.id, a.number AS attempt, r.spec,
                a.ended_at - a.started_at AS took
@@ -74,7 +74,7 @@ statements! {
 
 /// What changed since `cursor`.
 pub(super) async fn changes(
-    readers: &SqlitePool,
+    readers: &Readers,
     unreadable: &Unreadable,
     cursor: Option<Cursor>,
 ) -> Result<QueueChanges> {
@@ -84,24 +84,21 @@ pub(super) async fn changes(
     }
 }
 
-async fn everything(readers: &SqlitePool, unreadable: &Unreadable) -> Result<QueueChanges> {
+async fn everything(readers: &Readers, unreadable: &Unreadable) -> Result<QueueChanges> {
     let mut snapshot = readers.begin().await.map_err(unavailable)?;
-    let newest: i64 = sqlx::query_scalar(NEWEST).fetch_one(&mut *snapshot).await.map_err(unavailable)?;
-    let runs = sqlx::query(RUNS_ALL).fetch_all(&mut *snapshot).await.map_err(unavailable)?;
-    let boards = sqlx::query(BOARDS_ALL).fetch_all(&mut *snapshot).await.map_err(unavailable)?;
-    let wishes = sqlx::query(hold::WAITING).fetch_all(&mut *snapshot).await.map_err(unavailable)?;
-    let took = sqlx::query(DURATIONS_LAST)
-        .bind(DURATIONS_MAX)
-        .fetch_all(&mut *snapshot)
-        .await
-        .map_err(unavailable)?;
+    let newest = sql::query(NEWEST).count(&mut snapshot).await.map_err(unavailable)?;
+    let runs = sql::query(RUNS_ALL).fetch_all(&mut snapshot).await.map_err(unavailable)?;
+    let boards = sql::query(BOARDS_ALL).fetch_all(&mut snapshot).await.map_err(unavailable)?;
+    let wishes = sql::query(hold::WAITING).fetch_all(&mut snapshot).await.map_err(unavailable)?;
+    let took =
+        sql::query(DURATIONS_LAST).bind(DURATIONS_MAX).fetch_all(&mut snapshot).await.map_err(unavailable)?;
     let read = Read { runs: &runs, boards: &boards, took: &took, wishes: &wishes };
     gather(unreadable, Cursor(newest), false, read)
 }
 
 /// In one hop and without a transaction, which a caller that goes away in the middle would leave open. The page's end is
 /// read first: every row is read later, and says at least what the events up to there say.
-async fn since(readers: &SqlitePool, unreadable: &Unreadable, cursor: Cursor) -> Result<QueueChanges> {
+async fn since(readers: &Readers, unreadable: &Unreadable, cursor: Cursor) -> Result<QueueChanges> {
     let mut script = Script::default();
     for sql in [LAST_OF_PAGE, RUNS_CHANGED, BOARDS_CHANGED, DURATIONS_SINCE] {
         script.add(sql, [cursor.0.into(), CHANGES_MAX.into()]);
@@ -121,10 +118,10 @@ async fn since(readers: &SqlitePool, unreadable: &Unreadable, cursor: Cursor) ->
 
 /// The rows of a page.
 struct Read<'r> {
-    runs: &'r [SqliteRow],
-    boards: &'r [SqliteRow],
-    took: &'r [SqliteRow],
-    wishes: &'r [SqliteRow],
+    runs: &'r [Row],
+    boards: &'r [Row],
+    took: &'r [Row],
+    wishes: &'r [Row],
 }
 
 fn gather(unreadable: &Unreadable, cursor: Cursor, more: bool, read: Read<'_>) -> Result<QueueChanges> {
@@ -146,7 +143,7 @@ struct TookSpec {
     suite: String,
 }
 
-fn took_read(row: &SqliteRow) -> Result<Took> {
+fn took_read(row: &Row) -> Result<Took> {
     let row = Reader::new(row, "runs", "run");
     let spec: TookSpec = row.json("spec")?;
     Ok(Took {

@@ -3,50 +3,52 @@
 
 use std::str::FromStr;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::error::DatabaseError;
+use sqlx::sqlite::SqliteError;
 
+use super::postgres;
+use super::sql::Row;
 use crate::clock::Timestamp;
 use crate::store::{Result, StoreError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// Reads the columns of one row.
 pub(super) struct Reader<'r> {
-    row: &'r SqliteRow,
+    row: &'r Row,
     table: &'static str,
     key: &'static str,
 }
 
 impl<'r> Reader<'r> {
     /// A reader of a row of `table`, whose column `key` names it.
-    pub(super) fn new(row: &'r SqliteRow, table: &'static str, key: &'static str) -> Self {
+    pub(super) fn new(row: &'r Row, table: &'static str, key: &'static str) -> Self {
         Reader { row, table, key }
     }
 
     /// This row is not what it should be.
     pub(super) fn corrupt(&self, problem: impl std::fmt::Display) -> StoreError {
-        let row = match self.row.try_get::<String, _>(self.key) {
-            Ok(text) => text,
-            Err(_) => self.row.try_get::<i64, _>(self.key).map_or_else(|_| "?".into(), |n| n.to_string()),
+        let row = match self.row.text(self.key) {
+            Ok(text) => text.unwrap_or("?").to_owned(),
+            Err(_) => self.row.int(self.key).ok().flatten().map_or_else(|| "?".into(), |n| n.to_string()),
         };
         StoreError::Corrupt { table: self.table, row, problem: problem.to_string() }
     }
 
     pub(super) fn text(&self, column: &str) -> Result<&'r str> {
-        self.row.try_get(column).map_err(|error| self.corrupt(error))
+        self.opt_text(column)?.ok_or_else(|| self.corrupt(format!("{column} is null")))
     }
 
     pub(super) fn opt_text(&self, column: &str) -> Result<Option<&'r str>> {
-        self.row.try_get(column).map_err(|error| self.corrupt(error))
+        self.row.text(column).map_err(|error| self.corrupt(error))
     }
 
     pub(super) fn int(&self, column: &str) -> Result<i64> {
-        self.row.try_get(column).map_err(|error| self.corrupt(error))
+        self.opt_int(column)?.ok_or_else(|| self.corrupt(format!("{column} is null")))
     }
 
     pub(super) fn opt_int(&self, column: &str) -> Result<Option<i64>> {
-        self.row.try_get(column).map_err(|error| self.corrupt(error))
+        self.row.int(column).map_err(|error| self.corrupt(error))
     }
 
     pub(super) fn count(&self, column: &str) -> Result<u32> {
@@ -95,13 +97,39 @@ impl<'r> Reader<'r> {
 
 /// A document, or the rows of one statement, as JSON.
 pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> String {
-    serde_json::to_string(value).expect("our documents have string keys and no failing serializer")
+    let text =
+        serde_json::to_string(value).expect("our documents have string keys and no failing serializer");
+    // PostgreSQL has no text with a NUL in it.
+    if text.contains("\\u0000") { without_nul(&text) } else { text }
+}
+
+/// A document with another character for each NUL.
+fn without_nul(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        clean.push_str(before);
+        clean.push('\\');
+        // What is escaped goes over whole, so that an escaped backslash escapes nothing.
+        let (escape, tail) = match after.strip_prefix("u0000") {
+            Some(tail) => ("ufffd", tail),
+            None => after.split_at(after.chars().next().map_or(0, char::len_utf8)),
+        };
+        clean.push_str(escape);
+        rest = tail;
+    }
+    clean.push_str(rest);
+    clean
 }
 
 /// A failure of the database itself: it is not available now, or, where the schema stands against a write, it will
 /// never take it.
 pub(super) fn unavailable(error: sqlx::Error) -> StoreError {
-    let code = error.as_database_error().and_then(|error| error.code()?.parse::<i32>().ok());
+    if let Some(refused) = postgres::refusal(&error) {
+        return refused;
+    }
+    let error_of_sqlite = error.as_database_error().and_then(|error| error.try_downcast_ref::<SqliteError>());
+    let code = error_of_sqlite.and_then(|error| error.code()?.parse::<i32>().ok());
     match code {
         Some(code) if REFUSALS.contains(&(code & 0xff)) || code == LOGIC_ERROR => {
             StoreError::Refused(error.to_string())
@@ -138,8 +166,22 @@ macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $sql:expr;)*) => {
         $($(#[$doc])* pub(super) const $name: &str = $sql;)*
         /// Every statement of this file.
-        #[cfg(test)]
         pub(super) const STATEMENTS: &[(&str, &str)] = &[$((stringify!($name), $name)),*];
     };
 }
 pub(super) use statements;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_document_holds_a_nul() {
+        let word = "a\0b \\u0000 \u{1}\0";
+        assert_eq!(
+            serde_json::from_str::<String>(&json(word)).expect("json"),
+            "a\u{fffd}b \\u0000 \u{1}\u{fffd}"
+        );
+        assert_eq!(json("plain"), "\"plain\"");
+    }
+}

@@ -1,11 +1,10 @@
 //! Runs, to read: from their rows, with everything that their cards show. `attempt` changes them.
 
-use sqlx::sqlite::{SqlitePool, SqliteRow};
-
 use super::outcomes::{self, OUTCOME_OF_RUN};
 use super::row::{self, Reader, statements, unavailable};
 use super::script::Script;
 use super::script::Tx;
+use super::sql::{self, Readers, Row};
 use super::unreadable::Unreadable;
 use crate::board::BoardId;
 use crate::chat::{Actor, Place};
@@ -55,7 +54,7 @@ statements! {
         WHERE number = (SELECT MAX(run)
                         FROM (SELECT run FROM cards WHERE platform = ?1 AND channel = ?2 AND message = ?3
                               UNION ALL
-                              SELECT run FROM cards WHERE platform = ?1 AND channel = ?2 AND thread = ?3))";
+                              SELECT run FROM cards WHERE platform = ?1 AND channel = ?2 AND thread = ?3) AS told)";
     RUNS_ASKED = "SELECT r.number, r.lease, r.board, r.fence, r.request
         FROM runs AS r
         JOIN leases AS l ON l.id = r.lease
@@ -76,11 +75,7 @@ statements! {
 }
 
 /// A run with everything its card shows.
-pub(super) async fn view(
-    readers: &SqlitePool,
-    unreadable: &Unreadable,
-    number: i64,
-) -> Result<Option<RunView>> {
+pub(super) async fn view(readers: &Readers, unreadable: &Unreadable, number: i64) -> Result<Option<RunView>> {
     // In one hop and without a transaction, which a caller that goes away in the middle would leave open. The run is
     // read first: what belongs to it is at least as new, and a generation that is older than it is rendered again.
     let mut reader = readers.acquire().await.map_err(unavailable)?;
@@ -111,11 +106,11 @@ pub(super) async fn view(
 }
 
 /// What the card or thread there tells.
-pub(super) async fn of_thread(readers: &SqlitePool, place: &Place) -> Result<Option<Told>> {
+pub(super) async fn of_thread(readers: &Readers, place: &Place) -> Result<Option<Told>> {
     let Some(thread) = place.thread.as_deref().filter(|thread| !thread.is_empty()) else {
         return Ok(None);
     };
-    let query = sqlx::query(RUN_OF_THREAD).bind(place.platform.as_str()).bind(&place.channel).bind(thread);
+    let query = sql::query(RUN_OF_THREAD).bind(place.platform.as_str()).bind(&place.channel).bind(thread);
     let Some(row) = query.fetch_optional(readers).await.map_err(unavailable)? else { return Ok(None) };
     let row = Reader::new(&row, "runs", "number");
     Ok(Some(match row.opt_int("batch")? {
@@ -125,30 +120,26 @@ pub(super) async fn of_thread(readers: &SqlitePool, place: &Place) -> Result<Opt
 }
 
 /// Runs, newest first; of the unfinished ones those on a board first, the oldest first of each kind.
-pub(super) async fn list(
-    readers: &SqlitePool,
-    unreadable: &Unreadable,
-    filter: &RunFilter,
-) -> Result<Vec<Run>> {
+pub(super) async fn list(readers: &Readers, unreadable: &Unreadable, filter: &RunFilter) -> Result<Vec<Run>> {
     let before = filter.before.unwrap_or(i64::MAX);
     let query = match (&filter.requested_by, filter.unfinished) {
-        _ if filter.kind == RunKind::Health => sqlx::query(RUNS_CHECKING).bind(filter.limit),
-        (requester, true) => sqlx::query(RUNS_UNFINISHED).bind(requester).bind(filter.limit),
+        _ if filter.kind == RunKind::Health => sql::query(RUNS_CHECKING).bind(filter.limit),
+        (requester, true) => sql::query(RUNS_UNFINISHED).bind(requester).bind(filter.limit),
         (Some(requester), false) => {
-            sqlx::query(RUNS_OF_REQUESTER).bind(requester).bind(filter.limit).bind(before)
+            sql::query(RUNS_OF_REQUESTER).bind(requester).bind(filter.limit).bind(before)
         }
-        (None, false) => sqlx::query(RUNS_NEWEST).bind(filter.limit).bind(before),
+        (None, false) => sql::query(RUNS_NEWEST).bind(filter.limit).bind(before),
     };
     unreadable.sift(&query.fetch_all(readers).await.map_err(unavailable)?, read)
 }
 
 /// Those of these runs that are finished, and since when.
 pub(super) async fn ended(
-    readers: &SqlitePool,
+    readers: &Readers,
     unreadable: &Unreadable,
     numbers: &[i64],
 ) -> Result<Vec<(i64, Timestamp)>> {
-    let query = sqlx::query(RUNS_ENDED).bind(row::json(numbers));
+    let query = sql::query(RUNS_ENDED).bind(row::json(numbers));
     let rows = query.fetch_all(readers).await.map_err(unavailable)?;
     unreadable.sift(&rows, |row| {
         let row = Reader::new(row, "runs", "number");
@@ -158,13 +149,13 @@ pub(super) async fn ended(
 
 /// What was asked of the runs that an instance drives.
 pub(super) async fn requests(
-    readers: &SqlitePool,
+    readers: &Readers,
     unreadable: &Unreadable,
     instance: InstanceId,
 ) -> Result<Vec<(LeaseRef, Request)>> {
-    let query = sqlx::query(RUNS_ASKED).bind(instance.to_string());
+    let query = sql::query(RUNS_ASKED).bind(instance.to_string());
     let rows = query.fetch_all(readers).await.map_err(unavailable)?;
-    let read = |row: &SqliteRow| {
+    let read = |row: &Row| {
         let row = Reader::new(row, "runs", "number");
         Ok((lease_read(&row)?, row.json("request")?))
     };
@@ -172,7 +163,7 @@ pub(super) async fn requests(
 }
 
 /// A run from its row; a finished one without its test cases, which stand in its attempt.
-pub(super) fn read(row: &SqliteRow) -> Result<Run> {
+pub(super) fn read(row: &Row) -> Result<Run> {
     let row = Reader::new(row, "runs", "number");
     let attempt = row.count("attempt")?;
     let state = match row.text("state")? {
@@ -203,7 +194,7 @@ pub(super) fn read(row: &SqliteRow) -> Result<Run> {
 
 /// The run of that number, inside a transaction.
 pub(super) async fn by_number(tx: &mut Tx, number: i64) -> Result<Option<Run>> {
-    let found = sqlx::query(RUN_BY_NUMBER)
+    let found = sql::query(RUN_BY_NUMBER)
         .bind(number)
         .fetch_optional(tx.connection().await?)
         .await
@@ -216,7 +207,7 @@ fn lease_read(row: &Reader<'_>) -> Result<LeaseRef> {
     Ok(LeaseRef { id: row.id("lease")?, board, fence: Fence(row.int("fence")?) })
 }
 
-fn attempt_read(row: &SqliteRow) -> Result<Attempt> {
+fn attempt_read(row: &Row) -> Result<Attempt> {
     let row = Reader::new(row, "attempts", "key");
     Ok(Attempt {
         number: row.count("number")?,
@@ -229,7 +220,7 @@ fn attempt_read(row: &SqliteRow) -> Result<Attempt> {
     })
 }
 
-fn retry_read(row: &SqliteRow) -> Result<(i64, Actor)> {
+fn retry_read(row: &Row) -> Result<(i64, Actor)> {
     let row = Reader::new(row, "runs", "number");
     Ok((row.int("number")?, row.json("requested_by")?))
 }

@@ -1,10 +1,10 @@
 //! Schedules: which due time of each was dealt with, and which are paused.
 
 use serde_json::json;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::row::{self, Reader, statements, unavailable};
 use super::script::Tx;
+use super::sql::{self, Readers, Row};
 use super::unreadable::Unreadable;
 use crate::chat::Actor;
 use crate::clock::Timestamp;
@@ -35,12 +35,12 @@ statements! {
 }
 
 /// Every schedule, by name.
-pub(super) async fn list(readers: &SqlitePool, unreadable: &Unreadable) -> Result<Vec<ScheduleRow>> {
-    let rows = sqlx::query(SCHEDULES_LIST).fetch_all(readers).await.map_err(unavailable)?;
+pub(super) async fn list(readers: &Readers, unreadable: &Unreadable) -> Result<Vec<ScheduleRow>> {
+    let rows = sql::query(SCHEDULES_LIST).fetch_all(readers).await.map_err(unavailable)?;
     unreadable.sift(&rows, read)
 }
 
-fn read(row: &SqliteRow) -> Result<ScheduleRow> {
+fn read(row: &Row) -> Result<ScheduleRow> {
     let row = Reader::new(row, "schedules", "name");
     let paused = match row.opt_at("paused_at")? {
         Some(at) => Some((row.json("paused_by")?, at)),
@@ -65,15 +65,15 @@ pub(super) async fn register(tx: &mut Tx, schedules: &[(String, String)], now: T
         schedules.iter().map(|(name, timing)| json!({ "name": name, "timing": timing })).collect();
     let rows = row::json(&rows);
     let connection = tx.connection().await?;
-    sqlx::query(SCHEDULES_LEFT).bind(&rows).execute(&mut *connection).await.map_err(unavailable)?;
-    let came = sqlx::query(SCHEDULES_CAME).bind(&rows).bind(now.as_micros());
+    sql::query(SCHEDULES_LEFT).bind(&rows).execute(&mut *connection).await.map_err(unavailable)?;
+    let came = sql::query(SCHEDULES_CAME).bind(&rows).bind(now.as_micros());
     came.execute(connection).await.map_err(unavailable)?;
     Ok(())
 }
 
 /// A due time was dealt with; gives whether none after it was.
 pub(super) async fn dealt(tx: &mut Tx, name: &str, due: Timestamp, dealt: &Dealt) -> Result<bool> {
-    let query = sqlx::query(SCHEDULE_DEALT).bind(name).bind(due.as_micros()).bind(row::json(dealt));
+    let query = sql::query(SCHEDULE_DEALT).bind(name).bind(due.as_micros()).bind(row::json(dealt));
     Ok(query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() > 0)
 }
 
@@ -86,8 +86,8 @@ pub(super) async fn pause(
     now: Timestamp,
 ) -> Result<Effected> {
     let query = match paused {
-        true => sqlx::query(SCHEDULE_PAUSE).bind(name).bind(now.as_micros()).bind(row::json(by)),
-        false => sqlx::query(SCHEDULE_RESUME).bind(name).bind(now.as_micros()),
+        true => sql::query(SCHEDULE_PAUSE).bind(name).bind(now.as_micros()).bind(row::json(by)),
+        false => sql::query(SCHEDULE_RESUME).bind(name).bind(now.as_micros()),
     };
     let changed = query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected();
     Ok(if changed == 0 { Effected::Unchanged } else { Effected::Done })

@@ -4,53 +4,13 @@
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row, SqlSafeStr};
 
-use super::{
-    asks, attempt, audit, batch, board, builds, hold, intake, judge, keep, lab, lease, lease_end, ledger,
-    letters, log, message, open, outcomes, queue, run, schedule, script, tally, tidy, token, unbegun,
-    unreadable, writer,
-};
+use super::{open, statements};
 
 async fn migrated() -> SqliteConnection {
     let memory = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
     let mut connection = memory.connect().await.expect("memory");
     open::MIGRATIONS.run(&mut connection).await.expect("migrations");
     connection
-}
-
-fn statements() -> Vec<(&'static str, &'static str)> {
-    let files = [
-        super::STATEMENTS,
-        asks::STATEMENTS,
-        attempt::STATEMENTS,
-        audit::STATEMENTS,
-        batch::STATEMENTS,
-        board::STATEMENTS,
-        builds::STATEMENTS,
-        hold::STATEMENTS,
-        intake::STATEMENTS,
-        judge::STATEMENTS,
-        keep::STATEMENTS,
-        lab::STATEMENTS,
-        lease::STATEMENTS,
-        lease_end::STATEMENTS,
-        ledger::STATEMENTS,
-        letters::STATEMENTS,
-        log::STATEMENTS,
-        message::STATEMENTS,
-        open::STATEMENTS,
-        outcomes::STATEMENTS,
-        queue::STATEMENTS,
-        run::STATEMENTS,
-        schedule::STATEMENTS,
-        script::STATEMENTS,
-        tally::STATEMENTS,
-        tidy::STATEMENTS,
-        token::STATEMENTS,
-        unbegun::STATEMENTS,
-        unreadable::STATEMENTS,
-        writer::STATEMENTS,
-    ];
-    files.concat()
 }
 
 #[tokio::test]

@@ -4,11 +4,12 @@
 //! changed as it should have been stops a script before its end is committed.
 
 use futures_util::TryStreamExt;
-use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
-use sqlx::{Arguments, AssertSqlSafe, Either, Executor};
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{AssertSqlSafe, Either, Executor};
 
+use super::postgres;
 use super::row::{expect_changed, statements, unavailable};
-use crate::clock::Timestamp;
+use super::sql::{Connection, Link, Ran, Row, Value, sqlite_arguments};
 use crate::store::Result;
 
 statements! {
@@ -19,189 +20,145 @@ statements! {
 /// Statements in the order in which they run, with their values and what some must have changed.
 #[derive(Default)]
 pub(super) struct Script {
-    sql: String,
+    statements: Vec<Statement>,
+}
+
+/// One statement of a script.
+struct Statement {
+    sql: &'static str,
     values: Vec<Value>,
-    statements: usize,
-    guards: Vec<Guard>,
+    guard: Option<Guard>,
 }
 
-/// A value of a statement.
-#[derive(Clone)]
-pub(super) enum Value {
-    Integer(i64),
-    Text(String),
-    Null,
-}
-
-impl From<i64> for Value {
-    fn from(value: i64) -> Self {
-        Value::Integer(value)
-    }
-}
-
-impl From<u32> for Value {
-    fn from(value: u32) -> Self {
-        Value::Integer(value.into())
-    }
-}
-
-impl From<Timestamp> for Value {
-    fn from(value: Timestamp) -> Self {
-        Value::Integer(value.as_micros())
-    }
-}
-
-impl From<&str> for Value {
-    fn from(value: &str) -> Self {
-        Value::Text(value.to_owned())
-    }
-}
-
-impl From<String> for Value {
-    fn from(value: String) -> Self {
-        Value::Text(value)
-    }
-}
-
-impl<T: Into<Value>> From<Option<T>> for Value {
-    fn from(value: Option<T>) -> Self {
-        value.map_or(Value::Null, T::into)
-    }
-}
-
-/// Which statement makes sure that the one before it changed so many rows, and what to say when it did not.
+/// How many rows a statement must have changed, and what to say when it did not.
 struct Guard {
-    statement: usize,
     changed: usize,
     table: &'static str,
     row: String,
-}
-
-/// What one statement of a script gave.
-#[derive(Default)]
-pub(super) struct Ran {
-    /// Rows changed, by one that writes.
-    pub(super) changed: u64,
-    /// Rows read.
-    pub(super) rows: Vec<SqliteRow>,
 }
 
 impl Script {
     /// Adds one statement. Its parameters are numbered from `?1`, as everywhere, and stand for `values`.
     pub(super) fn add<const N: usize>(&mut self, sql: &'static str, values: [Value; N]) -> &mut Self {
         debug_assert!(!sql.contains(';'), "one statement at a time: {sql}");
-        self.begin_statement();
-        let mut rest = sql;
-        while let Some((before, after)) = rest.split_once('?') {
-            // Numbers count for one statement, and values for all of them: every mention gets a value of its own.
-            let digits = after.bytes().take_while(u8::is_ascii_digit).count();
-            let number: usize = after[..digits].parse().expect("a parameter has a number");
-            self.values.push(values[number - 1].clone());
-            self.sql.push_str(before);
-            self.sql.push('?');
-            rest = &after[digits..];
-        }
-        self.sql.push_str(rest);
+        self.statements.push(Statement { sql, values: values.into(), guard: None });
         self
-    }
-
-    fn begin_statement(&mut self) {
-        if self.statements > 0 {
-            self.sql.push_str(";\n");
-        }
-        self.statements += 1;
     }
 
     /// The statement that was added last must change so many rows of `table`; `row` names them when it does not.
     pub(super) fn expect(&mut self, changed: usize, table: &'static str, row: impl ToString) {
-        self.add(GUARD, [i64::try_from(changed).unwrap_or(i64::MAX).into()]);
-        self.guards.push(Guard { statement: self.statements - 1, changed, table, row: row.to_string() });
+        if let Some(last) = self.statements.last_mut() {
+            last.guard = Some(Guard { changed, table, row: row.to_string() });
+        }
     }
 
     /// Adds the statements of another.
     fn append(&mut self, other: Script) {
-        if other.statements == 0 {
-            return;
-        }
-        self.begin_statement();
-        self.sql.push_str(&other.sql);
-        let before = self.statements - 1;
-        self.statements = before + other.statements;
-        self.values.extend(other.values);
-        self.guards.extend(
-            other.guards.into_iter().map(|guard| Guard { statement: guard.statement + before, ..guard }),
-        );
+        self.statements.extend(other.statements);
     }
 
     /// Runs it; gives what each statement gave, in order. One that fails, or changed other than it should, ends it.
-    pub(super) async fn run(self, connection: &mut SqliteConnection) -> Result<Vec<Ran>> {
-        let Script { sql, values, statements, guards } = self;
-        if statements == 0 {
+    pub(super) async fn run<'c>(self, link: impl Into<Link<'c>>) -> Result<Vec<Ran>> {
+        if self.statements.is_empty() {
             return Ok(vec![]);
         }
-        let (mut all, mut guarded) = (Vec::with_capacity(statements), 0);
-        let (mut done, mut ran) = (0, Ran::default());
+        match link.into() {
+            Link::Sqlite(connection) => self.run_sqlite(connection).await,
+            Link::SqlitePool(pool) => self.run_sqlite(&mut *pool.acquire().await.map_err(unavailable)?).await,
+            Link::Postgres(connection) => self.run_postgres(connection).await,
+            Link::PostgresPool(pool) => {
+                self.run_postgres(&mut *pool.acquire().await.map_err(unavailable)?).await
+            }
+        }
+    }
+
+    async fn run_postgres(self, connection: &mut sqlx::postgres::PgConnection) -> Result<Vec<Ran>> {
+        let mut all = Vec::with_capacity(self.statements.len());
+        for Statement { sql, values, guard } in self.statements {
+            let ran = postgres::run(connection, sql, &values).await.map_err(unavailable)?;
+            if let Some(Guard { changed, table, row }) = guard {
+                expect_changed(ran.changed, changed, table, row)?;
+            }
+            all.push(ran);
+        }
+        Ok(all)
+    }
+
+    /// In one hop: the statements as one text, each guard behind its own.
+    async fn run_sqlite(self, connection: &mut SqliteConnection) -> Result<Vec<Ran>> {
+        let (mut text, mut values) = (String::new(), Vec::new());
+        let mut guards = Vec::with_capacity(self.statements.len());
+        for Statement { sql, values: own, guard } in self.statements {
+            join(&mut text, &mut values, sql, &own);
+            if let Some(guard) = &guard {
+                let changed = i64::try_from(guard.changed).unwrap_or(i64::MAX);
+                join(&mut text, &mut values, GUARD, &[changed.into()]);
+            }
+            guards.push(guard);
+        }
+        let mut all: Vec<Ran> = Vec::with_capacity(guards.len());
+        let (mut ran, mut is_guarding) = (Ran::default(), false);
         // The text is put together from statements of this crate alone; values are always bound.
-        let query = sqlx::query_with(AssertSqlSafe(sql), arguments(&values));
+        let query = sqlx::query_with(AssertSqlSafe(text), sqlite_arguments(values));
         let mut answers = connection.fetch_many(query);
         loop {
-            let guard = guards.get(guarded).filter(|guard| guard.statement == done);
-            match (answers.try_next().await, guard) {
+            match (answers.try_next().await, is_guarding) {
                 (Ok(None), _) => return Ok(all),
-                (Ok(Some(Either::Right(row))), _) => ran.rows.push(row),
-                (Ok(Some(Either::Left(_))), Some(_)) => {
-                    (done, guarded) = (done + 1, guarded + 1);
-                    ran.rows.clear();
-                }
-                (Ok(Some(Either::Left(ended))), None) => {
-                    done += 1;
+                (Ok(Some(Either::Right(_))), true) => {}
+                (Ok(Some(Either::Right(row))), false) => ran.rows.push(Row::Sqlite(row)),
+                (Ok(Some(Either::Left(_))), true) => is_guarding = false,
+                (Ok(Some(Either::Left(ended))), false) => {
                     ran.changed = ended.rows_affected();
+                    is_guarding = guards.get(all.len()).is_some_and(Option::is_some);
                     all.push(std::mem::take(&mut ran));
                 }
-                (Err(error), Some(guard)) => {
-                    let changed = all.last().map_or(0, |ran: &Ran| ran.changed);
-                    expect_changed(changed, guard.changed, guard.table, &guard.row)?;
-                    return Err(unavailable(error));
+                (Err(error), true) => {
+                    let failed = all.len() - 1;
+                    return Err(match guards.swap_remove(failed) {
+                        Some(Guard { changed, table, row }) => {
+                            expect_changed(all[failed].changed, changed, table, row)
+                                .err()
+                                .unwrap_or_else(|| unavailable(error))
+                        }
+                        None => unavailable(error),
+                    });
                 }
-                (Err(error), None) => return Err(unavailable(error)),
+                (Err(error), false) => return Err(unavailable(error)),
             }
         }
     }
 }
 
-fn arguments(values: &[Value]) -> SqliteArguments {
-    let mut arguments = SqliteArguments::default();
-    for value in values {
-        let added = match value {
-            Value::Integer(number) => arguments.add(*number),
-            Value::Text(text) => arguments.add(text.clone()),
-            Value::Null => arguments.add(None::<i64>),
-        };
-        added.expect("numbers and texts encode");
+/// Adds a statement to others that go with it.
+fn join(text: &mut String, all: &mut Vec<Value>, sql: &'static str, values: &[Value]) {
+    if !text.is_empty() {
+        text.push_str(";\n");
     }
-    arguments
+    let mut rest = sql;
+    while let Some((before, after)) = rest.split_once('?') {
+        // Numbers count for one statement, and values for all of them: every mention gets a value of its own.
+        let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+        let number: usize = after[..digits].parse().expect("a parameter has a number");
+        all.push(values[number - 1].clone());
+        text.push_str(before);
+        text.push('?');
+        rest = &after[digits..];
+    }
+    text.push_str(rest);
 }
 
 /// The writer's connection, with what it is still to write. What is left here fails when it is run: with the next thing
 /// that is read, or at the end.
 pub(super) struct Tx {
-    connection: SqliteConnection,
+    connection: Connection,
     pending: Script,
     /// How much was pending before what was begun last, as long as that is not run itself.
-    begun: Option<Mark>,
-}
-
-/// A place in a script.
-struct Mark {
-    sql: usize,
-    values: usize,
-    statements: usize,
-    guards: usize,
+    begun: Option<usize>,
 }
 
 impl Tx {
     /// Nothing is pending on a connection that was just opened.
-    pub(super) fn new(connection: SqliteConnection) -> Self {
+    pub(super) fn new(connection: Connection) -> Self {
         Tx { connection, pending: Script::default(), begun: None }
     }
 
@@ -219,22 +176,17 @@ impl Tx {
 
     /// Leaves the begin of a transaction or a savepoint.
     pub(super) fn begin(&mut self, sql: &'static str) {
-        let Script { sql: text, values, statements, guards } = &self.pending;
-        let (sql_len, values, guards) = (text.len(), values.len(), guards.len());
-        self.begun = Some(Mark { sql: sql_len, values, statements: *statements, guards });
+        self.begun = Some(self.pending.statements.len());
         self.pending.add(sql, []);
     }
 
     /// Forgets what was left since the last begin; gives whether that goes with it, having never been run.
     pub(super) fn forget(&mut self) -> bool {
-        let Some(mark) = self.begun.take() else {
+        let Some(begun) = self.begun.take() else {
             self.pending = Script::default();
             return false;
         };
-        self.pending.sql.truncate(mark.sql);
-        self.pending.values.truncate(mark.values);
-        self.pending.guards.truncate(mark.guards);
-        self.pending.statements = mark.statements;
+        self.pending.statements.truncate(begun);
         true
     }
 
@@ -242,35 +194,35 @@ impl Tx {
     pub(super) async fn run(&mut self, script: Script) -> Result<Vec<Ran>> {
         self.begun = None;
         let mut whole = std::mem::take(&mut self.pending);
-        let left = whole.statements - whole.guards.len();
+        let left = whole.statements.len();
         whole.append(script);
         let mut ran = whole.run(&mut self.connection).await?;
         Ok(ran.split_off(left))
     }
 
     /// The connection, once everything that was left is run.
-    pub(super) async fn connection(&mut self) -> Result<&mut SqliteConnection> {
+    pub(super) async fn connection(&mut self) -> Result<&mut Connection> {
         self.run(Script::default()).await?;
         Ok(&mut self.connection)
     }
 
     /// Closes the connection, whatever was left.
     pub(super) async fn close(self) {
-        let _ = sqlx::Connection::close(self.connection).await;
+        self.connection.close().await;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use sqlx::ConnectOptions;
     use sqlx::sqlite::SqliteConnectOptions;
-    use sqlx::{ConnectOptions, Row};
 
     use super::*;
     use crate::store::StoreError;
 
-    async fn connection() -> SqliteConnection {
+    async fn connection() -> Connection {
         let memory = SqliteConnectOptions::new().in_memory(true);
-        let mut connection = memory.connect().await.expect("memory");
+        let mut connection = Connection::Sqlite(memory.connect().await.expect("memory"));
         let mut script = Script::default();
         script.add("CREATE TABLE t (n INTEGER, word TEXT)", []);
         script.run(&mut connection).await.expect("a table");
@@ -278,7 +230,9 @@ mod tests {
     }
 
     fn rows(ran: &Ran) -> Vec<(i64, Option<String>)> {
-        ran.rows.iter().map(|row| (row.get("n"), row.get("word"))).collect()
+        let number = |row: &Row| row.int("n").expect("n").expect("a number");
+        let word = |row: &Row| row.text("word").expect("word").map(str::to_owned);
+        ran.rows.iter().map(|row| (number(row), word(row))).collect()
     }
 
     #[tokio::test]

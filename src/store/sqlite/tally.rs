@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
-use sqlx::sqlite::{SqlitePool, SqliteRow};
-
 use super::queue::{CHANGES_MAX, LAST_OF_PAGE, NEWEST};
 use super::row::{Reader, statements, unavailable};
 use super::script::Script;
+use super::sql::{self, Readers, Row};
 use crate::store::{Cursor, Endings, Result, Tally, Waits};
 
 statements! {
@@ -60,7 +59,7 @@ statements! {
 
 /// A page of what happened since `cursor`, nothing of it without one, and what there is; `census` is filled in by the
 /// caller.
-pub(super) async fn tally(readers: &SqlitePool, cursor: Option<Cursor>) -> Result<Tally> {
+pub(super) async fn tally(readers: &Readers, cursor: Option<Cursor>) -> Result<Tally> {
     let mut reader = readers.acquire().await.map_err(unavailable)?;
     let mut script = Script::default();
     match cursor {
@@ -98,7 +97,7 @@ pub(super) async fn tally(readers: &SqlitePool, cursor: Option<Cursor>) -> Resul
     Ok(tally)
 }
 
-fn happened(tally: &mut Tally, read: &[super::script::Ran]) -> Result<()> {
+fn happened(tally: &mut Tally, read: &[sql::Ran]) -> Result<()> {
     let [ended, attempts, waited, lapsed] = read else { return Ok(()) };
     tally.ended = rows(&ended.rows, |row| endings(row, count(row)?))?;
     for attempt in &attempts.rows {
@@ -112,7 +111,7 @@ fn happened(tally: &mut Tally, read: &[super::script::Ran]) -> Result<()> {
     Ok(())
 }
 
-fn rows<T>(rows: &[SqliteRow], read: impl Fn(&Reader<'_>) -> Result<T>) -> Result<Vec<T>> {
+fn rows<T>(rows: &[Row], read: impl Fn(&Reader<'_>) -> Result<T>) -> Result<Vec<T>> {
     rows.iter().map(|row| read(&Reader::new(row, "tally", "name"))).collect()
 }
 

@@ -5,17 +5,18 @@
 use super::letters;
 use super::row::{Reader, statements, unavailable};
 use super::script::Tx;
+use super::sql;
 use crate::clock::Timestamp;
 use crate::store::{Outdated, Result, Tidied, TidyFrom};
 
 statements! {
     EVENTS_PAGE = "SELECT COUNT(*) AS found, COALESCE(MAX(position), ?1) AS last, COALESCE(MAX(at), 0) AS newest
-        FROM (SELECT seq AS position, at FROM events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3)";
+        FROM (SELECT seq AS position, at FROM events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3) AS page";
     EVENTS_REMOVE = "DELETE FROM events
         WHERE seq > ?1 AND seq <= ?2 AND at < ?3
           AND NOT EXISTS (SELECT 1 FROM runs AS r WHERE r.number = events.run AND r.state <> 'finished')";
     AUDIT_PAGE = "SELECT COUNT(*) AS found, COALESCE(MAX(position), ?1) AS last, COALESCE(MAX(at), 0) AS newest
-        FROM (SELECT position, at FROM audit WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3)";
+        FROM (SELECT position, at FROM audit WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3) AS page";
     AUDIT_REMOVE = "DELETE FROM audit
         WHERE position > ?1 AND position <= ?2 AND at < ?3";
     OUTBOX_PAGE = "SELECT COUNT(*) AS found, COALESCE(MAX(position), ?1) AS last, COALESCE(MAX(at), 0) AS newest
@@ -23,7 +24,7 @@ statements! {
               FROM outbox
               WHERE position > ?1 AND position <= ?2
               ORDER BY position
-              LIMIT ?3)";
+              LIMIT ?3) AS page";
     OUTBOX_REMOVE = "DELETE FROM outbox
         WHERE position > ?1 AND position <= ?2 AND owed_at < ?3 AND state <> 'owed'
           AND NOT EXISTS (SELECT 1
@@ -35,7 +36,7 @@ statements! {
               FROM errands
               WHERE rowid > ?1 AND rowid <= ?2
               ORDER BY rowid
-              LIMIT ?3)";
+              LIMIT ?3) AS page";
     ERRANDS_REMOVE = "DELETE FROM errands
         WHERE rowid > ?1 AND rowid <= ?2 AND done_at < ?3";
     BUILDS_PAGE = "SELECT COUNT(*) AS found, COALESCE(MAX(position), ?1) AS last, COALESCE(MAX(at), 0) AS newest
@@ -43,7 +44,7 @@ statements! {
               FROM builds
               WHERE number > ?1 AND number <= ?2
               ORDER BY number
-              LIMIT ?3)";
+              LIMIT ?3) AS page";
     // The newest good one of a branch stays, however old it is: it is the latest.
     BUILDS_REMOVE = "DELETE FROM builds
         WHERE number > ?1 AND number <= ?2 AND registered_at < ?3
@@ -57,7 +58,7 @@ statements! {
               FROM leases
               WHERE rowid > ?1 AND rowid <= ?2
               ORDER BY rowid
-              LIMIT ?3)";
+              LIMIT ?3) AS page";
     LEASES_REMOVE = "DELETE FROM leases
         WHERE rowid > ?1 AND rowid <= ?2 AND ended_at < ?3 AND state IN ('released', 'lapsed')";
 }
@@ -106,14 +107,14 @@ async fn page(
     if from >= to {
         return Ok((0, END));
     }
-    let query = sqlx::query(look).bind(from).bind(to).bind(limit);
+    let query = sql::query(look).bind(from).bind(to).bind(limit);
     let found = query.fetch_one(tx.connection().await?).await.map_err(unavailable)?;
     let found = Reader::new(&found, "page", "last");
     let (rows, last, newest) = (found.int("found")?, found.int("last")?, found.at("newest")?);
     if rows == 0 {
         return Ok((0, END));
     }
-    let query = sqlx::query(remove).bind(from).bind(last).bind(before.as_micros());
+    let query = sql::query(remove).bind(from).bind(last).bind(before.as_micros());
     let removed = query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected();
     // Rows stand in the order of their keys, nearly: behind one that is young enough nothing is worth a look.
     let over = rows < i64::from(limit) || newest >= before;

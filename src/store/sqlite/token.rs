@@ -1,10 +1,9 @@
 //! Tokens of the API: made, looked for by the hash of what somebody came with, and revoked. A name that is revoked or
 //! over may be given again; two live tokens never have one.
 
-use sqlx::sqlite::{SqlitePool, SqliteRow};
-
 use super::row::{self, Reader, statements, unavailable};
 use super::script::Tx;
+use super::sql::{self, Readers, Row};
 use super::unreadable::Unreadable;
 use crate::clock::Timestamp;
 use crate::command::standing::Standing;
@@ -33,26 +32,26 @@ statements! {
 }
 
 /// Every token, by name.
-pub(super) async fn list(readers: &SqlitePool, unreadable: &Unreadable) -> Result<Vec<TokenRow>> {
-    let rows = sqlx::query(TOKENS).fetch_all(readers).await.map_err(unavailable)?;
+pub(super) async fn list(readers: &Readers, unreadable: &Unreadable) -> Result<Vec<TokenRow>> {
+    let rows = sql::query(TOKENS).fetch_all(readers).await.map_err(unavailable)?;
     unreadable.sift(&rows, read)
 }
 
 /// The token of this hash.
-pub(super) async fn by_hash(readers: &SqlitePool, hash: &[u8; 32]) -> Result<Option<TokenRow>> {
-    let query = sqlx::query(TOKEN_BY_HASH).bind(hex::encode(hash));
+pub(super) async fn by_hash(readers: &Readers, hash: &[u8; 32]) -> Result<Option<TokenRow>> {
+    let query = sql::query(TOKEN_BY_HASH).bind(hex::encode(hash));
     let found = query.fetch_optional(readers).await.map_err(unavailable)?;
     found.as_ref().map(read).transpose()
 }
 
 /// Makes a token.
 pub(super) async fn make(tx: &mut Tx, token: &NewToken, by: &str, now: Timestamp) -> Result<Effected> {
-    let count = sqlx::query_scalar(TOKENS_COUNT).bind(&token.name);
-    let others: i64 = count.fetch_one(tx.connection().await?).await.map_err(unavailable)?;
+    let count = sql::query(TOKENS_COUNT).bind(&token.name);
+    let others = count.count(tx.connection().await?).await.map_err(unavailable)?;
     if others >= i64::from(TOKENS_MAX) {
         return Ok(Effected::TooMany);
     }
-    let query = sqlx::query(TOKEN_MAKE)
+    let query = sql::query(TOKEN_MAKE)
         .bind(&token.name)
         .bind(hex::encode(token.hash))
         .bind(token.standing.role.as_str())
@@ -66,19 +65,19 @@ pub(super) async fn make(tx: &mut Tx, token: &NewToken, by: &str, now: Timestamp
 
 /// Revokes a token.
 pub(super) async fn revoke(tx: &mut Tx, name: &str, now: Timestamp) -> Result<Effected> {
-    let query = sqlx::query(TOKEN_REVOKE).bind(name).bind(now.as_micros());
+    let query = sql::query(TOKEN_REVOKE).bind(name).bind(now.as_micros());
     let revoked = query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected();
     Ok(if revoked == 0 { Effected::NoSuchToken } else { Effected::Done })
 }
 
 /// A token was used.
 pub(super) async fn used(tx: &mut Tx, name: &str, now: Timestamp) -> Result<()> {
-    let query = sqlx::query(TOKEN_USED).bind(name).bind(now.as_micros());
+    let query = sql::query(TOKEN_USED).bind(name).bind(now.as_micros());
     query.execute(tx.connection().await?).await.map_err(unavailable)?;
     Ok(())
 }
 
-fn read(found: &SqliteRow) -> Result<TokenRow> {
+fn read(found: &Row) -> Result<TokenRow> {
     let row = Reader::new(found, "tokens", "name");
     let scope: Vec<String> = row.json("scope")?;
     let standing = Standing::parse(row.text("role")?, &scope).map_err(|problem| row.corrupt(problem))?;

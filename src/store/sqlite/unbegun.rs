@@ -6,6 +6,7 @@ use super::ledger::Event;
 use super::row::{Reader, statements, unavailable};
 use super::run;
 use super::script::{Script, Tx};
+use super::sql;
 use crate::clock::Timestamp;
 use crate::id::Ids;
 use crate::message::Note;
@@ -50,7 +51,7 @@ pub(super) async fn take_back(tx: &mut Tx, number: i64, attempt: u32, now: Times
         return Ok(false);
     }
     let waited =
-        sqlx::query(RUN_WAITED).bind(number).fetch_one(tx.connection().await?).await.map_err(unavailable)?;
+        sql::query(RUN_WAITED).bind(number).fetch_one(tx.connection().await?).await.map_err(unavailable)?;
     let waited = Reader::new(&waited, "runs", "number");
     // A row that was granted before these were kept has none.
     let since = waited.opt_at("since")?.unwrap_or(run.created_at);

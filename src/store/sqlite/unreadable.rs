@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard};
 
 use serde_json::{Value, json};
-use sqlx::sqlite::SqliteRow;
 
 use super::ledger::{self, Event, Reply};
 use super::row::{self, Reader, statements, unavailable};
 use super::script::Tx;
+use super::sql::{self, Row};
 use super::{attempt, run};
 use crate::chat::Actor;
 use crate::clock::Timestamp;
@@ -49,11 +49,7 @@ pub(super) struct Unreadable {
 
 impl Unreadable {
     /// Reads rows; those that cannot be read are left out and told. Fails only with the database.
-    pub(super) fn sift<T>(
-        &self,
-        rows: &[SqliteRow],
-        read: impl Fn(&SqliteRow) -> Result<T>,
-    ) -> Result<Vec<T>> {
+    pub(super) fn sift<T>(&self, rows: &[Row], read: impl Fn(&Row) -> Result<T>) -> Result<Vec<T>> {
         let mut sound = Vec::with_capacity(rows.len());
         for row in rows {
             match read(row) {
@@ -148,12 +144,12 @@ async fn condemn(
         counts: Counts::default(),
     };
     let document = row::json(&outcome);
-    let query = sqlx::query(RUN_CONDEMN).bind(number).bind(attempt).bind(outcome.verdict.as_str());
+    let query = sql::query(RUN_CONDEMN).bind(number).bind(attempt).bind(outcome.verdict.as_str());
     let query = query.bind(&outcome.cause).bind(&document).bind(now.as_micros());
     let Some(found) = query.fetch_optional(tx.connection().await?).await.map_err(unavailable)? else {
         return Ok(false);
     };
-    let query = sqlx::query(ATTEMPT_CONDEMN).bind(number).bind(attempt).bind(now.as_micros());
+    let query = sql::query(ATTEMPT_CONDEMN).bind(number).bind(attempt).bind(now.as_micros());
     let query = query.bind(outcome.verdict.as_str()).bind(&outcome.cause).bind(&document);
     query.execute(tx.connection().await?).await.map_err(unavailable)?;
 

@@ -11,14 +11,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sqlx::ConnectOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::intake;
-use super::row::{statements, unavailable};
+use super::open::Home;
+use super::row::statements;
 use super::script::Tx;
+use super::sql::Connection;
 use crate::clock::Clock;
 use crate::id::Ids;
 use crate::meter::{ANSWER_BUCKETS, Times};
@@ -51,18 +51,13 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the writer on an open connection. It keeps `lock` for as long as it can write.
-    pub(super) fn start(
-        connection: SqliteConnection,
-        options: SqliteConnectOptions,
-        ids: Ids,
-        lock: Arc<std::fs::File>,
-    ) -> Self {
+    /// Starts the writer on an open connection. It keeps `lock`, where there is one, for as long as it can write.
+    pub(super) fn start(connection: Connection, home: Home, ids: Ids, lock: Option<std::fs::File>) -> Self {
         let (writes, queued) = mpsc::channel(WRITES_QUEUED_MAX);
         let commits = Arc::new(AtomicU64::new(0));
         let times = Times::new(ANSWER_BUCKETS);
         let (clock, tx) = (Clock::system(), Some(Tx::new(connection)));
-        let group = Group { tx, options, ids, commits: commits.clone(), clock, times: times.clone() };
+        let group = Group { tx, home, ids, commits: commits.clone(), clock, times: times.clone() };
         let task = tokio::spawn(async move {
             let drive = tokio::spawn(group.drive(queued));
             if let Err(error) = drive.await {
@@ -234,7 +229,7 @@ where
 
 struct Group {
     tx: Option<Tx>,
-    options: SqliteConnectOptions,
+    home: Home,
     ids: Ids,
     commits: Arc<AtomicU64>,
     /// Measures, and decides nothing.
@@ -246,7 +241,7 @@ impl Group {
     async fn drive(mut self, mut queued: mpsc::Receiver<Write>) {
         let mut taken = Vec::with_capacity(GROUP_MAX);
         let mut stop = false;
-        while !stop && queued.recv_many(&mut taken, GROUP_MAX).await > 0 {
+        while !stop && !self.home.is_lost() && queued.recv_many(&mut taken, GROUP_MAX).await > 0 {
             let mut intakes = Vec::new();
             let mut operations = Vec::new();
             for write in taken.drain(..) {
@@ -306,7 +301,7 @@ impl Group {
     ) -> Result<Vec<Result<Committed>>> {
         let tx = match &mut self.tx {
             Some(tx) => tx,
-            none => none.insert(Tx::new(self.options.connect().await.map_err(unavailable)?)),
+            none => none.insert(Tx::new(self.home.connect().await?)),
         };
         if operations.is_empty() {
             return intake::commit(tx, &self.ids, intakes, Ends::Commit).await;
@@ -341,6 +336,10 @@ impl Group {
     /// Leaves a transaction that failed. The connection goes with it: what state it is in is not known.
     async fn reset(&mut self) {
         if let Some(mut tx) = self.tx.take() {
+            if self.home.is_remote() {
+                // It may be gone without a word: nobody waits for its answer, and its server rolls back by itself.
+                return;
+            }
             tx.forget();
             // SQLite has rolled back by itself after some errors; then there is nothing left to roll back.
             let _ = tx.execute(ROLLBACK).await;

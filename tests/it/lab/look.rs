@@ -209,8 +209,24 @@ impl Lab {
     }
 }
 
+/// The file of a data directory whose database is in PostgreSQL: it says where.
+pub(crate) const ELSEWHERE: &str = "postgres";
+
 /// Rows of the database in this data directory, columns joined by ` | `; nulls are `-`.
 pub(crate) async fn rows(data: &std::path::Path, sql: &'static str) -> Vec<String> {
+    if let Ok(url) = std::fs::read_to_string(data.join(ELSEWHERE)) {
+        let cell = |row: &sqlx::postgres::PgRow, at: usize| {
+            let text = row.try_get::<Option<String>, _>(at);
+            text.or_else(|_| row.try_get::<Option<i64>, _>(at).map(|n| n.map(|n| n.to_string())))
+                .expect("text or a number")
+                .unwrap_or_else(|| "-".into())
+        };
+        let rows = super::postgres::fetch(&url, sql).await;
+        let line = |row: &sqlx::postgres::PgRow| {
+            (0..row.len()).map(|at| cell(row, at)).collect::<Vec<_>>().join(" | ")
+        };
+        return rows.iter().map(line).collect();
+    }
     let file = SqliteConnectOptions::new().filename(data.join("boardhand.db")).read_only(true);
     let mut connection = file.connect().await.expect("the database opens");
     let rows = sqlx::query(sql).fetch_all(&mut connection).await.expect(sql);
@@ -225,6 +241,10 @@ pub(crate) async fn rows(data: &std::path::Path, sql: &'static str) -> Vec<Strin
 
 /// Changes the database in this data directory.
 pub(crate) async fn tamper(data: &std::path::Path, sql: &'static str) {
+    if let Ok(url) = std::fs::read_to_string(data.join(ELSEWHERE)) {
+        // There they always are.
+        return super::postgres::execute(&url, sql.trim_start_matches("PRAGMA foreign_keys = ON;")).await;
+    }
     let file = SqliteConnectOptions::new().filename(data.join("boardhand.db"));
     let mut connection = file.connect().await.expect("the database opens");
     sqlx::raw_sql(sql).execute(&mut connection).await.expect(sql);

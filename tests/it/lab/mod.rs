@@ -3,6 +3,7 @@
 //! and anything that a real workspace would not have taken.
 
 pub(crate) mod look;
+pub(crate) mod postgres;
 pub(crate) mod yaml;
 
 use std::net::SocketAddr;
@@ -25,7 +26,7 @@ use boardhand::message::template::Catalogue;
 use boardhand::net::Http;
 use boardhand::sim::slack::{SimSlack, SimSlackConfig};
 use boardhand::sim::{SimLab, Speed};
-use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
+use boardhand::store::sqlite::SqlStore;
 use boardhand::store::{Census, Store};
 use secrecy::SecretString;
 use tokio::net::UdpSocket;
@@ -58,14 +59,14 @@ pub(crate) struct Lab {
     rates: Rates,
     inventory: Inventory,
     /// The same as `store`, to be closed.
-    file: Arc<SqliteStore>,
+    file: Arc<SqlStore>,
     stop: Option<oneshot::Sender<()>>,
     server: Option<JoinHandle<anyhow::Result<()>>>,
 }
 
 /// Runs `test` in a lab of this boards.yaml, and then the ending.
 pub(crate) async fn lab(text: &str, test: impl AsyncFnOnce(&mut Lab)) {
-    let mut lab = Lab::start_simulated(text, false, Rates::default()).await;
+    let mut lab = Lab::start_simulated(text, false, Rates::default(), None).await;
     test(&mut lab).await;
     lab.end().await;
 }
@@ -75,14 +76,21 @@ pub(crate) async fn strict_lab(text: &str, test: impl AsyncFnOnce(&mut Lab)) {
     let never = |rate: Rate| Rate { every: Duration::from_secs(24 * 3600), ..rate };
     let rates = Rates::default();
     let rates = Rates { failures: never(rates.failures), writes: never(rates.writes), ..rates };
-    let mut lab = Lab::start_simulated(text, false, rates).await;
+    let mut lab = Lab::start_simulated(text, false, rates, None).await;
+    test(&mut lab).await;
+    lab.end().await;
+}
+
+/// The same with the data in a PostgreSQL database.
+pub(crate) async fn postgres_lab(text: &str, url: &str, test: impl AsyncFnOnce(&mut Lab)) {
+    let mut lab = Lab::start_simulated(text, false, Rates::default(), Some(url)).await;
     test(&mut lab).await;
     lab.end().await;
 }
 
 /// The same with deliveries over a socket that the server dials, as behind a firewall.
 pub(crate) async fn socket_lab(text: &str, test: impl AsyncFnOnce(&mut Lab)) {
-    let mut lab = Lab::start_simulated(text, true, Rates::default()).await;
+    let mut lab = Lab::start_simulated(text, true, Rates::default(), None).await;
     test(&mut lab).await;
     lab.end().await;
 }
@@ -133,13 +141,24 @@ pub(crate) fn slack_parts(slack: &SimSlack, pacing: Pacing) -> SlackParts {
     }
 }
 
+/// What a lab has around it.
+struct Around<'a> {
+    /// Whether Slack delivers over a socket.
+    socket: bool,
+    /// How fast others may ask.
+    rates: Rates,
+    /// The PostgreSQL database of its data, where they are not in a file.
+    database: Option<&'a str>,
+}
+
 impl Lab {
-    async fn start_simulated(text: &str, socket: bool, rates: Rates) -> Lab {
+    async fn start_simulated(text: &str, socket: bool, rates: Rates, database: Option<&str>) -> Lab {
         let inventory = inventory(text);
         let (boards, inventory) = SimLab::start(&inventory, Speed::Fast, Clock::system(), Ids::system())
             .await
             .expect("simulated lab");
-        let lab = Lab::start_with(boards, inventory, WITHIN, None, ANY_PORT, (socket, rates)).await;
+        let around = Around { socket, rates, database };
+        let lab = Lab::start_with(boards, inventory, WITHIN, None, ANY_PORT, around).await;
         lab.write_lab(text);
         lab
     }
@@ -148,19 +167,18 @@ impl Lab {
         let (nothing, _) = SimLab::start(&Inventory::default(), Speed::Fast, Clock::system(), Ids::system())
             .await
             .expect("no lab");
-        let door = (false, Rates::default());
-        Lab::start_with(nothing, inventory(text), WITHIN_REAL, Some("10.0.2.2"), tftp, door).await
+        let around = Around { socket: false, rates: Rates::default(), database: None };
+        Lab::start_with(nothing, inventory(text), WITHIN_REAL, Some("10.0.2.2"), tftp, around).await
     }
 
-    /// `host` is this machine as boards see it; `socket` whether Slack delivers over one, `rates` how fast others may
-    /// ask.
+    /// `host` is this machine as boards see it.
     async fn start_with(
         boards: SimLab,
         inventory: Inventory,
         within: Duration,
         host: Option<&str>,
         tftp: &str,
-        (socket, rates): (bool, Rates),
+        Around { socket, rates, database }: Around<'_>,
     ) -> Lab {
         let (clock, ids) = (Clock::system(), Ids::system());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -170,6 +188,9 @@ impl Lab {
         let slack = slack(&door, &clock, &ids).await;
         slack.set_socket_mode(socket);
         let data = tempfile::tempdir().expect("a data folder");
+        if let Some(url) = database {
+            std::fs::write(data.path().join(look::ELSEWHERE), url).expect("a note");
+        }
         let kept = Kept { slack, boards, inventory, board_url, clock, data, within, rates };
         let server = kept.serve(listener, tftp).await;
         let Kept { slack, boards, inventory, clock, data, .. } = kept;
@@ -328,7 +349,7 @@ struct Kept {
 
 /// A server on it.
 struct Server {
-    file: Arc<SqliteStore>,
+    file: Arc<SqlStore>,
     tftp: SocketAddr,
     stop: oneshot::Sender<()>,
     task: JoinHandle<anyhow::Result<()>>,
@@ -343,8 +364,9 @@ impl Kept {
         let door = format!("http://{}", listener.local_addr().expect("address"));
         let file = data.path().join("boards.yaml");
         let source = LabFile::simulated(file, boards.clone(), Speed::Fast, clock.clone(), ids.clone());
-        let options = SqliteOptions::new(ids.clone());
-        let file = Arc::new(SqliteStore::open(data.path(), options).await.expect("store"));
+        let url = std::fs::read_to_string(data.path().join(look::ELSEWHERE)).ok();
+        let url = url.as_deref().map(postgres::parsed);
+        let file = Arc::new(SqlStore::at(url.as_ref(), data.path(), &ids).await.expect("store"));
         let app = App::new(Parts {
             store: file.clone(),
             inventory: Arc::new(inventory.clone()),

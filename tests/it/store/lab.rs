@@ -12,11 +12,14 @@ use boardhand::lease::{Holder, Lease};
 use boardhand::message::Note;
 use boardhand::outcome::{Counts, Outcome, Verdict};
 use boardhand::run::{Decision, LeaseRef, Priority, Progress, RunKind, RunSpec, RunState, Selector, Stage};
-use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
+use boardhand::store::sqlite::{PostgresOptions, SqliteOptions, SqliteStore};
 use boardhand::store::{
     Audit, Committed, Effect, Fenced, Grant, Granted, Intake, LeaseTerms, NewRun, RunView, Settle, Store,
 };
 use serde_json::json;
+
+use crate::lab::look::ELSEWHERE;
+use crate::lab::postgres;
 
 /// A store under test.
 pub(crate) struct Lab {
@@ -40,6 +43,14 @@ impl Lab {
     pub(crate) async fn sqlite() -> Lab {
         let dir = tempfile::tempdir().expect("temporary directory");
         let store = SqliteStore::open(dir.path(), SqliteOptions::new(Ids::seeded(7))).await.expect("store");
+        Lab { dir: Some(dir), ..Lab::over(store) }
+    }
+
+    pub(crate) async fn postgres() -> Lab {
+        let (dir, url) = (tempfile::tempdir().expect("temporary directory"), postgres::database().await);
+        let options = PostgresOptions::new(Ids::seeded(7));
+        let store = SqliteStore::connect(&postgres::parsed(&url), options).await.expect("store");
+        std::fs::write(dir.path().join(ELSEWHERE), url).expect("a note");
         Lab { dir: Some(dir), ..Lab::over(store) }
     }
 

@@ -13,7 +13,7 @@ mod message;
 mod outcomes;
 mod queue;
 mod run;
-mod sqlite;
+pub(crate) mod sqlite;
 mod tidy;
 
 pub(crate) use lab::Lab;
@@ -26,6 +26,16 @@ macro_rules! store_tests {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
                     let lab = crate::store::Lab::sqlite().await;
+                    super::$name(&lab).await;
+                }
+            )*
+        }
+
+        mod on_postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    let lab = crate::store::Lab::postgres().await;
                     super::$name(&lab).await;
                 }
             )*

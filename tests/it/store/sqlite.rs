@@ -37,6 +37,11 @@ async fn what_was_acknowledged_is_there_after_reopening() {
     let store = open(&dir, None).await;
     let mode = |file: &Path| std::fs::metadata(file).expect("metadata").permissions().mode() & 0o777;
     assert_eq!((mode(&dir), mode(&dir.join("boardhand.db"))), (0o700, 0o600));
+    survives(store, async || reopen(&dir).await).await;
+}
+
+/// What was acknowledged before the store is dropped is there in the one that is opened after it.
+pub(crate) async fn survives(store: SqliteStore, again: impl AsyncFnOnce() -> SqliteStore) {
     let lab = Lab::over(store);
     let [board] = lab.boards().await;
     let (_, id, lease) = lab.running(&board).await;
@@ -48,7 +53,7 @@ async fn what_was_acknowledged_is_there_after_reopening() {
     let secret = lab.store.secret().await.expect("secret");
     drop(lab);
 
-    let lab = Lab::over(reopen(&dir).await);
+    let lab = Lab::over(again().await);
     assert_eq!((lab.view(1).await, lab.view(3).await, lab.store.census().await.expect("census")), before);
     assert_eq!(lab.store.secret().await.expect("secret"), secret);
     let again = lab.store.commit(intake).await.expect("commit");

@@ -1,0 +1,289 @@
+//! Statements about cards, replies, answers and letters, as PostgreSQL reads them.
+
+use super::super::{ledger, letters, message};
+
+/// The numbers of a document.
+macro_rules! numbers {
+    () => {
+        "(SELECT value::bigint FROM json_array_elements_text($1::json))"
+    };
+}
+
+/// The texts of a document.
+macro_rules! texts {
+    () => {
+        "(SELECT value FROM json_array_elements_text($1::json))"
+    };
+}
+
+/// A reply that may go: the first that is owed in its thread.
+macro_rules! head_replies {
+    () => {
+        "FROM outbox AS o
+     JOIN cards AS c ON c.id = o.card
+     WHERE o.state = 'owed' AND o.kind = 'reply' AND (c.message IS NOT NULL OR c.state = 'dead')
+       AND o.seq = (SELECT MIN(seq) FROM outbox WHERE card = o.card AND state = 'owed' AND kind = 'reply')"
+    };
+}
+
+/// Each statement of which this file has another text, and that text.
+pub(super) fn texts() -> Vec<(&'static str, &'static str)> {
+    [changes(), due(), ends(), dead()].concat()
+}
+
+fn changes() -> Vec<(&'static str, &'static str)> {
+    vec![
+        (
+            ledger::EVENTS_INSERT,
+            "INSERT INTO events (at, kind, run, attempt, board, facts)
+    SELECT (value->>'at')::bigint, value->>'kind', (value->>'run')::bigint, (value->>'attempt')::bigint,
+           value->>'board', COALESCE(value->'facts', '{}')
+    FROM json_array_elements($1::json)",
+        ),
+        (
+            ledger::CARDS_BUMP,
+            "UPDATE cards
+    SET rev_wanted = CASE WHEN batch IS NULL THEN (SELECT revision FROM runs WHERE number = cards.run)
+                          ELSE (SELECT SUM(revision) FROM runs WHERE batch = cards.batch)::bigint END,
+        owed_at = CASE WHEN rev_wanted > rev_sent THEN owed_at ELSE $2 END,
+        last = CASE WHEN batch IS NULL THEN (SELECT (state = 'finished')::int FROM runs WHERE number = cards.run)
+                    ELSE (SELECT MIN((state = 'finished')::int) FROM runs WHERE batch = cards.batch) END
+    WHERE run IN (SELECT value::bigint FROM json_array_elements_text($1::json)
+                  UNION
+                  SELECT batch
+                  FROM runs
+                  WHERE number IN (SELECT value::bigint FROM json_array_elements_text($1::json)) AND batch IS NOT NULL)",
+        ),
+        (
+            ledger::RUNS_BUMP,
+            concat!("UPDATE runs SET revision = revision + 1 WHERE number IN ", numbers!()),
+        ),
+        (
+            ledger::CARDS_OF_RUNS,
+            concat!(
+                "SELECT id, run, replies, state = 'dead' AND message IS NULL AS lost FROM cards WHERE run IN ",
+                numbers!(),
+                " AND batch IS NULL ORDER BY rowid"
+            ),
+        ),
+        (
+            ledger::OUTBOX_INSERT,
+            "INSERT INTO outbox (id, kind, card, seq, via, note, last, owed_at, due_at, state, error)
+    SELECT value->>'id', value->>'kind', value->>'card', (value->>'seq')::bigint, value->'via', value->'note',
+           (value->>'last')::bigint, (value->>'at')::bigint, (value->>'at')::bigint, value->>'state', value->>'error'
+    FROM json_array_elements($1::json)",
+        ),
+        (
+            ledger::CARDS_COUNT_REPLIES,
+            "UPDATE cards
+    SET replies = (j.value->>'replies')::bigint
+    FROM json_array_elements($1::json) AS j (value)
+    WHERE cards.id = j.value->>'id'",
+        ),
+    ]
+}
+
+fn due() -> Vec<(&'static str, &'static str)> {
+    vec![
+        (
+            message::CARDS_DUE,
+            "WITH RECURSIVE channels (channel) AS (
+        (SELECT MIN(channel) FROM cards WHERE rev_wanted > rev_sent AND state = 'live')
+        UNION ALL
+        SELECT (SELECT MIN(n.channel)
+                FROM cards AS n
+                WHERE n.rev_wanted > n.rev_sent AND n.state = 'live' AND n.channel > channels.channel)
+        FROM channels
+        WHERE channels.channel IS NOT NULL)
+    SELECT c.id, c.run, c.batch, c.platform, c.channel, c.thread, c.message, c.rev_wanted, c.via, c.last, c.begun_at,
+           c.tries, c.owed_at
+    FROM channels
+    CROSS JOIN (VALUES (false), (true)) AS posts (are)
+    CROSS JOIN LATERAL (SELECT n.*
+                        FROM cards AS n
+                        WHERE n.rev_wanted > n.rev_sent AND n.state = 'live'
+                          AND n.channel = channels.channel AND (n.message IS NULL) = posts.are
+                          AND n.due_at <= $1 AND n.hold_until <= $1
+                          AND (n.parent IS NULL OR n.thread IS NOT NULL)
+                        ORDER BY n.last DESC, n.owed_at, n.rowid
+                        LIMIT $3) AS c
+    ORDER BY ROW_NUMBER() OVER (PARTITION BY c.channel, c.message IS NULL ORDER BY c.last DESC, c.owed_at, c.rowid),
+             c.last DESC, c.owed_at, c.rowid
+    LIMIT $2",
+        ),
+        (
+            message::REPLIES_DUE,
+            concat!(
+                "SELECT o.id, c.run, c.platform, c.channel, c.thread, c.message, o.note, o.seq, o.last, o.begun_at,
+           o.tries, o.owed_at ",
+                head_replies!(),
+                " AND o.due_at <= $1
+    ORDER BY o.position
+    LIMIT $2"
+            ),
+        ),
+        (
+            message::NEXT_DUE,
+            concat!(
+                "SELECT MIN(at)
+    FROM (SELECT MIN(due_at) AS at
+          FROM outbox
+          WHERE state = 'owed' AND kind = 'answer' AND due_at > $1
+          UNION ALL
+          SELECT MIN(GREATEST(due_at, hold_until))
+          FROM cards
+          WHERE rev_wanted > rev_sent AND state = 'live' AND GREATEST(due_at, hold_until) > owed_at
+            AND GREATEST(due_at, hold_until) > $1
+            AND (parent IS NULL OR thread IS NOT NULL)
+          UNION ALL
+          SELECT MIN(o.due_at) ",
+                head_replies!(),
+                " AND o.due_at > $1) AS next"
+            ),
+        ),
+    ]
+}
+
+fn ends() -> Vec<(&'static str, &'static str)> {
+    vec![
+        (
+            message::OUTBOX_BEGIN,
+            concat!(
+                "UPDATE outbox SET begun_at = COALESCE(begun_at, $2) WHERE id IN ",
+                texts!(),
+                " AND state = 'owed'"
+            ),
+        ),
+        (
+            message::CARDS_BEGIN,
+            concat!(
+                "UPDATE cards SET begun_at = COALESCE(begun_at, $2) WHERE id IN ",
+                texts!(),
+                " AND state = 'live' AND message IS NULL"
+            ),
+        ),
+        (
+            message::OUTBOX_END,
+            "UPDATE outbox
+    SET state = CASE j.value->>'end' WHEN 'sent' THEN 'sent' WHEN 'dead' THEN 'dead' ELSE state END,
+        message = COALESCE(j.value->>'message', message),
+        error = COALESCE(j.value->>'error', error),
+        due_at = COALESCE((j.value->>'at')::bigint, due_at),
+        tries = tries + (j.value->>'failed')::bigint,
+        begun_at = CASE j.value->>'end' WHEN 'later' THEN NULL WHEN 'unsure' THEN COALESCE(begun_at, $2)
+                                        ELSE begun_at END
+    FROM json_array_elements($1::json) AS j (value)
+    WHERE outbox.id = j.value->>'id' AND outbox.state = 'owed'",
+        ),
+        (
+            message::CARDS_END,
+            "UPDATE cards
+    SET state = CASE j.value->>'end' WHEN 'dead' THEN 'dead' ELSE state END,
+        message = CASE WHEN message IS NULL OR j.value->>'message' <> '' THEN COALESCE(j.value->>'message', message)
+                       ELSE message END,
+        rev_sent = GREATEST(rev_sent, COALESCE((j.value->>'revision')::bigint, 0)),
+        owed_at = CASE j.value->>'end' WHEN 'sent' THEN $2 ELSE owed_at END,
+        error = COALESCE(j.value->>'error', error),
+        due_at = COALESCE((j.value->>'at')::bigint, due_at),
+        tries = CASE j.value->>'end' WHEN 'sent' THEN 0 ELSE tries + (j.value->>'failed')::bigint END,
+        begun_at = CASE WHEN j.value->>'end' = 'unsure' AND message IS NULL THEN COALESCE(begun_at, $2) END
+    FROM json_array_elements($1::json) AS j (value)
+    WHERE cards.id = j.value->>'id' AND cards.state = 'live'",
+        ),
+        (
+            message::CHILDREN_THREAD,
+            "UPDATE cards
+    SET thread = COALESCE(p.thread, p.message)
+    FROM json_array_elements($1::json) AS j (value)
+    JOIN cards AS p ON p.id = j.value->>'id' AND p.batch IS NOT NULL AND p.message IS NOT NULL
+    WHERE cards.parent = p.id AND cards.thread IS NULL",
+        ),
+        (
+            message::CHILDREN_BURY,
+            concat!(
+                "UPDATE cards SET state = 'dead', error = $2
+    WHERE state = 'live'
+      AND parent IN (SELECT id FROM cards WHERE id IN ",
+                texts!(),
+                " AND state = 'dead' AND message IS NULL)"
+            ),
+        ),
+        (
+            message::REPLIES_BURY,
+            concat!(
+                "UPDATE outbox SET state = 'dead', error = $2
+    WHERE state = 'owed' AND kind = 'reply' AND last = 0
+      AND card IN (SELECT id FROM cards WHERE id IN ",
+                texts!(),
+                " AND state = 'dead' AND message IS NULL
+                   UNION ALL
+                   SELECT id FROM cards WHERE parent IN ",
+                texts!(),
+                " AND state = 'dead' AND message IS NULL)"
+            ),
+        ),
+    ]
+}
+
+fn dead() -> Vec<(&'static str, &'static str)> {
+    vec![
+        (
+            letters::LETTERS_WRITE,
+            "INSERT INTO letters (message, died_at)
+    SELECT j.value, $2
+    FROM json_array_elements_text($1::json) AS j (value)
+    WHERE NOT EXISTS (SELECT 1 FROM letters WHERE message = j.value)
+      AND (EXISTS (SELECT 1 FROM outbox WHERE id = j.value AND state = 'dead')
+           OR EXISTS (SELECT 1 FROM cards WHERE id = j.value AND state = 'dead'))",
+        ),
+        (
+            letters::LETTERS_NAMED,
+            "SELECT message FROM letters AS d
+    WHERE ($1::bigint IS NULL OR number = $1::bigint)
+      AND (EXISTS (SELECT 1 FROM outbox WHERE id = d.message AND state = 'dead')
+           OR EXISTS (SELECT 1 FROM cards WHERE id = d.message AND state = 'dead'))
+    ORDER BY number
+    LIMIT $2",
+        ),
+        (letters::LETTERS_REMOVE, concat!("DELETE FROM letters WHERE message IN ", texts!())),
+        (
+            letters::OUTBOX_REVIVE,
+            concat!(
+                "UPDATE outbox
+    SET state = 'owed', due_at = $2, tries = 0, begun_at = NULL, error = NULL,
+        owed_at = CASE kind WHEN 'answer' THEN $2 ELSE owed_at END,
+        via = CASE WHEN document_or_null(via)->>'user' <> ''
+                   THEN (document_or_null(via)::jsonb - 'url')::text ELSE via END
+    WHERE id IN ",
+                texts!(),
+                " AND state = 'dead'"
+            ),
+        ),
+        (
+            letters::CARDS_REVIVE,
+            concat!(
+                "UPDATE cards
+    SET state = 'live', owed_at = $2, due_at = $2, tries = 0, begun_at = NULL, error = NULL, via = NULL,
+        message = NULLIF(message, $3), thread = NULLIF(thread, $3), rev_wanted = GREATEST(rev_wanted, rev_sent + 1)
+    WHERE state = 'dead' AND (id IN ",
+                texts!(),
+                " OR parent IN ",
+                texts!(),
+                ")"
+            ),
+        ),
+        (
+            letters::REPLIES_REVIVE,
+            concat!(
+                "UPDATE outbox
+    SET state = 'owed', due_at = $2, tries = 0, begun_at = NULL, error = NULL
+    WHERE state = 'dead' AND kind = 'reply' AND error = $3
+      AND card IN (SELECT id FROM cards WHERE id IN ",
+                texts!(),
+                " OR parent IN ",
+                texts!(),
+                ")"
+            ),
+        ),
+    ]
+}

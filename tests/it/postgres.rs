@@ -1,0 +1,301 @@
+//! What only PostgreSQL can meet: another server at the same database, connections that are killed, a database that is
+//! restarted under load, a lab that comes from a file. What every operation means is in `store`.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use boardhand::clock::Clock;
+use boardhand::id::{Ids, InstanceId};
+use boardhand::outcome::Verdict;
+use boardhand::run::Decision;
+use boardhand::store::sqlite::{OpenError, PostgresOptions, SqlStore, SqliteOptions, statements_of_postgres};
+use boardhand::store::{Effect, RunFilter, Store, StoreError};
+use sqlx::postgres::PgTypeInfo;
+use sqlx::{ConnectOptions, Executor, SqlSafeStr, Statement};
+
+use crate::lab::look::{ELSEWHERE, rows, tamper};
+use crate::lab::{postgres, postgres_lab, yaml};
+use crate::store::Lab;
+use crate::store::lab::{T0, at, outcome};
+use crate::store::sqlite::survives;
+
+async fn open(url: &str) -> Result<SqlStore, OpenError> {
+    let options = PostgresOptions { lock_tries: 1, ..PostgresOptions::new(Ids::system()) };
+    SqlStore::connect(&postgres::parsed(url), options).await
+}
+
+/// Ends every connection to the database but the one that asks.
+const KILL: &str = "SELECT pg_terminate_backend(pid)
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_statement_prepares_and_takes_the_values_that_it_is_given() {
+    let url = postgres::database().await;
+    let options: sqlx::postgres::PgConnectOptions = url.parse().expect("an address");
+    let mut connection = options.connect().await.expect("PostgreSQL");
+    for (name, sql) in statements_of_postgres() {
+        // Of several statements that take the documents of one, the later ones do not mention the first.
+        let is_later = sql.contains('$') && !sql.contains("$1");
+        let types = if is_later { vec![PgTypeInfo::with_name("text"); 5] } else { vec![] };
+        let prepared = (&mut connection).prepare_with(sql.into_sql_str(), &types).await;
+        let prepared = prepared.unwrap_or_else(|error| panic!("{name}: {error}\n{sql}"));
+        let Some(sqlx::Either::Left(types)) = prepared.parameters() else { continue };
+        for kind in types {
+            let kind = kind.to_string();
+            // A number always goes over as an INT8, whatever would be guessed beside a constant.
+            assert!(["INT8", "INT4", "TEXT", "JSON"].contains(&kind.as_str()), "{name} takes {kind}\n{sql}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_schemas_have_the_same_tables_and_columns() {
+    let (file, lab) = (Lab::sqlite().await, Lab::postgres().await);
+    let columns = "SELECT m.name, c.name, lower(c.type), c.\"notnull\" OR c.pk > 0
+        FROM sqlite_master AS m JOIN pragma_table_info(m.name) AS c
+        WHERE m.type = 'table' AND m.name NOT LIKE '\\_sqlx%' ESCAPE '\\' AND m.name NOT LIKE 'sqlite%'";
+    let sqlite = rows(file.dir.as_ref().expect("a folder").path(), columns).await;
+    let sqlite: BTreeSet<String> = sqlite.into_iter().map(|row| row.replace("integer", "bigint")).collect();
+    // What SQLite has without being told.
+    let columns = "SELECT table_name::text, column_name::text, data_type::text,
+               CASE is_nullable WHEN 'NO' THEN '1' ELSE '0' END
+        FROM information_schema.columns
+        WHERE table_schema = 'public' AND table_name NOT LIKE '\\_sqlx%' AND column_name <> 'rowid'";
+    let postgres = rows(lab.dir.as_ref().expect("a folder").path(), columns).await;
+    let postgres: BTreeSet<String> = postgres.into_iter().collect();
+    assert!(sqlite.len() > 100, "{}", sqlite.len());
+    assert_eq!(sqlite, postgres);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_server_is_told_that_the_database_has_one() {
+    let url = postgres::database().await;
+    let store = open(&url).await.expect("store");
+    let Err(error @ OpenError::Served(_)) = open(&url).await else { panic!("opened twice") };
+    assert!(error.to_string().contains("is in use by another boardhand"), "{error}");
+    store.close().await;
+    open(&url).await.expect("it is free").close().await;
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_told_without_the_password() {
+    let url = postgres::parsed("postgres://lab:s3cret@127.0.0.1:1/boards");
+    let error =
+        SqlStore::connect(&url, PostgresOptions::new(Ids::system())).await.err().expect("nobody is there");
+    let said = format!("{error} {error:?} {url:?}");
+    assert!(said.contains("127.0.0.1:1/boards") && !said.contains("s3cret"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_is_there_after_reopening() {
+    let url = postgres::database().await;
+    survives(open(&url).await.expect("store"), async || reopen(&url).await).await;
+}
+
+/// Opens again as soon as the store before has let go.
+async fn reopen(url: &str) -> SqlStore {
+    SqlStore::connect(&postgres::parsed(url), PostgresOptions::new(Ids::system())).await.expect("store")
+}
+
+/// Does something until the database takes it.
+async fn until_done<T>(mut work: impl AsyncFnMut() -> Result<T, StoreError>) -> T {
+    let clock = Clock::system();
+    let done = async {
+        loop {
+            match work().await {
+                Ok(done) => return done,
+                Err(error) if error.is_lasting() => panic!("{error}"),
+                Err(_) => clock.sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    clock.timeout(Duration::from_secs(60), done).await.expect("the database is back")
+}
+
+/// Starts a run, again until the database takes it; gives its number.
+async fn started(lab: &Lab) -> i64 {
+    let intake = lab.intake(Effect::Start(vec![lab.new_run()]));
+    loop {
+        match lab.store.commit(intake.clone()).await {
+            Ok(committed) => return crate::store::lab::number(&committed.answer),
+            Err(error) if error.is_lasting() => panic!("{error}"),
+            Err(_) => Clock::system().sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_connections_are_killed_goes_on_and_keeps_its_leases() {
+    let url = postgres::database().await;
+    let lab = Lab::over(open(&url).await.expect("store"));
+    let [board] = lab.boards().await;
+    let (number, id, lease) = lab.running(&board).await;
+    for round in 0..3 {
+        postgres::fetch(&url, KILL).await;
+        assert_eq!(started(&lab).await, number + 1 + round);
+        let renewed = until_done(async || lab.store.lease_renew(lab.instance, at(100)).await).await;
+        assert_eq!(renewed, [lease.id]);
+        until_done(async || lab.store.census().await).await;
+    }
+    lab.settled(&lease, id, outcome(Verdict::Passed, ""), Decision::Finish).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_another_took_the_database_from_never_writes_again() {
+    let url = postgres::database().await;
+    let lab = Lab::over(open(&url).await.expect("store"));
+    let [board] = lab.boards().await;
+    let (number, ..) = lab.running(&board).await;
+    // The other one is at the database before the first has noticed that it is cut off.
+    postgres::fetch(&url, KILL).await;
+    let other = reopen(&url).await;
+    let lapsed = other.lease_takeover(InstanceId::new(&lab.ids, T0), at(100)).await.expect("takeover");
+    assert_eq!((lapsed.len(), lapsed[0].requeued), (1, true));
+    let clock = Clock::system();
+    let ended = async {
+        while lab.store.lease_renew(lab.instance, at(200)).await.is_err_and(|error| !error.is_lasting()) {
+            if clock.timeout(Duration::from_millis(20), lab.store.ended()).await.is_ok() {
+                return;
+            }
+        }
+        panic!("it wrote");
+    };
+    clock.timeout(Duration::from_secs(60), ended).await.expect("it has ended");
+    assert!(lab.store.ready().await.is_err());
+    assert_eq!(other.run_view(number).await.expect("view").expect("a run").run.state.word(), "queued");
+    other.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_was_acknowledged_is_lost_when_the_database_is_restarted_under_load() {
+    let mut server = tokio::task::spawn_blocking(postgres::Server::begin).await.expect("a server");
+    let url = postgres::database_of(&server).await;
+    let lab = Arc::new(Lab::over(open(&url).await.expect("store")));
+    let mut load = Vec::new();
+    for _ in 0..8 {
+        let lab = lab.clone();
+        load.push(tokio::spawn(async move {
+            let mut numbers = Vec::new();
+            for _ in 0..50 {
+                numbers.push(started(&lab).await);
+            }
+            numbers
+        }));
+    }
+    for reached in [50, 150, 250] {
+        let filter = RunFilter { limit: 1, ..RunFilter::default() };
+        let newest = async || {
+            until_done(async || lab.store.run_list(&filter).await).await.first().map_or(0, |run| run.number)
+        };
+        while newest().await < reached {}
+        server = tokio::task::spawn_blocking(move || {
+            server.tell("stop");
+            server.tell("start");
+            server
+        })
+        .await
+        .expect("restarted");
+    }
+    let mut numbers = BTreeSet::new();
+    for load in load {
+        for number in load.await.expect("load") {
+            assert!(numbers.insert(number), "#{number} was given twice");
+        }
+    }
+    assert_eq!(
+        numbers.into_iter().collect::<Vec<_>>(),
+        (1..=400).collect::<Vec<_>>(),
+        "each started one run"
+    );
+    assert_eq!(lab.store.census().await.expect("census").queued, 400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_goes_from_a_command_to_its_outcome_and_the_server_may_restart() {
+    let url = postgres::database().await;
+    postgres_lab(&yaml::small(2), &url, async |lab| {
+        let run = lab.run("alice", "/run-test socA build-1").await;
+        assert_eq!(lab.verdict(run).await, "passed in testing");
+        assert_eq!(lab.rows("SELECT state, verdict FROM runs").await, ["finished | passed"]);
+        lab.restart().await;
+        let again = lab.run("alice", "/run-test socA build-2").await;
+        assert_eq!(lab.verdict(again).await, "passed in testing");
+        let states = lab.rows("SELECT state, verdict FROM runs ORDER BY number").await;
+        assert_eq!(states, ["finished | passed", "finished | passed"]);
+        lab.read_all();
+    })
+    .await;
+}
+
+/// Runs `boardhand migrate` from a data folder.
+fn migrate(from: &std::path::Path, to: &str) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_boardhand"));
+    command
+        .args(["migrate", "--from", &format!("sqlite:{}", from.display())])
+        .env_clear()
+        .env("DATABASE_URL", to);
+    let out = command.output().expect("boardhand runs");
+    (
+        out.status.code(),
+        String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lab_moves_from_its_file_into_a_database_with_everything_in_it() {
+    let (home, url) = (tempfile::tempdir().expect("a folder"), postgres::database().await);
+    let store = SqlStore::open(home.path(), SqliteOptions::new(Ids::system())).await.expect("store");
+    let lab = Lab::over(store);
+    let [first, second] = lab.boards().await;
+    let (_, id, lease) = lab.running(&first).await;
+    lab.settled(&lease, id, outcome(Verdict::Failed, "a \u{0} panic: ünwell"), Decision::Finish).await;
+    let (running, _, held) = lab.running(&second).await;
+    for _ in 0..1200 {
+        lab.waiting().await;
+    }
+    // What cannot be read is carried as well.
+    tamper(home.path(), "UPDATE runs SET spec = 'nonsense' WHERE number = 700").await;
+    let (busy, said) = migrate(home.path(), &url);
+    assert!(busy == Some(1) && said.contains("is in use by another boardhand"), "{said}");
+    let before = (lab.view(1).await, lab.view(running).await, lab.store.secret().await.expect("secret"));
+    let changes = lab.store.queue_changes(None).await.expect("changes");
+    drop(lab);
+
+    let came = async {
+        loop {
+            match migrate(home.path(), &url) {
+                (Some(1), said) if said.contains("in use") => {
+                    Clock::system().sleep(Duration::from_millis(50)).await
+                }
+                (code, said) => break (code, said),
+            }
+        }
+    };
+    let (code, said) = came.await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("runs                1202  "), "{said}");
+    let (code, said) = migrate(home.path(), &url);
+    assert!(code == Some(1) && said.contains("is not empty: its table"), "{said}");
+
+    let lab = Lab::over(reopen(&url).await);
+    assert_eq!(
+        (lab.view(1).await, lab.view(running).await, lab.store.secret().await.expect("secret")),
+        before
+    );
+    let there = lab.store.queue_changes(None).await.expect("changes");
+    assert_eq!(
+        (there.cursor, there.runs.len(), there.boards),
+        (changes.cursor, changes.runs.len(), changes.boards)
+    );
+    let (next, _) = lab.waiting().await;
+    assert_eq!(next, 1203);
+    assert_eq!(lab.store.lease_list().await.expect("leases")[0].id, held.id);
+    // New rows get numbers of their own.
+    let note = tempfile::tempdir().expect("a folder");
+    std::fs::write(note.path().join(ELSEWHERE), &url).expect("a note");
+    let twice = rows(note.path(), "SELECT seq FROM events GROUP BY seq HAVING COUNT(*) > 1").await;
+    assert_eq!(twice, Vec::<String>::new());
+}
