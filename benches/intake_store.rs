@@ -14,7 +14,7 @@ use boardhand::clock::{Clock, Monotonic};
 use boardhand::id::{Ids, RunId};
 use boardhand::message::Note;
 use boardhand::run::{Priority, RunKind, RunSpec, Selector};
-use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
+use boardhand::store::sql::{SqlStore, SqliteOptions};
 use boardhand::store::{Audit, Effect, Intake, NewRun, Store};
 use serde_json::json;
 use sqlx::ConnectOptions;
@@ -42,7 +42,7 @@ async fn compare(dir: &Path, round: Duration) {
     for concurrency in [1, 8, 32, 64] {
         let home = tempfile::tempdir_in(dir).expect("directory");
         let options = SqliteOptions::new(Ids::system());
-        let store = Arc::new(SqliteStore::open(home.path(), options).await.expect("store"));
+        let store = Arc::new(SqlStore::open(home.path(), options).await.expect("store"));
         let ids = Ids::system();
         let full = rate(concurrency, round, {
             let store = store.clone();

@@ -22,7 +22,7 @@ use secrecy::SecretString;
 use crate::artifact::bucket::BucketSettings;
 use crate::chat::Platform;
 use crate::net::proxies::Proxies;
-use crate::store::sqlite::PostgresUrl;
+use crate::store::sql::PostgresUrl;
 
 /// What `serve` is told, as it is told: [`Config::from_args`] reads it, and tells every mistake at once. Secrets are not
 /// flags: a command line is public on its machine.

@@ -16,7 +16,7 @@ use boardhand::message::pace::Pacing;
 use boardhand::message::template::Catalogue;
 use boardhand::net::Http;
 use boardhand::store::Store;
-use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
+use boardhand::store::sql::{SqlStore, SqliteOptions};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -76,7 +76,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) instance: InstanceId,
-    sqlite: Arc<SqliteStore>,
+    sqlite: Arc<SqlStore>,
     stop: oneshot::Sender<()>,
     server: JoinHandle<anyhow::Result<()>>,
 }
@@ -86,7 +86,7 @@ impl Server {
     pub(crate) async fn start(data: &Path, inventory: Inventory) -> Server {
         let (clock, ids) = (Clock::system(), Ids::system());
         let options = SqliteOptions::new(ids.clone());
-        let sqlite = Arc::new(SqliteStore::open(data, options).await.expect("store"));
+        let sqlite = Arc::new(SqlStore::open(data, options).await.expect("store"));
         let api = http::slack_sink().await;
         let app = App::new(Parts {
             store: sqlite.clone(),

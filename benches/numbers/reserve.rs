@@ -14,7 +14,7 @@ use boardhand::lease::{Holder, Lease, LeaseState};
 use boardhand::message::Note;
 use boardhand::outcome::{Counts, Outcome, Verdict};
 use boardhand::run::{Decision, LeaseRef, Priority, RunKind, RunSpec, Selector, Stage};
-use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
+use boardhand::store::sql::{SqlStore, SqliteOptions};
 use boardhand::store::{AtRest, Audit, Effect, Fenced, Intake, NewRun, Settle, Store};
 use boardhand::worker::steps::drive;
 use serde_json::json;
@@ -55,7 +55,7 @@ impl Bench {
     pub(crate) async fn start(data: &std::path::Path) -> Bench {
         let (clock, ids, doorbell) = (Clock::system(), Ids::system(), Doorbell::default());
         let inventory = LiveInventory::new(lab::inventory(&lab::yaml(FAMILIES, BOARDS)));
-        let store = SqliteStore::open(data, SqliteOptions::new(ids.clone())).await.expect("store");
+        let store = SqlStore::open(data, SqliteOptions::new(ids.clone())).await.expect("store");
         let store: Arc<dyn Store> = Arc::new(store);
         let boards: Vec<BoardId> = inventory.now().boards.keys().cloned().collect();
         store.board_register(&boards, clock.now()).await.expect("registered");

@@ -14,7 +14,7 @@ use crate::door::control::{Answer, Ask, checker};
 use crate::id::{Ids, InstanceId, LeaseId};
 use crate::lease::{Grip, Holder};
 use crate::run::LeaseRef;
-use crate::store::sqlite::{OpenError, SqlStore};
+use crate::store::sql::{OpenError, SqlStore};
 use crate::store::{AtRest, Granted, LeaseTerms, Store};
 
 /// How long a lease from the store lasts: longer than looking at a board takes.

@@ -30,7 +30,7 @@ use crate::net::Http;
 use crate::sim::feishu::{BOT, CHAT, SimFeishu, SimFeishuConfig};
 use crate::sim::slack::{SimSlack, SimSlackConfig};
 use crate::sim::{SimLab, Speed};
-use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::sql::{SqlStore, SqliteOptions};
 
 /// What `demo` is told.
 #[derive(Debug, Args)]
@@ -114,7 +114,7 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let slack = SimSlack::start_beside(tenant, config, clock.clone(), ids.clone()).await?;
     let api_url = slack.api_url();
     let app = App::new(Parts {
-        store: Arc::new(SqliteStore::open(&data.path, SqliteOptions::new(ids.clone())).await?),
+        store: Arc::new(SqlStore::open(&data.path, SqliteOptions::new(ids.clone())).await?),
         inventory: Arc::new(inventory),
         catalogue: load_templates(args.templates.as_deref())?,
         api_tokens: Tokens::new(std::slice::from_ref(&admin_token)),

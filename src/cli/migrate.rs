@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use crate::config;
 use crate::id::Ids;
-use crate::store::sqlite::{PostgresUrl, carry};
+use crate::store::sql::{PostgresUrl, carry};
 
 /// Carries everything; gives 0 when all of it came.
 pub(super) async fn migrate(from: &str, to: Option<&str>) -> anyhow::Result<ExitCode> {

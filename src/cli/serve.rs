@@ -37,7 +37,7 @@ use crate::message::pace::Pacing;
 use crate::message::template::Catalogue;
 use crate::net::Http;
 use crate::sim::{SimLab, Speed};
-use crate::store::sqlite::SqlStore;
+use crate::store::sql::SqlStore;
 use crate::worker::reloader::Reloader;
 
 /// What is said above the mistakes of a lab file.

@@ -2,7 +2,7 @@
 //! with it repeats it.
 
 use super::{Env, secret};
-use crate::store::sqlite::PostgresUrl;
+use crate::store::sql::PostgresUrl;
 
 /// The variable that names the database.
 pub const DATABASE_URL: &str = "DATABASE_URL";

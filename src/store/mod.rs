@@ -15,7 +15,7 @@ mod message;
 mod queue;
 mod record;
 mod schedule;
-pub mod sqlite;
+pub mod sql;
 mod tally;
 mod tidying;
 mod token;

@@ -6,7 +6,7 @@ use boardhand::id::{Ids, InstanceId, MessageId};
 use boardhand::message::Note;
 use boardhand::outcome::Verdict;
 use boardhand::run::Decision;
-use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
+use boardhand::store::sql::{SqlStore, SqliteOptions};
 use boardhand::store::{Effect, Granted, Intake, StoreError};
 
 use crate::lab::look::tamper;
@@ -16,7 +16,7 @@ use crate::store::lab::{T0, at, outcome, via};
 
 /// A store in a directory that a test can get at.
 async fn store(dir: &tempfile::TempDir) -> StoreLab {
-    StoreLab::over(SqliteStore::open(dir.path(), SqliteOptions::new(Ids::seeded(7))).await.expect("store"))
+    StoreLab::over(SqlStore::open(dir.path(), SqliteOptions::new(Ids::seeded(7))).await.expect("store"))
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use boardhand::id::Ids;
 use boardhand::store::Store;
-use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
+use boardhand::store::sql::{SqlStore, SqliteOptions};
 use regex::Regex;
 use serde_json::Value;
 use tokio::process::Command;
@@ -152,7 +152,7 @@ async fn a_backup_as_the_manual_makes_it_has_everything_that_was_committed() {
 
         let restored = tempfile::tempdir().expect("a folder");
         std::fs::copy(here.join("backup.db"), restored.path().join("boardhand.db")).expect("is copied");
-        let store = SqliteStore::open(restored.path(), SqliteOptions::new(Ids::system())).await;
+        let store = SqlStore::open(restored.path(), SqliteOptions::new(Ids::system())).await;
         let view = store.expect("opens").run_view(run).await.expect("reads").expect("is there");
         assert_eq!(view.run.spec.build.as_str(), "build-123");
         assert_eq!(lab.verdict(run).await, "passed in testing", "it goes on meanwhile");

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use boardhand::clock::{Clock, Timestamp};
 use boardhand::doorbell::{Bell, Doorbell};
 use boardhand::id::{Ids, InstanceId};
-use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
+use boardhand::store::sql::{SqlStore, SqliteOptions};
 use boardhand::store::{Store, StoreError};
 use boardhand::worker::steps::{Agent, LOOK_ANYWAY, LOOK_EVERY, Step, drive};
 use tokio::sync::watch;
@@ -46,8 +46,7 @@ async fn settle() {
 async fn a_loop_looks_after_a_ring_a_commit_or_a_while_and_else_rests() {
     let dir = tempfile::tempdir().expect("dir");
     let ids = Ids::seeded(7);
-    let store =
-        Arc::new(SqliteStore::open(dir.path(), SqliteOptions::new(ids.clone())).await.expect("store"));
+    let store = Arc::new(SqlStore::open(dir.path(), SqliteOptions::new(ids.clone())).await.expect("store"));
     let (clock, hand) = Clock::manual(Timestamp::from_micros(1_790_000_000_000_000));
     let (doorbell, looks) = (Doorbell::default(), Arc::new(AtomicUsize::new(0)));
     let (stop, stopping) = watch::channel(false);

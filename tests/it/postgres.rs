@@ -10,7 +10,7 @@ use boardhand::clock::Clock;
 use boardhand::id::{Ids, InstanceId};
 use boardhand::outcome::Verdict;
 use boardhand::run::Decision;
-use boardhand::store::sqlite::{OpenError, PostgresOptions, SqlStore, SqliteOptions, statements_of_postgres};
+use boardhand::store::sql::{OpenError, PostgresOptions, SqlStore, SqliteOptions, statements_of_postgres};
 use boardhand::store::{Effect, RunFilter, Store, StoreError};
 use sqlx::postgres::PgTypeInfo;
 use sqlx::{ConnectOptions, Executor, SqlSafeStr, Statement};
@@ -18,8 +18,8 @@ use sqlx::{ConnectOptions, Executor, SqlSafeStr, Statement};
 use crate::lab::look::{ELSEWHERE, rows, tamper};
 use crate::lab::{postgres, postgres_lab, yaml};
 use crate::store::Lab;
+use crate::store::file::survives;
 use crate::store::lab::{T0, at, outcome};
-use crate::store::sqlite::survives;
 
 async fn open(url: &str) -> Result<SqlStore, OpenError> {
     let options = PostgresOptions { lock_tries: 1, ..PostgresOptions::new(Ids::system()) };

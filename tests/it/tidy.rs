@@ -94,7 +94,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// What only one module may use, because it is the edge to that part of the world.
 const EDGES: &[(&str, &[&str])] = &[
-    ("sqlx", &["store::sqlite"]),
+    ("sqlx", &["store::sql"]),
     ("reqwest", &["net"]),
     ("tungstenite", &["net", "sim"]),
     ("object_store", &["artifact::bucket"]),

@@ -27,7 +27,7 @@ use boardhand::outcome::redact::Redactor;
 use boardhand::power::Power;
 use boardhand::run::{Decision, Run, RunState};
 use boardhand::sim::{SimLab, Speed};
-use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
+use boardhand::store::sql::{SqlStore, SqliteOptions};
 use boardhand::store::{Effect, Granted, Intake, OwedKind};
 use boardhand::worker::errands::Errands;
 use boardhand::worker::housekeeper::{Housekeeper, ROUND_EVERY};
@@ -306,8 +306,7 @@ async fn an_errand_that_a_killed_server_had_begun_is_answered_and_not_done_again
 async fn a_server_whose_store_has_ended_ends_with_an_error() {
     let (clock, ids) = (Clock::system(), Ids::system());
     let data = tempfile::tempdir().expect("a data folder");
-    let store =
-        Arc::new(SqliteStore::open(data.path(), SqliteOptions::new(ids.clone())).await.expect("store"));
+    let store = Arc::new(SqlStore::open(data.path(), SqliteOptions::new(ids.clone())).await.expect("store"));
     let app = App::new(Parts {
         store: store.clone(),
         inventory: Arc::new(lab::inventory(&yaml::small(1))),

@@ -88,7 +88,7 @@ fn every_cause_that_the_docs_tell_of_is_one() {
         include_str!("../../run/transition.rs"),
         include_str!("../../worker/runner.rs"),
         include_str!("../../worker/stranded.rs"),
-        include_str!("../../store/sqlite/unreadable.rs"),
+        include_str!("../../store/sql/unreadable.rs"),
         include_str!("../../console/builtin.rs"),
     ]
     .concat();

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use boardhand::clock::Clock;
 use boardhand::door::{Ended, WAITING_MAX};
 use boardhand::id::Ids;
-use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
+use boardhand::store::sql::{SqlStore, SqliteOptions};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -136,7 +136,7 @@ async fn a_cancelled_run_ends_the_command_that_waits_for_it() {
 #[tokio::test]
 async fn so_many_wait_for_an_end_and_one_more_is_answered_at_once() {
     let dir = tempfile::tempdir().expect("dir");
-    let store = SqliteStore::open(dir.path(), SqliteOptions::new(Ids::seeded(7))).await.expect("store");
+    let store = SqlStore::open(dir.path(), SqliteOptions::new(Ids::seeded(7))).await.expect("store");
     let ended = Ended::new(Arc::new(store), Clock::system());
     let waits = || Box::pin(ended.wait(1, WITHIN));
     let mut waiting: Vec<_> = (0..WAITING_MAX).map(|_| waits()).collect();

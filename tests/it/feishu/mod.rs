@@ -26,7 +26,7 @@ use boardhand::net::Http;
 use boardhand::sim::feishu::{BOT, Call, Fault, Message, SimFeishu, SimFeishuConfig};
 use boardhand::sim::slack::SimSlack;
 use boardhand::sim::{SimLab, Speed};
-use boardhand::store::sqlite::{SqliteOptions, SqliteStore};
+use boardhand::store::sql::{SqlStore, SqliteOptions};
 use boardhand::store::{Census, RunFilter, Store};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -89,7 +89,7 @@ async fn lab_of(boards: &str, how: How, test: impl AsyncFnOnce(&Lab)) {
     };
     let data = tempfile::tempdir().expect("a data folder");
     let store: Arc<dyn Store> =
-        Arc::new(SqliteStore::open(data.path(), SqliteOptions::new(ids.clone())).await.expect("store"));
+        Arc::new(SqlStore::open(data.path(), SqliteOptions::new(ids.clone())).await.expect("store"));
     let client = FeishuClient::new(
         Http::new(&[feishu.url()]),
         feishu.url(),

@@ -26,7 +26,7 @@ use boardhand::message::template::Catalogue;
 use boardhand::net::Http;
 use boardhand::sim::slack::{SimSlack, SimSlackConfig};
 use boardhand::sim::{SimLab, Speed};
-use boardhand::store::sqlite::SqlStore;
+use boardhand::store::sql::SqlStore;
 use boardhand::store::{Census, Store};
 use secrecy::SecretString;
 use tokio::net::UdpSocket;

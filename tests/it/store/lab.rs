@@ -12,7 +12,7 @@ use boardhand::lease::{Holder, Lease};
 use boardhand::message::Note;
 use boardhand::outcome::{Counts, Outcome, Verdict};
 use boardhand::run::{Decision, LeaseRef, Priority, Progress, RunKind, RunSpec, RunState, Selector, Stage};
-use boardhand::store::sqlite::{PostgresOptions, SqliteOptions, SqliteStore};
+use boardhand::store::sql::{PostgresOptions, SqlStore, SqliteOptions};
 use boardhand::store::{
     Audit, Committed, Effect, Fenced, Grant, Granted, Intake, LeaseTerms, NewRun, RunView, Settle, Store,
 };
@@ -42,19 +42,19 @@ pub(crate) fn at(seconds: u64) -> Timestamp {
 impl Lab {
     pub(crate) async fn sqlite() -> Lab {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let store = SqliteStore::open(dir.path(), SqliteOptions::new(Ids::seeded(7))).await.expect("store");
+        let store = SqlStore::open(dir.path(), SqliteOptions::new(Ids::seeded(7))).await.expect("store");
         Lab { dir: Some(dir), ..Lab::over(store) }
     }
 
     pub(crate) async fn postgres() -> Lab {
         let (dir, url) = (tempfile::tempdir().expect("temporary directory"), postgres::database().await);
         let options = PostgresOptions::new(Ids::seeded(7));
-        let store = SqliteStore::connect(&postgres::parsed(&url), options).await.expect("store");
+        let store = SqlStore::connect(&postgres::parsed(&url), options).await.expect("store");
         std::fs::write(dir.path().join(ELSEWHERE), url).expect("a note");
         Lab { dir: Some(dir), ..Lab::over(store) }
     }
 
-    pub(crate) fn over(store: SqliteStore) -> Lab {
+    pub(crate) fn over(store: SqlStore) -> Lab {
         // Not seeded: a lab over a store that was there before must not make its ids again.
         let ids = Ids::system();
         let instance = InstanceId::new(&ids, T0);

@@ -13,7 +13,7 @@ mod message;
 mod outcomes;
 mod queue;
 mod run;
-pub(crate) mod sqlite;
+pub(crate) mod file;
 mod tidy;
 
 pub(crate) use lab::Lab;

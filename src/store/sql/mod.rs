@@ -1,0 +1,577 @@
+//! The store in SQL: one file of SQLite in the data directory, or one database of PostgreSQL; one server. Everything that
+//! writes goes through one writer that commits in groups ([`writer`]); everything that reads has a few connections of its
+//! own, which see what was committed. No rule of the lab is decided here but those that the trait names.
+//!
+//! Operations are written once. A statement stands beside its operation in SQLite's words; where PostgreSQL has others,
+//! they stand in [`postgres`], and [`link`] takes those of the database that is asked. Nobody else writes while the writer
+//! does, in either: SQLite locks its file, PostgreSQL's writer holds the server's lock on the very connection that writes.
+//! So what an operation has read in its transaction still holds when it writes.
+//!
+//! To add an operation:
+//!
+//! 1. Name it in [`Store`], and call it from `impl Store for SqlStore` below: one that reads gets the readers, one that
+//!    writes goes through the writer.
+//! 2. Write it in the file of its subject, in SQLite's words: every text in `statements!`, each run by `link::query` or in
+//!    a [`script::Script`], rows of a group as one document (`jsonb_each(?1)`). A new file is listed in [`statements`].
+//! 3. Where a text has words of SQLite alone (`jsonb_each`, `INDEXED BY`, `IS ?1`, `MAX(a, b)`, `json(..)`, `-> '$.a'`), write
+//!    it again in `postgres/runs.rs` or `postgres/messages.rs`, beside its name.
+//! 4. New tables and columns come in `migrations/sqlite` and `migrations/postgres` under one number and name (`INTEGER` here is
+//!    `BIGINT` there), and a new table in [`carry`]'s list.
+//! 5. Say what it means in the conformance suite (`store_tests!` in `tests/it/store`), which runs on both. Other tests prepare
+//!    every statement against both schemas, compare those, and look for statements that read a growing table to its end.
+
+mod asks;
+mod attempt;
+mod audit;
+mod batch;
+mod board;
+mod builds;
+mod carry;
+mod hold;
+mod intake;
+mod judge;
+mod keep;
+mod lab;
+mod lease;
+mod lease_end;
+mod ledger;
+mod letters;
+mod link;
+mod log;
+mod message;
+mod open;
+mod outcomes;
+mod postgres;
+mod queue;
+mod row;
+mod run;
+mod schedule;
+#[cfg(test)]
+mod schema_tests;
+mod script;
+mod sqlite;
+mod tally;
+mod tidy;
+mod token;
+mod unbegun;
+mod unreadable;
+mod writer;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use self::link::Readers;
+use self::row::{Reader, statements, unavailable};
+use self::unreadable::Unreadable;
+use self::writer::Writer;
+use crate::board::{BoardId, Family};
+use crate::build::Build;
+use crate::chat::{AnswerVia, Place};
+use crate::clock::Timestamp;
+use crate::id::{Ids, InstanceId, LeaseId, MessageId};
+use crate::lease::{Holder, Lease, LeaseState, Reservation};
+use crate::message::Note;
+use crate::meter::Times;
+use crate::outcome::Outcome;
+use crate::run::{LeaseRef, Progress, Request, Run, Stage};
+use crate::store::{
+    AtRest, AuditFilter, BatchView, BoardRow, BuildFilter, Census, Committed, Cursor, Dealt, Decisions,
+    Effected, Ended, Errand, ErrandView, Fenced, Grant, Granted, Intake, Lapsed, LeaseTerms, LeaseView,
+    Letter, MessageEnd, Notice, Outdated, Owed, QueueChanges, ReloadRequest, Result, RunFilter, RunView,
+    ScheduleRow, Settle, Store, StoreError, SuitePast, Tally, Tidied, TidyFrom, TokenRow, Told,
+};
+
+pub use self::carry::{Carried, CarryError, carry};
+pub use self::open::OpenError;
+pub use self::postgres::{PostgresOptions, PostgresUrl, statements as statements_of_postgres};
+pub use self::sqlite::SqliteOptions;
+
+statements! {
+    META_READ = "SELECT name, value FROM meta WHERE name = ?1";
+    CENSUS = "SELECT (SELECT COUNT(*) FROM runs WHERE state = 'queued' AND state <> 'finished') AS queued,
+               (SELECT COUNT(*) FROM runs WHERE state NOT IN ('queued') AND state <> 'finished') AS active,
+               (SELECT COUNT(*) FROM leases WHERE state IN ('active', 'finalizing', 'held')) AS leases,
+               (SELECT COUNT(*) FROM outbox WHERE state = 'owed' AND kind = 'reply')
+                 + (SELECT COUNT(*) FROM outbox WHERE state = 'owed' AND kind = 'answer')
+                 + (SELECT COUNT(*) FROM cards WHERE rev_wanted > rev_sent AND state = 'live') AS owed,
+               (SELECT COUNT(*) FROM outbox WHERE state = 'dead')
+                 + (SELECT COUNT(*) FROM cards WHERE state = 'dead') AS dead,
+               (SELECT COUNT(*) FROM errands WHERE done_at IS NULL) AS errands";
+}
+
+/// Every statement of the store, by its name.
+fn statements() -> Vec<(&'static str, &'static str)> {
+    let files = [
+        STATEMENTS,
+        asks::STATEMENTS,
+        attempt::STATEMENTS,
+        audit::STATEMENTS,
+        batch::STATEMENTS,
+        board::STATEMENTS,
+        builds::STATEMENTS,
+        hold::STATEMENTS,
+        intake::STATEMENTS,
+        judge::STATEMENTS,
+        keep::STATEMENTS,
+        lab::STATEMENTS,
+        lease::STATEMENTS,
+        lease_end::STATEMENTS,
+        ledger::STATEMENTS,
+        letters::STATEMENTS,
+        log::STATEMENTS,
+        message::STATEMENTS,
+        open::STATEMENTS,
+        outcomes::STATEMENTS,
+        queue::STATEMENTS,
+        run::STATEMENTS,
+        schedule::STATEMENTS,
+        script::STATEMENTS,
+        tally::STATEMENTS,
+        tidy::STATEMENTS,
+        token::STATEMENTS,
+        unbegun::STATEMENTS,
+        unreadable::STATEMENTS,
+        writer::STATEMENTS,
+    ];
+    files.concat()
+}
+
+/// Durable state in one SQLite file or one PostgreSQL database. Only one process at a time has it open.
+pub struct SqlStore {
+    writer: Writer,
+    readers: Readers,
+    unreadable: Arc<Unreadable>,
+    ids: Ids,
+}
+
+impl SqlStore {
+    /// Ends the store after what is queued, and lets go of the data directory. Dropping it does the same, later.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+#[async_trait]
+impl Store for SqlStore {
+    async fn commit(&self, intake: Intake) -> Result<Committed> {
+        self.writer.intake(intake).await
+    }
+
+    async fn delivery_forget(&self, before: Timestamp) -> Result<u64> {
+        self.writer.write(move |tx| Box::pin(intake::forget(tx, before))).await
+    }
+
+    async fn run_view(&self, number: i64) -> Result<Option<RunView>> {
+        run::view(&self.readers, &self.unreadable, number).await
+    }
+
+    async fn run_of_thread(&self, place: &Place) -> Result<Option<Told>> {
+        run::of_thread(&self.readers, place).await
+    }
+
+    async fn batch_view(&self, first: i64) -> Result<Option<BatchView>> {
+        batch::view(&self.readers, first).await
+    }
+
+    async fn run_list(&self, filter: &RunFilter) -> Result<Vec<Run>> {
+        run::list(&self.readers, &self.unreadable, filter).await
+    }
+
+    async fn suite_past(&self, family: &Family, suite: &str) -> Result<SuitePast> {
+        outcomes::suite_past(&self.readers, &self.unreadable, family, suite).await
+    }
+
+    async fn build_ended(&self, build: &str) -> Result<Vec<Ended>> {
+        outcomes::of_build(&self.readers, &self.unreadable, build).await
+    }
+
+    async fn build_find(&self, family: &Family, id: &str) -> Result<Option<Build>> {
+        builds::find(&self.readers, family, id).await
+    }
+
+    async fn build_list(&self, filter: &BuildFilter) -> Result<Vec<Build>> {
+        builds::list(&self.readers, &self.unreadable, filter).await
+    }
+
+    async fn queue_changes(&self, cursor: Option<Cursor>) -> Result<QueueChanges> {
+        queue::changes(&self.readers, &self.unreadable, cursor).await
+    }
+
+    async fn lease_grant(&self, grants: &[Grant], terms: &LeaseTerms) -> Result<Vec<Granted>> {
+        let (grants, terms, unreadable) = (grants.to_vec(), terms.clone(), self.unreadable.clone());
+        self.writer
+            .write(|tx| Box::pin(async move { lease::grant(tx, &unreadable, &grants, &terms).await }))
+            .await
+    }
+
+    async fn lease_take(
+        &self,
+        id: LeaseId,
+        board: &BoardId,
+        holder: &Holder,
+        terms: &LeaseTerms,
+    ) -> Result<Granted> {
+        let (board, holder, terms) = (board.clone(), holder.clone(), terms.clone());
+        let unreadable = self.unreadable.clone();
+        let write = self.writer.write(move |tx| {
+            Box::pin(async move { lease::take(tx, &unreadable, id, &board, &holder, &terms).await })
+        });
+        write.await
+    }
+
+    async fn lease_renew(&self, instance: InstanceId, expires_at: Timestamp) -> Result<Vec<LeaseId>> {
+        // No loop has to hear that leases go on as they did.
+        self.writer.write_unheard(move |tx| Box::pin(lease_end::renew(tx, instance, expires_at))).await
+    }
+
+    async fn lease_list(&self) -> Result<Vec<Lease>> {
+        lease::list(&self.readers, &self.unreadable).await
+    }
+
+    async fn lease_state(&self, lease: &LeaseRef) -> Result<Option<LeaseState>> {
+        lease::state(&self.readers, lease).await
+    }
+
+    async fn lease_view(&self, id: LeaseId) -> Result<Option<LeaseView>> {
+        lease::view(&self.readers, id).await
+    }
+
+    async fn lease_fenced(&self, lease: &LeaseRef, now: Timestamp) -> Result<Fenced> {
+        let lease = lease.clone();
+        self.writer.write(move |tx| Box::pin(async move { lease_end::fenced(tx, &lease, now).await })).await
+    }
+
+    async fn lease_release(&self, lease: &LeaseRef, rest: &AtRest, now: Timestamp) -> Result<Fenced> {
+        let (lease, rest) = (lease.clone(), rest.clone());
+        self.writer
+            .write(move |tx| Box::pin(async move { lease_end::release(tx, &lease, &rest, now).await }))
+            .await
+    }
+
+    async fn lease_expire(&self, except: InstanceId, now: Timestamp) -> Result<Vec<Lapsed>> {
+        if !lease_end::any_over(&self.readers, &self.unreadable, except, now).await? {
+            return Ok(vec![]);
+        }
+        let (ids, unreadable) = (self.ids.clone(), self.unreadable.clone());
+        let write = self.writer.write(move |tx| {
+            Box::pin(async move { lease_end::expire(tx, &ids, &unreadable, except, now).await })
+        });
+        write.await
+    }
+
+    async fn lease_takeover(&self, instance: InstanceId, now: Timestamp) -> Result<Vec<Lapsed>> {
+        let (ids, unreadable) = (self.ids.clone(), self.unreadable.clone());
+        let write = self.writer.write(move |tx| {
+            Box::pin(async move { lease_end::takeover(tx, &ids, &unreadable, instance, now).await })
+        });
+        write.await
+    }
+
+    async fn lease_lapse(&self, leases: &[LeaseId], now: Timestamp) -> Result<Vec<Lapsed>> {
+        let (ids, unreadable, leases) = (self.ids.clone(), self.unreadable.clone(), leases.to_vec());
+        let write = self.writer.write(move |tx| {
+            Box::pin(async move { lease_end::lapse_these(tx, &ids, &unreadable, &leases, now).await })
+        });
+        write.await
+    }
+
+    async fn lease_return(&self, leases: &[LeaseId], now: Timestamp) -> Result<Vec<LeaseId>> {
+        let (unreadable, leases) = (self.unreadable.clone(), leases.to_vec());
+        let write = self.writer.write(move |tx| {
+            Box::pin(async move { lease_end::give_back(tx, &unreadable, &leases, now).await })
+        });
+        write.await
+    }
+
+    async fn hold_grant(
+        &self,
+        reservation: LeaseId,
+        board: &BoardId,
+        terms: &LeaseTerms,
+        told: &(AnswerVia, Note),
+    ) -> Result<Granted> {
+        let (board, terms, told) = (board.clone(), terms.clone(), told.clone());
+        let (ids, unreadable) = (self.ids.clone(), self.unreadable.clone());
+        let write = self.writer.write(move |tx| {
+            Box::pin(
+                async move { hold::grant(tx, &ids, &unreadable, reservation, &board, &terms, &told).await },
+            )
+        });
+        write.await
+    }
+
+    async fn hold_warn(&self, lease: &Lease, told: &(AnswerVia, Note), now: Timestamp) -> Result<bool> {
+        let (ids, lease, told) = (self.ids.clone(), lease.clone(), told.clone());
+        self.writer
+            .write(move |tx| Box::pin(async move { hold::warn(tx, &ids, &lease, &told, now).await }))
+            .await
+    }
+
+    async fn hold_expire(
+        &self,
+        lease: &LeaseRef,
+        rest: LeaseId,
+        told: &(AnswerVia, Note),
+        now: Timestamp,
+    ) -> Result<Effected> {
+        let (ids, lease, told) = (self.ids.clone(), lease.clone(), told.clone());
+        self.writer
+            .write(move |tx| Box::pin(async move { hold::expire(tx, &ids, &lease, rest, &told, now).await }))
+            .await
+    }
+
+    async fn notice_list(&self) -> Result<Vec<Notice>> {
+        asks::notices(&self.readers, &self.unreadable).await
+    }
+
+    async fn notice_done(&self, id: MessageId, told: &(AnswerVia, Note), now: Timestamp) -> Result<()> {
+        let (ids, told) = (self.ids.clone(), told.clone());
+        self.writer
+            .write(move |tx| Box::pin(async move { asks::notified(tx, &ids, id, &told, now).await }))
+            .await
+    }
+
+    async fn reservation_drop(&self, id: LeaseId, told: &(AnswerVia, Note), now: Timestamp) -> Result<()> {
+        let (ids, told) = (self.ids.clone(), told.clone());
+        self.writer
+            .write(move |tx| Box::pin(async move { hold::give_up(tx, &ids, id, &told, now).await }))
+            .await
+    }
+
+    async fn reservation_list(&self) -> Result<Vec<Reservation>> {
+        hold::waiting(&self.readers, &self.unreadable).await
+    }
+
+    async fn run_advance(
+        &self,
+        lease: &LeaseRef,
+        stage: Stage,
+        notes: &[Note],
+        now: Timestamp,
+    ) -> Result<Fenced> {
+        let (ids, lease, notes) = (self.ids.clone(), lease.clone(), notes.to_vec());
+        let write = self.writer.write(move |tx| {
+            Box::pin(async move { attempt::advance(tx, &ids, &lease, stage, &notes, now).await })
+        });
+        write.await
+    }
+
+    async fn run_tell(&self, lease: &LeaseRef, nth: u32, note: &Note, now: Timestamp) -> Result<Fenced> {
+        let (ids, lease, note) = (self.ids.clone(), lease.clone(), note.clone());
+        let write = self
+            .writer
+            .write(move |tx| Box::pin(async move { attempt::tell(tx, &ids, &lease, nth, &note, now).await }));
+        write.await
+    }
+
+    async fn run_progress(&self, lease: &LeaseRef, progress: &Progress, now: Timestamp) -> Result<Fenced> {
+        let (lease, progress) = (lease.clone(), progress.clone());
+        self.writer
+            .write(move |tx| Box::pin(async move { attempt::progress(tx, &lease, &progress, now).await }))
+            .await
+    }
+
+    async fn run_settle(&self, settle: &Settle) -> Result<Fenced> {
+        let (ids, settle) = (self.ids.clone(), settle.clone());
+        self.writer.write(move |tx| Box::pin(async move { attempt::settle(tx, &ids, &settle).await })).await
+    }
+
+    async fn run_withdraw(
+        &self,
+        number: i64,
+        outcome: &Outcome,
+        note: &Note,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let (ids, outcome, note) = (self.ids.clone(), outcome.clone(), note.clone());
+        let write = self.writer.write(move |tx| {
+            Box::pin(async move { unbegun::withdraw_waiting(tx, &ids, number, &outcome, &note, now).await })
+        });
+        write.await
+    }
+
+    async fn run_requests(&self, instance: InstanceId) -> Result<Vec<(LeaseRef, Request)>> {
+        run::requests(&self.readers, &self.unreadable, instance).await
+    }
+
+    async fn board_register(&self, boards: &[BoardId], now: Timestamp) -> Result<()> {
+        let boards = boards.to_vec();
+        self.writer.write(move |tx| Box::pin(async move { board::register(tx, &boards, now).await })).await
+    }
+
+    async fn board_list(&self) -> Result<Vec<BoardRow>> {
+        board::list(&self.readers, &self.unreadable).await
+    }
+
+    async fn errand_due(&self, limit: u32) -> Result<Vec<Errand>> {
+        board::errands_due(&self.readers, &self.unreadable, limit).await
+    }
+
+    async fn errand_view(&self, id: MessageId) -> Result<Option<ErrandView>> {
+        board::errand_view(&self.readers, id).await
+    }
+
+    async fn errand_begin(&self, id: MessageId, lease: &LeaseRef, now: Timestamp) -> Result<Fenced> {
+        let lease = lease.clone();
+        self.writer
+            .write(move |tx| Box::pin(async move { board::errand_begin(tx, id, &lease, now).await }))
+            .await
+    }
+
+    async fn errand_done(&self, id: MessageId, answer: &Note, now: Timestamp) -> Result<()> {
+        let (ids, answer) = (self.ids.clone(), answer.clone());
+        let write = self
+            .writer
+            .write(move |tx| Box::pin(async move { board::errand_done(tx, &ids, id, &answer, now).await }));
+        write.await
+    }
+
+    async fn lab_hash(&self) -> Result<Option<String>> {
+        lab::hash(&self.readers).await
+    }
+
+    async fn lab_put(&self, hash: &str) -> Result<()> {
+        let hash = hash.to_owned();
+        self.writer.write(move |tx| Box::pin(async move { lab::put(tx, &hash).await })).await
+    }
+
+    async fn reload_due(&self) -> Result<Vec<ReloadRequest>> {
+        lab::reloads_due(&self.readers, &self.unreadable).await
+    }
+
+    async fn reload_done(&self, done: &[MessageId], note: &Note, now: Timestamp) -> Result<()> {
+        let (ids, done, note) = (self.ids.clone(), done.to_vec(), note.clone());
+        let write = self
+            .writer
+            .write(move |tx| Box::pin(async move { lab::reloads_done(tx, &ids, &done, &note, now).await }));
+        write.await
+    }
+
+    async fn schedule_list(&self) -> Result<Vec<ScheduleRow>> {
+        schedule::list(&self.readers, &self.unreadable).await
+    }
+
+    async fn schedule_register(&self, schedules: &[(String, String)], now: Timestamp) -> Result<()> {
+        let schedules = schedules.to_vec();
+        self.writer
+            .write(move |tx| Box::pin(async move { schedule::register(tx, &schedules, now).await }))
+            .await
+    }
+
+    async fn schedule_dealt(&self, name: &str, due: Timestamp, dealt: &Dealt) -> Result<bool> {
+        let (name, dealt) = (name.to_owned(), dealt.clone());
+        self.writer
+            .write(move |tx| Box::pin(async move { schedule::dealt(tx, &name, due, &dealt).await }))
+            .await
+    }
+
+    async fn message_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Owed>> {
+        message::due(&self.readers, &self.unreadable, now, limit).await
+    }
+
+    async fn message_next_due(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+        message::next_due(&self.readers, now).await
+    }
+
+    async fn message_begin(&self, ids: &[MessageId], now: Timestamp) -> Result<()> {
+        let ids = ids.to_vec();
+        let write = self.writer.write(move |tx| {
+            message::begin(tx, &ids, now);
+            Box::pin(async { Ok(()) })
+        });
+        write.await
+    }
+
+    async fn message_end(&self, ends: &[MessageEnd], now: Timestamp) -> Result<()> {
+        let ends = ends.to_vec();
+        let write = self.writer.write(move |tx| {
+            message::end(tx, &ends, now);
+            Box::pin(async { Ok(()) })
+        });
+        write.await
+    }
+
+    async fn letter_list(&self, limit: u32) -> Result<(Vec<Letter>, u64)> {
+        letters::list(&self.readers, &self.unreadable, limit).await
+    }
+
+    async fn audit_list(&self, filter: &AuditFilter) -> Result<Decisions> {
+        audit::list(&self.readers, &self.unreadable, filter).await
+    }
+
+    async fn tidy(&self, outdated: &Outdated, from: TidyFrom, limit: u32) -> Result<Tidied> {
+        let outdated = *outdated;
+        self.writer
+            .write(move |tx| Box::pin(async move { tidy::tidy(tx, &outdated, from, limit).await }))
+            .await
+    }
+
+    async fn run_ended(&self, numbers: &[i64]) -> Result<Vec<(i64, Timestamp)>> {
+        run::ended(&self.readers, &self.unreadable, numbers).await
+    }
+
+    async fn token_list(&self) -> Result<Vec<TokenRow>> {
+        token::list(&self.readers, &self.unreadable).await
+    }
+
+    async fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRow>> {
+        token::by_hash(&self.readers, hash).await
+    }
+
+    async fn token_used(&self, name: &str, now: Timestamp) -> Result<()> {
+        let name = name.to_owned();
+        // No loop has to hear of it.
+        let write =
+            self.writer.write_unheard(move |tx| Box::pin(async move { token::used(tx, &name, now).await }));
+        write.await
+    }
+
+    async fn secret(&self) -> Result<[u8; 32]> {
+        let query = link::query(META_READ).bind(open::SECRET);
+        let row = query.fetch_one(&self.readers).await.map_err(unavailable)?;
+        let row = Reader::new(&row, "meta", "name");
+        let bytes = hex::decode(row.text("value")?).map_err(|error| row.corrupt(error))?;
+        bytes.try_into().map_err(|bytes: Vec<u8>| row.corrupt(format!("{} bytes", bytes.len())))
+    }
+
+    fn commits(&self) -> Option<u64> {
+        // The lock of the data directory keeps every other process out.
+        Some(self.writer.commits())
+    }
+
+    async fn ended(&self) {
+        self.writer.ended().await;
+    }
+
+    async fn ready(&self) -> Result<()> {
+        if !self.writer.is_open() {
+            return Err(StoreError::Unavailable("the writer has ended".into()));
+        }
+        self.secret().await.map(|_| ())
+    }
+
+    async fn tally(&self, since: Option<Cursor>) -> Result<Tally> {
+        Ok(Tally { census: self.census().await?, ..tally::tally(&self.readers, since).await? })
+    }
+
+    fn commit_times(&self) -> Times {
+        self.writer.times()
+    }
+
+    async fn census(&self) -> Result<Census> {
+        let row = link::query(CENSUS).fetch_one(&self.readers).await.map_err(unavailable)?;
+        let row = Reader::new(&row, "census", "queued");
+        let count = |column| Ok(row.int(column)?.max(0).unsigned_abs());
+        Ok(Census {
+            queued: count("queued")?,
+            active: count("active")?,
+            leases: count("leases")?,
+            owed: count("owed")?,
+            dead: count("dead")?,
+            errands: count("errands")?,
+            unreadable: self.unreadable.count(),
+        })
+    }
+}
