@@ -10,10 +10,12 @@ use boardhand::clock::Clock;
 use boardhand::id::{Ids, InstanceId};
 use boardhand::outcome::Verdict;
 use boardhand::run::Decision;
-use boardhand::store::sql::{OpenError, PostgresOptions, SqlStore, SqliteOptions, statements_of_postgres};
+use boardhand::store::sql::{
+    OpenError, PostgresOptions, SqlStore, SqliteOptions, statements, statements_of_postgres,
+};
 use boardhand::store::{Effect, RunFilter, Store, StoreError};
 use sqlx::postgres::PgTypeInfo;
-use sqlx::{ConnectOptions, Executor, SqlSafeStr, Statement};
+use sqlx::{Column, ConnectOptions, Executor, SqlSafeStr, Statement};
 
 use crate::lab::look::{ELSEWHERE, rows, tamper};
 use crate::lab::{postgres, postgres_lab, yaml};
@@ -51,6 +53,41 @@ async fn every_statement_prepares_and_takes_the_values_that_it_is_given() {
     }
 }
 
+/// Whether a column has a name of its own, and not that of an expression.
+fn is_named(column: &str) -> bool {
+    column.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_statement_gives_the_same_columns_in_both() {
+    let lab = Lab::sqlite().await;
+    let file = lab.dir.as_ref().expect("a folder").path().join("boardhand.db");
+    let mut sqlite =
+        sqlx::sqlite::SqliteConnectOptions::new().filename(file).connect().await.expect("SQLite");
+    let url = postgres::database().await;
+    let options: sqlx::postgres::PgConnectOptions = url.parse().expect("an address");
+    let mut server = options.connect().await.expect("PostgreSQL");
+    let of_postgres = statements_of_postgres();
+    let mut compared = 0;
+    for (name, sql) in statements() {
+        // Several statements as one text: what they give is read by the tests of their operation.
+        if sql.contains(';') {
+            continue;
+        }
+        let here = (&mut sqlite).prepare(sql.into_sql_str()).await.expect(name);
+        let here: Vec<&str> = here.columns().iter().map(|column| column.name()).collect();
+        let same = |(other, _): &&(&str, &str)| *other == name;
+        let Some((_, sql)) = of_postgres.iter().find(same) else { continue };
+        let there = (&mut server).prepare(sql.into_sql_str()).await.expect(name);
+        let there: Vec<&str> = there.columns().iter().map(|column| column.name()).collect();
+        let fits = |(here, there): (&&str, &&str)| here == there || !is_named(here);
+        let fit = here.len() == there.len() && here.iter().zip(&there).all(fits);
+        assert!(fit, "{name} gives {here:?} in SQLite and {there:?} in PostgreSQL");
+        compared += usize::from(!here.is_empty());
+    }
+    assert!(compared > 50, "{compared}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_schemas_have_the_same_tables_and_columns() {
     let (file, lab) = (Lab::sqlite().await, Lab::postgres().await);
@@ -70,6 +107,53 @@ async fn both_schemas_have_the_same_tables_and_columns() {
     assert_eq!(sqlite, postgres);
 }
 
+/// What a database of SQLite and one of PostgreSQL answer to what asks for the same in each.
+async fn both(sqlite: &'static str, postgres: &'static str) -> [BTreeSet<String>; 2] {
+    let labs = [Lab::sqlite().await, Lab::postgres().await];
+    let [file, server] = labs.each_ref().map(|lab| lab.dir.as_ref().expect("a folder").path());
+    [rows(file, sqlite).await, rows(server, postgres).await].map(|rows| rows.into_iter().collect())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_schemas_have_the_same_indexes() {
+    // Those that a table has by its keys alone are told by its columns.
+    let sqlite = "SELECT m.name, i.name, i.\"unique\", i.partial,
+               (SELECT group_concat(COALESCE(c.name, '-'), ',') FROM pragma_index_info(i.name) AS c)
+        FROM sqlite_master AS m JOIN pragma_index_list(m.name) AS i
+        WHERE m.type = 'table' AND m.name NOT LIKE '\\_sqlx%' ESCAPE '\\' AND i.origin = 'c'";
+    let postgres = "SELECT t.relname::text, i.relname::text, x.indisunique::int::bigint,
+               (x.indpred IS NOT NULL)::int::bigint,
+               (SELECT string_agg(COALESCE(a.attname::text, '-'), ',' ORDER BY k.place)
+                FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS k (number, place)
+                LEFT JOIN pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = k.number)
+        FROM pg_index AS x
+        JOIN pg_class AS i ON i.oid = x.indexrelid
+        JOIN pg_class AS t ON t.oid = x.indrelid
+        WHERE t.relnamespace = 'public'::regnamespace AND t.relname NOT LIKE '\\_sqlx%'
+          AND NOT EXISTS (SELECT 1 FROM pg_constraint AS c WHERE c.conindid = x.indexrelid)";
+    let [sqlite, postgres] = both(sqlite, postgres).await;
+    assert!(sqlite.iter().any(|index| index.starts_with("leases | ") && index.contains(" | 1 | 1 | board")));
+    assert_eq!(sqlite, postgres);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_schemas_have_the_same_references() {
+    let sqlite = "SELECT m.name, f.\"from\", f.\"table\", f.\"to\", f.on_delete
+        FROM sqlite_master AS m JOIN pragma_foreign_key_list(m.name) AS f
+        WHERE m.type = 'table'";
+    let postgres = "SELECT t.relname::text, a.attname::text, o.relname::text, b.attname::text,
+               CASE c.confdeltype WHEN 'a' THEN 'NO ACTION' WHEN 'c' THEN 'CASCADE' ELSE 'another' END
+        FROM pg_constraint AS c
+        JOIN pg_class AS t ON t.oid = c.conrelid
+        JOIN pg_class AS o ON o.oid = c.confrelid
+        JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
+        JOIN pg_attribute AS b ON b.attrelid = c.confrelid AND b.attnum = c.confkey[1]
+        WHERE c.contype = 'f' AND t.relnamespace = 'public'::regnamespace";
+    let [sqlite, postgres] = both(sqlite, postgres).await;
+    assert!(sqlite.len() > 5, "{sqlite:?}");
+    assert_eq!(sqlite, postgres);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_server_is_told_that_the_database_has_one() {
     let url = postgres::database().await;
@@ -77,7 +161,7 @@ async fn a_second_server_is_told_that_the_database_has_one() {
     let Err(error @ OpenError::Served(_)) = open(&url).await else { panic!("opened twice") };
     assert!(error.to_string().contains("is in use by another boardhand"), "{error}");
     store.close().await;
-    open(&url).await.expect("it is free").close().await;
+    reopen(&url).await.close().await;
 }
 
 #[tokio::test]
@@ -92,7 +176,7 @@ async fn a_database_that_is_not_there_is_told_without_the_password() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_is_there_after_reopening() {
     let url = postgres::database().await;
-    survives(open(&url).await.expect("store"), async || reopen(&url).await).await;
+    Box::pin(survives(open(&url).await.expect("store"), async || reopen(&url).await)).await;
 }
 
 /// Opens again as soon as the store before has let go.
@@ -225,6 +309,7 @@ async fn a_run_goes_from_a_command_to_its_outcome_and_the_server_may_restart() {
         assert_eq!(lab.verdict(again).await, "passed in testing");
         let states = lab.rows("SELECT state, verdict FROM runs ORDER BY number").await;
         assert_eq!(states, ["finished | passed", "finished | passed"]);
+        lab.settle().await;
         lab.read_all();
     })
     .await;
@@ -292,7 +377,12 @@ async fn a_lab_moves_from_its_file_into_a_database_with_everything_in_it() {
     );
     let (next, _) = lab.waiting().await;
     assert_eq!(next, 1203);
-    assert_eq!(lab.store.lease_list().await.expect("leases")[0].id, held.id);
+    let leases = lab.store.lease_list().await.expect("leases");
+    assert!(
+        leases
+            .iter()
+            .any(|lease| lease.id == held.id && lease.board == held.board && lease.fence == held.fence)
+    );
     // New rows get numbers of their own.
     let note = tempfile::tempdir().expect("a folder");
     std::fs::write(note.path().join(ELSEWHERE), &url).expect("a note");

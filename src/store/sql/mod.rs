@@ -100,8 +100,8 @@ statements! {
                (SELECT COUNT(*) FROM errands WHERE done_at IS NULL) AS errands";
 }
 
-/// Every statement of the store, by its name.
-fn statements() -> Vec<(&'static str, &'static str)> {
+/// Every statement of the store in SQLite's words, by its name.
+pub fn statements() -> Vec<(&'static str, &'static str)> {
     let files = [
         STATEMENTS,
         asks::STATEMENTS,

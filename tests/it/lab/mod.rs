@@ -64,9 +64,17 @@ pub(crate) struct Lab {
     server: Option<JoinHandle<anyhow::Result<()>>>,
 }
 
+/// The variable with which `tests/run` asks for labs whose data is in the other database: `postgres`.
+const TESTS_ON: &str = "BOARDHAND_TESTS_ON";
+
 /// Runs `test` in a lab of this boards.yaml, and then the ending.
 pub(crate) async fn lab(text: &str, test: impl AsyncFnOnce(&mut Lab)) {
-    let mut lab = Lab::start_simulated(text, false, Rates::default(), None).await;
+    let url = match std::env::var(TESTS_ON).as_deref() {
+        Ok("postgres") => Some(postgres::database().await),
+        Ok(other) => panic!("{TESTS_ON}: there is no {other}"),
+        Err(_) => None,
+    };
+    let mut lab = Lab::start_simulated(text, false, Rates::default(), url.as_deref()).await;
     test(&mut lab).await;
     lab.end().await;
 }

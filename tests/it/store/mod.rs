@@ -4,8 +4,9 @@
 
 mod admin;
 mod batch;
-mod hold;
 mod builds;
+pub(crate) mod file;
+mod hold;
 mod intake;
 pub(crate) mod lab;
 mod lease;
@@ -13,7 +14,6 @@ mod message;
 mod outcomes;
 mod queue;
 mod run;
-pub(crate) mod file;
 mod tidy;
 
 pub(crate) use lab::Lab;

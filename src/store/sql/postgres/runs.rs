@@ -79,6 +79,7 @@ fn deliveries() -> Vec<(&'static str, &'static str)> {
     SELECT value->>'id', value->'via', (value->>'at')::bigint
     FROM json_array_elements($1::json)",
         ),
+        (intake::DELIVERIES_UNDO, concat!("DELETE FROM deliveries WHERE key IN ", texts!())),
         (
             intake::CARD_HOLD,
             "UPDATE cards
@@ -242,7 +243,7 @@ fn leases() -> Vec<(&'static str, &'static str)> {
         ),
         (
             hold::WAITING_SAME,
-            "SELECT COUNT(*) FROM reservations
+            "SELECT id FROM reservations
     WHERE requester = $1 AND family = $2 AND board IS NOT DISTINCT FROM $3::text",
         ),
     ]
