@@ -47,6 +47,7 @@ use crate::outcome::redact::Redactor;
 use crate::power::Power;
 use crate::store::{Store, StoreError};
 use crate::worker::almanac::Almanac;
+use crate::worker::conductor::Conductor;
 use crate::worker::errands::Errands;
 use crate::worker::housekeeper::Housekeeper;
 use crate::worker::keeper::Keeper;
@@ -153,6 +154,7 @@ pub struct App {
     keeper: Keeper,
     timekeeper: Timekeeper,
     almanac: Almanac,
+    conductor: Conductor,
     lab: Arc<Lab>,
     reloader: Option<Reloader>,
     /// Where the control socket is, if there is one.
@@ -296,6 +298,7 @@ impl App {
             keeper: Keeper::new(lab.clone(), instance),
             timekeeper: Timekeeper::new(lab.clone()),
             almanac,
+            conductor: Conductor::new(lab.clone()),
             lab,
             reloader: None,
             data_dir: None,
@@ -360,6 +363,7 @@ impl App {
             keeper,
             timekeeper,
             almanac,
+            conductor,
             reloader,
             lab,
             instance,
@@ -392,6 +396,7 @@ impl App {
         let housekeeper = loops.start(housekeeper, closing.subscribe());
         let keeper = loops.start(keeper, closing.subscribe());
         let timekeeper = loops.start(timekeeper, closing.subscribe());
+        let conductor = loops.start(conductor, closing.subscribe());
         let almanac = loops.start(almanac, closing.subscribe());
         let control = data_dir.and_then(|data_dir| match control::listen(&data_dir) {
             Ok(listener) => {
@@ -424,6 +429,7 @@ impl App {
         housekeeper.await?;
         timekeeper.await?;
         almanac.await?;
+        conductor.await?;
         if let Some(control) = control {
             control.await?;
         }

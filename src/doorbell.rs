@@ -17,6 +17,8 @@ pub enum Bell {
     Errands,
     /// Somebody's hold of a board began or ended.
     Keeper,
+    /// A campaign began, or something was asked of one.
+    Conductor,
     /// The lab file is to be read again.
     Reloader,
     /// A message is owed.
@@ -33,6 +35,7 @@ struct Bells {
     pool: Rings,
     errands: Rings,
     keeper: Rings,
+    conductor: Rings,
     reloader: Rings,
     relay: Rings,
 }
@@ -68,6 +71,7 @@ impl Doorbell {
             Bell::Pool => &self.0.pool,
             Bell::Errands => &self.0.errands,
             Bell::Keeper => &self.0.keeper,
+            Bell::Conductor => &self.0.conductor,
             Bell::Reloader => &self.0.reloader,
             Bell::Relay => &self.0.relay,
         }

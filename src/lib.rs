@@ -8,7 +8,7 @@
 //! Feishu ┘ (verify)  (intent)   (queue)  (board)   (telnet)    (verdict)   (outbox)  └▶ card + thread in Feishu
 //!    ════════════════ store (SQLite, PostgreSQL): the only truth ════════════════
 //!      loops: Scheduler (grant) · Pool (drive) · Errands (switch) · Reaper (expire) · Keeper (boards of people) ·
-//!             Relay (send) · Timekeeper (check) · Almanac (schedules) · Housekeeper
+//!             Relay (send) · Timekeeper (check) · Almanac (schedules) · Conductor (campaigns) · Housekeeper
 //!      doorbell: wake-ups only
 //! ```
 //!
@@ -21,6 +21,7 @@
 //!   effect and its answer.
 //! - [`build`]: what a CI made, once it told.
 //! - [`run`]: one request to test a build, and its whole life as one transition table.
+//! - [`campaign`]: many runs of one build, in waves with a gate between; `worker::conductor` moves them on.
 //! - [`lease`]: who may touch a board. `lease::queue` decides (pure), `lease::scheduler` commits, `lease::reaper` frees.
 //!   People have boards too, asked for in the same line; `worker::keeper` warns them, and ends their time.
 //! - [`worker`]: drives boards. `worker::pool` puts a `worker::runner` on every granted lease; it performs the plan
@@ -79,6 +80,7 @@ pub mod command;
 pub mod board;
 pub mod build;
 pub mod run;
+pub mod campaign;
 pub mod lease;
 pub mod worker;
 pub mod console;

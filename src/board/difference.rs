@@ -73,6 +73,8 @@ pub enum Part {
     Channels,
     /// `reservations:`.
     Reservations,
+    /// `campaigns:`.
+    Campaigns,
     /// `schedules:`.
     Schedules,
     /// `artifact_hosts:`.
@@ -91,6 +93,7 @@ impl Part {
             Part::Roles => "roles",
             Part::Channels => "channels",
             Part::Reservations => "reservations",
+            Part::Campaigns => "campaigns",
             Part::Schedules => "schedules",
             Part::Builds => "builds",
         }
@@ -139,6 +142,7 @@ pub fn difference(before: &Inventory, after: &Inventory) -> Difference {
         (Part::Plans, entries(&before.plans, &after.plans)),
         (Part::Sites, entries(&before.sites, &after.sites)),
         (Part::Programs, entries(&before.host_programs, &after.host_programs)),
+        (Part::Campaigns, entries(&before.campaigns, &after.campaigns)),
         (Part::Schedules, entries(&before.schedules, &after.schedules)),
     ];
     let named = parts.into_iter().filter(|(_, names): &(_, Vec<Named>)| !names.is_empty());
@@ -251,6 +255,7 @@ host_programs: {flash: /bin/flash}
 roles: {admin: [slack:U0LEAD]}
 channels: {default: slack:C0SOCCI}
 schedules: {nightly: {cron: 0 2 * * *, run: f build-1}}
+campaigns: {rollout: {families: [f], gate: 90}}
 ";
 
     fn lab(text: &str, password: &str) -> Inventory {
@@ -297,6 +302,7 @@ schedules: {nightly: {cron: 0 2 * * *, run: f build-1}}
         );
         check("admin: [slack:U0LEAD]", "admin: [slack:U0OTHER]", "roles changed");
         check("slack:C0SOCCI", "slack:C0OTHER", "channels changed");
+        check("gate: 90", "gate: 80", "campaigns changed: rollout");
         check("0 2 * * *", "0 3 * * *", "schedules changed: nightly");
     }
 

@@ -12,6 +12,7 @@ use super::plan::{ParamSpec, Plan};
 use super::quoting::{CommandTemplate, UrlTemplate};
 use super::schedule::Schedule;
 use super::{Board, BoardId, Family, PowerDriver, Site};
+use crate::campaign::Definition;
 use crate::run::Priority;
 
 /// The whole lab.
@@ -35,6 +36,8 @@ pub struct Inventory {
     pub channels: Channels,
     /// How long people may have a board as their own.
     pub reservations: Reservations,
+    /// What runs over many boards in waves, by name.
+    pub campaigns: BTreeMap<String, Definition>,
     /// What starts at which times, by name.
     pub schedules: BTreeMap<String, Schedule>,
     /// Programs that a plan may run on the server.

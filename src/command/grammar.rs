@@ -7,7 +7,7 @@ mod table;
 use serde_json::{Value, json};
 
 use self::table::{ARGUMENTS_ZH, RUN_TEST_FREE};
-pub use self::table::{PAUSE_ZH, POWER_ZH, PRIORITY_ZH, TABLE};
+pub use self::table::{CAMPAIGN_ZH, PAUSE_ZH, POWER_ZH, PRIORITY_ZH, TABLE};
 
 /// One command of the table.
 #[derive(Debug)]
@@ -89,6 +89,8 @@ pub enum Form {
     Resend,
     /// [`Command::Audit`](super::Command::Audit).
     Audit,
+    /// [`Command::Campaign`](super::Command::Campaign).
+    Campaign,
     /// [`Command::Schedules`](super::Command::Schedules).
     Schedules,
     /// [`Command::Help`](super::Command::Help).
@@ -296,6 +298,7 @@ fn in_chinese_for(row: &Row, word: &str) -> String {
     match (row.form, word.split_once('=')) {
         (Form::Power, _) => zh(POWER_ZH, word),
         (Form::Resend, _) if word == "all" => "全部".to_owned(),
+        (Form::Campaign, _) => zh(CAMPAIGN_ZH, word),
         (Form::Schedules, _) => zh(PAUSE_ZH, word),
         (Form::Help, _) => find(word).and_then(|row| row.zh.first()).map_or(word, |zh| *zh).to_owned(),
         (_, Some((name, value))) => match alias(name) {

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::board::plan::PowerAction;
 use crate::board::{BoardId, is_name};
+use crate::campaign::Asked;
 use crate::clock::Timestamp;
 use crate::id::LeaseId;
 use crate::run::Priority;
@@ -150,6 +151,13 @@ pub enum Command {
     },
     /// `/lab audit [who|board|#] [2h] [refused]`.
     Audit(AuditAsked),
+    /// `/lab campaign [name|#] [build|pause|resume|continue|rollback|cancel]`.
+    Campaign {
+        /// A definition, or the number of one that was begun, as typed.
+        which: Option<String>,
+        /// A build, or what is asked, as typed.
+        what: Option<String>,
+    },
     /// `/lab schedules [name] [pause|resume]`.
     Schedules {
         /// Only this one, as typed.
@@ -162,6 +170,13 @@ pub enum Command {
         /// Only this verb.
         topic: Option<String>,
     },
+}
+
+/// What is asked of a campaign, in either language.
+pub(crate) fn campaign_asked(word: &str) -> Option<Asked> {
+    let english =
+        grammar::CAMPAIGN_ZH.iter().find(|(zh, _)| *zh == word).map_or(word, |(_, english)| english);
+    Asked::ALL.into_iter().find(|asked| asked.as_str().eq_ignore_ascii_case(english))
 }
 
 /// What `/run-test` asks for, as typed: names are not looked up yet.

@@ -374,6 +374,7 @@ fn build(typed: &Typed<'_>, in_thread: bool) -> Result<Command, ParseProblem> {
         Form::DeadLetters => Command::DeadLetters,
         Form::Resend => Command::Resend { letter: build_resend(typed)? },
         Form::Audit => Command::Audit(build_audit(typed)?),
+        Form::Campaign => Command::Campaign { which: optional(0), what: optional(1) },
         Form::Schedules => build_schedules(typed)?,
         Form::Help => Command::Help { topic: optional(0) },
         Form::Later => {
@@ -639,6 +640,7 @@ impl Command {
             Command::DeadLetters => Form::DeadLetters,
             Command::Resend { .. } => Form::Resend,
             Command::Audit(_) => Form::Audit,
+            Command::Campaign { .. } => Form::Campaign,
             Command::Schedules { .. } => Form::Schedules,
             Command::Help { .. } => Form::Help,
         }

@@ -18,6 +18,7 @@ use super::standing::Area;
 use super::{Command, Verb};
 use crate::board::Inventory;
 use crate::board::plan::PowerAction;
+use crate::campaign::Asked as Ask;
 use crate::chat::{Delivery, Intent, Platform};
 use crate::message::Phrase;
 
@@ -75,6 +76,9 @@ fn gives_back(asked: Asked<'_>, about: About<'_>) -> bool {
     match asked {
         Asked::Command(Command::Release { .. }) | Asked::Click(Verb::Release) => about.own_board,
         Asked::Command(Command::Cancel(_)) | Asked::Click(Verb::Cancel | Verb::CancelAll) => about.own_run,
+        Asked::Command(Command::Campaign { what: Some(what), .. }) => {
+            about.own_run && matches!(super::campaign_asked(what), Some(Ask::Pause | Ask::Cancel))
+        }
         _ => false,
     }
 }
@@ -114,9 +118,10 @@ fn is_open(delivery: &Delivery, open: &[String], lab: &Inventory) -> bool {
 fn told_in(lab: &Inventory) -> impl Iterator<Item = &String> {
     let mirrors = lab.channels.mirrors.iter().map(|(_, to)| to);
     let schedules = lab.schedules.values().filter_map(|schedule| schedule.channel.as_ref());
+    let campaigns = lab.campaigns.values().filter_map(|campaign| campaign.channel.as_ref());
     let builds = lab.builds.rules.values().filter_map(|rule| rule.channel.as_ref());
     let families = lab.families.values().filter_map(|family| family.channel.as_ref());
-    lab.channels.default.iter().chain(mirrors).chain(schedules).chain(builds).chain(families)
+    lab.channels.default.iter().chain(mirrors).chain(schedules).chain(campaigns).chain(builds).chain(families)
 }
 
 /// The command that a role may be set for.

@@ -12,7 +12,8 @@
 //! | cancel, retry, power-cycle one's own run | user |
 //! | the same for other people's runs | operator |
 //! | reload, dead letters, audit | admin |
-//! | pause schedules | operator |
+//! | begin a campaign, pause and end one's own | user |
+//! | pause schedules, steer other people's campaigns, go on past a gate, roll back | operator |
 //! | `/lab power … on, off, cycle`, quarantine, return | operator |
 //! | reserve, extend and give back, and switch the board that one has | user |
 //! | take a board away from whoever has it | operator |
@@ -30,6 +31,7 @@ use super::standing::{Area, Standing};
 use super::{Command, Verb};
 use crate::board::inventory::Roles;
 use crate::board::plan::PowerAction;
+use crate::campaign::Asked as Ask;
 use crate::chat::{Actor, Platform};
 use crate::message::Phrase;
 
@@ -216,10 +218,13 @@ pub(super) fn area(asked: Asked<'_>) -> Area {
             | Command::Compare(_)
             | Command::Schedules { paused: None, .. }
             | Command::Builds { .. }
+            | Command::Campaign { what: None, .. }
             | Command::Power { action: PowerAction::Status, .. } => Area::Read,
-            Command::RunTest(_) | Command::Cancel(_) | Command::Retry { .. } | Command::Schedules { .. } => {
-                Area::Runs
-            }
+            Command::RunTest(_)
+            | Command::Cancel(_)
+            | Command::Retry { .. }
+            | Command::Campaign { .. }
+            | Command::Schedules { .. } => Area::Runs,
             Command::Power { .. }
             | Command::Quarantine { .. }
             | Command::Return { .. }
@@ -297,6 +302,13 @@ fn rule(asked: Asked<'_>, about: About<'_>) -> Rule {
             Command::DeadLetters => admin("look at messages that were not sent"),
             Command::Resend { .. } => admin("send messages again"),
             Command::Audit(_) => admin("look at who did what"),
+            Command::Campaign { what: None, .. } => look("look at campaigns"),
+            Command::Campaign { what: Some(what), .. } => match super::campaign_asked(what) {
+                Some(Ask::Continue | Ask::Rollback) => {
+                    Rule { needs: Some(Operator), what: "decide how a campaign goes on" }
+                }
+                _ => on_a_run("steer their own campaign", "steer other people's campaigns"),
+            },
             Command::Schedules { paused: None, .. } => look("look at schedules"),
             Command::Schedules { .. } => Rule { needs: Some(Operator), what: "pause schedules" },
             Command::Return { .. } => Rule { needs: Some(Operator), what: "put boards back into service" },

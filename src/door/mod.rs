@@ -259,6 +259,7 @@ fn bells(effect: &Effect) -> &'static [Bell] {
         Effect::Release { .. } | Effect::Extend { .. } | Effect::Accept { .. } => {
             &[Bell::Scheduler, Bell::Keeper]
         }
+        Effect::Campaign(_) => &[Bell::Conductor, Bell::Scheduler, Bell::Pool],
         Effect::PowerCycle { .. } => &[Bell::Pool],
         Effect::Errand { .. } => &[Bell::Errands],
         Effect::Reload { .. } => &[Bell::Reloader],

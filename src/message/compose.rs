@@ -2,10 +2,12 @@
 //! may hold hostile text; nothing here escapes, templates and renderers do.
 
 mod batch;
+mod campaign;
 mod hold;
 
 use std::sync::Arc;
 
+pub use self::campaign::campaign_facts;
 pub use self::hold::hold_facts;
 use serde_json::{Value, json};
 
@@ -59,6 +61,11 @@ impl Composer {
         why: Arc<dyn WhyWaiting>,
     ) -> Self {
         Composer { catalogue, links, clock, inventory, why, names: Names::default() }
+    }
+
+    /// Where people find things.
+    pub fn links(&self) -> &Links {
+        &self.links
     }
 
     /// What people are called who cannot be mentioned.

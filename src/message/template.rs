@@ -69,6 +69,7 @@ const BUILTIN: &[(&str, &str, &str)] = &[
     ("en", "lists.yaml", include_str!("../../message-templates/en/lists.yaml")),
     ("en", "holds.yaml", include_str!("../../message-templates/en/holds.yaml")),
     ("en", "admin.yaml", include_str!("../../message-templates/en/admin.yaml")),
+    ("en", "campaigns.yaml", include_str!("../../message-templates/en/campaigns.yaml")),
     ("en", "schedules.yaml", include_str!("../../message-templates/en/schedules.yaml")),
     ("zh", "words.yaml", include_str!("../../message-templates/zh/words.yaml")),
     ("zh", "card.yaml", include_str!("../../message-templates/zh/card.yaml")),
@@ -78,6 +79,7 @@ const BUILTIN: &[(&str, &str, &str)] = &[
     ("zh", "lists.yaml", include_str!("../../message-templates/zh/lists.yaml")),
     ("zh", "holds.yaml", include_str!("../../message-templates/zh/holds.yaml")),
     ("zh", "admin.yaml", include_str!("../../message-templates/zh/admin.yaml")),
+    ("zh", "campaigns.yaml", include_str!("../../message-templates/zh/campaigns.yaml")),
     ("zh", "schedules.yaml", include_str!("../../message-templates/zh/schedules.yaml")),
 ];
 

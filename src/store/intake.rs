@@ -13,6 +13,7 @@ use crate::lease::{Fence, Reservation};
 use crate::message::Note;
 use crate::outcome::Outcome;
 use crate::run::RunSpec;
+use crate::store::CampaignEffect;
 use crate::store::NewToken;
 
 /// For how long nobody edits a card that an acknowledgement shows anew: the client shows that one last, whatever came
@@ -171,6 +172,8 @@ pub enum Effect {
         /// Who is told.
         via: AnswerVia,
     },
+    /// Begins a campaign, or changes one.
+    Campaign(Box<CampaignEffect>),
     /// Pauses a schedule, or lets it go on: then what was due meanwhile is over.
     Schedule {
         /// Its name.
@@ -358,6 +361,8 @@ pub enum Effected {
     NameTaken,
     /// No live token has that name.
     NoSuchToken,
+    /// Another one goes on that is in its way; `number` is that one.
+    InTheWay,
     /// It was so before.
     Unchanged,
     /// The build was registered before, and is the same.
@@ -381,6 +386,7 @@ impl Effected {
             | Effected::NoSuchLetter
             | Effected::NameTaken
             | Effected::NoSuchToken
+            | Effected::InTheWay
             | Effected::OtherBuild => true,
             Effected::Done
             | Effected::AlreadyFinished
@@ -424,6 +430,7 @@ impl Effected {
             Effected::NoSuchLetter => "no-such-letter",
             Effected::NameTaken => "name-taken",
             Effected::NoSuchToken => "no-such-token",
+            Effected::InTheWay => "in-the-way",
             Effected::Unchanged => "unchanged",
             Effected::AlreadyRegistered => "already-registered",
             Effected::OtherBuild => "other-build",

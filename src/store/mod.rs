@@ -9,6 +9,7 @@
 
 mod board;
 mod build;
+mod campaign;
 mod intake;
 mod lease;
 mod message;
@@ -38,6 +39,7 @@ use crate::run::{LeaseRef, Progress, Request, Run, Stage};
 
 pub use self::board::{BoardRow, Errand, ErrandView, Health, Quarantine};
 pub use self::build::{BuildFilter, BuildsOf};
+pub use self::campaign::{CampaignEffect, CampaignView};
 pub use self::intake::{
     Audit, CARD_HELD, Committed, Effect, Effected, Intake, NewRun, Notice, ReloadRequest,
 };
@@ -258,6 +260,13 @@ pub trait Store: Send + Sync {
     async fn reload_due(&self) -> Result<Vec<ReloadRequest>>;
     /// It was read again: those who asked are owed this.
     async fn reload_done(&self, ids: &[MessageId], note: &Note, now: Timestamp) -> Result<()>;
+
+    // ---- campaigns ----------------------------------------------------------------------------------------
+
+    /// A campaign with its runs.
+    async fn campaign_view(&self, number: i64) -> Result<Option<CampaignView>>;
+    /// Campaigns that are not over, each with its runs; with `newest`, so many in all, those that are over behind them.
+    async fn campaign_list(&self, newest: Option<u32>) -> Result<Vec<CampaignView>>;
 
     // ---- schedules ----------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ mod batches;
 mod browser;
 mod bucket;
 mod builds;
+mod campaigns;
 mod check_connect;
 mod commands;
 mod console_real;

@@ -16,6 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "board",
             "build",
             "run",
+            "campaign",
             "chat",
             "chat::slack::signature",
             "chat::slack::decode",

@@ -7,6 +7,7 @@
 
 mod boards;
 mod builds;
+mod campaigns;
 mod devices;
 mod families;
 mod host;
@@ -40,6 +41,7 @@ use super::{Board, BoardId, Family, PowerDriver, Site, shown};
 use crate::chat::Platform;
 
 pub use self::boards::{BOARDS_MAX, TAGS_MAX};
+pub use self::campaigns::{CAMPAIGNS_MAX, WAVES_MAX};
 pub use self::host::HOST_ARGUMENTS_MAX;
 pub use self::plans::{BUILT_IN_PLAN, RESERVED_PARAMS, WATCH_MAX};
 pub use self::problem::{Mark, PROBLEMS_MAX, Problem, Severity, render};
@@ -49,7 +51,7 @@ pub use self::sequences::{RELAYS_MAX, SEQUENCE_STEPS_MAX, SEQUENCE_WAITS_MAX, SE
 pub use self::steps::STEPS_MAX;
 pub use self::tree::{DEPTH_MAX, FILE_BYTES_MAX, NODES_MAX};
 
-const TOP_KEYS: [&str; 13] = [
+const TOP_KEYS: [&str; 14] = [
     "boards",
     "families",
     "plans",
@@ -59,6 +61,7 @@ const TOP_KEYS: [&str; 13] = [
     "channels",
     "reservations",
     "schedules",
+    "campaigns",
     "sites",
     "host_programs",
     "artifact_hosts",
@@ -147,6 +150,7 @@ fn inventory(reader: &mut Reader<'_>, root: &Node) -> Option<Inventory> {
         people: permissions::people(reader, section("people")),
         channels: people::channels(reader, section("channels")),
         reservations: reservations::reservations(reader, section("reservations")),
+        campaigns: campaigns::campaigns(reader, section("campaigns")),
         schedules: schedules::schedules(reader, section("schedules")),
         builds: Builds {
             artifact_hosts: builds::hosts(reader, section("artifact_hosts"), "artifact_hosts"),
@@ -160,6 +164,7 @@ fn inventory(reader: &mut Reader<'_>, root: &Node) -> Option<Inventory> {
     };
     if inventory.boards.len() == items.len() {
         schedules::check(reader, section("schedules"), &inventory);
+        campaigns::check(reader, section("campaigns"), &inventory);
     }
     Some(inventory)
 }

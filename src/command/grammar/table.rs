@@ -134,6 +134,8 @@ pub(super) const ARGUMENTS_ZH: &[(&str, &str)] = &[
     ("reason", "原因"),
     ("command", "命令"),
     ("schedule", "定时任务"),
+    ("campaign|#", "批次|#"),
+    ("build|pause|resume|continue|rollback|cancel", "构建|暂停|恢复|继续|回滚|取消"),
     ("pause|resume", "暂停|继续"),
     ("on|off|cycle|status|sequence", "上电|断电|重启|状态|电源序列"),
 ];
@@ -450,6 +452,18 @@ pub const TABLE: &[Row] = &[
         ..LATER
     },
     Row {
+        form: Form::Campaign,
+        words: &["campaign", "campaigns"],
+        zh: &["批次"],
+        arguments: &[maybe("campaign|#"), maybe("build|pause|resume|continue|rollback|cancel")],
+        help: "Bring a build to many boards in waves, or see and steer how that goes",
+        help_zh: "把一个构建分波推到许多板卡上，或查看、控制进展",
+        example: "/lab campaign rollout build-123",
+        example_zh: "/lab 批次 rollout build-123",
+        available: true,
+        ..LATER
+    },
+    Row {
         form: Form::Schedules,
         words: &["schedules", "schedule"],
         zh: &["定时"],
@@ -475,7 +489,6 @@ pub const TABLE: &[Row] = &[
     later(&["watch"], &["关注"]),
     later(&["unwatch"], &["取消关注"]),
     later(&["log"], &["日志"]),
-    later(&["campaign"], &["批次"]),
     later(&["drain"], &["排空"]),
     later(&["undrain"], &["取消排空"]),
     later(&["link"], &["绑定"]),
@@ -496,6 +509,10 @@ pub const POWER_ZH: &[(&str, &str)] = &[
 
 /// What can be done with a schedule, the same way.
 pub const PAUSE_ZH: &[(&str, &str)] = &[("暂停", "pause"), ("继续", "resume")];
+
+/// What can be asked of a campaign, the same way.
+pub const CAMPAIGN_ZH: &[(&str, &str)] =
+    &[("暂停", "pause"), ("恢复", "resume"), ("继续", "continue"), ("回滚", "rollback"), ("取消", "cancel")];
 
 /// Priorities, the same way.
 pub const PRIORITY_ZH: &[(&str, &str)] =

@@ -287,12 +287,12 @@ fn foreign(lab: &Inventory, asked: &AskedBuild) -> Option<Reaction> {
     })
 }
 
-fn family_named(lab: &Inventory, name: &str) -> Option<Family> {
+pub(super) fn family_named(lab: &Inventory, name: &str) -> Option<Family> {
     lab.families.keys().find(|family| family.as_str().eq_ignore_ascii_case(name)).cloned()
 }
 
 /// The family of a run's target, which may be a board.
-fn family_of_target(lab: &Inventory, name: &str) -> Option<Family> {
+pub(super) fn family_of_target(lab: &Inventory, name: &str) -> Option<Family> {
     let board = || lab.boards.values().find(|board| board.id.as_str().eq_ignore_ascii_case(name));
     family_named(lab, name).or_else(|| board().map(|board| board.family.clone()))
 }

@@ -11,6 +11,7 @@ mod admin;
 mod asks;
 mod batch;
 mod build;
+mod campaign;
 mod compare;
 mod hold;
 mod log;
@@ -217,11 +218,13 @@ impl Handler {
             },
             _ => None,
         };
-        let own_run = run.as_ref().is_some_and(|view| self.is_same(&view.run.requested_by, delivery));
+        let (own_campaign, mut families) = Box::pin(self.campaign_meant(delivery, &command)).await?;
+        let own_run =
+            run.as_ref().is_some_and(|view| self.is_same(&view.run.requested_by, delivery)) || own_campaign;
         let own_board = self.is_about_own_board(delivery, &command).await?;
-        let family = self.family_meant(&command, run.as_ref());
-        let about = About { own_run, own_board, family: family.as_deref() };
-        let because = match self.permission_about(Asked::Command(&command), delivery, about) {
+        families.extend(self.family_meant(&command, run.as_ref()));
+        let about = About { own_run, own_board, family: None };
+        let because = match self.permission_for(Asked::Command(&command), delivery, about, &families) {
             Permission::Allowed { because } => because,
             Permission::Denied(denial) => {
                 return Ok(self.denied(
@@ -268,6 +271,9 @@ impl Handler {
             (Command::DeadLetters, _) => Box::pin(self.dead_letters()).await?,
             (Command::Resend { letter }, _) => self.resend(letter),
             (Command::Audit(asked), _) => Box::pin(self.audit_trail(delivery, &asked)).await?,
+            (Command::Campaign { which, what }, _) => {
+                Box::pin(self.campaign(delivery, which.as_deref(), what.as_deref())).await?
+            }
             (Command::Schedules { name: Some(name), paused: Some(paused) }, _) => {
                 Box::pin(self.pause_schedule(delivery, &name, paused)).await?
             }
@@ -392,6 +398,20 @@ impl Handler {
         self.inventory.now().people.counts_as(somebody).key() == delivery.actor.key()
     }
 
+    /// Whether the one who acts may, for each of these families.
+    fn permission_for(
+        &self,
+        asked: Asked<'_>,
+        delivery: &Delivery,
+        about: About<'_>,
+        families: &[String],
+    ) -> Permission {
+        let of = |family| self.permission_about(asked, delivery, About { family, ..about });
+        let mut each = families.iter().map(|family| of(Some(family)));
+        each.find(|permission| !permission.is_allowed())
+            .unwrap_or_else(|| of(families.first().map(String::as_str)))
+    }
+
     /// The family of what a command would change, where it names a run, a board or a family that there is.
     fn family_meant(&self, command: &Command, run: Option<&RunView>) -> Option<String> {
         let named = match command {
@@ -493,6 +513,9 @@ fn target(command: &Command, run: Option<&RunView>) -> String {
             board.clone()
         }
         (Command::Reserve { target, .. } | Command::Notify { target }, None) => target.clone(),
+        (Command::Campaign { which, what }, None) => {
+            [which.as_deref(), what.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" ")
+        }
         (Command::Schedules { name, .. }, None) => name.clone().unwrap_or_default(),
         (Command::Nudge { board } | Command::Handover { board, .. }, None) => board.clone(),
         (Command::Extend { board: target, .. } | Command::Release { target, .. }, None) => {

@@ -17,10 +17,12 @@ use crate::id::Ids;
 use crate::store::{Result, StoreError};
 
 /// Tables in the order in which rows may be written: what a row refers to comes before it.
-pub(super) const TABLES: [&str; 19] = [
+pub(super) const TABLES: [&str; 21] = [
     "meta",
     "deliveries",
+    "campaigns",
     "runs",
+    "campaign_runs",
     "boards",
     "attempts",
     "events",

@@ -4,7 +4,7 @@
 //! hops.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use serde::Serialize;
@@ -14,7 +14,7 @@ use super::link::{self, Row};
 use super::row::{self, Reader, statements, unavailable};
 use super::script::{Script, Tx};
 use super::writer::{COMMIT, Ends};
-use super::{asks, attempt, batch, board, builds, hold, keep, letters, log, run, schedule, token};
+use super::{asks, attempt, batch, board, builds, campaign, hold, keep, letters, log, run, schedule, token};
 use crate::board::BoardId;
 use crate::board::plan::PowerAction;
 use crate::build::Build;
@@ -24,7 +24,9 @@ use crate::id::{Ids, MessageId, RunId};
 use crate::message::Note;
 use crate::outcome::Outcome;
 use crate::run::{Keep, Request, Run, RunSpec, RunState};
-use crate::store::{CARD_HELD, Committed, Effect, Effected, Intake, LeaseTerms, NewRun, Result, StoreError};
+use crate::store::{
+    CARD_HELD, CampaignEffect, Committed, Effect, Effected, Intake, LeaseTerms, NewRun, Result, StoreError,
+};
 
 statements! {
     // One row at least: the newest number stands on each. Runs are never deleted, so the next is one more. A group
@@ -206,6 +208,7 @@ fn writes_at_once(effect: &Effect) -> bool {
         | Effect::Return { .. }
         | Effect::Quarantine { .. }
         | Effect::Schedule { .. }
+        | Effect::Campaign(_)
         | Effect::Reserve { .. }
         | Effect::Unreserve { .. }
         | Effect::Release { .. }
@@ -239,6 +242,10 @@ struct Rows<'a> {
     replies: Vec<Reply<'a>>,
     /// Which runs and cards belong to a batch.
     batches: batch::Batches,
+    /// Runs of campaigns.
+    campaigns: Vec<campaign::Started>,
+    /// Deliveries whose answer nobody is owed, because nothing came of them.
+    silent: HashSet<&'a str>,
     /// Runs whose cards must name their repeat.
     retried: Vec<i64>,
     /// Runs that this group started, by what they are started under once.
@@ -255,6 +262,8 @@ impl<'a> Rows<'a> {
             runs: vec![],
             cards: vec![],
             batches: batch::Batches::default(),
+            campaigns: vec![],
+            silent: HashSet::new(),
             events: vec![],
             replies: vec![],
             retried: vec![],
@@ -358,6 +367,7 @@ impl<'a> Rows<'a> {
             Effect::RevokeToken { name } => {
                 Ok(Applied::plain(token::revoke(tx, name, intake.received_at).await?))
             }
+            Effect::Campaign(effect) => self.campaign(tx, intake, effect).await,
             Effect::Schedule { name, paused } => {
                 let (by, now) = (&intake.actor, intake.received_at);
                 Ok(Applied::plain(schedule::pause(tx, name, *paused, by, now).await?))
@@ -464,6 +474,65 @@ impl<'a> Rows<'a> {
                 Ok(Applied::plain(effected).with("fence", fence))
             }
             _ => Ok(Applied::plain(Effected::Done)),
+        }
+    }
+
+    /// What is changed about campaigns.
+    async fn campaign(
+        &mut self,
+        tx: &mut Tx,
+        intake: &'a Intake,
+        effect: &'a CampaignEffect,
+    ) -> Result<Applied> {
+        let now = intake.received_at;
+        match effect {
+            CampaignEffect::Begin { plan, origin, once } => {
+                if let Some(once) = once
+                    && let Some(number) = campaign::begun(tx, once).await?
+                {
+                    return Ok(Applied::of(Effected::AlreadyStarted, number));
+                }
+                if let Some((effected, number)) = campaign::in_the_way(tx, 0, plan).await? {
+                    return Ok(Applied::of(effected, number));
+                }
+                let told = (origin, once.as_deref());
+                let number = campaign::insert(tx, plan, &intake.actor, told, now).await?;
+                Ok(Applied::of(Effected::Done, number))
+            }
+            CampaignEffect::Ask { number, seen, asked, outcome } => {
+                let found = campaign::by_number(tx, *number).await?;
+                let found = found.filter(|found| seen.is_none_or(|seen| seen == found.since));
+                let Some((then, found)) = found.and_then(|found| Some((found.asked(*asked)?, found))) else {
+                    return Ok(Applied::of(Effected::Unchanged, *number));
+                };
+                // One that was over lives again.
+                if found.state.is_over()
+                    && let Some((effected, other)) = campaign::in_the_way(tx, *number, &then.plan).await?
+                {
+                    return Ok(Applied::of(effected, other));
+                }
+                campaign::write(tx, &then, now).await?;
+                let open = if asked.ends_runs() { campaign::open(tx, *number).await? } else { vec![] };
+                for run in open {
+                    if let Some(run) = run::by_number(tx, run).await? {
+                        let note = Note::new("run-cancelled", serde_json::json!({}));
+                        self.cancel(tx, run, &intake.actor, outcome, &note, now).await?;
+                    }
+                }
+                Ok(Applied::of(Effected::Done, *number))
+            }
+            CampaignEffect::Step { then, starts } => {
+                if !campaign::write(tx, then, now).await? {
+                    self.silent.insert(&intake.key);
+                    return Ok(Applied::of(Effected::Unchanged, then.number));
+                }
+                for (phase, place, run) in starts {
+                    let number = self.start(run, None, run.once.as_deref(), None);
+                    let (campaign, phase, place) = (then.number, *phase, *place);
+                    self.campaigns.push(campaign::Started { campaign, phase, place, run: number });
+                }
+                Ok(Applied::of(Effected::Done, then.number))
+            }
         }
     }
 
@@ -648,7 +717,8 @@ impl<'a> Rows<'a> {
                 });
             }
             held.extend(intake.shows.as_ref().map(|card| (card, at + CARD_HELD)));
-            answers.extend(intake.answer_via.as_ref().map(|via| Answer { via, note: answer, at }));
+            let via = intake.answer_via.as_ref().filter(|_| !self.silent.contains(intake.key.as_str()));
+            answers.extend(via.map(|via| Answer { via, note: answer, at }));
             if !intake.audit.verb.is_empty() {
                 audit.push(AuditRow {
                     at,
@@ -680,7 +750,7 @@ impl<'a> Rows<'a> {
         }
         ledger::owe(tx, self.ids, &self.replies, &answers).await?;
         ledger::cards_bump(tx, &self.retried, now);
-        let whole = self.batches.runs.is_empty();
+        let whole = self.batches.runs.is_empty() && self.campaigns.is_empty();
         let insert = match ends {
             Ends::Commit if whole => INTAKES_INSERT_COMMIT.as_str(),
             Ends::Commit | Ends::Open => INTAKES_INSERT,
@@ -693,6 +763,7 @@ impl<'a> Rows<'a> {
             .bind(row::json(&deliveries));
         insert.execute(tx.connection().await?).await.map_err(unavailable)?;
         batch::mark(tx, &self.batches).await?;
+        campaign::started(tx, &self.campaigns).await?;
         if ends == Ends::Commit && !whole {
             tx.execute(COMMIT).await?;
         }

@@ -26,6 +26,7 @@ mod audit;
 mod batch;
 mod board;
 mod builds;
+mod campaign;
 mod carry;
 mod hold;
 mod intake;
@@ -76,10 +77,10 @@ use crate::meter::Times;
 use crate::outcome::Outcome;
 use crate::run::{LeaseRef, Progress, Request, Run, Stage};
 use crate::store::{
-    AtRest, AuditFilter, BatchView, BoardRow, BuildFilter, Census, Committed, Cursor, Dealt, Decisions,
-    Effected, Ended, Errand, ErrandView, Fenced, Grant, Granted, Intake, Lapsed, LeaseTerms, LeaseView,
-    Letter, MessageEnd, Notice, Outdated, Owed, QueueChanges, ReloadRequest, Result, RunFilter, RunView,
-    ScheduleRow, Settle, Store, StoreError, SuitePast, Tally, Tidied, TidyFrom, TokenRow, Told,
+    AtRest, AuditFilter, BatchView, BoardRow, BuildFilter, CampaignView, Census, Committed, Cursor, Dealt,
+    Decisions, Effected, Ended, Errand, ErrandView, Fenced, Grant, Granted, Intake, Lapsed, LeaseTerms,
+    LeaseView, Letter, MessageEnd, Notice, Outdated, Owed, QueueChanges, ReloadRequest, Result, RunFilter,
+    RunView, ScheduleRow, Settle, Store, StoreError, SuitePast, Tally, Tidied, TidyFrom, TokenRow, Told,
 };
 
 pub use self::carry::{Carried, CarryError, carry};
@@ -110,6 +111,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         batch::STATEMENTS,
         board::STATEMENTS,
         builds::STATEMENTS,
+        campaign::STATEMENTS,
         hold::STATEMENTS,
         intake::STATEMENTS,
         judge::STATEMENTS,
@@ -447,6 +449,14 @@ impl Store for SqlStore {
             .writer
             .write(move |tx| Box::pin(async move { lab::reloads_done(tx, &ids, &done, &note, now).await }));
         write.await
+    }
+
+    async fn campaign_view(&self, number: i64) -> Result<Option<CampaignView>> {
+        campaign::view(&self.readers, number).await
+    }
+
+    async fn campaign_list(&self, newest: Option<u32>) -> Result<Vec<CampaignView>> {
+        campaign::list(&self.readers, &self.unreadable, newest).await
     }
 
     async fn schedule_list(&self) -> Result<Vec<ScheduleRow>> {

@@ -178,7 +178,7 @@ async fn an_operation_that_meets_a_corrupt_row_undoes_itself_only() {
 #[tokio::test]
 async fn a_full_disk_is_unavailable_and_leaves_nothing_half_done() {
     let dir = tempfile::tempdir().expect("dir");
-    let lab = Lab::over(open(dir.path(), Some(130)).await);
+    let lab = Lab::over(open(dir.path(), Some(138)).await);
     let big = |lab: &Lab, bytes: usize| {
         let answer = Note::new("answer", serde_json::json!({ "text": "x".repeat(bytes) }));
         Intake { answer, ..lab.intake(Effect::Start(vec![lab.new_run()])) }

@@ -5,6 +5,7 @@
 mod admin;
 mod batch;
 mod builds;
+mod campaign;
 pub(crate) mod file;
 mod hold;
 mod intake;

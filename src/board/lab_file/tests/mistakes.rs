@@ -555,3 +555,41 @@ fn what_a_schedule_runs_must_be_there() {
         "3:35: error: schedule \"nightly\" starts nothing: the parameter n does not exist in the suite smoke; it has none",
     );
 }
+
+/// A lab with this campaign.
+fn with_campaign(keys: &str) -> String {
+    format!("{BOARD}campaigns:\n  rollout: {{{keys}}}\n")
+}
+
+#[test]
+fn campaigns() {
+    check(
+        &with_campaign("boards_of: [f], waves: [1, 50%], gate: 90, rollback: {build: b, suite: smoke}"),
+        "",
+    );
+    check(&with_campaign("families: [f], suites: [smoke], repeats: 3, stop: {failed: 20, after: 5}"), "");
+    check(&with_campaign("gate: 90"), "3:12: error: a campaign needs one of families, boards_of and boards");
+    check(
+        &with_campaign("families: [f], waves: [none, 0]"),
+        "3:36: error: a wave must be a number, or up to 100%, not \"none\"\n\
+         3:42: error: a wave must be a number, or up to 100%, not \"0\"",
+    );
+    check(
+        &with_campaign("families: [f], rollback: {build: b, suite: smoke}"),
+        "3:12: error: a rollback needs boards or boards_of: of a family, nobody knows which board",
+    );
+    check(&with_campaign("boards_of: [f, F]"), "3:28: error: boards_of has \"F\" twice");
+    check(&with_campaign("boards: []"), "3:12: error: boards of a campaign must name one at least");
+    check(
+        &with_campaign("boards: [a], suites: [smke]"),
+        "3:3: error: campaign \"rollout\" starts nothing: family \"f\" has no suite \"smke\"; did you mean \"smoke\"?",
+    );
+    check(
+        &with_campaign("boards_of: [g]"),
+        "3:3: error: campaign \"rollout\" starts nothing: there is no family and no board \"g\"",
+    );
+    check(
+        &format!("{BOARD}campaigns:\n  12: {{families: [f]}}\n"),
+        "3:3: error: a campaign's name must not be a number: numbers are those that were begun",
+    );
+}

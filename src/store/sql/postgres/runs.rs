@@ -3,8 +3,8 @@
 use super::super::lease::lease_columns;
 use super::super::run::run_columns;
 use super::super::{
-    attempt, audit, batch, board, builds, hold, intake, lab, lease, lease_end, outcomes, queue, run,
-    schedule, tally, tidy, writer,
+    attempt, audit, batch, board, builds, campaign, hold, intake, lab, lease, lease_end, outcomes, queue,
+    run, schedule, tally, tidy, writer,
 };
 
 /// The numbers of a document.
@@ -58,7 +58,7 @@ macro_rules! intakes_insert {
 
 /// Each statement of which this file has another text, and that text.
 pub(super) fn texts() -> Vec<(&'static str, &'static str)> {
-    [deliveries(), runs(), leases(), boards(), schedules(), builds(), read()].concat()
+    [deliveries(), runs(), leases(), boards(), schedules(), builds(), campaigns(), read()].concat()
 }
 
 fn deliveries() -> Vec<(&'static str, &'static str)> {
@@ -314,6 +314,24 @@ fn builds() -> Vec<(&'static str, &'static str)> {
                       CROSS JOIN LATERAL (SELECT document_or_null(spec) AS document) AS read
                       WHERE state <> 'finished' AND document->>'family' = builds.family
                         AND document->>'build' = builds.id)",
+        ),
+    ]
+}
+
+fn campaigns() -> Vec<(&'static str, &'static str)> {
+    vec![
+        (
+            campaign::CAMPAIGNS_IN_THE_WAY,
+            "SELECT COUNT(*) AS live,
+           MAX(CASE WHEN plan::json->>'name' = $2 AND ($4 <> 0 OR plan::json->>'build' = $3) THEN number END) AS other
+    FROM campaigns
+    WHERE ended_at IS NULL AND number <> $1",
+        ),
+        (
+            campaign::CAMPAIGN_RUNS_INSERT,
+            "INSERT INTO campaign_runs (campaign, phase, place, run)
+    SELECT (value->>'campaign')::bigint, value->>'phase', (value->>'place')::bigint, (value->>'run')::bigint
+    FROM json_array_elements($1::json)",
         ),
     ]
 }

@@ -1,0 +1,210 @@
+//! Campaigns: their rows, and the runs that they started. A write is guarded by the version that was read.
+
+use serde::Serialize;
+
+use super::link::{self, Readers, Row};
+use super::row::{self, Reader, statements, unavailable};
+use super::script::Tx;
+use super::unreadable::Unreadable;
+use crate::campaign::{Campaign, Child, LIVE_MAX, Phase, Plan, State};
+use crate::chat::{Actor, Place};
+use crate::clock::Timestamp;
+use crate::store::{CampaignView, Effected, Result};
+
+/// The columns of a campaign.
+macro_rules! campaign_columns {
+    () => {
+        "number, version, plan, wave, state, since, forgiven, requested_by, origin, asked_at, ended_at"
+    };
+}
+
+/// Each run of campaign `?1` with the last one that repeats it.
+macro_rules! chain {
+    () => {
+        "WITH RECURSIVE chain (root, run) AS (
+             SELECT run, run FROM campaign_runs WHERE campaign = ?1
+             UNION
+             SELECT chain.root, r.number FROM chain JOIN runs AS r ON r.retry_of = chain.run),
+         last (root, run) AS (SELECT root, MAX(run) FROM chain GROUP BY root) "
+    };
+}
+
+statements! {
+    CAMPAIGN_INSERT = "INSERT INTO campaigns (plan, state, requested_by, origin, asked_at, once)
+        VALUES (?1, 'running', ?2, ?3, ?4, ?5)
+        RETURNING number";
+    CAMPAIGN_ONCE = "SELECT number FROM campaigns WHERE once = ?1";
+    // One of the same name is in the way where both name their boards, or both bring the same build.
+    CAMPAIGNS_IN_THE_WAY = "SELECT COUNT(*) AS live,
+            MAX(CASE WHEN plan->>'name' = ?2 AND (?4 OR plan->>'build' = ?3) THEN number END) AS other
+        FROM campaigns INDEXED BY campaigns_live
+        WHERE ended_at IS NULL AND number <> ?1";
+    CAMPAIGN_READ = concat!("SELECT ", campaign_columns!(), " FROM campaigns WHERE number = ?1");
+    CAMPAIGNS_LIVE = concat!("SELECT ", campaign_columns!(), "
+        FROM campaigns
+        WHERE ended_at IS NULL
+        ORDER BY number");
+    CAMPAIGNS_NEWEST = concat!("SELECT ", campaign_columns!(), "
+        FROM campaigns
+        ORDER BY ended_at IS NOT NULL, number DESC
+        LIMIT ?1 + 0");
+    CAMPAIGN_WRITE = "UPDATE campaigns
+        SET version = ?2, wave = ?3, state = ?4, since = ?5, forgiven = ?6, ended_at = ?7
+        WHERE number = ?1 AND version = ?2 - 1";
+    CAMPAIGN_CHILDREN = concat!(chain!(), "SELECT c.phase, c.place, c.run, last.run AS last_run, r.verdict, r.cause
+        FROM campaign_runs AS c
+        JOIN last ON last.root = c.run
+        JOIN runs AS r ON r.number = last.run
+        WHERE c.campaign = ?1
+        ORDER BY c.phase DESC, c.place");
+    CAMPAIGN_OPEN = concat!(chain!(), "SELECT r.number
+        FROM chain
+        JOIN runs AS r ON r.number = chain.run
+        WHERE r.state <> 'finished'
+        ORDER BY r.number");
+    CAMPAIGN_RUNS_INSERT = "INSERT INTO campaign_runs (campaign, phase, place, run)
+        SELECT value->>'campaign', value->>'phase', value->>'place', value->>'run'
+        FROM jsonb_each(?1)";
+}
+
+/// A run that a campaign started.
+#[derive(Serialize)]
+pub(super) struct Started {
+    pub(super) campaign: i64,
+    pub(super) phase: Phase,
+    pub(super) place: usize,
+    pub(super) run: i64,
+}
+
+/// Makes one; gives its number.
+pub(super) async fn insert(
+    tx: &mut Tx,
+    plan: &Plan,
+    by: &Actor,
+    (origin, once): (&Place, Option<&str>),
+    now: Timestamp,
+) -> Result<i64> {
+    let query = link::query(CAMPAIGN_INSERT).bind(row::json(plan)).bind(row::json(by));
+    let query = query.bind(row::json(origin)).bind(now.as_micros()).bind(once);
+    query.count(tx.connection().await?).await.map_err(unavailable)
+}
+
+/// The one that was begun under this.
+pub(super) async fn begun(tx: &mut Tx, once: &str) -> Result<Option<i64>> {
+    let query = link::query(CAMPAIGN_ONCE).bind(once);
+    query.number(tx.connection().await?).await.map_err(unavailable)
+}
+
+/// What keeps one from going on beside those that are not over: too many of them, or one that is in its way.
+pub(super) async fn in_the_way(tx: &mut Tx, number: i64, plan: &Plan) -> Result<Option<(Effected, i64)>> {
+    let query = link::query(CAMPAIGNS_IN_THE_WAY).bind(number).bind(&plan.name).bind(&plan.build);
+    let query = query.bind(i64::from(plan.is_on_boards()));
+    let found = query.fetch_one(tx.connection().await?).await.map_err(unavailable)?;
+    let row = Reader::new(&found, "campaigns", "live");
+    Ok(match row.opt_int("other")? {
+        Some(other) => Some((Effected::InTheWay, other)),
+        None => (row.count("live")? as usize >= LIVE_MAX).then_some((Effected::TooMany, number)),
+    })
+}
+
+/// One as it is now.
+pub(super) async fn by_number(tx: &mut Tx, number: i64) -> Result<Option<Campaign>> {
+    let query = link::query(CAMPAIGN_READ).bind(number);
+    let found = query.fetch_optional(tx.connection().await?).await.map_err(unavailable)?;
+    found.map(|row| read(&row).map(|view| view.campaign)).transpose()
+}
+
+/// Writes one, unless it has changed since the version before this one was read; gives whether it was written.
+pub(super) async fn write(tx: &mut Tx, then: &Campaign, now: Timestamp) -> Result<bool> {
+    let ended_at = then.state.is_over().then_some(now.as_micros());
+    let query = link::query(CAMPAIGN_WRITE).bind(then.number).bind(then.version).bind(then.wave as i64);
+    let query = query.bind(then.state.as_str()).bind(then.since);
+    let query = query.bind(then.forgiven.map(|wave| wave as i64)).bind(ended_at);
+    Ok(query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() > 0)
+}
+
+/// The runs of one that have not ended.
+pub(super) async fn open(tx: &mut Tx, number: i64) -> Result<Vec<i64>> {
+    let query = link::query(CAMPAIGN_OPEN).bind(number);
+    let rows = query.fetch_all(tx.connection().await?).await.map_err(unavailable)?;
+    rows.iter().map(|row| Reader::new(row, "runs", "number").int("number")).collect()
+}
+
+/// Notes runs that were just written.
+pub(super) async fn started(tx: &mut Tx, started: &[Started]) -> Result<()> {
+    if started.is_empty() {
+        return Ok(());
+    }
+    let query = link::query(CAMPAIGN_RUNS_INSERT).bind(row::json(started));
+    query.execute(tx.connection().await?).await.map_err(unavailable)?;
+    Ok(())
+}
+
+/// One with its runs.
+pub(super) async fn view(readers: &Readers, number: i64) -> Result<Option<CampaignView>> {
+    let query = link::query(CAMPAIGN_READ).bind(number);
+    match query.fetch_optional(readers).await.map_err(unavailable)? {
+        Some(row) => Ok(Some(with_children(readers, read(&row)?).await?)),
+        None => Ok(None),
+    }
+}
+
+/// Those that are not over, each with its runs; or, with a limit, those and the newest.
+pub(super) async fn list(
+    readers: &Readers,
+    unreadable: &Unreadable,
+    newest: Option<u32>,
+) -> Result<Vec<CampaignView>> {
+    let query = match newest {
+        Some(limit) => link::query(CAMPAIGNS_NEWEST).bind(i64::from(limit)),
+        None => link::query(CAMPAIGNS_LIVE),
+    };
+    let rows = query.fetch_all(readers).await.map_err(unavailable)?;
+    let mut views = Vec::with_capacity(rows.len());
+    for view in unreadable.sift(&rows, read)? {
+        views.push(with_children(readers, view).await?);
+    }
+    Ok(views)
+}
+
+async fn with_children(readers: &Readers, view: CampaignView) -> Result<CampaignView> {
+    let query = link::query(CAMPAIGN_CHILDREN).bind(view.campaign.number);
+    let rows = query.fetch_all(readers).await.map_err(unavailable)?;
+    let children = rows.iter().map(child).collect::<Result<Vec<_>>>()?;
+    Ok(CampaignView { children, ..view })
+}
+
+fn read(found: &Row) -> Result<CampaignView> {
+    let row = Reader::new(found, "campaigns", "number");
+    Ok(CampaignView {
+        campaign: Campaign {
+            number: row.int("number")?,
+            version: row.int("version")?,
+            plan: row.json("plan")?,
+            wave: row.count("wave")? as usize,
+            state: row.word("state", State::from_word)?,
+            since: row.int("since")?,
+            forgiven: row.opt_int("forgiven")?.and_then(|wave| usize::try_from(wave).ok()),
+        },
+        by: row.json("requested_by")?,
+        origin: row.json("origin")?,
+        asked_at: row.at("asked_at")?,
+        ended_at: row.opt_at("ended_at")?,
+        children: vec![],
+    })
+}
+
+fn child(found: &Row) -> Result<Child> {
+    let row = Reader::new(found, "campaign_runs", "run");
+    Ok(Child {
+        phase: row.word("phase", Phase::from_word)?,
+        place: row.count("place")? as usize,
+        run: row.int("run")?,
+        last: row.int("last_run")?,
+        verdict: match row.opt_text("verdict")? {
+            Some(_) => Some(row.word("verdict", crate::outcome::Verdict::from_word)?),
+            None => None,
+        },
+        cause: row.opt_text("cause")?.unwrap_or_default().to_owned(),
+    })
+}

@@ -1,0 +1,193 @@
+//! Campaigns, told by the people who begin them: a build goes to one board, then to half of them, then to all, with a
+//! gate between; what they do when a gate fails; and that a server which is killed on the way starts nothing twice.
+
+use boardhand::sim::BootStage;
+
+use crate::lab::{CHANNEL, Lab, lab, steady, yaml};
+
+/// A lab of so many boards with this campaign.
+fn with_campaign(boards: usize, keys: &str) -> String {
+    let mut text =
+        yaml::small(boards).replace("smoke: linux-smoke,", "smoke: linux-smoke, golden: linux-smoke,");
+    text.push_str(&format!("campaigns:\n  rollout: {{{keys}}}\n"));
+    text
+}
+
+const ROLLOUT: &str = "boards_of: [socA], suites: [smoke], waves: [1, 50%, 100%], gate: 100, \
+                       rollback: {build: build-100, suite: golden}";
+
+/// Waits until the channel says this.
+async fn until_told(lab: &Lab, says: &str) -> String {
+    let told = lab.slack.until(
+        |world| {
+            let channel = world.channel(CHANNEL).expect("the channel");
+            channel.messages.iter().any(|m| format!("{} {}", m.text, m.blocks).contains(says))
+        },
+        crate::lab::WITHIN,
+    );
+    let told = told.await;
+    let channel = steady(&lab.slack.render_channel(CHANNEL));
+    assert!(told.is_ok(), "nobody said {says:?}:\n{channel}");
+    channel
+}
+
+/// Makes every boot of a board fail, or lets it be.
+fn breaks(lab: &Lab, board: &str, broken: bool) {
+    let (_, board) = lab.boards.boards().find(|(id, _)| id.as_str() == board).expect("a board");
+    board.set_faults(|faults| faults.panic_at = broken.then_some(BootStage::Kernel));
+}
+
+/// Every run there is: its board, build and verdict.
+async fn runs(lab: &Lab) -> Vec<String> {
+    let sql = "SELECT spec->>'$.selector.board', spec->>'$.build', verdict FROM runs ORDER BY number";
+    lab.rows(sql).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_build_goes_to_one_board_then_to_half_then_to_all() {
+    lab(&with_campaign(4, ROLLOUT), async |lab| {
+        insta::assert_snapshot!(steady(&lab.say("alice", "/lab campaign rollout build-123").await), @r#"
+            🌊 Campaign *1* rollout `build-123`: 4 runs on 4 targets in 3 waves, at most 4 at once.
+            How it goes: `/lab campaign 1`
+        "#);
+        until_told(lab, "completed").await;
+        lab.settle().await;
+        insta::assert_snapshot!(steady(&lab.slack.render_channel(CHANNEL)), @r#"
+            boardhand: 🌊 Campaign *1* rollout `build-123`: 100% of the runs so far passed. Wave 2 of 3 begins, up to 2 targets.
+            boardhand: 🌊 Campaign *1* rollout `build-123`: 100% of the runs so far passed. Wave 3 of 3 begins, up to 4 targets.
+            boardhand: 🏁 Campaign *1* rollout `build-123`: completed. 4 of 4 runs passed.
+        "#);
+        let expect = (1..=4).map(|n| format!("soc-a-00{n} | build-123 | passed")).collect::<Vec<_>>();
+        let mut all = runs(lab).await;
+        all.sort();
+        assert_eq!(all, expect);
+        insta::assert_snapshot!(steady(&lab.say("bob", "/lab 批次 1").await), @r#"
+            Campaign 1 · rollout · build-123
+            *completed* · wave 3 of 3 (4 targets)
+            4 of 4 runs passed, 0 did not, 0 to come
+            ✅ `soc-a-001`
+            ✅ `soc-a-002`
+            ✅ `soc-a-003`
+            ✅ `soc-a-004`
+            `/lab campaign 1 rollback`
+        "#);
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_gate_stops_it_and_what_was_reached_is_put_back() {
+    lab(&with_campaign(4, ROLLOUT), async |lab| {
+        breaks(lab, "soc-a-002", true);
+        lab.say("alice", "/lab campaign rollout build-123").await;
+        let channel = until_told(lab, "did not pass the gate of wave 2").await;
+        assert!(channel.contains("50% passed, and 100% must. It starts nothing more."), "{channel}");
+        assert!(channel.contains("Failed on `soc-a-002` · Details"), "{channel}");
+        assert!(channel.contains("`/lab campaign 1 continue` · `/lab campaign 1 rollback`"), "{channel}");
+        assert_eq!(runs(lab).await.len(), 2);
+        breaks(lab, "soc-a-002", false);
+        insta::assert_snapshot!(lab.say("bob", "/lab campaign 1 pause").await, @r#"
+            ✋ `/lab campaign 1 pause` is not possible now: campaign *1* rollout is stopped at its gate.
+            `/lab campaign 1 continue` · `/lab campaign 1 rollback` · `/lab campaign 1 cancel`
+        "#);
+        insta::assert_snapshot!(lab.say("bob", "/lab campaign 1 rollback").await, @"👍 Campaign *1* rollout ends, and what it reached is put back.");
+        until_told(lab, "put back").await;
+        lab.settle().await;
+        let all = runs(lab).await;
+        assert_eq!(all[2..], ["soc-a-001 | build-100 | passed", "soc-a-002 | build-100 | passed"], "{all:?}");
+        let seen = steady(&lab.say("alice", "/lab campaign 1").await);
+        assert!(seen.contains("↩️ `soc-a-001`") && seen.contains("⏳ `soc-a-004`"), "{seen}");
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_retried_counts_by_its_last_and_a_gate_can_be_passed_anyway() {
+    lab(&with_campaign(3, ROLLOUT), async |lab| {
+        breaks(lab, "soc-a-001", true);
+        lab.say("alice", "/lab campaign rollout build-123").await;
+        until_told(lab, "did not pass the gate of wave 1").await;
+        breaks(lab, "soc-a-001", false);
+        lab.say("alice", "/lab retry 1").await;
+        lab.until_card(2, "Passed").await;
+        let seen = steady(&lab.say("alice", "/lab campaign 1").await);
+        assert!(seen.contains("1 of 1 run passed, 0 did not"), "{seen}");
+        lab.say("alice", "/lab campaign 1 continue").await;
+        until_told(lab, "completed").await;
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_campaign_is_paused_ended_and_what_is_not_there_is_said() {
+    lab(&with_campaign(2, "families: [socA], suites: [smoke], repeats: 6, at_once: 1"), async |lab| {
+        lab.say("alice", "/lab campaign rollout build-crawl").await;
+        while runs(lab).await.is_empty() {
+            lab.clock.sleep(std::time::Duration::from_millis(5)).await;
+        }
+        lab.until_state(1, "testing").await;
+        lab.say("alice", "/lab campaign 1 pause").await;
+        let seen = steady(&lab.say("bob", "/lab campaigns").await);
+        assert!(
+            seen.contains("*1* rollout `build-crawl` · paused · wave 1 of 1 · 0 of 6 passed · by @alice"),
+            "{seen}"
+        );
+        assert_eq!(runs(lab).await.len(), 1, "one at once");
+        lab.say("alice", "/lab campaign 1 cancel").await;
+        lab.settle().await;
+        assert_eq!(runs(lab).await, ["- | build-crawl | cancelled"]);
+        insta::assert_snapshot!(lab.say("alice", "/lab campaign rolout build-1").await, @r#"
+            ✋ boards.yaml has no campaign "rolout". Did you mean `rollout`?
+            Try: `/lab campaign rollout build-1`
+        "#);
+        insta::assert_snapshot!(lab.say("alice", "/lab campaign 1 pase").await, @r#"
+            ✋ 'pase' is nothing that can be asked of a campaign. Did you mean `pause`?
+            Try: `/lab campaign 1 pause`
+        "#);
+        insta::assert_snapshot!(lab.say("alice", "/lab campaign 9").await, @r#"
+            ✋ There is no campaign 9.
+            Try: `/lab campaign`
+        "#);
+        insta::assert_snapshot!(lab.say("alice", "/lab campaign rollout").await, @r#"
+            ✋ The campaign rollout needs a build.
+            Try: `/lab campaign rollout build-123`
+        "#);
+        let audit = lab.rows("SELECT target FROM audit WHERE verb = 'campaign' ORDER BY position").await;
+        assert_eq!(audit, ["rollout build-crawl", "1 rollout pause", "1 rollout cancel"]);
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stops_on_the_way_goes_on_and_starts_nothing_twice() {
+    lab(&with_campaign(4, ROLLOUT), async |lab| {
+        lab.say("alice", "/lab campaign rollout build-123").await;
+        until_told(lab, "Wave 2 of 3").await;
+        lab.restart().await;
+        until_told(lab, "completed").await;
+        lab.settle().await;
+        let mut all = runs(lab).await;
+        all.sort();
+        all.dedup();
+        assert_eq!((all.len(), runs(lab).await.len()), (4, 4), "{all:?}");
+        lab.read_all();
+    })
+    .await;
+}
+
+#[test]
+fn the_manuals_campaigns_are_some() {
+    let manual = include_str!("../../docs/campaigns.md");
+    let (_, rest) = manual.split_once("```yaml\ncampaigns:\n").expect("an example");
+    let (example, _) = rest.split_once("```").expect("its end");
+    let text = with_campaign(2, ROLLOUT);
+    let (text, _) = text.split_once("campaigns:").expect("a campaign");
+    let lab = crate::lab::inventory(&format!("{text}campaigns:\n{example}"));
+    assert_eq!(lab.campaigns.keys().collect::<Vec<_>>(), ["matrix", "rollout"]);
+    assert_eq!(lab.campaigns["rollout"].terms.gate, 90);
+}

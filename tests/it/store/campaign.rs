@@ -1,0 +1,121 @@
+//! Campaigns in the store: a step is written once, under the version that was read; what is asked ends what it started.
+
+use boardhand::board::BoardId;
+use boardhand::campaign::{Asked, Campaign, LIVE_MAX, Phase, Plan, Planned, State, Terms};
+use boardhand::outcome::Verdict;
+use boardhand::store::{CampaignEffect, Committed, Effect, NewRun};
+
+use super::lab::{Lab, channel, effected, number, outcome, spec, via};
+use super::store_tests;
+
+store_tests! {
+    a_step_is_written_once_and_tells_nobody_where_it_comes_too_late,
+    what_is_asked_is_guarded_by_its_state_and_ends_what_waits,
+    the_same_is_begun_once_and_two_never_work_against_each_other,
+    a_button_that_is_drawn_on_an_older_state_does_nothing,
+}
+
+fn plan() -> Plan {
+    let planned = || (0..3).map(|target| Planned { target, spec: spec() }).collect();
+    Plan {
+        name: "rollout".into(),
+        build: "build-1".into(),
+        targets: vec!["a".into(), "b".into(), "c".into()],
+        runs: planned(),
+        rollback: planned(),
+        terms: Terms::default(),
+    }
+}
+
+async fn campaign(lab: &Lab, effect: CampaignEffect) -> Committed {
+    lab.commit(Effect::Campaign(Box::new(effect))).await
+}
+
+async fn begun(lab: &Lab) -> Campaign {
+    let committed =
+        campaign(lab, CampaignEffect::Begin { plan: plan(), origin: channel(), once: None }).await;
+    lab.store.campaign_view(number(&committed.answer)).await.expect("read").expect("there").campaign
+}
+
+fn child(lab: &Lab, place: usize) -> (Phase, usize, NewRun) {
+    let once = Some(format!("campaign:1:forward:{place}"));
+    (Phase::Forward, place, NewRun { once, cards: vec![], ..lab.new_run() })
+}
+
+async fn a_step_is_written_once_and_tells_nobody_where_it_comes_too_late(lab: &Lab) {
+    let first = begun(lab).await;
+    let then = Campaign { version: first.version + 1, ..first.clone() };
+    let step = |places: &[usize]| CampaignEffect::Step {
+        then: then.clone(),
+        starts: places.iter().map(|place| child(lab, *place)).collect(),
+    };
+    assert_eq!(effected(&campaign(lab, step(&[0, 1])).await), "done");
+    let mut late = lab.intake(Effect::Campaign(Box::new(step(&[2]))));
+    late.answer_via = Some(via());
+    assert_eq!(effected(&lab.store.commit(late).await.expect("committed")), "unchanged");
+    let view = lab.store.campaign_view(first.number).await.expect("read").expect("there");
+    assert_eq!((view.children.len(), view.campaign.version), (2, 1));
+    let owed = lab.store.message_due(super::lab::T0, 10).await.expect("messages");
+    assert!(owed.is_empty(), "{owed:?}");
+}
+
+async fn what_is_asked_is_guarded_by_its_state_and_ends_what_waits(lab: &Lab) {
+    let first = begun(lab).await;
+    let then = Campaign { version: 1, ..first.clone() };
+    campaign(lab, CampaignEffect::Step { then, starts: vec![child(lab, 0)] }).await;
+    let ask = |asked| CampaignEffect::Ask {
+        number: first.number,
+        seen: None,
+        asked,
+        outcome: outcome(Verdict::Cancelled, "cancelled"),
+    };
+    assert_eq!(effected(&campaign(lab, ask(Asked::Resume)).await), "unchanged");
+    assert_eq!(effected(&campaign(lab, ask(Asked::Pause)).await), "done");
+    assert_eq!(effected(&campaign(lab, ask(Asked::Cancel)).await), "done");
+    let view = lab.store.campaign_view(first.number).await.expect("read").expect("there");
+    assert_eq!((view.campaign.state, view.children[0].verdict), (State::Cancelled, Some(Verdict::Cancelled)));
+    assert_eq!(lab.store.campaign_list(None).await.expect("read"), []);
+    assert_eq!(lab.store.campaign_list(Some(5)).await.expect("read"), [view]);
+}
+
+/// Begins one of that name and build; gives what came of it and a number.
+async fn begin(lab: &Lab, name: &str, build: &str, once: Option<&str>) -> (String, i64) {
+    let plan = Plan { name: name.into(), build: build.into(), ..plan() };
+    let once = once.map(str::to_owned);
+    let committed = campaign(lab, CampaignEffect::Begin { plan, origin: channel(), once }).await;
+    (effected(&committed).to_owned(), number(&committed.answer))
+}
+
+fn said(effected: &str, number: i64) -> (String, i64) {
+    (effected.to_owned(), number)
+}
+
+async fn the_same_is_begun_once_and_two_never_work_against_each_other(lab: &Lab) {
+    assert_eq!(begin(lab, "rollout", "build-1", Some("ci-1")).await, said("done", 1));
+    assert_eq!(begin(lab, "rollout", "build-1", Some("ci-1")).await, said("already-started", 1));
+    assert_eq!(begin(lab, "rollout", "build-1", None).await, said("in-the-way", 1));
+    assert_eq!(begin(lab, "rollout", "build-2", None).await, said("done", 2), "it names no boards");
+    let mut on_boards = plan();
+    on_boards.build = "build-3".into();
+    on_boards.runs[0].spec.selector.board = Some(BoardId::new("soc-a-001"));
+    let effect = CampaignEffect::Begin { plan: on_boards, origin: channel(), once: None };
+    assert_eq!(effected(&campaign(lab, effect).await), "in-the-way");
+    for n in 2..LIVE_MAX {
+        assert_eq!(begin(lab, &format!("other-{n}"), "build-1", None).await.0, "done");
+    }
+    assert_eq!(begin(lab, "one-more", "build-1", None).await.0, "too-many");
+}
+
+async fn a_button_that_is_drawn_on_an_older_state_does_nothing(lab: &Lab) {
+    let first = begun(lab).await;
+    let ask = |seen, asked| CampaignEffect::Ask {
+        number: first.number,
+        seen: Some(seen),
+        asked,
+        outcome: outcome(Verdict::Cancelled, "cancelled"),
+    };
+    assert_eq!(effected(&campaign(lab, ask(0, Asked::Pause)).await), "done");
+    assert_eq!(effected(&campaign(lab, ask(0, Asked::Resume)).await), "unchanged");
+    assert_eq!(effected(&campaign(lab, ask(1, Asked::Resume)).await), "done");
+    assert_eq!(effected(&campaign(lab, ask(1, Asked::Pause)).await), "unchanged");
+}
