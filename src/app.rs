@@ -48,6 +48,7 @@ use crate::power::Power;
 use crate::store::{Store, StoreError};
 use crate::worker::almanac::Almanac;
 use crate::worker::conductor::Conductor;
+use crate::worker::drainer::Drainer;
 use crate::worker::errands::Errands;
 use crate::worker::housekeeper::Housekeeper;
 use crate::worker::keeper::Keeper;
@@ -153,6 +154,7 @@ pub struct App {
     housekeeper: Housekeeper,
     keeper: Keeper,
     timekeeper: Timekeeper,
+    drainer: Drainer,
     almanac: Almanac,
     conductor: Conductor,
     lab: Arc<Lab>,
@@ -297,6 +299,7 @@ impl App {
             errands: Errands::new(lab.clone(), instance),
             keeper: Keeper::new(lab.clone(), instance),
             timekeeper: Timekeeper::new(lab.clone()),
+            drainer: Drainer::new(lab.clone()),
             almanac,
             conductor: Conductor::new(lab.clone()),
             lab,
@@ -362,6 +365,7 @@ impl App {
             housekeeper,
             keeper,
             timekeeper,
+            drainer,
             almanac,
             conductor,
             reloader,
@@ -397,6 +401,7 @@ impl App {
         let keeper = loops.start(keeper, closing.subscribe());
         let timekeeper = loops.start(timekeeper, closing.subscribe());
         let conductor = loops.start(conductor, closing.subscribe());
+        let drainer = loops.start(drainer, closing.subscribe());
         let almanac = loops.start(almanac, closing.subscribe());
         let control = data_dir.and_then(|data_dir| match control::listen(&data_dir) {
             Ok(listener) => {
@@ -428,6 +433,7 @@ impl App {
         scheduler.await?;
         housekeeper.await?;
         timekeeper.await?;
+        drainer.await?;
         almanac.await?;
         conductor.await?;
         if let Some(control) = control {

@@ -121,7 +121,8 @@ async fn start(data: &Path) -> Server {
     let server = Server::start(data, inventory).await;
     let (clock, ids) = (Clock::system(), Ids::system());
     let now = clock.now();
-    let terms = LeaseTerms { instance: server.instance, now, expires_at: now + Duration::from_secs(86_400) };
+    let expires_at = now + Duration::from_secs(86_400);
+    let terms = LeaseTerms { instance: server.instance, now, expires_at, drains_seen: None };
     let person =
         Actor { platform: Platform::Slack, id: "U0LI".into(), team: "T0LAB".into(), name: "li".into() };
     for board in boards {

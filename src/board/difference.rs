@@ -77,6 +77,8 @@ pub enum Part {
     Campaigns,
     /// `schedules:`.
     Schedules,
+    /// `maintenance:`.
+    Maintenance,
     /// `artifact_hosts:`.
     Builds,
 }
@@ -95,6 +97,7 @@ impl Part {
             Part::Reservations => "reservations",
             Part::Campaigns => "campaigns",
             Part::Schedules => "schedules",
+            Part::Maintenance => "maintenance",
             Part::Builds => "builds",
         }
     }
@@ -144,6 +147,7 @@ pub fn difference(before: &Inventory, after: &Inventory) -> Difference {
         (Part::Programs, entries(&before.host_programs, &after.host_programs)),
         (Part::Campaigns, entries(&before.campaigns, &after.campaigns)),
         (Part::Schedules, entries(&before.schedules, &after.schedules)),
+        (Part::Maintenance, entries(&before.maintenance, &after.maintenance)),
     ];
     let named = parts.into_iter().filter(|(_, names): &(_, Vec<Named>)| !names.is_empty());
     let whole = [

@@ -7,6 +7,7 @@ use regex::bytes::Regex;
 use secrecy::SecretString;
 
 use super::hosts::HostRule;
+use super::maintenance::Window;
 use super::people::People;
 use super::plan::{ParamSpec, Plan};
 use super::quoting::{CommandTemplate, UrlTemplate};
@@ -40,6 +41,8 @@ pub struct Inventory {
     pub campaigns: BTreeMap<String, Definition>,
     /// What starts at which times, by name.
     pub schedules: BTreeMap<String, Schedule>,
+    /// When boards take nothing new, by name.
+    pub maintenance: BTreeMap<String, Window>,
     /// Programs that a plan may run on the server.
     pub host_programs: BTreeMap<String, String>,
     /// What becomes of builds that are registered.

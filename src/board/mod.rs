@@ -9,6 +9,7 @@ pub mod hosts;
 pub mod inventory;
 pub mod lab_file;
 pub mod live;
+pub mod maintenance;
 pub mod near;
 pub mod people;
 pub mod plan;

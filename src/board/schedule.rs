@@ -66,13 +66,13 @@ impl Times {
     }
 
     /// The next time after `at`.
-    fn next(&self, at: Timestamp) -> Option<Timestamp> {
+    pub fn next(&self, at: Timestamp) -> Option<Timestamp> {
         let next = self.cron.find_next_occurrence(&self.local(at)?, false).ok()?;
         Some(Timestamp::from_micros(next.timestamp_micros()))
     }
 
-    /// The last time until `at`.
-    fn last(&self, at: Timestamp, inclusive: bool) -> Option<Timestamp> {
+    /// The last time before `at`, or, where that counts, at it.
+    pub fn last(&self, at: Timestamp, inclusive: bool) -> Option<Timestamp> {
         let last = self.cron.find_previous_occurrence(&self.local(at)?, inclusive).ok()?;
         Some(Timestamp::from_micros(last.timestamp_micros()))
     }

@@ -101,7 +101,8 @@ impl Lender {
             }
             Lender::Store { store, clock, ids, instance } => {
                 let now = clock.now();
-                let terms = LeaseTerms { instance: *instance, now, expires_at: now + LASTS };
+                let terms =
+                    LeaseTerms { instance: *instance, now, expires_at: now + LASTS, drains_seen: None };
                 let holder = Holder::Check(checker(&user()));
                 let id = LeaseId::new(ids, now);
                 match store.lease_take(id, board, &holder, &terms).await.map_err(|error| failed(&error))? {
@@ -119,7 +120,7 @@ impl Lender {
                         )))
                     }
                     Granted::OutOfService { reason, .. } => Err(NotLent::Failed(reason)),
-                    Granted::Gone => Err(NotLent::Failed("the board is gone".into())),
+                    Granted::Outdated | Granted::Gone => Err(NotLent::Failed("the board is gone".into())),
                 }
             }
         }

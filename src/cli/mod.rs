@@ -8,6 +8,7 @@ mod check;
 mod connect;
 mod console;
 mod demo;
+mod drain;
 mod health;
 mod hold;
 mod migrate;
@@ -158,6 +159,20 @@ enum Command {
         #[command(flatten)]
         asking: ask::Asking,
     },
+    /// Let a board or a site take nothing new; what is on it goes on.
+    Drain(drain::DrainArgs),
+    /// Let a board or a site that drains take new work again.
+    Undrain {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        asking: ask::Asking,
+    },
+    /// List what takes nothing new, and what is still on it.
+    Drains {
+        #[command(flatten)]
+        asking: ask::Asking,
+    },
     /// Sit at the console of a board that you have: every key goes there, until Ctrl-] and a dot.
     Console(console::ConsoleArgs),
     /// Make, list and revoke tokens of a server's API.
@@ -250,6 +265,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Quarantine { board, reason, asking } => act::quarantine(&asking, &board, &reason).await,
         Command::Return { board, asking } => act::put_back(&asking, &board).await,
         Command::Run(args) => run::run(&args).await,
+        Command::Drain(args) => drain::begin(&args).await,
+        Command::Undrain { name, asking } => drain::end(&asking, &name).await,
+        Command::Drains { asking } => drain::list(&asking).await,
         Command::Console(args) => console::console(&args).await,
         Command::Token { command } => token::token(&command).await,
         Command::Migrate { from, to } => migrate::migrate(&from, to.as_deref()).await,

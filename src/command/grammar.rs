@@ -67,6 +67,10 @@ pub enum Form {
     Quarantine,
     /// [`Command::Return`](super::Command::Return).
     Return,
+    /// [`Command::Drain`](super::Command::Drain).
+    Drain,
+    /// [`Command::Undrain`](super::Command::Undrain).
+    Undrain,
     /// [`Command::Reserve`](super::Command::Reserve).
     Reserve,
     /// [`Command::Extend`](super::Command::Extend).

@@ -86,6 +86,21 @@ pub enum Command {
         /// The board's name as typed.
         board: String,
     },
+    /// `/lab drain [board|site] [2h] [reason]`.
+    Drain {
+        /// A board or a site, as typed, with whatever was typed behind it where nobody has told them apart: names of sites
+        /// have spaces. What drains now where there is none.
+        target: Option<String>,
+        /// For how long.
+        lasts: Option<Duration>,
+        /// Why, as typed.
+        reason: String,
+    },
+    /// `/lab undrain <board|site>`.
+    Undrain {
+        /// A board or a site, as typed.
+        target: String,
+    },
     /// `/lab reserve <board|soc> [2h] [reason]`.
     Reserve {
         /// A family or a board, as typed.

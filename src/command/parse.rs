@@ -363,6 +363,8 @@ fn build(typed: &Typed<'_>, in_thread: bool) -> Result<Command, ParseProblem> {
         Form::Power => build_power(typed)?,
         Form::Quarantine => Command::Quarantine { board: typed.word(0)?, reason: typed.word(1)? },
         Form::Return => Command::Return { board: typed.word(0)? },
+        Form::Drain => build_drain(typed),
+        Form::Undrain => Command::Undrain { target: typed.word(0)? },
         Form::Reserve => build_reserve(typed)?,
         Form::Hold => build_hold(typed, in_thread)?,
         Form::Notify => Command::Notify { target: typed.word(0)? },
@@ -517,6 +519,13 @@ fn build_schedules(typed: &Typed<'_>) -> Result<Command, ParseProblem> {
     }
 }
 
+/// Names of sites have spaces, so whoever knows the names tells where this one ends.
+fn build_drain(typed: &Typed<'_>) -> Command {
+    let words: Vec<&str> = typed.arguments.iter().map(AsRef::as_ref).collect();
+    let target = Some(words.join(" ")).filter(|words| !words.is_empty());
+    Command::Drain { target, lasts: None, reason: String::new() }
+}
+
 /// A time for which somebody has a board.
 fn held_for(typed: &Typed<'_>, word: &str) -> Result<Duration, ParseProblem> {
     let fits = duration(word).filter(|time| HELD_SECS.contains(&time.as_secs()));
@@ -628,6 +637,8 @@ impl Command {
             Command::Retry { .. } => Form::Retry,
             Command::Power { .. } => Form::Power,
             Command::Quarantine { .. } => Form::Quarantine,
+            Command::Drain { .. } => Form::Drain,
+            Command::Undrain { .. } => Form::Undrain,
             Command::Return { .. } => Form::Return,
             Command::Reserve { .. } => Form::Reserve,
             Command::Hold { .. } => Form::Hold,

@@ -14,7 +14,7 @@
 //! | reload, dead letters, audit | admin |
 //! | begin a campaign, pause and end one's own | user |
 //! | pause schedules, steer other people's campaigns, go on past a gate, roll back | operator |
-//! | `/lab power … on, off, cycle`, quarantine, return | operator |
+//! | `/lab power … on, off, cycle`, quarantine, return, drain | operator |
 //! | reserve, extend and give back, and switch the board that one has | user |
 //! | take a board away from whoever has it | operator |
 //! | type at the console of the board that one has, watch any | user |
@@ -217,6 +217,7 @@ pub(super) fn area(asked: Asked<'_>) -> Area {
             | Command::Why(_)
             | Command::Compare(_)
             | Command::Schedules { paused: None, .. }
+            | Command::Drain { target: None, .. }
             | Command::Builds { .. }
             | Command::Campaign { what: None, .. }
             | Command::Power { action: PowerAction::Status, .. } => Area::Read,
@@ -228,6 +229,8 @@ pub(super) fn area(asked: Asked<'_>) -> Area {
             Command::Power { .. }
             | Command::Quarantine { .. }
             | Command::Return { .. }
+            | Command::Drain { .. }
+            | Command::Undrain { .. }
             | Command::Reserve { .. }
             | Command::Extend { .. }
             | Command::Release { .. }
@@ -298,6 +301,10 @@ fn rule(asked: Asked<'_>, about: About<'_>) -> Rule {
             Command::Cancel(_) => cancel(),
             Command::Retry { .. } => retry(),
             Command::Quarantine { .. } => Rule { needs: Some(Operator), what: "take boards out of service" },
+            Command::Drain { target: None, .. } => look("look at what drains"),
+            Command::Drain { .. } | Command::Undrain { .. } => {
+                Rule { needs: Some(Operator), what: "drain boards and sites" }
+            }
             Command::Reload => admin("read boards.yaml again"),
             Command::DeadLetters => admin("look at messages that were not sent"),
             Command::Resend { .. } => admin("send messages again"),
@@ -573,6 +580,8 @@ mod tests {
             Command::Retry { run, other_board: false },
             Command::Quarantine { board: board(), reason: String::new() },
             Command::Return { board: board() },
+            Command::Drain { target: None, lasts: None, reason: String::new() },
+            Command::Undrain { target: board() },
             Command::Reload,
             power(PowerAction::Status),
             power(PowerAction::Off),

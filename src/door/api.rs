@@ -4,6 +4,7 @@
 
 pub(super) mod board;
 pub(super) mod builds;
+pub(super) mod drains;
 pub(super) mod lease;
 pub(super) mod list;
 pub(super) mod terminal;

@@ -249,7 +249,9 @@ fn bells(effect: &Effect) -> &'static [Bell] {
         | Effect::Build { .. }
         | Effect::Retry { .. }
         | Effect::Quarantine { .. }
-        | Effect::Return { .. } => &[Bell::Scheduler],
+        | Effect::Return { .. }
+        | Effect::Drain(_)
+        | Effect::Undrain { .. } => &[Bell::Scheduler],
         // A run that waits leaves the queue, one on a board is told by its runner.
         Effect::Cancel { .. } | Effect::CancelBatch { .. } => &[Bell::Scheduler, Bell::Pool],
         Effect::Reserve { .. } | Effect::Unreserve { .. } => &[Bell::Scheduler],

@@ -7,6 +7,9 @@
 //! takes the least recently used of its boards; several boards are of one site, all or nothing. Boards that failed a
 //! run are avoided while the others in service could serve it.
 //!
+//! **Drains.** A board that takes nothing new is nobody's next, whoever has it now; what is on it goes on, and whoever has
+//! it as their own may still run on it.
+//!
 //! **Boards of people.** A board that somebody has is nobody else's; a run of their own that names it is served at once,
 //! whatever waits, one at a time ([`own`]).
 //!
@@ -69,6 +72,13 @@ pub enum QueueEvent {
         availability: Availability,
         /// When its last lease ended; an earlier time than is known changes nothing.
         last_used: Option<Timestamp>,
+    },
+    /// Whether a board takes nothing new, whoever has it now.
+    BoardDrained {
+        /// The board; an unknown one changes nothing.
+        board: BoardId,
+        /// Why and until when; `None` where it takes new work again.
+        draining: Option<Draining>,
     },
     /// The lab has this board no more.
     BoardRemoved {
@@ -164,9 +174,18 @@ pub enum Unavailable {
     /// It cannot be reached.
     Offline,
     /// It, or its site, takes nothing new.
-    Draining,
+    Draining(Draining),
     /// No worker is alive at its site.
     NoWorker,
+}
+
+/// Why a board takes nothing new, and until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draining {
+    /// Why, as it was given.
+    pub reason: String,
+    /// Until when, where that is known.
+    pub until: Option<Timestamp>,
 }
 
 /// A run that waits.
@@ -299,6 +318,9 @@ impl Queue {
                     state.facts.last_used = state.facts.last_used.max(last_used);
                 });
                 self.own_refresh(&board);
+            }
+            QueueEvent::BoardDrained { board, draining } => {
+                self.board_update(&board, |state| state.draining = draining);
             }
             QueueEvent::BoardRemoved { board } => {
                 self.board_remove(&board);

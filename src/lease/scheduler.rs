@@ -3,23 +3,27 @@
 //! decides, the store decides again, this loop decides nothing.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 
-use super::queue::{Availability, BoardFacts, Grant as Proposal, Queue, QueueEvent, QueuedRun, Unavailable};
+use super::queue::{
+    Availability, BoardFacts, Draining, Grant as Proposal, Queue, QueueEvent, QueuedRun, Unavailable,
+};
 use super::reaper::LEASE_TTL;
 use super::{Holder, Lease, Reservation};
 use crate::board::{BoardId, Inventory, LiveInventory};
 use crate::chat::AnswerVia;
-use crate::clock::{Clock, Monotonic};
+use crate::clock::{Clock, Monotonic, Timestamp};
 use crate::doorbell::{Bell, Doorbell};
 use crate::id::{Ids, InstanceId, LeaseId, RunId};
 use crate::message::Note;
 use crate::message::compose::hold_facts;
 use crate::run::{Priority, Selector};
 use crate::store::{
-    BoardRow, Cursor, Grant, Granted, Health, LeaseTerms, QueueChanges, QueueRun, Store, StoreError,
+    BoardRow, Cursor, Drain, Grant, Granted, Health, LeaseTerms, QueueChanges, QueueRun, Store, StoreError,
+    changes, closed,
 };
 use crate::worker::steps::{Agent, LOOK_ANYWAY, LOOK_EVERY, Step};
 
@@ -31,6 +35,7 @@ const GRANTS_MAX: usize = 256;
 pub struct SharedQueue {
     queue: Arc<Mutex<Queue>>,
     read_to: Arc<Mutex<Option<Cursor>>>,
+    drains_seen: Arc<AtomicI64>,
 }
 
 impl SharedQueue {
@@ -38,7 +43,11 @@ impl SharedQueue {
     pub fn new(inventory: &Inventory) -> Self {
         let mut queue = Queue::new();
         know_boards(&mut queue, inventory);
-        SharedQueue { queue: Arc::new(Mutex::new(queue)), read_to: Arc::default() }
+        SharedQueue {
+            queue: Arc::new(Mutex::new(queue)),
+            read_to: Arc::default(),
+            drains_seen: Arc::default(),
+        }
     }
 
     /// The queue, for a moment: nothing may be awaited while it is held.
@@ -46,10 +55,27 @@ impl SharedQueue {
         self.queue.lock().expect("queue lock")
     }
 
+    /// The newest drain that the queue knows: a board that was chosen by what the queue said is chosen again where there
+    /// is a newer one. Asked while the queue is locked, or before.
+    pub fn drains_seen(&self) -> i64 {
+        self.drains_seen.load(Ordering::Acquire)
+    }
+
     /// How far the scheduler has read the change log: events up to there are nobody's any more.
     pub fn read_to(&self) -> Option<Cursor> {
         *self.read_to.lock().expect("nothing panics under this lock")
     }
+}
+
+/// Which boards take nothing new, as the queue knows it.
+#[derive(Default)]
+struct Closings {
+    drains: Vec<Drain>,
+    lab: Option<Arc<Inventory>>,
+    since: Timestamp,
+    /// When time alone makes it otherwise.
+    until: Option<Timestamp>,
+    boards: HashMap<BoardId, Draining>,
 }
 
 /// Grants boards.
@@ -67,6 +93,7 @@ pub struct Scheduler {
     /// People who wait for a board of their own, and boards that people have, as the queue knows them.
     wishes: HashSet<RunId>,
     holds: HashMap<BoardId, RunId>,
+    closings: Closings,
     /// When the database is asked again which lab file is in force.
     look_at: Option<Monotonic>,
     /// Whether it named another one when it was asked last.
@@ -97,12 +124,42 @@ impl Scheduler {
             cursor: None,
             wishes: HashSet::new(),
             holds: HashMap::new(),
+            closings: Closings::default(),
             look_at: None,
             differed: false,
         }
     }
 
+    /// Tells the queue which boards take nothing new now, where that is not as it knows it.
+    fn close(&mut self, drains: Vec<Drain>, newest: i64, now: Timestamp) {
+        let mut queue = self.queue.lock();
+        let known = &mut self.closings;
+        let is_same =
+            known.drains == drains && known.lab.as_ref().is_some_and(|lab| Arc::ptr_eq(lab, &self.known));
+        // A clock that was set back may be before what was on then.
+        if !is_same || now < known.since || known.until.is_some_and(|until| now >= until) {
+            let mut boards = HashMap::new();
+            for board in self.known.boards.values() {
+                if let Some(closed) = closed(&self.known, &drains, board, now) {
+                    let draining = Draining { reason: closed.reason, until: closed.until };
+                    boards.insert(board.id.clone(), draining);
+                }
+            }
+            // A board that came back is open to the queue: whatever is closed is said again.
+            let opened = known.boards.keys().filter(|board| !boards.contains_key(*board));
+            let opened = opened.map(|board| (board.clone(), None));
+            let closed = boards.iter().map(|(board, draining)| (board.clone(), Some(draining.clone())));
+            for (board, draining) in opened.chain(closed) {
+                queue.apply(QueueEvent::BoardDrained { board, draining });
+            }
+            let until = changes(&self.known, &drains, now);
+            *known = Closings { drains, lab: Some(self.known.clone()), since: now, until, boards };
+        }
+        self.queue.drains_seen.fetch_max(newest, Ordering::AcqRel);
+    }
+
     fn take_in(&mut self, changes: QueueChanges) {
+        self.close(changes.drains, changes.newest_drain, self.clock.now());
         self.cursor = Some(changes.cursor);
         *self.queue.read_to.lock().expect("nothing panics under this lock") = self.cursor;
         let mut queue = self.queue.lock();
@@ -246,7 +303,8 @@ impl Scheduler {
 
     async fn commit(&mut self, proposals: Vec<Proposal>) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let terms = LeaseTerms { instance: self.instance, now, expires_at: now + LEASE_TTL };
+        let drains_seen = Some(self.queue.drains_seen());
+        let terms = LeaseTerms { instance: self.instance, now, expires_at: now + LEASE_TTL, drains_seen };
         let is_wish = |proposal: &Proposal| self.wishes.contains(&proposal.run);
         let (wishes, runs): (Vec<Proposal>, Vec<Proposal>) = proposals.into_iter().partition(is_wish);
         let named = |proposals: Vec<Proposal>| -> Vec<Grant> {
@@ -297,6 +355,8 @@ impl Scheduler {
                     queue.apply(QueueEvent::RunStarted { run: grant.run, requester, boards });
                 }
                 Granted::Gone => queue.apply(QueueEvent::RunLeft { run: grant.run }),
+                // The next look reads what drains, and chooses again.
+                Granted::Outdated => queue.apply(QueueEvent::GrantRefused { run: grant.run }),
                 Granted::Taken(lease) => {
                     queue.apply(QueueEvent::BoardChanged {
                         board: lease.board.clone(),
@@ -350,7 +410,8 @@ impl Agent for Scheduler {
         if proposals.is_empty() {
             // What a waiting run may be given changes with time alone.
             let wait = if nobody_waits { LOOK_ANYWAY } else { LOOK_EVERY };
-            return Ok(Step::Idle { until: self.clock.monotonic() + wait });
+            let changes = self.closings.until.map_or(wait, |until| until.since(self.clock.now()));
+            return Ok(Step::Idle { until: self.clock.monotonic() + wait.min(changes.max(LOOK_EVERY)) });
         }
         self.commit(proposals).await?;
         self.doorbell.ring(Bell::Pool);

@@ -71,6 +71,7 @@ const BUILTIN: &[(&str, &str, &str)] = &[
     ("en", "admin.yaml", include_str!("../../message-templates/en/admin.yaml")),
     ("en", "campaigns.yaml", include_str!("../../message-templates/en/campaigns.yaml")),
     ("en", "schedules.yaml", include_str!("../../message-templates/en/schedules.yaml")),
+    ("en", "drains.yaml", include_str!("../../message-templates/en/drains.yaml")),
     ("zh", "words.yaml", include_str!("../../message-templates/zh/words.yaml")),
     ("zh", "card.yaml", include_str!("../../message-templates/zh/card.yaml")),
     ("zh", "replies.yaml", include_str!("../../message-templates/zh/replies.yaml")),
@@ -81,6 +82,7 @@ const BUILTIN: &[(&str, &str, &str)] = &[
     ("zh", "admin.yaml", include_str!("../../message-templates/zh/admin.yaml")),
     ("zh", "campaigns.yaml", include_str!("../../message-templates/zh/campaigns.yaml")),
     ("zh", "schedules.yaml", include_str!("../../message-templates/zh/schedules.yaml")),
+    ("zh", "drains.yaml", include_str!("../../message-templates/zh/drains.yaml")),
 ];
 
 /// Every message in every language.

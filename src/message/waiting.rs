@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::compose::WhyWaiting;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::id::RunId;
 use crate::lease::Holder;
 use crate::lease::queue::{Foreseen, Held, Position, Unavailable, Why};
@@ -96,8 +96,8 @@ fn why_facts(why: &Why, who: Option<(RunId, &str)>) -> Value {
             let boards: Vec<Value> = boards
                 .iter()
                 .map(|(id, why)| {
-                    let (out, reason) = unavailable(why);
-                    json!({ "id": id, "out": out, "reason": reason })
+                    let (out, reason, until) = unavailable(why);
+                    json!({ "id": id, "out": out, "reason": reason, "until": until })
                 })
                 .collect();
             json!({ "kind": "unavailable", "boards": boards, "more": more })
@@ -147,12 +147,13 @@ pub fn holder_facts(holder: &Holder) -> Value {
     }
 }
 
-/// Why a board is out of service: a word of `words.out`, and the reason where one was given.
-fn unavailable(unavailable: &Unavailable) -> (&'static str, Option<&str>) {
+/// Why a board is out of service: a word of `words.out`, the reason where one was given, and until when where that is
+/// known.
+fn unavailable(unavailable: &Unavailable) -> (&'static str, Option<&str>, Option<Timestamp>) {
     match unavailable {
-        Unavailable::Quarantined { reason } => ("quarantined", Some(reason)),
-        Unavailable::Offline => ("offline", None),
-        Unavailable::Draining => ("draining", None),
-        Unavailable::NoWorker => ("no-worker", None),
+        Unavailable::Quarantined { reason } => ("quarantined", Some(reason), None),
+        Unavailable::Offline => ("offline", None, None),
+        Unavailable::Draining(draining) => ("draining", Some(&draining.reason), draining.until),
+        Unavailable::NoWorker => ("no-worker", None, None),
     }
 }

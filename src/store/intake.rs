@@ -13,8 +13,7 @@ use crate::lease::{Fence, Reservation};
 use crate::message::Note;
 use crate::outcome::Outcome;
 use crate::run::RunSpec;
-use crate::store::CampaignEffect;
-use crate::store::NewToken;
+use crate::store::{CampaignEffect, Drained, NewDrain, NewToken};
 
 /// For how long nobody edits a card that an acknowledgement shows anew: the client shows that one last, whatever came
 /// before it.
@@ -153,6 +152,15 @@ pub enum Effect {
         /// Why, for people.
         reason: String,
     },
+    /// Lets a board or a site take nothing new; what is on it goes on.
+    Drain(Box<NewDrain>),
+    /// Lets it take new work again; its boards are fenced by whoever has them next, and checked.
+    Undrain {
+        /// What drains.
+        of: Drained,
+        /// Its boards now.
+        boards: Vec<BoardId>,
+    },
     /// Makes a token of the API.
     MakeToken(Box<NewToken>),
     /// Revokes a token of the API.
@@ -192,6 +200,8 @@ pub enum Effect {
         or_wait: bool,
         /// Most boards that they may have and wait for at once.
         most: u32,
+        /// The newest drain that was known when the board was chosen; `None` where it is theirs whatever drains.
+        drains_seen: Option<i64>,
         /// The process that drives it.
         instance: InstanceId,
     },

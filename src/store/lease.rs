@@ -30,6 +30,8 @@ pub struct LeaseTerms {
     pub now: Timestamp,
     /// When it ends unless renewed.
     pub expires_at: Timestamp,
+    /// The newest drain that was known when the board was chosen; `None` where it is taken whatever drains.
+    pub drains_seen: Option<i64>,
 }
 
 /// What stands under the id of a lease.
@@ -55,6 +57,8 @@ pub enum Granted {
         /// Why.
         reason: String,
     },
+    /// Something drains that was not known when the board was chosen.
+    Outdated,
     /// The run does not wait for that attempt any more.
     Gone,
 }

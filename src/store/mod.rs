@@ -10,6 +10,7 @@
 mod board;
 mod build;
 mod campaign;
+mod drain;
 mod intake;
 mod lease;
 mod message;
@@ -40,6 +41,7 @@ use crate::run::{LeaseRef, Progress, Request, Run, Stage};
 pub use self::board::{BoardRow, Errand, ErrandView, Health, Quarantine};
 pub use self::build::{BuildFilter, BuildsOf};
 pub use self::campaign::{CampaignEffect, CampaignView};
+pub use self::drain::{Closed, Drain, Drained, NewDrain, changes, closed};
 pub use self::intake::{
     Audit, CARD_HELD, Committed, Effect, Effected, Intake, NewRun, Notice, ReloadRequest,
 };
@@ -140,7 +142,7 @@ pub trait Store: Send + Sync {
     // ---- leases -------------------------------------------------------------------------------------------
 
     /// Grants boards to waiting runs, each checked again: the run still waits for that attempt, the board has no
-    /// live lease and is in service; or it is held for the run's requester, and no other run of theirs is on it: then the
+    /// live lease and is in service, and nothing drains that was not known when it was chosen; or it is held for the run's requester, and no other run of theirs is on it: then the
     /// run is under the lease that is there. One answer per grant, in order.
     async fn lease_grant(&self, grants: &[Grant], terms: &LeaseTerms) -> Result<Vec<Granted>>;
     /// Takes one board for a moment or for a person; a quarantined one too, since somebody has to look at it.
@@ -267,6 +269,22 @@ pub trait Store: Send + Sync {
     async fn campaign_view(&self, number: i64) -> Result<Option<CampaignView>>;
     /// Campaigns that are not over, each with its runs; with `newest`, so many in all, those that are over behind them.
     async fn campaign_list(&self, newest: Option<u32>) -> Result<Vec<CampaignView>>;
+
+    // ---- drains -------------------------------------------------------------------------------------------
+
+    /// What takes nothing new because somebody said so, the oldest first.
+    async fn drain_list(&self) -> Result<Vec<Drain>>;
+    /// Nothing is on what drains any more, and whoever asked is told, once.
+    async fn drain_tell(&self, number: i64, told: &(AnswerVia, Note), now: Timestamp) -> Result<()>;
+    /// A drain's time is over: it goes, whoever asked is told, and its boards are fenced by whoever has them next, and
+    /// checked. Gives whether it was there.
+    async fn drain_over(
+        &self,
+        number: i64,
+        boards: &[BoardId],
+        told: &(AnswerVia, Note),
+        now: Timestamp,
+    ) -> Result<bool>;
 
     // ---- schedules ----------------------------------------------------------------------------------------
 

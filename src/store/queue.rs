@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::BoardRow;
+use super::{BoardRow, Drain};
 use crate::board::{BoardId, Family};
 use crate::clock::Timestamp;
 use crate::id::RunId;
@@ -26,6 +26,10 @@ pub struct QueueChanges {
     pub boards: Vec<BoardRow>,
     /// Everybody who waits for a board of their own now.
     pub reservations: Vec<Reservation>,
+    /// What takes nothing new now.
+    pub drains: Vec<Drain>,
+    /// The newest drain, whether it can be read or not.
+    pub newest_drain: i64,
     /// How long attempts took that passed, failed or timed out, oldest first (only those since the cursor; at the
     /// start the last few).
     pub durations: Vec<Took>,

@@ -195,7 +195,7 @@ async fn perform(lab: &Lab, instance: InstanceId, errand: &Errand) -> Note {
         };
     }
     let lasts = lasts(board, &errand.action);
-    let terms = LeaseTerms { instance, now, expires_at: now + lasts };
+    let terms = LeaseTerms { instance, now, expires_at: now + lasts, drains_seen: None };
     let holder = Holder::Check(errand.by.clone());
     let id = errand.lease();
     match lab.persist(|| lab.store.lease_take(id, &errand.board, &holder, &terms)).await {
@@ -224,7 +224,10 @@ async fn perform(lab: &Lab, instance: InstanceId, errand: &Errand) -> Note {
             })),
         ),
         Ok(Granted::OutOfService { reason, .. }) => failed(reason),
-        Ok(Granted::Gone) => refused(Phrase::new("board-left", json!({ "board": errand.board }))),
+        // Taken whatever drains, a board is never that.
+        Ok(Granted::Outdated | Granted::Gone) => {
+            refused(Phrase::new("board-left", json!({ "board": errand.board })))
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::lease::{Grip, Hold, Holder, Lease, LeaseState};
 use crate::message::Note;
 use crate::message::compose::hold_facts;
 use crate::run::LeaseRef;
-use crate::store::{BoardRow, Effected, Health, StoreError};
+use crate::store::{BoardRow, Effected, Health, StoreError, closed};
 
 /// How long before the end of their time people are warned; half of a shorter time.
 pub const WARN_BEFORE: Duration = Duration::from_secs(5 * 60);
@@ -100,12 +100,18 @@ impl Keeper {
             return Ok(false);
         }
         let (inventory, rows) = (self.lab.inventory.now(), self.lab.store.board_list().await?);
+        let drains = self.lab.store.drain_list().await?;
         let is_free = |row: &&BoardRow| {
             let long = row.last_used_at.is_none_or(|at| now.since(at) >= FREE_FOR);
             row.lease.is_none() && row.health != Health::Quarantined && long
         };
-        let free: Vec<&Board> =
-            rows.iter().filter(is_free).filter_map(|row| inventory.boards.get(&row.id)).collect();
+        let takes_new = |board: &&Board| closed(&inventory, &drains, board, now).is_none();
+        let free: Vec<&Board> = rows
+            .iter()
+            .filter(is_free)
+            .filter_map(|row| inventory.boards.get(&row.id))
+            .filter(takes_new)
+            .collect();
         for notice in notices {
             if let Some(told) = gone(&inventory, &notice.family, notice.board.as_ref(), &notice.by) {
                 self.lab.store.notice_done(notice.id, &told, now).await?;

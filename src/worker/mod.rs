@@ -1,13 +1,15 @@
 //! Workers: the loops that drive boards. `pool` puts a `runner` on every granted lease; a runner performs an
 //! `attempt`, tells `news` of it, settles its outcome and `finalize`s; `errands` switches power for people; the
 //! `keeper` looks after boards that people have as their own; the `timekeeper` starts health runs; the `almanac` starts
-//! what boards.yaml has at its times; the `conductor` moves campaigns on; the `reloader` reads
+//! what boards.yaml has at its times; the `conductor` moves campaigns on; the `drainer` looks after what takes nothing
+//! new; the `reloader` reads
 //! boards.yaml again; the `housekeeper` removes what is older than it is kept; `stranded` ends runs whose
 //! boards left the lab. Nothing here decides who may hold a board.
 
 pub mod almanac;
 mod attempt;
 pub mod conductor;
+pub mod drainer;
 pub mod errands;
 mod finalize;
 mod host;

@@ -31,7 +31,7 @@ pub async fn take(lab: &Lab, instance: InstanceId, board: &BoardId, by: Actor) -
         return Ok(Moment::Unknown);
     }
     let now = lab.clock.now();
-    let terms = LeaseTerms { instance, now, expires_at: now + MOMENT_LASTS };
+    let terms = LeaseTerms { instance, now, expires_at: now + MOMENT_LASTS, drains_seen: None };
     let id = LeaseId::new(&lab.ids, now);
     Ok(match lab.store.lease_take(id, board, &Holder::Check(by), &terms).await? {
         Granted::Leases(leases) => match leases.into_iter().next() {
@@ -39,7 +39,7 @@ pub async fn take(lab: &Lab, instance: InstanceId, board: &BoardId, by: Actor) -
             None => Moment::Unknown,
         },
         Granted::Taken(lease) => Moment::Held(Box::new(lease.holder)),
-        Granted::OutOfService { .. } | Granted::Gone => Moment::Unknown,
+        Granted::OutOfService { .. } | Granted::Outdated | Granted::Gone => Moment::Unknown,
     })
 }
 

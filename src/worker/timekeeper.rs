@@ -19,7 +19,7 @@ use crate::id::RunId;
 use crate::message::Note;
 use crate::outcome::{Counts, Outcome, Verdict};
 use crate::run::{HEALTH, Priority, Run, RunKind, RunSpec, RunState, Selector, Stage};
-use crate::store::{Audit, BoardRow, Effect, Health, Intake, NewRun, RunFilter, StoreError};
+use crate::store::{Audit, BoardRow, Effect, Health, Intake, NewRun, RunFilter, StoreError, closed};
 
 /// Most health runs that are unfinished at once, over all families.
 const CHECKS_MAX: u32 = 256;
@@ -48,6 +48,7 @@ impl Timekeeper {
         checking: &[Run],
     ) -> Result<(), StoreError> {
         let now = self.lab.clock.now();
+        let drains = self.lab.store.drain_list().await?;
         let mut at_once: HashMap<&Family, usize> = HashMap::new();
         // One that waits for a board which somebody has takes nothing from the family meanwhile.
         let waits_for_somebody = |run: &&Run| {
@@ -67,6 +68,10 @@ impl Timekeeper {
             .filter_map(|row| {
                 // Nobody drives the boards of a remote site from here.
                 let board = inventory.boards.get(&row.id).filter(|board| !inventory.is_remote(board))?;
+                // Somebody works on it; it is checked once that is over.
+                if closed(inventory, &drains, board, now).is_some() {
+                    return None;
+                }
                 Some((self.due(inventory, board, row)?, board))
             })
             .filter(|(at, _)| *at <= now)

@@ -11,6 +11,7 @@ mod campaigns;
 mod devices;
 mod families;
 mod host;
+mod maintenance;
 mod notes;
 mod people;
 mod permissions;
@@ -43,6 +44,7 @@ use crate::chat::Platform;
 pub use self::boards::{BOARDS_MAX, TAGS_MAX};
 pub use self::campaigns::{CAMPAIGNS_MAX, WAVES_MAX};
 pub use self::host::HOST_ARGUMENTS_MAX;
+pub use self::maintenance::WINDOWS_MAX;
 pub use self::plans::{BUILT_IN_PLAN, RESERVED_PARAMS, WATCH_MAX};
 pub use self::problem::{Mark, PROBLEMS_MAX, Problem, Severity, render};
 pub use self::reader::DURATION_MAX;
@@ -62,6 +64,7 @@ const TOP_KEYS: [&str; 14] = [
     "reservations",
     "schedules",
     "campaigns",
+    "maintenance",
     "sites",
     "host_programs",
     "artifact_hosts",
@@ -152,6 +155,11 @@ fn inventory(reader: &mut Reader<'_>, root: &Node) -> Option<Inventory> {
         reservations: reservations::reservations(reader, section("reservations")),
         campaigns: campaigns::campaigns(reader, section("campaigns")),
         schedules: schedules::schedules(reader, section("schedules")),
+        // Boards with mistakes are missing: what names them is told once they have none.
+        maintenance: match boards.len() == items.len() {
+            true => maintenance::windows(reader, section("maintenance"), &boards),
+            false => BTreeMap::new(),
+        },
         builds: Builds {
             artifact_hosts: builds::hosts(reader, section("artifact_hosts"), "artifact_hosts"),
             rules: builds::rules(reader, section("on_build"), &families),

@@ -65,7 +65,7 @@ fn schedule(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Schedule> {
     Some(read)
 }
 
-fn times<'n>(reader: &mut Reader<'_>, node: &'n Node, zone: Tz) -> Option<(&'n str, Times)> {
+pub(super) fn times<'n>(reader: &mut Reader<'_>, node: &'n Node, zone: Tz) -> Option<(&'n str, Times)> {
     let text = reader.text(node, "cron")?;
     match Times::parse(text, zone) {
         Ok(times) => Some((text, times)),
@@ -79,7 +79,7 @@ fn times<'n>(reader: &mut Reader<'_>, node: &'n Node, zone: Tz) -> Option<(&'n s
     }
 }
 
-fn zone(reader: &mut Reader<'_>, node: Option<&Node>) -> Option<(&'static str, Tz)> {
+pub(super) fn zone(reader: &mut Reader<'_>, node: Option<&Node>) -> Option<(&'static str, Tz)> {
     let Some(node) = node else { return Some((ZONE, Tz::UTC)) };
     let text = reader.text(node, "zone")?;
     let known = || TZ_VARIANTS.iter().map(|zone| zone.name());

@@ -119,6 +119,7 @@ pub(super) const RUN_TEST_FREE: &[([&str; 2], [&str; 2])] = &[
 pub(super) const ARGUMENTS_ZH: &[(&str, &str)] = &[
     ("soc|board", "系列|板卡"),
     ("board|soc", "板卡|系列"),
+    ("board|site", "板卡|站点"),
     ("soc|site", "系列|站点"),
     ("1h", "1h"),
     ("2h", "2h"),
@@ -323,6 +324,30 @@ pub const TABLE: &[Row] = &[
         ..LATER
     },
     Row {
+        form: Form::Drain,
+        words: &["drain"],
+        zh: &["排空"],
+        arguments: &[maybe("board|site"), maybe("2h"), maybe_rest("reason")],
+        help: "Let a board or a site take nothing new, as an operator; what is on it goes on. Alone, it shows what drains",
+        help_zh: "让一块板卡或一个站点不再接新任务，需要 operator 角色；正在进行的继续。不带参数则列出正在排空的",
+        example: "/lab drain soc-a-001 2h a new fan",
+        example_zh: "/lab 排空 soc-a-001 2h 换风扇",
+        available: true,
+        ..LATER
+    },
+    Row {
+        form: Form::Undrain,
+        words: &["undrain"],
+        zh: &["取消排空"],
+        arguments: &[rest("board|site")],
+        help: "Let it take new work again",
+        help_zh: "恢复接新任务",
+        example: "/lab undrain soc-a-001",
+        needs: Role::Operator,
+        available: true,
+        ..LATER
+    },
+    Row {
         form: Form::Reserve,
         words: &["reserve"],
         zh: &["预留", "预约"],
@@ -489,8 +514,6 @@ pub const TABLE: &[Row] = &[
     later(&["watch"], &["关注"]),
     later(&["unwatch"], &["取消关注"]),
     later(&["log"], &["日志"]),
-    later(&["drain"], &["排空"]),
-    later(&["undrain"], &["取消排空"]),
     later(&["link"], &["绑定"]),
     later(&["digest"], &["日报"]),
     later(&["render"], &["渲染"]),

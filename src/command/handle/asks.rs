@@ -9,7 +9,7 @@ use serde_json::json;
 use super::act::audit;
 use super::hold::{Target, hold_in_the_way, not_held};
 use super::{Handler, Reaction};
-use crate::board::BoardId;
+use crate::board::{Board, BoardId};
 use crate::chat::{Actor, Delivery, Platform};
 use crate::command::Click;
 use crate::id::{LeaseId, MessageId};
@@ -17,7 +17,7 @@ use crate::lease::{Fence, Holder, Lease, Reservation};
 use crate::message::{Note, Phrase};
 use crate::outcome::Verdict;
 use crate::run::{RunState, Selector};
-use crate::store::{BoardRow, Effect, Health, Notice, Result, RunView};
+use crate::store::{BoardRow, Effect, Health, Notice, Result, RunView, closed};
 
 /// For how long a board is kept after a failure where nobody says.
 const KEEP_FOR: Duration = Duration::from_secs(30 * 60);
@@ -110,6 +110,8 @@ impl Handler {
                 wish,
                 or_wait: false,
                 most,
+                // It is theirs to look at as it was left, whatever drains.
+                drains_seen: None,
                 instance: self.instance,
             },
         })
@@ -126,9 +128,11 @@ impl Handler {
         let selector = Selector { board: board.clone(), ..Selector::default() };
         let waiting = self.queue.lock().outlook(&family, &selector).waiting;
         let (lab, rows) = (self.inventory.now(), self.store.board_list().await?);
+        let (drains, now) = (self.store.drain_list().await?, self.clock.now());
         let is_free = |row: &BoardRow| {
+            let takes_new = |is: &Board| is.family == family && closed(&lab, &drains, is, now).is_none();
             let fits = board.as_ref().is_none_or(|board| *board == row.id)
-                && lab.boards.get(&row.id).is_some_and(|board| board.family == family);
+                && lab.boards.get(&row.id).is_some_and(takes_new);
             fits && row.lease.is_none() && row.health != Health::Quarantined
         };
         if waiting == 0 && rows.iter().any(is_free) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::act::audit;
-use super::{Handler, Reaction, put_right};
+use super::{Handler, Reaction, closed_facts, put_right};
 use crate::board::plan::PowerAction;
 use crate::board::{Board, BoardId, Family, Site};
 use crate::chat::Delivery;
@@ -23,7 +23,7 @@ use crate::message::compose::hold_facts;
 use crate::message::waiting::foreseen_facts;
 use crate::message::{Note, Phrase};
 use crate::run::RunSpec;
-use crate::store::{Audit, Effect, Health, LeaseView, Result};
+use crate::store::{Audit, BoardRow, Effect, Health, LeaseView, Result};
 
 /// How much longer somebody keeps a board who does not say.
 const EXTEND_BY: Duration = Duration::from_secs(3600);
@@ -81,15 +81,22 @@ impl Handler {
         let before = self.wishes(delivery).await?.into_iter().find(|before| is_same(before, &wish));
         let is_known = self.queue_is_read().await && !self.inventory.standing().differs;
         let site = self.site_named(site);
-        let (foreseen, mut choices) = {
+        let closed = match &board {
+            Some(board) => self.closed(board).await?,
+            None => None,
+        };
+        // Whoever may drain a board is who works on it while it does.
+        let anyway = closed.is_some() && self.is_operator(delivery);
+        let (foreseen, mut choices, drains_seen) = {
             let (mut queue, now) = (self.queue.lock(), self.clock.now());
             let standing = before.as_ref().and_then(|before| queue.standing(as_run(before.id), now));
             let foreseen = standing.unwrap_or_else(|| queue.foresee(wish_queued(wish.clone()), now));
-            (foreseen, queue.choices(wish_queued(wish.clone()), site.as_ref()))
+            let choices = queue.choices(wish_queued(wish.clone()), site.as_ref());
+            (foreseen, choices, (!anyway).then(|| self.queue.drains_seen()))
         };
         // Nobody is given a quarantined board in the queue; who asks for it by its name wants to look at it.
-        let broken =
-            row.filter(|row| row.health == Health::Quarantined && row.lease.is_none()).map(|row| row.id);
+        let is_theirs = |row: &BoardRow| anyway || closed.is_none() && row.health == Health::Quarantined;
+        let broken = row.filter(|row| row.lease.is_none() && is_theirs(row)).map(|row| row.id);
         // The scheduler grants nothing either while another lab file is in force.
         if choices.is_empty() {
             choices.extend(broken);
@@ -130,7 +137,7 @@ impl Handler {
                 ("queued", queued),
             ],
             audit: audit("reserve", target.trim_end().to_owned()),
-            effect: Effect::Reserve { wish, at_once, or_wait, most, instance: self.instance },
+            effect: Effect::Reserve { wish, at_once, or_wait, most, drains_seen, instance: self.instance },
         })
     }
 
@@ -163,23 +170,39 @@ impl Handler {
             Ok(lease) => lease,
             Err(refusal) => return Ok(*refusal),
         };
-        Ok(self.extended(delivery, &lease, by.unwrap_or(EXTEND_BY), None))
+        self.extended(delivery, &lease, by.unwrap_or(EXTEND_BY), None).await
+    }
+
+    /// Whether whoever asks is an operator.
+    fn is_operator(&self, delivery: &Delivery) -> bool {
+        policy::role(delivery.who(), &self.inventory.now().roles) >= Some(Role::Operator)
     }
 
     /// `from` is until when the board was theirs when the button was drawn that they press.
-    fn extended(
+    async fn extended(
         &self,
         delivery: &Delivery,
         lease: &Lease,
         by: Duration,
         from: Option<Timestamp>,
-    ) -> Reaction {
+    ) -> Result<Reaction> {
+        let closed = match self.inventory.now().board(lease.board.as_str()) {
+            Some(board) => self.closed(board).await?,
+            None => None,
+        };
+        // Somebody waits to work on it.
+        if let Some(closed) = closed.filter(|_| !self.is_operator(delivery)) {
+            let mut facts = closed_facts(&closed);
+            facts["board"] = json!(lease.board);
+            facts["held_until"] = json!(lease.expires_at);
+            return Ok(Reaction::says(Note::new("extend-drains", facts)));
+        }
         let longest = self.longest(delivery);
         let mut facts = self.facts_of(delivery, lease);
         let asked_until = lease.expires_at.max(delivery.received_at) + by;
         let is_cut = asked_until > lease.granted_at + longest;
         extend_with(&mut facts, json!({ "longest_s": longest.as_secs_f64(), "cut": is_cut }));
-        Reaction {
+        Ok(Reaction {
             answer: Note::new("hold-extended", &facts),
             instead: vec![
                 ("at-most", Note::new("hold-at-most", &facts)),
@@ -194,7 +217,7 @@ impl Handler {
                 longest,
                 from,
             },
-        }
+        })
     }
 
     /// Gives a board back, or a place in line.
@@ -314,7 +337,7 @@ impl Handler {
                 }
             };
         let mut reaction = match (click.verb, switch, self.inventory.now().board(lease.board.as_str())) {
-            (Verb::Extend, ..) if theirs => self.extended(delivery, lease, EXTEND_BY, click.at),
+            (Verb::Extend, ..) if theirs => self.extended(delivery, lease, EXTEND_BY, click.at).await?,
             (Verb::Release, ..) => self.released(delivery, lease),
             (Verb::Nudge, ..) if !theirs => self.nudged(delivery, lease),
             (Verb::Accept, ..) => self.accepted_offer(delivery, lease),

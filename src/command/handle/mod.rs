@@ -4,7 +4,7 @@
 //! `start` begins runs, `act` changes running things, `batch` several of them at once, `hold` is about boards that people
 //! have as their own, `asks` about those that they would have, `log` shows console logs, `read` answers questions,
 //! `compare` one about two runs, `build` is about builds,
-//! `admin` those of whoever runs the lab.
+//! `admin` those of whoever runs the lab, `drain` what takes nothing new.
 
 mod act;
 mod admin;
@@ -13,12 +13,14 @@ mod batch;
 mod build;
 mod campaign;
 mod compare;
+mod drain;
 mod hold;
 mod log;
 mod read;
 mod schedules;
 mod start;
 
+pub(crate) use self::drain::{closed_facts, drain_note};
 pub(crate) use self::log::RUN_LOG;
 use std::sync::Arc;
 use std::time::Duration;
@@ -247,6 +249,10 @@ impl Handler {
                 Box::pin(self.quarantine(delivery, &board, &reason)).await?
             }
             (Command::Return { board }, _) => self.return_to_service(delivery, &board),
+            (Command::Drain { target, lasts, reason }, _) => {
+                Box::pin(self.drain(delivery, target.as_deref(), lasts, &reason)).await?
+            }
+            (Command::Undrain { target }, _) => Box::pin(self.undrain(&target)).await?,
             (Command::Reserve { target, lasts, reason, waits, site }, _) => {
                 Box::pin(self.reserve(delivery, (&target, site.as_deref()), lasts, (&reason, waits))).await?
             }
@@ -415,6 +421,9 @@ impl Handler {
     /// The family of what a command would change, where it names a run, a board or a family that there is.
     fn family_meant(&self, command: &Command, run: Option<&RunView>) -> Option<String> {
         let named = match command {
+            Command::Drain { target: Some(target), .. } | Command::Undrain { target } => {
+                return drain::family_of(&self.inventory.now(), target);
+            }
             Command::RunTest(asked) => &asked.target,
             Command::Power { board, .. }
             | Command::Quarantine { board, .. }
@@ -512,7 +521,11 @@ fn target(command: &Command, run: Option<&RunView>) -> String {
         (Command::Board { board } | Command::Return { board } | Command::Quarantine { board, .. }, None) => {
             board.clone()
         }
-        (Command::Reserve { target, .. } | Command::Notify { target }, None) => target.clone(),
+        (
+            Command::Reserve { target, .. } | Command::Notify { target } | Command::Undrain { target },
+            None,
+        ) => target.clone(),
+        (Command::Drain { target, .. }, None) => target.clone().unwrap_or_default(),
         (Command::Campaign { which, what }, None) => {
             [which.as_deref(), what.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" ")
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use super::{Handler, Reaction, put_right};
+use super::{Handler, Reaction, closed_facts, put_right};
 use crate::board::{Board, BoardId};
 use crate::chat::Delivery;
 use crate::command::grammar;
@@ -41,11 +41,19 @@ impl Handler {
             return Ok(Reaction::refused(reason, &near.into_iter().collect::<Vec<_>>(), "/lab boards"));
         }
         let rows = self.store.board_list().await?;
+        let (drains, now) = (self.store.drain_list().await?, self.clock.now());
         let by_id: HashMap<&BoardId, &BoardRow> = rows.iter().map(|row| (&row.id, row)).collect();
-        let mut facts: Vec<Value> =
-            chosen.iter().map(|board| board_facts(board, by_id.get(&board.id).copied())).collect();
+        let facts_of = |board: &&Board| {
+            let mut facts = board_facts(board, by_id.get(&board.id).copied());
+            let closed = crate::store::closed(&lab, &drains, board, now);
+            facts["drains"] = json!(closed.as_ref().map(closed_facts));
+            facts
+        };
+        let mut facts: Vec<Value> = chosen.iter().map(facts_of).collect();
         let count = |state: &str| facts.iter().filter(|f| f["state"] == state).count();
-        let (free, busy, out) = (count("free"), count("run") + count("held"), count("quarantined"));
+        let drained = facts.iter().filter(|f| f["state"] == "free" && !f["drains"].is_null()).count();
+        let (free, busy) = (count("free") - drained, count("run") + count("held"));
+        let out = count("quarantined") + drained;
         facts.truncate(ROWS_MAX);
         // Boards that left boards.yaml are there until what runs on them has ended.
         let leaving = |row: &&BoardRow| row.lease.is_some() && !lab.boards.contains_key(&row.id);
@@ -78,6 +86,7 @@ impl Handler {
         facts["console"] = json!(format!("{}:{}", board.console.host, board.console.port));
         facts["has_switch"] = json!(board.power.has_switch());
         facts["suites"] = json!(self.suites(&board));
+        facts["drains"] = json!(self.closed(&board).await?.as_ref().map(closed_facts));
         facts["check"] = self.check_facts(&board, row_of(&rows, &board)).await?;
         Ok(Reaction::says(Note::new("board", json!({ "board": facts }))))
     }

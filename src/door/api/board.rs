@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::super::machine::{self, Problem};
 use super::super::{Door, Refusal};
-use super::list::{board_row, named};
+use super::list::{Known, named};
 use super::who::Caller;
 use super::{delivery, unreadable, wait_of};
 use crate::board::is_name;
@@ -78,10 +78,8 @@ async fn changed(
     unchanged: Effected,
 ) -> Result<Response, Problem> {
     let committed = machine::carry_out(door, delivery, body).await?;
-    let rows = door.store.board_list().await.map_err(unreadable)?;
     let lab = door.handler.inventory.now();
-    let board = named(&lab, board)?;
-    let mut shown = board_row(board, rows.iter().find(|row| row.id == board.id));
+    let mut shown = Known::look(door).await?.board_row(&lab, named(&lab, board)?);
     shown["changed"] = json!(committed.answer.facts.get("effected") != Some(&json!(unchanged.as_str())));
     Ok(Json(shown).into_response())
 }

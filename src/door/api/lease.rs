@@ -16,7 +16,7 @@ use super::super::Door;
 use super::super::machine::{self, Problem};
 use super::board::document;
 use super::in_line::{Ended, LOOKS_MAX, Waiter, Way};
-use super::list::{board_row, named};
+use super::list::{Known, named};
 use super::who::Caller;
 use super::{WAIT_MAX, delivery, unreadable};
 use crate::board::Inventory;
@@ -334,11 +334,10 @@ async fn find(door: &Door, id: &str) -> Result<LeaseView, Problem> {
 
 /// A lease with its board, and where its console is.
 async fn shown(door: &Door, lease: &Lease, ended_at: Option<Timestamp>) -> Result<Value, Problem> {
-    let rows = door.store.board_list().await.map_err(unreadable)?;
-    let lab = door.handler.inventory.now();
+    let (lab, known) = (door.handler.inventory.now(), Known::look(door).await?);
     let mut shown = row(lease, ended_at);
     let board = lab.boards.get(&lease.board);
-    shown["board"] = json!(board.map(|board| board_row(board, rows.iter().find(|row| row.id == board.id))));
+    shown["board"] = json!(board.map(|board| known.board_row(&lab, board)));
     Ok(shown)
 }
 

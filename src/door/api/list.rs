@@ -14,10 +14,11 @@ use super::super::machine::Problem;
 use super::unreadable;
 use super::who::Caller;
 use crate::board::{Board, Inventory};
+use crate::chat::Actor;
 use crate::clock::Timestamp;
 use crate::lease::{Holder, Lease};
 use crate::run::{Run, RunState};
-use crate::store::{BoardRow, RunFilter};
+use crate::store::{BoardRow, Closed, Drain, RunFilter, closed};
 
 /// Most items of one answer, and how many there are when nobody says.
 const ITEMS_MAX: u32 = 200;
@@ -95,8 +96,7 @@ pub(in crate::door) async fn boards(
     _: Caller,
     Query(query): Query<BoardsQuery>,
 ) -> Result<Response, Problem> {
-    let rows = door.store.board_list().await.map_err(unreadable)?;
-    let lab = door.handler.inventory.now();
+    let (lab, known) = (door.handler.inventory.now(), Known::look(&door).await?);
     let is = |wanted: &Option<String>, name: &str| {
         wanted.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(name))
     };
@@ -104,8 +104,7 @@ pub(in crate::door) async fn boards(
         .boards
         .values()
         .filter(|board| is(&query.family, board.family.as_str()) && is(&query.site, board.site.as_str()));
-    let items: Vec<Value> =
-        chosen.map(|board| board_row(board, rows.iter().find(|row| row.id == board.id))).collect();
+    let items: Vec<Value> = chosen.map(|board| known.board_row(&lab, board)).collect();
     Ok(Json(json!({ "items": items, "next": null })).into_response())
 }
 
@@ -117,8 +116,42 @@ pub(in crate::door) async fn board(
 ) -> Result<Response, Problem> {
     let lab = door.handler.inventory.now();
     let board = named(&lab, &id)?;
-    let rows = door.store.board_list().await.map_err(unreadable)?;
-    Ok(Json(board_row(board, rows.iter().find(|row| row.id == board.id))).into_response())
+    Ok(Json(Known::look(&door).await?.board_row(&lab, board)).into_response())
+}
+
+/// What is known of the boards at one time.
+pub(super) struct Known {
+    rows: Vec<BoardRow>,
+    drains: Vec<Drain>,
+    now: Timestamp,
+}
+
+impl Known {
+    /// What is known now.
+    pub(super) async fn look(door: &Door) -> Result<Known, Problem> {
+        let rows = door.store.board_list().await.map_err(unreadable)?;
+        let drains = door.store.drain_list().await.map_err(unreadable)?;
+        Ok(Known { rows, drains, now: door.handler.clock.now() })
+    }
+
+    /// A board, without what is secret about it.
+    pub(super) fn board_row(&self, lab: &Inventory, board: &Board) -> Value {
+        let row = self.rows.iter().find(|row| row.id == board.id);
+        let mut shown = board_row(board, row);
+        shown["draining"] = json!(closed(lab, &self.drains, board, self.now).as_ref().map(closed_row));
+        shown
+    }
+}
+
+fn closed_row(closed: &Closed) -> Value {
+    let (kind, name) = &closed.of;
+    json!({
+        "kind": kind,
+        "name": name,
+        "reason": closed.reason,
+        "by": closed.by.as_ref().map(Actor::key),
+        "until": closed.until.map(Timestamp::rfc3339),
+    })
 }
 
 /// The board of this name, or those that come near.
@@ -131,8 +164,7 @@ pub(super) fn named<'a>(lab: &'a Inventory, id: &str) -> Result<&'a Board, Probl
     })
 }
 
-/// A board, without what is secret about it.
-pub(super) fn board_row(board: &Board, row: Option<&BoardRow>) -> Value {
+fn board_row(board: &Board, row: Option<&BoardRow>) -> Value {
     let lease = row.and_then(|row| row.lease.as_ref());
     json!({
         "board_id": board.id,

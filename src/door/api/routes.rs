@@ -9,7 +9,7 @@ use axum::routing::{MethodRouter, delete, get, post};
 
 use super::super::{Door, machine};
 use super::shapes::{self, Kind, Shape};
-use super::{audit, board, builds, lease, list, openapi, terminal, tokens};
+use super::{audit, board, builds, drains, lease, list, openapi, terminal, tokens};
 
 /// One request.
 pub(super) struct Route {
@@ -198,6 +198,19 @@ fn boards() -> Vec<Route> {
             "Put a quarantined board back into service",
         )
         .gives(200, "the board, and whether it was `changed`", One(&shapes::BOARD)),
+        Route::new(("get", "/api/v1/drains"), get(drains::list), "Boards and sites that take nothing new")
+            .gives(200, "all of them", List(&shapes::DRAIN)),
+        Route::new(
+            ("post", "/api/v1/drains"),
+            post(drains::begin),
+            "Let a board or a site take nothing new; what is on it goes on",
+        )
+        .takes(&shapes::DRAIN_WANTED)
+        .gives(201, "it takes nothing new", One(&shapes::DRAIN))
+        .refuses(404, "there is no such board or site, and what comes near"),
+        Route::new(("delete", "/api/v1/drains/{drain}"), delete(drains::end), "Let it take new work again")
+            .gives(200, "the drain as it was", One(&shapes::DRAIN))
+            .refuses(404, "there is none"),
         Route::new(
             ("post", "/api/v1/power/{board}/{action}"),
             post(board::power),

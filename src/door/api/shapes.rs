@@ -236,6 +236,50 @@ pub(super) static BOARD: Shape = Shape {
         Field("last_used", Time, "when its last lease ended"),
         Field("lease", Of(&BOARD_LEASE), "who has it"),
         Field("reason", Text, "why it is not healthy"),
+        Field("draining", Of(&BOARD_DRAINING), "why it takes nothing new"),
+    ],
+    needed: &[],
+};
+
+static BOARD_DRAINING: Shape = Shape {
+    name: "BoardDraining",
+    fields: &[
+        Field(
+            "kind",
+            Words(&["board", "site", "window"]),
+            "what drains: it, its site, or a window of boards.yaml",
+        ),
+        Field("name", Text, "the name of that"),
+        Field("reason", Text, "why"),
+        Field("by", Text, "who said so"),
+        Field("until", Time, "until when, where that is known"),
+    ],
+    needed: &[],
+};
+
+pub(super) static DRAIN: Shape = Shape {
+    name: "Drain",
+    fields: &[
+        Field("drain_id", Number, "its number"),
+        Field("kind", Words(&["board", "site"]), "what takes nothing new"),
+        Field("name", Text, "its name"),
+        Field("reason", Text, "why"),
+        Field("by", Text, "who said so"),
+        Field("since", Time, "since when"),
+        Field("until", Time, "until when; until somebody says so where there is none"),
+        Field("boards", Texts, "the boards that it is about"),
+        Field("on_it", Texts, "those of them that somebody has still"),
+    ],
+    needed: &[],
+};
+
+pub(super) static DRAIN_WANTED: Shape = Shape {
+    name: "DrainWanted",
+    fields: &[
+        Field("board", Text, "one board"),
+        Field("site", Text, "or every board of a site"),
+        Field("reason", Text, "why, for people"),
+        Field("lasts", Text, "for so long, such as 2h; until somebody says so when absent"),
     ],
     needed: &[],
 };

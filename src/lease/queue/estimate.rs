@@ -104,6 +104,8 @@ impl Queue {
     /// of its run. `None` when it does not, as far as is known.
     fn comes_free(&self, board: &BoardState, now: Timestamp) -> Option<(Duration, Option<Duration>)> {
         match &board.availability {
+            // Not for anybody who waits.
+            _ if board.draining.is_some() => None,
             Availability::Unavailable(_) => None,
             Availability::Busy { until: Some(until), .. } => {
                 let left = until.since(now);

@@ -316,9 +316,13 @@ impl Queue {
     }
 
     fn why_unavailable(&self, pool: &Pool) -> Why {
-        let out = |id: &BoardId| match &self.boards.get(id)?.availability {
-            Availability::Unavailable(why) => Some((id.clone(), why.clone())),
-            Availability::Free | Availability::Busy { .. } => None,
+        let out = |id: &BoardId| {
+            let board = self.boards.get(id)?;
+            match (&board.availability, &board.draining) {
+                (Availability::Unavailable(why), _) => Some((id.clone(), why.clone())),
+                (_, Some(draining)) => Some((id.clone(), Unavailable::Draining(draining.clone()))),
+                (Availability::Free | Availability::Busy { .. }, None) => None,
+            }
         };
         let mut boards: Vec<_> = pool.boards.iter().filter_map(out).collect();
         let more = boards.len().saturating_sub(LISTED_MAX);
@@ -366,7 +370,9 @@ impl Queue {
 
     /// Who has boards that the class may use, the first that is known to end first, and how many more.
     fn held(&self, class: &Class, now: Timestamp) -> (Vec<Held>, usize) {
-        let mut held: Vec<Held> = self.eligible(class).filter_map(|board| self.held_of(board, now)).collect();
+        // Whoever has a board that takes nothing new gives it to nobody.
+        let serving = self.eligible(class).filter(|board| board.draining.is_none());
+        let mut held: Vec<Held> = serving.filter_map(|board| self.held_of(board, now)).collect();
         held.sort_by(|a, b| {
             (a.until.is_none(), a.until, &a.board).cmp(&(b.until.is_none(), b.until, &b.board))
         });

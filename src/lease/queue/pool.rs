@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::order::{Class, ClassId, Offer, Turn};
-use super::{Availability, BoardFacts, Queue};
+use super::{Availability, BoardFacts, Draining, Queue};
 use crate::board::{BoardId, Family, Site};
 use crate::clock::Timestamp;
 use crate::id::RunId;
@@ -20,6 +20,8 @@ pub(super) type PoolId = u64;
 pub(super) struct BoardState {
     pub(super) facts: BoardFacts,
     pub(super) availability: Availability,
+    /// Why it takes nothing new.
+    pub(super) draining: Option<Draining>,
     /// Set aside for a proposal.
     pub(super) proposed: bool,
     pub(super) pools: Vec<PoolId>,
@@ -36,6 +38,7 @@ pub(super) enum Standing {
 impl BoardState {
     pub(super) fn standing(&self) -> Standing {
         match &self.availability {
+            _ if self.draining.is_some() => Standing::Unavailable,
             Availability::Unavailable(_) => Standing::Unavailable,
             Availability::Busy { .. } => Standing::Busy,
             Availability::Free if self.proposed => Standing::Busy,
@@ -122,19 +125,20 @@ pub(super) fn allows(selector: &Selector, board: &BoardFacts) -> bool {
 
 impl Queue {
     pub(super) fn board_add(&mut self, mut facts: BoardFacts) {
-        let mut availability = Availability::Free;
+        let (mut availability, mut draining) = (Availability::Free, None);
         if let Some(known) = self.boards.get(&facts.id) {
             facts.last_used = facts.last_used.max(known.facts.last_used);
             if known.facts == facts {
                 return;
             }
+            draining = known.draining.clone();
             availability = self.board_remove(&facts.id).unwrap_or(availability);
         }
         let id = facts.id.clone();
         let family = self.families.entry(facts.family.clone()).or_default();
         family.boards.insert(id.clone());
         let proposed = self.proposed.contains_key(&id);
-        let mut board = BoardState { facts, availability, proposed, pools: Vec::new() };
+        let mut board = BoardState { facts, availability, draining, proposed, pools: Vec::new() };
         for pool_id in &family.pools {
             let pool = self.pools.get_mut(pool_id).expect("a family names only pools that are there");
             if allows(&pool.selector, &board.facts) {

@@ -132,6 +132,7 @@ impl Queue {
                 boards.filter_map(|id| self.boards.get(id)).filter(|board| board.facts.site == *site)
             };
             let comes_free = boards().filter(|board| match &board.availability {
+                _ if board.draining.is_some() => false,
                 Availability::Free => true,
                 Availability::Busy { holder: Holder::Person(_), until: end, .. } => {
                     end.is_some_and(|end| end <= until)

@@ -115,6 +115,10 @@ impl Queue {
     fn set(&mut self, board: &str, availability: Availability) {
         self.apply(QueueEvent::BoardChanged { board: BoardId::new(board), availability, last_used: None });
     }
+    fn drain(&mut self, board: &str, reason: Option<&str>) {
+        let draining = reason.map(|reason| Draining { reason: reason.into(), until: None });
+        self.apply(QueueEvent::BoardDrained { board: BoardId::new(board), draining });
+    }
     fn hold(&mut self, board: &str, who: &str, until: Option<Timestamp>) {
         self.set(board, Availability::Busy { holder: person(who), until, reason: String::new(), run: None });
     }

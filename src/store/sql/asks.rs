@@ -151,7 +151,7 @@ pub(super) async fn accept(
     let Some(state) = lease::look(tx, &Unreadable::default(), board).await? else {
         return Ok((Effected::NotTheirs, None));
     };
-    let terms = LeaseTerms { instance: lease.instance, now, expires_at: lease.expires_at };
+    let terms = LeaseTerms { instance: lease.instance, now, expires_at: lease.expires_at, drains_seen: None };
     let fresh = state.lease_of(id, board, Holder::Person(by.clone()), LeaseState::Held, &terms);
     let fresh = Lease { hold: lease.hold.clone(), ..fresh };
     lease::taken(tx, &fresh, now);

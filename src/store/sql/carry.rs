@@ -17,7 +17,7 @@ use crate::id::Ids;
 use crate::store::{Result, StoreError};
 
 /// Tables in the order in which rows may be written: what a row refers to comes before it.
-pub(super) const TABLES: [&str; 21] = [
+pub(super) const TABLES: [&str; 22] = [
     "meta",
     "deliveries",
     "campaigns",
@@ -39,6 +39,7 @@ pub(super) const TABLES: [&str; 21] = [
     "tokens",
     "schedules",
     "builds",
+    "drains",
 ];
 /// Rows that are carried at a time.
 const PAGE: i64 = 500;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::drain;
 use super::lease::{self, BoardState, unknown};
 use super::ledger::{self, Answer, Event};
 use super::link::{self, Readers, Row};
@@ -111,7 +112,8 @@ pub(super) async fn reserve(
     // Who asks again for what they wait for is told their place.
     let is_full = boards >= i64::from(most);
     let plain = |effected| Reserved { effected, id: wish.id, got: None };
-    for (index, (board, _)) in at_once.iter().enumerate().filter(|_| !is_full) {
+    let is_outdated = !at_once.is_empty() && drain::is_newer(tx, terms.drains_seen).await?;
+    for (index, (board, _)) in at_once.iter().enumerate().filter(|_| !is_full && !is_outdated) {
         let Some(found) = lease::look(tx, &Unreadable::default(), board).await? else { continue };
         // A quarantined board is given to whoever asks for it by its name, and wants to look at it.
         if found.lease.is_some() || found.health == Health::Quarantined && wish.board.is_none() {
@@ -216,6 +218,9 @@ pub(super) async fn grant(
     }
     if found.health == Health::Quarantined {
         return Ok(Granted::OutOfService { board: board.clone(), reason: found.reason });
+    }
+    if drain::is_newer(tx, terms.drains_seen).await? {
+        return Ok(Granted::Outdated);
     }
     let lease = held(&wish, board, &found, terms);
     lease::taken(tx, &lease, terms.now);
@@ -342,7 +347,7 @@ async fn end(tx: &mut Tx, lease: &Lease, rest: LeaseId, now: Timestamp) -> Resul
     tx.leave(script);
     let Some(found) = lease::look(tx, &Unreadable::default(), &lease.board).await? else { return Ok(None) };
     let (Holder::Person(by) | Holder::Check(by)) = lease.holder.clone() else { return Ok(None) };
-    let terms = LeaseTerms { instance: lease.instance, now, expires_at: now + REST_LASTS };
+    let terms = LeaseTerms { instance: lease.instance, now, expires_at: now + REST_LASTS, drains_seen: None };
     let next = found.lease_of(rest, &lease.board, Holder::Check(by), LeaseState::Finalizing, &terms);
     lease::taken(tx, &next, now);
     Ok(None)

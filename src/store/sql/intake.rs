@@ -14,7 +14,9 @@ use super::link::{self, Row};
 use super::row::{self, Reader, statements, unavailable};
 use super::script::{Script, Tx};
 use super::writer::{COMMIT, Ends};
-use super::{asks, attempt, batch, board, builds, campaign, hold, keep, letters, log, run, schedule, token};
+use super::{
+    asks, attempt, batch, board, builds, campaign, drain, hold, keep, letters, log, run, schedule, token,
+};
 use crate::board::BoardId;
 use crate::board::plan::PowerAction;
 use crate::build::Build;
@@ -209,6 +211,8 @@ fn writes_at_once(effect: &Effect) -> bool {
         | Effect::Quarantine { .. }
         | Effect::Schedule { .. }
         | Effect::Campaign(_)
+        | Effect::Drain(_)
+        | Effect::Undrain { .. }
         | Effect::Reserve { .. }
         | Effect::Unreserve { .. }
         | Effect::Release { .. }
@@ -372,6 +376,11 @@ impl<'a> Rows<'a> {
                 let (by, now) = (&intake.actor, intake.received_at);
                 Ok(Applied::plain(schedule::pause(tx, name, *paused, by, now).await?))
             }
+            Effect::Drain(new) => {
+                drain::begin(tx, self.ids, new, &intake.actor, intake.received_at).await?;
+                Ok(Applied::plain(Effected::Done))
+            }
+            Effect::Undrain { of, boards } => Ok(Applied::plain(drain::end(tx, of, boards).await?)),
             Effect::Log { run, attempt, note } => {
                 let told = log::tell(tx, self.ids, (*run, *attempt), note, intake.received_at).await?;
                 Ok(Applied::of(if told { Effected::Done } else { Effected::AlreadyTold }, *run))
@@ -415,8 +424,9 @@ impl<'a> Rows<'a> {
     async fn hold(&mut self, tx: &mut Tx, intake: &Intake) -> Result<Applied> {
         let (by, now) = (&intake.actor, intake.received_at);
         match &intake.effect {
-            Effect::Reserve { wish, at_once, or_wait, most, instance } => {
-                let terms = LeaseTerms { instance: *instance, now, expires_at: now + wish.lasts };
+            Effect::Reserve { wish, at_once, or_wait, most, drains_seen, instance } => {
+                let (expires_at, drains_seen) = (now + wish.lasts, *drains_seen);
+                let terms = LeaseTerms { instance: *instance, now, expires_at, drains_seen };
                 let asked = (at_once.as_slice(), &terms);
                 let reserved = hold::reserve(tx, wish, self.number, asked, (*or_wait, *most)).await?;
                 let got = reserved.got.and_then(|(index, fence)| Some((at_once.get(index)?, fence)));

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use serde::Serialize;
 
 use super::attempt;
+use super::drain;
 use super::hold;
 use super::ledger::Event;
 use super::link::{self, Readers, Row};
@@ -139,7 +140,10 @@ pub(super) async fn grant(
     let mut script = Script::default();
     script.add(RUNS_BY_ID, [row::json(&ids).into()]);
     script.add(BOARDS_WITH_LEASES, [row::json(&names).into()]);
+    script.add(drain::DRAIN_NEWEST, []);
     let read = tx.run(script).await?;
+    let newest_drain = drain::newest(&read[2].rows)?;
+    let is_outdated = terms.drains_seen.is_some_and(|seen| newest_drain > seen);
     // One that cannot be read is not granted anything: it is gone, for now.
     let mut runs: HashMap<RunId, Run> =
         unreadable.sift(&read[0].rows, run::read)?.into_iter().map(|run| (run.id, run)).collect();
@@ -153,7 +157,10 @@ pub(super) async fn grant(
             granted.push(Granted::Gone);
             continue;
         };
-        let answer = grant_one(grant, waiting, &boards, terms);
+        let answer = match grant_one(grant, waiting, &boards, terms) {
+            Granted::Leases(leases) if is_outdated && begins(waiting, &leases) => Granted::Outdated,
+            answer => answer,
+        };
         if let (Granted::Leases(fresh), RunState::Queued { .. }) = (&answer, &waiting.state) {
             let first = &fresh[0];
             let lease = LeaseRef { id: first.id, board: first.board.clone(), fence: first.fence };
@@ -299,6 +306,11 @@ fn grant_one(grant: &Grant, run: &Run, boards: &HashMap<BoardId, BoardState>, te
         leases.push(found.lease_of(*id, board, holder, LeaseState::Active, terms));
     }
     Granted::Leases(leases)
+}
+
+/// Whether a grant takes boards that nobody has: not one that was committed before, nor one under its requester's lease.
+fn begins(run: &Run, leases: &[Lease]) -> bool {
+    matches!(run.state, RunState::Queued { .. }) && leases.iter().any(|lease| lease.hold.is_none())
 }
 
 /// A run on a board that its requester has: under the lease that is there, one at a time.

@@ -28,6 +28,7 @@ mod board;
 mod builds;
 mod campaign;
 mod carry;
+mod drain;
 mod hold;
 mod intake;
 mod judge;
@@ -78,9 +79,10 @@ use crate::outcome::Outcome;
 use crate::run::{LeaseRef, Progress, Request, Run, Stage};
 use crate::store::{
     AtRest, AuditFilter, BatchView, BoardRow, BuildFilter, CampaignView, Census, Committed, Cursor, Dealt,
-    Decisions, Effected, Ended, Errand, ErrandView, Fenced, Grant, Granted, Intake, Lapsed, LeaseTerms,
-    LeaseView, Letter, MessageEnd, Notice, Outdated, Owed, QueueChanges, ReloadRequest, Result, RunFilter,
-    RunView, ScheduleRow, Settle, Store, StoreError, SuitePast, Tally, Tidied, TidyFrom, TokenRow, Told,
+    Decisions, Drain, Effected, Ended, Errand, ErrandView, Fenced, Grant, Granted, Intake, Lapsed,
+    LeaseTerms, LeaseView, Letter, MessageEnd, Notice, Outdated, Owed, QueueChanges, ReloadRequest, Result,
+    RunFilter, RunView, ScheduleRow, Settle, Store, StoreError, SuitePast, Tally, Tidied, TidyFrom, TokenRow,
+    Told,
 };
 
 pub use self::carry::{Carried, CarryError, carry};
@@ -112,6 +114,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         board::STATEMENTS,
         builds::STATEMENTS,
         campaign::STATEMENTS,
+        drain::STATEMENTS,
         hold::STATEMENTS,
         intake::STATEMENTS,
         judge::STATEMENTS,
@@ -457,6 +460,32 @@ impl Store for SqlStore {
 
     async fn campaign_list(&self, newest: Option<u32>) -> Result<Vec<CampaignView>> {
         campaign::list(&self.readers, &self.unreadable, newest).await
+    }
+
+    async fn drain_list(&self) -> Result<Vec<Drain>> {
+        drain::list(&self.readers, &self.unreadable).await
+    }
+
+    async fn drain_tell(&self, number: i64, told: &(AnswerVia, Note), now: Timestamp) -> Result<()> {
+        let (ids, told) = (self.ids.clone(), told.clone());
+        self.writer
+            .write(move |tx| Box::pin(async move { drain::tell(tx, &ids, number, &told, now).await }))
+            .await
+    }
+
+    async fn drain_over(
+        &self,
+        number: i64,
+        boards: &[BoardId],
+        told: &(AnswerVia, Note),
+        now: Timestamp,
+    ) -> Result<bool> {
+        let (ids, boards, told) = (self.ids.clone(), boards.to_vec(), told.clone());
+        self.writer
+            .write(move |tx| {
+                Box::pin(async move { drain::over(tx, &ids, number, &boards, &told, now).await })
+            })
+            .await
     }
 
     async fn schedule_list(&self) -> Result<Vec<ScheduleRow>> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::board::{self, board_columns};
+use super::drain;
 use super::hold;
 use super::lease::lease_columns;
 use super::link::{self, Readers, Row};
@@ -90,12 +91,16 @@ async fn everything(readers: &Readers, unreadable: &Unreadable) -> Result<QueueC
     let runs = link::query(RUNS_ALL).fetch_all(&mut snapshot).await.map_err(unavailable)?;
     let boards = link::query(BOARDS_ALL).fetch_all(&mut snapshot).await.map_err(unavailable)?;
     let wishes = link::query(hold::WAITING).fetch_all(&mut snapshot).await.map_err(unavailable)?;
+    let newest_drain =
+        link::query(drain::DRAIN_NEWEST).fetch_all(&mut snapshot).await.map_err(unavailable)?;
+    let drains = link::query(drain::DRAINS).fetch_all(&mut snapshot).await.map_err(unavailable)?;
     let took = link::query(DURATIONS_LAST)
         .bind(DURATIONS_MAX)
         .fetch_all(&mut snapshot)
         .await
         .map_err(unavailable)?;
-    let read = Read { runs: &runs, boards: &boards, took: &took, wishes: &wishes };
+    let drains = (newest_drain.as_slice(), drains.as_slice());
+    let read = Read { runs: &runs, boards: &boards, took: &took, wishes: &wishes, drains };
     gather(unreadable, Cursor(newest), false, read)
 }
 
@@ -108,14 +113,19 @@ async fn since(readers: &Readers, unreadable: &Unreadable, cursor: Cursor) -> Re
     }
     // All of them: there are few, and whoever is not among them waits no more.
     script.add(hold::WAITING, []);
+    // The newest first: the list has that one at least.
+    script.add(drain::DRAIN_NEWEST, []);
+    script.add(drain::DRAINS, []);
     let mut reader = readers.acquire().await.map_err(unavailable)?;
     let read = script.run(&mut reader).await?;
     let page = Reader::new(&read[0].rows[0], "events", "seq");
     let (last, more) = (page.int("seq")?, page.int("events")? >= CHANGES_MAX);
-    let [_, runs, boards, took, wishes] = read.as_slice() else {
+    let [_, runs, boards, took, wishes, newest_drain, drains] = read.as_slice() else {
         return Err(page.corrupt("a page of the change log is incomplete"));
     };
-    let read = Read { runs: &runs.rows, boards: &boards.rows, took: &took.rows, wishes: &wishes.rows };
+    let drains = (newest_drain.rows.as_slice(), drains.rows.as_slice());
+    let read =
+        Read { runs: &runs.rows, boards: &boards.rows, took: &took.rows, wishes: &wishes.rows, drains };
     gather(unreadable, Cursor(last), more, read)
 }
 
@@ -125,6 +135,8 @@ struct Read<'r> {
     boards: &'r [Row],
     took: &'r [Row],
     wishes: &'r [Row],
+    /// The newest drain, and all of them.
+    drains: (&'r [Row], &'r [Row]),
 }
 
 fn gather(unreadable: &Unreadable, cursor: Cursor, more: bool, read: Read<'_>) -> Result<QueueChanges> {
@@ -134,6 +146,8 @@ fn gather(unreadable: &Unreadable, cursor: Cursor, more: bool, read: Read<'_>) -
         runs: unreadable.sift(read.runs, |row| Ok(queue_run(run::read(row)?)))?,
         boards: unreadable.sift(read.boards, board::read)?,
         reservations: unreadable.sift(read.wishes, hold::read)?,
+        drains: unreadable.sift(read.drains.1, drain::read)?,
+        newest_drain: drain::newest(read.drains.0)?,
         durations: unreadable.sift(read.took, took_read)?,
     })
 }

@@ -3,6 +3,7 @@
 
 mod admin;
 mod boards;
+mod drains;
 mod holds;
 mod own_runs;
 mod retry;

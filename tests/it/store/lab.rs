@@ -120,7 +120,7 @@ impl Lab {
     }
 
     pub(crate) fn terms(&self) -> LeaseTerms {
-        LeaseTerms { instance: self.instance, now: at(1), expires_at: at(11) }
+        LeaseTerms { instance: self.instance, now: at(1), expires_at: at(11), drains_seen: None }
     }
 
     pub(crate) fn grant(&self, run: RunId, attempt: u32, board: &BoardId) -> Grant {

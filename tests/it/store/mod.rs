@@ -6,6 +6,7 @@ mod admin;
 mod batch;
 mod builds;
 mod campaign;
+mod drain;
 pub(crate) mod file;
 mod hold;
 mod intake;

@@ -67,7 +67,7 @@ fn why_lists_boards_up_to_its_bound() {
     queue.add([run(1, "bob")]);
     assert!(matches!(queue.reason(1), Why::AllBusy { held, more: 2 } if held.len() == LISTED_MAX));
     for name in &names {
-        queue.set(name, Availability::Unavailable(Unavailable::Draining));
+        queue.set(name, Availability::Unavailable(Unavailable::Offline));
     }
     assert!(matches!(queue.reason(1), Why::Unavailable { boards, more: 2 } if boards.len() == LISTED_MAX));
 }
@@ -81,6 +81,24 @@ fn why_tells_no_board_from_too_few_and_from_none_in_service() {
     let burnt = Unavailable::Quarantined { reason: "burnt".into() };
     queue.set("b1", Availability::Unavailable(burnt.clone()));
     assert_eq!(queue.reason(3), Why::Unavailable { boards: vec![(BoardId::new("b1"), burnt)], more: 0 });
+}
+
+#[test]
+fn a_board_that_drains_is_nobodys_next_whoever_has_it_and_why_says_so() {
+    let mut queue = Queue::with(&["b1", "b2"]);
+    queue.hold("b1", "zoe", Some(at(60)));
+    queue.drain("b1", Some("new fan"));
+    queue.drain("b2", Some("new fan"));
+    queue.add([run(1, "ann"), run(2, "zoe").on("b1")]);
+    let draining = || Unavailable::Draining(Draining { reason: "new fan".into(), until: None });
+    let boards = vec![(BoardId::new("b1"), draining()), (BoardId::new("b2"), draining())];
+    assert_eq!(queue.reason(1), Why::Unavailable { boards, more: 0 });
+    assert_eq!(queue.eta(run_id(1), at(0)), None);
+    assert_eq!(queue.granted(at(0)), "2:b1", "whoever has it may run on it");
+    queue.set("b1", Availability::Free);
+    assert_eq!(queue.granted(at(0)), "");
+    queue.drain("b2", None);
+    assert_eq!(queue.granted(at(0)), "1:b2");
 }
 
 #[test]

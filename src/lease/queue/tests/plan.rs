@@ -8,6 +8,8 @@ use super::*;
 #[derive(Default)]
 struct Plan {
     boards: BTreeMap<BoardId, (BoardFacts, Availability)>,
+    /// Those that take nothing new.
+    draining: BTreeSet<BoardId>,
     waiting: Vec<QueuedRun>,
     proposed: Vec<(QueuedRun, Vec<BoardId>)>,
     running: Vec<(RunId, String, u32)>,
@@ -24,6 +26,10 @@ impl Plan {
             && wanted.tags.iter().all(|tag| board.tags.iter().any(|other| other == tag))
     }
 
+    fn in_service(&self, (facts, state): &(BoardFacts, Availability)) -> bool {
+        !matches!(state, Availability::Unavailable(_)) && !self.draining.contains(&facts.id)
+    }
+
     fn set_aside(&self, board: &BoardId) -> bool {
         self.proposed.iter().any(|(_, boards)| boards.contains(board))
     }
@@ -34,9 +40,7 @@ impl Plan {
         let others: Vec<_> =
             all.iter().copied().filter(|(facts, _)| !run.avoid.contains(&facts.id)).collect();
         let enough = others.iter().any(|(one, _)| {
-            let there = others.iter().filter(|(facts, state)| {
-                facts.site == one.site && !matches!(state, Availability::Unavailable(_))
-            });
+            let there = others.iter().filter(|board| board.0.site == one.site && self.in_service(board));
             there.count() >= run.boards as usize
         });
         if enough { others } else { all }
@@ -46,7 +50,11 @@ impl Plan {
         let mut free: Vec<&BoardFacts> = self
             .boards_for(run)
             .into_iter()
-            .filter(|(facts, state)| *state == Availability::Free && !self.set_aside(&facts.id))
+            .filter(|(facts, state)| {
+                *state == Availability::Free
+                    && !self.set_aside(&facts.id)
+                    && !self.draining.contains(&facts.id)
+            })
             .map(|(facts, _)| facts)
             .collect();
         free.sort_by_key(|facts| (facts.last_used, facts.id.clone()));
@@ -181,7 +189,17 @@ impl Plan {
                     facts.last_used = facts.last_used.max(last_used);
                 }
             }
-            QueueEvent::BoardRemoved { board } => drop(self.boards.remove(&board)),
+            QueueEvent::BoardDrained { board, draining } if self.boards.contains_key(&board) => {
+                match draining {
+                    Some(_) => self.draining.insert(board),
+                    None => self.draining.remove(&board),
+                };
+            }
+            QueueEvent::BoardDrained { .. } => {}
+            QueueEvent::BoardRemoved { board } => {
+                self.boards.remove(&board);
+                self.draining.remove(&board);
+            }
             QueueEvent::RunQueued(run) => {
                 if self.waiting.contains(&run) || self.proposed.iter().any(|(other, _)| *other == *run) {
                     return;
@@ -291,6 +309,10 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (board_id(), availability(), prop::option::of((0..50u64).prop_map(at)))
             .prop_map(|(board, availability, last_used)| QueueEvent::BoardChanged { board, availability, last_used }),
         1 => board_id().prop_map(|board| QueueEvent::BoardRemoved { board }),
+        2 => (board_id(), prop::bool::weighted(0.4)).prop_map(|(board, drains)| QueueEvent::BoardDrained {
+            board,
+            draining: drains.then(|| Draining { reason: String::new(), until: None }),
+        }),
         12 => queued().prop_map(|run| QueueEvent::RunQueued(Box::new(run))),
         1 => id().prop_map(|run| QueueEvent::RunLeft { run }),
         2 => id().prop_map(|run| QueueEvent::GrantRefused { run }),
@@ -331,13 +353,14 @@ fn assert_true(queue: &Queue, plan: &Plan, run: &QueuedRun) {
     let place = Position::Exact(ahead.len() + 1);
     assert_eq!(queue.position(run.run), Some(place));
     let allowed: Vec<_> = plan.boards.values().filter(|(facts, _)| Plan::serves(run, facts)).collect();
-    let most = |keep: &dyn Fn(&Availability) -> bool| {
-        let at = |site| allowed.iter().filter(|(f, s)| f.site.as_str() == site && keep(s)).count();
+    let most = |keep: &dyn Fn(&(BoardFacts, Availability)) -> bool| {
+        let at = |site| allowed.iter().filter(|board| board.0.site.as_str() == site && keep(board)).count();
         at("here").max(at("there"))
     };
-    let in_service = most(&|state| !matches!(state, Availability::Unavailable(_)));
+    let in_service = most(&|board| plan.in_service(board));
     let wanted = run.boards as usize;
-    let held = plan.boards_for(run).into_iter().filter(|(facts, state)| {
+    let serving = plan.boards_for(run).into_iter().filter(|board| plan.in_service(board));
+    let held = serving.filter(|(facts, state)| {
         matches!(state, Availability::Busy { .. })
             || *state == Availability::Free && plan.set_aside(&facts.id)
     });
@@ -350,7 +373,7 @@ fn assert_true(queue: &Queue, plan: &Plan, run: &QueuedRun) {
         Why::TooFew { wanted: w, most: m } => assert!(w == wanted && m == most(&|_| true) && m < w),
         Why::Unavailable { boards, more } => {
             assert!(in_service < wanted);
-            let out = allowed.iter().filter(|(_, state)| matches!(state, Availability::Unavailable(_)));
+            let out = allowed.iter().filter(|board| !plan.in_service(board));
             assert_eq!(boards.len() + more, out.count());
         }
         Why::Behind { position, ahead: first, held, more, .. } => {
@@ -387,10 +410,8 @@ fn assert_is_next(queue: &Queue, plan: &Plan, run: &QueuedRun, boards: Vec<Board
     }
     let mut queue = queue.clone();
     // What is granted elsewhere at the same moment may change whose turn it is.
-    for (board, (_, state)) in &plan.boards {
-        if !matches!(state, Availability::Unavailable(_)) {
-            queue.hold(board.as_str(), "zoe", None);
-        }
+    for (board, _) in plan.boards.iter().filter(|(_, board)| plan.in_service(board)) {
+        queue.hold(board.as_str(), "zoe", None);
     }
     boards.iter().for_each(|board| queue.set(board.as_str(), Availability::Free));
     let grants = queue.grants(at(0), 1);
@@ -404,8 +425,10 @@ fn note(last: &mut BTreeMap<String, QueueEvent>, event: &QueueEvent) {
         QueueEvent::BoardChanged { board, .. } => format!("state of {board}"),
         QueueEvent::BoardRemoved { board } => {
             last.remove(&format!("state of {board}"));
+            last.remove(&format!("drain of {board}"));
             format!("facts of {board}")
         }
+        QueueEvent::BoardDrained { board, .. } => format!("drain of {board}"),
         QueueEvent::RunQueued(run) => run.run.to_string(),
         QueueEvent::RunLeft { run } | QueueEvent::RunStarted { run, .. } | QueueEvent::RunEnded { run } => {
             run.to_string()
@@ -450,7 +473,12 @@ proptest! {
         for op in history {
             match op {
                 Op::Apply(event) => {
-                    if !matches!(&event, QueueEvent::BoardChanged { board, .. } if !queue.boards.contains_key(board)) {
+                    let unknown = matches!(
+                        &event,
+                        QueueEvent::BoardChanged { board, .. } | QueueEvent::BoardDrained { board, .. }
+                            if !queue.boards.contains_key(board)
+                    );
+                    if !unknown {
                         note(&mut last, &event);
                     }
                     if let QueueEvent::RunStarted { run, .. } = &event {
@@ -491,6 +519,7 @@ proptest! {
         for _ in 0..100 {
             clock += 3_600;
             ids.iter().for_each(|board| queue.set(board.as_str(), Availability::Free));
+            ids.iter().for_each(|board| queue.drain(board.as_str(), None));
             let proposed: Vec<RunId> = queue.proposed.values().copied().collect();
             proposed.into_iter().for_each(|run| queue.apply(QueueEvent::RunLeft { run }));
             queue.grants(at(clock), usize::MAX);

@@ -3,8 +3,8 @@
 use super::super::lease::lease_columns;
 use super::super::run::run_columns;
 use super::super::{
-    attempt, audit, batch, board, builds, campaign, hold, intake, lab, lease, lease_end, outcomes, queue,
-    run, schedule, tally, tidy, writer,
+    attempt, audit, batch, board, builds, campaign, drain, hold, intake, lab, lease, lease_end, outcomes,
+    queue, run, schedule, tally, tidy, writer,
 };
 
 /// The numbers of a document.
@@ -270,6 +270,24 @@ fn boards() -> Vec<(&'static str, &'static str)> {
         (
             lease_end::BOARDS_LAPSED,
             concat!("UPDATE boards SET needs_fence = 1, last_used_at = $2 WHERE id IN ", texts!()),
+        ),
+        (
+            drain::DRAIN_INSERT,
+            "INSERT INTO drains (kind, name, reason, by, at, ends_at, told_at)
+    SELECT $1, $2, $3, $4, $5::bigint, $6::bigint,
+           CASE WHEN NOT EXISTS (SELECT 1
+                                 FROM leases AS l
+                                 WHERE l.state IN ('active', 'finalizing', 'held')
+                                   AND l.board IN (SELECT value FROM json_array_elements_text($7::json)))
+                THEN $5::bigint END",
+        ),
+        (
+            drain::BOARDS_OPEN,
+            concat!(
+                "UPDATE boards SET needs_fence = 1, check_wanted = 1 WHERE id IN ",
+                texts!(),
+                " AND health <> 'quarantined'"
+            ),
         ),
         (lab::RELOADS_DONE, concat!("DELETE FROM reloads WHERE id IN ", texts!(), " RETURNING id, via")),
     ]

@@ -1,0 +1,142 @@
+//! What takes nothing new, for programs: begun and ended with the commands that people type, with their permissions and
+//! their audit rows.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::Door;
+use super::super::machine::{self, Problem};
+use super::board::document;
+use super::who::Caller;
+use super::{delivery, unreadable};
+use crate::board::{BoardId, Inventory, Site};
+use crate::chat::plain;
+use crate::clock::Timestamp;
+use crate::command::document::TEXT_BYTES_MAX;
+use crate::command::{Command, parse};
+use crate::lease::Lease;
+use crate::store::{Drain, Drained};
+
+/// What is to take nothing new.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    board: Option<String>,
+    site: Option<String>,
+    #[serde(default)]
+    reason: String,
+    lasts: Option<String>,
+}
+
+/// Lets a board or a site take nothing new.
+pub(in crate::door) async fn begin(
+    State(door): State<Arc<Door>>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let wanted: Wanted = document(&body)?;
+    let of = meant(&door.handler.inventory.now(), &wanted)?;
+    let reason = plain::one_line(&wanted.reason);
+    if reason.len() > TEXT_BYTES_MAX {
+        return Err(Problem::invalid("reason must be a text of at most 1,000 bytes"));
+    }
+    let lasts = wanted.lasts.as_deref().map(|text| parse::duration(text).ok_or_else(no_time)).transpose()?;
+    let command = Command::Drain { target: Some(of.name().to_owned()), lasts, reason };
+    let delivery = delivery(&door, &caller, command, &headers)?;
+    machine::carry_out(&door, delivery, &body).await?;
+    let (drains, leases) = known(&door).await?;
+    let lab = door.handler.inventory.now();
+    let drain = drains.iter().find(|drain| drain.of == of).ok_or_else(missing)?;
+    Ok((StatusCode::CREATED, Json(row(&lab, drain, &leases))).into_response())
+}
+
+/// Everything that somebody said takes nothing new.
+pub(in crate::door) async fn list(State(door): State<Arc<Door>>, _: Caller) -> Result<Response, Problem> {
+    let (drains, leases) = known(&door).await?;
+    let lab = door.handler.inventory.now();
+    let items: Vec<Value> = drains.iter().map(|drain| row(&lab, drain, &leases)).collect();
+    Ok(Json(json!({ "items": items, "next": null })).into_response())
+}
+
+/// Lets it take new work again.
+pub(in crate::door) async fn end(
+    State(door): State<Arc<Door>>,
+    caller: Caller,
+    Path(number): Path<i64>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (drains, leases) = known(&door).await?;
+    let drain = drains.iter().find(|drain| drain.number == number).ok_or_else(missing)?;
+    let command = Command::Undrain { target: drain.of.name().to_owned() };
+    let delivery = delivery(&door, &caller, command, &headers)?;
+    machine::carry_out(&door, delivery, b"").await?;
+    Ok(Json(row(&door.handler.inventory.now(), drain, &leases)).into_response())
+}
+
+async fn known(door: &Door) -> Result<(Vec<Drain>, Vec<Lease>), Problem> {
+    let drains = door.store.drain_list().await.map_err(unreadable)?;
+    Ok((drains, door.store.lease_list().await.map_err(unreadable)?))
+}
+
+fn row(lab: &Inventory, drain: &Drain, leases: &[Lease]) -> Value {
+    let boards: Vec<&BoardId> = drain.of.boards(lab).map(|board| &board.id).collect();
+    let on_it: Vec<&BoardId> =
+        leases.iter().map(|lease| &lease.board).filter(|board| boards.contains(board)).collect();
+    json!({
+        "drain_id": drain.number,
+        "kind": drain.of.kind(),
+        "name": drain.of.name(),
+        "reason": drain.reason,
+        "by": drain.by.key(),
+        "since": drain.at.rfc3339(),
+        "until": drain.ends_at.map(Timestamp::rfc3339),
+        "boards": boards,
+        "on_it": on_it,
+    })
+}
+
+/// The one board or site that is named.
+fn meant(lab: &Inventory, wanted: &Wanted) -> Result<Drained, Problem> {
+    let board_of = |name: &str| lab.boards.keys().find(|id| id.as_str().eq_ignore_ascii_case(name));
+    match (&wanted.board, &wanted.site) {
+        (Some(name), None) => match board_of(name) {
+            Some(board) => Ok(Drained::Board(board.clone())),
+            None => Err(nothing("board", name, lab.boards.keys().map(BoardId::as_str))),
+        },
+        (None, Some(name)) => {
+            let site = lab.sites.keys().find(|site| site.as_str().to_lowercase() == name.to_lowercase());
+            match site {
+                // In a command, a board comes before a site of its name.
+                Some(_) if board_of(name).is_some() => Err(Problem::invalid(
+                    "there is a board of this name too; drain the site's boards one by one",
+                )),
+                Some(site) => Ok(Drained::Site(site.clone())),
+                None => Err(nothing("site", name, lab.sites.keys().map(Site::as_str))),
+            }
+        }
+        _ => Err(Problem::invalid("name a board or a site, and not both")),
+    }
+}
+
+fn nothing<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Problem {
+    let near = crate::board::near::nearest(name, known);
+    let title = if what == "board" { "there is no such board" } else { "there is no such site" };
+    Problem::new(StatusCode::NOT_FOUND, title, "GET /api/v1/boards has all of them")
+        .near(near.into_iter().map(str::to_owned).collect())
+}
+
+fn no_time() -> Problem {
+    Problem::invalid("lasts must be a time such as 90m or 2h")
+}
+
+fn missing() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "there is no such drain", "GET /api/v1/drains has all of them")
+}
