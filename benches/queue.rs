@@ -103,6 +103,7 @@ impl<'a> Load<'a> {
             since: now(self.step),
             avoid: vec![],
             lasts: None,
+            most: None,
         };
         self.arrivals.insert(run, (tick(), queued.requester.clone(), queued.boards));
         self.queue.apply(QueueEvent::RunQueued(Box::new(queued)));

@@ -75,6 +75,8 @@ pub enum Part {
     Reservations,
     /// `campaigns:`.
     Campaigns,
+    /// `quotas:`.
+    Quotas,
     /// `schedules:`.
     Schedules,
     /// `maintenance:`.
@@ -96,6 +98,7 @@ impl Part {
             Part::Channels => "channels",
             Part::Reservations => "reservations",
             Part::Campaigns => "campaigns",
+            Part::Quotas => "quotas",
             Part::Schedules => "schedules",
             Part::Maintenance => "maintenance",
             Part::Builds => "builds",
@@ -160,6 +163,7 @@ pub fn difference(before: &Inventory, after: &Inventory) -> Difference {
         ),
         (Part::Channels, prints_otherwise(&before.channels, &after.channels)),
         (Part::Reservations, before.reservations != after.reservations),
+        (Part::Quotas, before.quotas != after.quotas),
         (Part::Builds, prints_otherwise(&before.builds, &after.builds)),
     ];
     let whole = whole.into_iter().filter(|(_, differs)| *differs).map(|(part, _)| (part, vec![]));
@@ -308,6 +312,9 @@ campaigns: {rollout: {families: [f], gate: 90}}
         check("slack:C0SOCCI", "slack:C0OTHER", "channels changed");
         check("gate: 90", "gate: 80", "campaigns changed: rollout");
         check("0 2 * * *", "0 3 * * *", "schedules changed: nightly");
+        check("roles:", "quotas: {user: {boards: 4}}\nroles:", "quotas changed");
+        let window = "maintenance: {weekly: {boards: [a], cron: 0 2 * * *, lasts: 1h, reason: x}}\nroles:";
+        check("roles:", window, "maintenance changed: weekly (came)");
     }
 
     #[test]

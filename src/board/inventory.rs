@@ -39,6 +39,8 @@ pub struct Inventory {
     pub reservations: Reservations,
     /// What runs over many boards in waves, by name.
     pub campaigns: BTreeMap<String, Definition>,
+    /// What each role may have and have waiting at once.
+    pub quotas: Quotas,
     /// What starts at which times, by name.
     pub schedules: BTreeMap<String, Schedule>,
     /// When boards take nothing new, by name.
@@ -209,6 +211,26 @@ impl Default for Reservations {
         let hours = |n: u64| Duration::from_secs(n * 3600);
         Reservations { default: hours(2), user: hours(8), operator: hours(24), admin: hours(7 * 24), most: 4 }
     }
+}
+
+/// What one person of a role may have at once: a part of `quotas:`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Boards, of their runs and as their own; `None` as many as there are.
+    pub boards: Option<u32>,
+    /// Runs that wait.
+    pub queued: Option<u32>,
+}
+
+/// What people of each role may have at once: `quotas:`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quotas {
+    /// A user.
+    pub user: Quota,
+    /// An operator.
+    pub operator: Quota,
+    /// An admin.
+    pub admin: Quota,
 }
 
 /// Where messages go.

@@ -29,7 +29,7 @@ use serde_json::json;
 use super::grammar::Role;
 use super::standing::{Area, Standing};
 use super::{Command, Verb};
-use crate::board::inventory::Roles;
+use crate::board::inventory::{Inventory, Quota, Roles};
 use crate::board::plan::PowerAction;
 use crate::campaign::Asked as Ask;
 use crate::chat::{Actor, Platform};
@@ -365,6 +365,18 @@ struct Held {
 /// The role of somebody in this lab.
 pub fn role<'w>(who: impl Into<Who<'w>>, roles: &Roles) -> Option<Role> {
     role_of(who.into(), roles).map(|held| held.role)
+}
+
+/// What one person may have at once. Programs have no quota: who posts builds waits behind nobody's limit.
+pub fn quota(actor: &Actor, lab: &Inventory) -> Quota {
+    let keys = lab.people.keys(actor);
+    let who = Who { actor, standing: None, keys: Some(&keys), foreign: false };
+    match (actor.platform, role(who, &lab.roles)) {
+        (Platform::Api | Platform::Jenkins, _) => Quota::default(),
+        (_, Some(Role::Admin)) => lab.quotas.admin,
+        (_, Some(Role::Operator)) => lab.quotas.operator,
+        (_, Some(Role::User) | None) => lab.quotas.user,
+    }
 }
 
 fn role_of(who: Who<'_>, roles: &Roles) -> Option<Held> {

@@ -7,6 +7,9 @@
 //! takes the least recently used of its boards; several boards are of one site, all or nothing. Boards that failed a
 //! run are avoided while the others in service could serve it.
 //!
+//! **Quotas.** Whoever has as many boards as they may is passed over, and their place is nobody's way; a run on a board
+//! that they have is none more.
+//!
 //! **Drains.** A board that takes nothing new is nobody's next, whoever has it now; what is on it goes on, and whoever has
 //! it as their own may still run on it.
 //!
@@ -215,6 +218,8 @@ pub struct QueuedRun {
     pub avoid: Vec<BoardId>,
     /// For how long it has its board, where that is known before: it is no run but a person's reservation.
     pub lasts: Option<Duration>,
+    /// Most boards that its requester has at once; whoever has so many waits, whatever is free.
+    pub most: Option<u32>,
 }
 
 /// Boards proposed for a run.
@@ -301,6 +306,12 @@ impl Queue {
     /// Whose a waiting run is.
     pub fn requester(&self, run: RunId) -> Option<&str> {
         self.waiting.get(&run).map(|waiting| waiting.run.requester.as_str())
+    }
+
+    /// How many runs and reservations of somebody wait.
+    pub fn waiting_of(&self, requester: &str) -> usize {
+        let requester = self.requester_ids.get(requester).and_then(|id| self.requesters.get(id));
+        requester.map_or(0, |requester| requester.queued)
     }
 
     /// Whether it is no run that waits, but a person's reservation.
@@ -401,7 +412,9 @@ impl Queue {
         let id = run.run;
         let class = self.class_of(&run);
         let requester = self.requester_of(&run.requester);
+        self.requester_limit(requester, run.most);
         self.requester_hold(requester, 1);
+        self.requesters.get_mut(&requester).expect("made above").queued += 1;
         self.waiting.insert(id, Waiting { run, class, requester, proposal: None, saves: 0 });
         self.wait(id);
     }
@@ -413,6 +426,8 @@ impl Queue {
         }
         let waiting = self.waiting.remove(&run)?;
         self.class_release(waiting.class);
+        let requester = self.requesters.get_mut(&waiting.requester);
+        requester.expect("a run names only requesters that are there").queued -= 1;
         self.requester_hold(waiting.requester, -1);
         Some(waiting)
     }

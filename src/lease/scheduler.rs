@@ -13,9 +13,11 @@ use super::queue::{
 };
 use super::reaper::LEASE_TTL;
 use super::{Holder, Lease, Reservation};
+use crate::board::inventory::Quotas;
 use crate::board::{BoardId, Inventory, LiveInventory};
 use crate::chat::AnswerVia;
 use crate::clock::{Clock, Monotonic, Timestamp};
+use crate::command::policy;
 use crate::doorbell::{Bell, Doorbell};
 use crate::id::{Ids, InstanceId, LeaseId, RunId};
 use crate::message::Note;
@@ -94,6 +96,8 @@ pub struct Scheduler {
     wishes: HashSet<RunId>,
     holds: HashMap<BoardId, RunId>,
     closings: Closings,
+    /// Whether every run is to be read again, as it was read at the start.
+    read_again: bool,
     /// When the database is asked again which lab file is in force.
     look_at: Option<Monotonic>,
     /// Whether it named another one when it was asked last.
@@ -125,6 +129,7 @@ impl Scheduler {
             wishes: HashSet::new(),
             holds: HashMap::new(),
             closings: Closings::default(),
+            read_again: false,
             look_at: None,
             differed: false,
         }
@@ -152,16 +157,22 @@ impl Scheduler {
             for (board, draining) in opened.chain(closed) {
                 queue.apply(QueueEvent::BoardDrained { board, draining });
             }
-            let until = changes(&self.known, &drains, now);
+            let until = changes(&self.known, now);
             *known = Closings { drains, lab: Some(self.known.clone()), since: now, until, boards };
         }
         self.queue.drains_seen.fetch_max(newest, Ordering::AcqRel);
     }
 
+    /// Takes in a page of the change log, and that it is read.
     fn take_in(&mut self, changes: QueueChanges) {
+        let cursor = Some(changes.cursor);
+        self.tell_queue(changes);
+        self.cursor = cursor;
+        *self.queue.read_to.lock().expect("nothing panics under this lock") = cursor;
+    }
+
+    fn tell_queue(&mut self, changes: QueueChanges) {
         self.close(changes.drains, changes.newest_drain, self.clock.now());
-        self.cursor = Some(changes.cursor);
-        *self.queue.read_to.lock().expect("nothing panics under this lock") = self.cursor;
         let mut queue = self.queue.lock();
         for took in changes.durations {
             queue.apply(QueueEvent::DurationSeen {
@@ -181,14 +192,14 @@ impl Scheduler {
             }
         }
         for run in changes.runs {
-            for event in run_events(run) {
+            for event in run_events(run, &self.known) {
                 queue.apply(event);
             }
         }
         let before = std::mem::take(&mut self.wishes);
         for wish in changes.reservations {
             self.wishes.insert(as_run(wish.id));
-            queue.apply(QueueEvent::RunQueued(Box::new(wish_queued(wish))));
+            queue.apply(QueueEvent::RunQueued(Box::new(wish_queued(wish, &self.known))));
         }
         for run in before.difference(&self.wishes) {
             queue.apply(QueueEvent::RunLeft { run: *run });
@@ -266,6 +277,8 @@ impl Scheduler {
             queue.apply(QueueEvent::BoardRemoved { board: board.clone() });
         }
         know_boards(&mut queue, &inventory);
+        // Whoever waits may have more or less than before, or another role.
+        self.read_again |= inventory.quotas != Quotas::default() || self.known.quotas != Quotas::default();
         for event in rows.into_iter().filter_map(|row| board_event(row, &inventory)) {
             queue.apply(event);
         }
@@ -400,6 +413,12 @@ impl Agent for Scheduler {
                 break;
             }
         }
+        if self.read_again {
+            // What has ended meanwhile is told by the change log, which goes on where it was.
+            let everything = self.store.queue_changes(None).await?;
+            self.tell_queue(everything);
+            self.read_again = false;
+        }
         if !self.is_in_force().await? {
             return Ok(Step::Idle { until: self.clock.monotonic() + LOOK_EVERY });
         }
@@ -473,8 +492,9 @@ pub fn as_run(reservation: LeaseId) -> RunId {
 }
 
 /// A reservation as it waits in the queue.
-pub fn wish_queued(wish: Reservation) -> QueuedRun {
+pub fn wish_queued(wish: Reservation, inventory: &Inventory) -> QueuedRun {
     QueuedRun {
+        most: policy::quota(&wish.by, inventory).boards,
         run: as_run(wish.id),
         number: wish.place,
         attempt: 1,
@@ -507,7 +527,7 @@ fn hold_events(holds: &mut HashMap<BoardId, RunId>, row: &BoardRow) -> Vec<Queue
 }
 
 /// What a run's row says about its place in the queue.
-fn run_events(run: QueueRun) -> Vec<QueueEvent> {
+fn run_events(run: QueueRun, inventory: &Inventory) -> Vec<QueueEvent> {
     match run.waiting {
         Some(waiting) => vec![
             QueueEvent::RunEnded { run: run.id },
@@ -519,18 +539,23 @@ fn run_events(run: QueueRun) -> Vec<QueueEvent> {
                 suite: waiting.suite,
                 selector: waiting.selector,
                 priority: waiting.priority,
-                requester: run.requester,
+                requester: run.requested_by.key(),
                 boards: waiting.boards,
                 since: waiting.since,
                 avoid: waiting.avoid,
                 lasts: None,
+                most: policy::quota(&run.requested_by, inventory).boards,
             })),
         ],
         None if run.finished => {
             vec![QueueEvent::RunLeft { run: run.id }, QueueEvent::RunEnded { run: run.id }]
         }
         None => {
-            vec![QueueEvent::RunStarted { run: run.id, requester: run.requester, boards: run.boards }]
+            vec![QueueEvent::RunStarted {
+                run: run.id,
+                requester: run.requested_by.key(),
+                boards: run.boards,
+            }]
         }
     }
 }

@@ -91,6 +91,7 @@ fn why_facts(why: &Why, who: Option<(RunId, &str)>) -> Value {
         Why::NotWaiting => Value::Null,
         Why::Granting { .. } | Why::Next => json!({ "kind": "next" }),
         Why::NoBoards => json!({ "kind": "no-boards" }),
+        Why::Quota { most, in_use } => json!({ "kind": "quota", "most": most, "in_use": in_use }),
         Why::TooFew { wanted, most } => json!({ "kind": "too-few", "wanted": wanted, "most": most }),
         Why::Unavailable { boards, more } => {
             let boards: Vec<Value> = boards

@@ -102,9 +102,10 @@ pub struct Closed {
     pub of: (&'static str, String),
 }
 
-/// Why a board takes nothing new at `now`, where it does not.
+/// Why a board takes nothing new at `now`, where it does not. A drain is on until its row goes, which is a moment after its
+/// end: with it goes what is known of how its boards were left.
 pub fn closed(lab: &Inventory, drains: &[Drain], board: &Board, now: Timestamp) -> Option<Closed> {
-    let said = drains.iter().filter(|drain| drain.of.is_about(board) && drain.is_on(now));
+    let said = drains.iter().filter(|drain| drain.of.is_about(board));
     let said = said.map(|drain| Closed {
         reason: drain.reason.clone(),
         until: drain.ends_at,
@@ -121,13 +122,12 @@ pub fn closed(lab: &Inventory, drains: &[Drain], board: &Board, now: Timestamp) 
 }
 
 /// When that changes for some board by time alone, after `now`.
-pub fn changes(lab: &Inventory, drains: &[Drain], now: Timestamp) -> Option<Timestamp> {
-    let ends = drains.iter().filter_map(|drain| drain.ends_at).filter(|ends_at| *ends_at > now);
-    ends.chain(lab.maintenance.values().filter_map(|window| window.changes(now))).min()
+pub fn changes(lab: &Inventory, now: Timestamp) -> Option<Timestamp> {
+    lab.maintenance.values().filter_map(|window| window.changes(now)).min()
 }
 
 impl Drain {
-    /// Whether it is on: its row is taken away a moment after its end.
+    /// Whether its time is not over.
     pub fn is_on(&self, now: Timestamp) -> bool {
         self.ends_at.is_none_or(|ends_at| now < ends_at)
     }
@@ -174,10 +174,8 @@ maintenance: {weekly: {boards: [b], cron: 0 0 * * *, lasts: 1h, reason: network}
         check(&drains, "b", at(0), Some(("network", Some(at(3600)))));
         let drains = [drain("site", "M", "rack", Some(at(7200))), drain("board", "b", "fan", Some(at(60)))];
         check(&drains, "b", at(0), Some(("rack", Some(at(7200)))));
-        check(&drains, "b", at(7200), None);
-        assert_eq!(changes(&lab, &drains, at(0)), Some(at(60)));
-        assert_eq!(changes(&lab, &drains, at(60)), Some(at(3600)));
-        assert_eq!(changes(&lab, &drains, at(3600)), Some(at(7200)));
-        assert_eq!(changes(&lab, &[], at(7200)), Some(at(24 * 3600)));
+        check(&drains, "b", at(7201), Some(("rack", Some(at(7200)))));
+        assert_eq!(changes(&lab, at(0)), Some(at(3600)));
+        assert_eq!(changes(&lab, at(3600)), Some(at(24 * 3600)));
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{BoardRow, Drain};
 use crate::board::{BoardId, Family};
+use crate::chat::Actor;
 use crate::clock::Timestamp;
 use crate::id::RunId;
 use crate::lease::Reservation;
@@ -61,8 +62,8 @@ pub struct QueueRun {
     pub waiting: Option<Waiting>,
     /// Whether it is finished.
     pub finished: bool,
-    /// Whose it is ([`Actor::key`](crate::chat::Actor::key)).
-    pub requester: String,
+    /// Whose it is.
+    pub requested_by: Actor,
     /// How many boards it holds, or wants.
     pub boards: u32,
 }

@@ -50,11 +50,15 @@ impl Timekeeper {
         let now = self.lab.clock.now();
         let drains = self.lab.store.drain_list().await?;
         let mut at_once: HashMap<&Family, usize> = HashMap::new();
-        // One that waits for a board which somebody has takes nothing from the family meanwhile.
+        // One that waits for a board which somebody has, or works on, takes nothing from the family meanwhile.
         let waits_for_somebody = |run: &&Run| {
             let board = run.spec.selector.board.as_ref();
-            matches!(run.state, RunState::Queued { .. })
-                && rows.iter().any(|row| board == Some(&row.id) && row.lease.is_some())
+            let is_had = || rows.iter().any(|row| board == Some(&row.id) && row.lease.is_some());
+            let drains = || {
+                let board = board.and_then(|board| inventory.boards.get(board));
+                board.is_some_and(|board| closed(inventory, &drains, board, now).is_some())
+            };
+            matches!(run.state, RunState::Queued { .. }) && (is_had() || drains())
         };
         for run in checking.iter().filter(|run| !waits_for_somebody(run)) {
             *at_once.entry(&run.spec.family).or_default() += 1;

@@ -17,6 +17,7 @@ mod people;
 mod permissions;
 mod plans;
 mod problem;
+mod quotas;
 mod reader;
 mod reservations;
 mod schedules;
@@ -53,7 +54,7 @@ pub use self::sequences::{RELAYS_MAX, SEQUENCE_STEPS_MAX, SEQUENCE_WAITS_MAX, SE
 pub use self::steps::STEPS_MAX;
 pub use self::tree::{DEPTH_MAX, FILE_BYTES_MAX, NODES_MAX};
 
-const TOP_KEYS: [&str; 14] = [
+const TOP_KEYS: [&str; 16] = [
     "boards",
     "families",
     "plans",
@@ -62,6 +63,7 @@ const TOP_KEYS: [&str; 14] = [
     "people",
     "channels",
     "reservations",
+    "quotas",
     "schedules",
     "campaigns",
     "maintenance",
@@ -154,6 +156,7 @@ fn inventory(reader: &mut Reader<'_>, root: &Node) -> Option<Inventory> {
         channels: people::channels(reader, section("channels")),
         reservations: reservations::reservations(reader, section("reservations")),
         campaigns: campaigns::campaigns(reader, section("campaigns")),
+        quotas: quotas::quotas(reader, section("quotas")),
         schedules: schedules::schedules(reader, section("schedules")),
         // Boards with mistakes are missing: what names them is told once they have none.
         maintenance: match boards.len() == items.len() {

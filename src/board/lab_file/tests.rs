@@ -13,6 +13,7 @@ use crate::outcome::parse::Format;
 
 mod builds;
 mod host;
+mod maintenance;
 mod mistakes;
 mod reservations;
 mod sequences;

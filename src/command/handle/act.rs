@@ -63,6 +63,9 @@ impl Handler {
         if let Err(refusal) = self.still_possible(&old.spec, &self.registered(&old.spec).await?) {
             return Ok(*refusal);
         }
+        if let Err(refusal) = self.within_quota(delivery, &old.spec, 1) {
+            return Ok(*refusal);
+        }
         let last_board = view.attempts.last().map(|attempt| attempt.board.clone());
         let mut spec = old.spec.clone();
         // Where it ran because somebody had a board of their own, nobody has asked for that board.

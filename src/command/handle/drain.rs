@@ -109,8 +109,7 @@ impl Handler {
     /// What takes nothing new, and what is still on it.
     async fn drains(&self) -> Result<Reaction> {
         let (lab, now) = (self.inventory.now(), self.clock.now());
-        let drains: Vec<Drain> =
-            self.store.drain_list().await?.into_iter().filter(|drain| drain.is_on(now)).collect();
+        let drains = self.store.drain_list().await?;
         let leases = self.store.lease_list().await?;
         let shown = drains.iter().take(ROWS_MAX).map(|drain| {
             let about = |lease: &&Lease| lab.boards.get(&lease.board).is_some_and(|b| drain.of.is_about(b));

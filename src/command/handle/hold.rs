@@ -87,11 +87,12 @@ impl Handler {
         };
         // Whoever may drain a board is who works on it while it does.
         let anyway = closed.is_some() && self.is_operator(delivery);
+        let lab = self.inventory.now();
         let (foreseen, mut choices, drains_seen) = {
             let (mut queue, now) = (self.queue.lock(), self.clock.now());
             let standing = before.as_ref().and_then(|before| queue.standing(as_run(before.id), now));
-            let foreseen = standing.unwrap_or_else(|| queue.foresee(wish_queued(wish.clone()), now));
-            let choices = queue.choices(wish_queued(wish.clone()), site.as_ref());
+            let foreseen = standing.unwrap_or_else(|| queue.foresee(wish_queued(wish.clone(), &lab), now));
+            let choices = queue.choices(wish_queued(wish.clone(), &lab), site.as_ref());
             (foreseen, choices, (!anyway).then(|| self.queue.drains_seen()))
         };
         // Nobody is given a quarantined board in the queue; who asks for it by its name wants to look at it.
@@ -175,7 +176,7 @@ impl Handler {
 
     /// Whether whoever asks is an operator.
     fn is_operator(&self, delivery: &Delivery) -> bool {
-        policy::role(delivery.who(), &self.inventory.now().roles) >= Some(Role::Operator)
+        permits::role(delivery, &self.inventory.now()) >= Some(Role::Operator)
     }
 
     /// `from` is until when the board was theirs when the button was drawn that they press.

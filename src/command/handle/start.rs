@@ -14,7 +14,7 @@ use crate::board::selector::{self, PARAM_BYTES_MAX, ParamProblem, ParamWrong, Un
 use crate::build::Moving;
 use crate::chat::{Delivery, Intent, Place, Platform};
 use crate::command::form::wanted;
-use crate::command::{Command, RunTest, grammar};
+use crate::command::{Command, RunTest, grammar, policy};
 use crate::id::RunId;
 use crate::lease::Lease;
 use crate::lease::queue::{CouldServe, Misfit, could_serve};
@@ -37,6 +37,9 @@ impl Handler {
             Err(refused) => return Ok(*refused),
         };
         if let Err(refused) = self.still_possible(&spec, &registered) {
+            return Ok(*refused);
+        }
+        if let Err(refused) = self.within_quota(delivery, &spec, count) {
             return Ok(*refused);
         }
         let own = self.own_board(delivery, &spec).await?;
@@ -186,6 +189,28 @@ impl Handler {
                 .unwrap_or_else(|| format!("/run-test {near} {build}"))
         });
         Box::new(Reaction::refused(Phrase::new("no-family-or-board", json!({ "name": name })), &near, next))
+    }
+
+    /// Whether whoever asks may have so many boards, and so many more runs waiting. The queue hears of a run a moment after
+    /// it was accepted, so whoever asks many times at once may have a few more.
+    pub(super) fn within_quota(
+        &self,
+        delivery: &Delivery,
+        spec: &RunSpec,
+        count: u32,
+    ) -> std::result::Result<(), Refused> {
+        let quota = policy::quota(&delivery.actor, &self.inventory.now());
+        let refused = |reason| Err(Box::new(Reaction::refused(reason, &[], "/lab runs mine")));
+        if let Some(most) = quota.boards.filter(|most| spec.boards > *most) {
+            let facts = json!({ "most": most, "wanted": spec.boards });
+            return refused(Phrase::new("too-many-boards", facts));
+        }
+        let waiting = self.queue.lock().waiting_of(&delivery.actor.key());
+        if let Some(most) = quota.queued.filter(|most| waiting + count as usize > *most as usize) {
+            let facts = json!({ "most": most, "waiting": waiting });
+            return refused(Phrase::new("too-many-queued", facts));
+        }
+        Ok(())
     }
 
     /// Whether a board of the lab could ever serve it, and its plan has what it names.

@@ -73,6 +73,10 @@ impl Queue {
             return None;
         }
         let class = self.classes.get(&waiting.class)?;
+        // Nobody knows when somebody gives back what is theirs.
+        if !self.requesters[&waiting.requester].has_room(class.wants) {
+            return None;
+        }
         let ahead = self.ahead(waiting);
         if ahead.len() >= AHEAD_MAX {
             return None;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::iter::Peekable;
 use std::time::Duration;
 
-use super::order::{Class, ClassId, RequesterId};
+use super::order::{Class, ClassId, RequesterId, fits};
 use super::pool::{BoardState, Pool, PoolId, Standing, allows};
 use super::saving::Saving;
 use super::{Availability, Queue, QueuedRun, Unavailable, Waiting};
@@ -87,6 +87,13 @@ pub enum Why {
         /// How many more.
         more: usize,
     },
+    /// Whoever asked for it has as many boards as they may.
+    Quota {
+        /// How many they may have.
+        most: u32,
+        /// How many they have.
+        in_use: u32,
+    },
     /// Free boards that it may use are kept for a run that wants several, and no others are free.
     Kept {
         /// A board that is kept.
@@ -163,14 +170,17 @@ type Line<'a> = Peekable<std::collections::btree_set::Iter<'a, (Priority, i64, R
 struct Player<'a> {
     in_use: u32,
     served: u64,
-    lines: Vec<Line<'a>>,
+    most: Option<u32>,
+    /// Each with how many boards its runs want.
+    lines: Vec<(usize, Line<'a>)>,
 }
 
 impl Player<'_> {
-    /// Its best run, leaving out `saver`.
+    /// Its best run that it may have boards for, leaving out `saver`.
     fn head(&mut self, saver: Option<RunId>) -> Option<(Priority, i64, RunId)> {
         let mut best = None;
-        for line in &mut self.lines {
+        let (most, in_use) = (self.most, self.in_use);
+        for (_, line) in self.lines.iter_mut().filter(|(wants, _)| fits(most, in_use, *wants)) {
             if line.peek().is_some_and(|(.., run)| Some(*run) == saver) {
                 line.next();
             }
@@ -181,7 +191,7 @@ impl Player<'_> {
 
     /// Takes its best run away.
     fn pass(&mut self, head: (Priority, i64, RunId)) {
-        for line in &mut self.lines {
+        for (_, line) in &mut self.lines {
             line.next_if(|next| **next == head);
         }
     }
@@ -230,10 +240,10 @@ impl Queue {
 
     fn choices_of(&self, run: RunId, preferred: Option<&Site>) -> Option<Vec<BoardId>> {
         let waiting = self.waiting.get(&run)?;
-        if !self.ahead(waiting).is_empty() {
+        let class = &self.classes[&waiting.class];
+        if !self.ahead(waiting).is_empty() || !self.requesters[&waiting.requester].has_room(class.wants) {
             return None;
         }
-        let class = &self.classes[&waiting.class];
         let mut choices = BTreeSet::new();
         for (site, free) in self.takeable(class, waiting.run.priority, None) {
             let elsewhere = preferred.is_some_and(|preferred| preferred != site);
@@ -246,7 +256,8 @@ impl Queue {
     pub fn standing(&self, run: RunId, now: Timestamp) -> Option<Foreseen> {
         let waiting = self.waiting.get(&run)?;
         let class = &self.classes[&waiting.class];
-        let first = self.ahead(waiting).is_empty();
+        let has_room = self.requesters[&waiting.requester].has_room(class.wants);
+        let first = has_room && self.ahead(waiting).is_empty();
         let boards = self.pick(class, waiting.run.priority, None).filter(|_| first).unwrap_or_default();
         let position = self.position(run).unwrap_or(Position::MoreThan(AHEAD_MAX));
         Some(Foreseen { boards, position, why: self.why(run, now), eta: self.eta(run, now) })
@@ -291,6 +302,10 @@ impl Queue {
         }
         if !pool.sites.values().any(|site| site.in_service >= class.wants) {
             return self.why_unavailable(pool);
+        }
+        let requester = &self.requesters[&waiting.requester];
+        if let Some(most) = requester.most.filter(|_| !requester.has_room(class.wants)) {
+            return Why::Quota { most, in_use: requester.in_use };
         }
         let ahead = self.ahead(waiting);
         if let Some((saving, board)) = self.kept_from(waiting, class, pool) {
@@ -411,7 +426,10 @@ impl Queue {
         let rivals = self.rivals(waiting.class);
         let me = waiting.run.run;
         let saver = self.savings.get(&waiting.run.family).filter(|saving| {
-            self.waiting.get(&saving.run).is_some_and(|w| w.proposal.is_none() && rivals.contains(&w.class))
+            self.waiting.get(&saving.run).is_some_and(|w| {
+                let has_room = self.requesters[&w.requester].has_room(w.run.boards as usize);
+                w.proposal.is_none() && rivals.contains(&w.class) && has_room
+            })
         });
         let mut saver = saver.map(|saving| (saving.priority, saving.run));
         let saver_run = saver.map(|(_, run)| run);
@@ -454,14 +472,19 @@ impl Queue {
 
     fn players(&self, rivals: &HashSet<ClassId>) -> BTreeMap<RequesterId, Player<'_>> {
         let mut players: BTreeMap<RequesterId, Player<'_>> = BTreeMap::new();
-        for (id, runs) in rivals.iter().flat_map(|class| &self.classes[class].waiting) {
+        let of_class = |class: &ClassId| {
+            let class = &self.classes[class];
+            class.waiting.iter().map(move |(id, runs)| (&class.wants, id, runs))
+        };
+        for (wants, id, runs) in rivals.iter().flat_map(of_class) {
             let requester = &self.requesters[id];
             let player = players.entry(*id).or_insert_with(|| Player {
                 in_use: requester.in_use,
                 served: requester.served,
+                most: requester.most,
                 lines: Vec::new(),
             });
-            player.lines.push(runs.iter().peekable());
+            player.lines.push((*wants, runs.iter().peekable()));
         }
         players
     }

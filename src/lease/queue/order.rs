@@ -62,10 +62,26 @@ pub(super) struct Requester {
     pub(super) in_use: u32,
     /// When it was its turn last; 0 never.
     pub(super) served: u64,
+    /// Most boards that it has at once.
+    pub(super) most: Option<u32>,
+    /// Its waiting runs.
+    pub(super) queued: usize,
     /// Its waiting and running runs.
     holds: usize,
     /// Classes whose ranking has a key of it.
     ranked: BTreeSet<ClassId>,
+}
+
+impl Requester {
+    /// Whether it may have so many boards more.
+    pub(super) fn has_room(&self, wants: usize) -> bool {
+        fits(self.most, self.in_use, wants)
+    }
+}
+
+/// Whether somebody who has so many boards may have so many more.
+pub(super) fn fits(most: Option<u32>, in_use: u32, wants: usize) -> bool {
+    most.is_none_or(|most| wants <= most.saturating_sub(in_use) as usize)
 }
 
 /// Whether a run takes its usual turn.
@@ -104,8 +120,15 @@ impl Queue {
         }
         let id = self.new_id();
         self.requester_ids.insert(name.to_owned(), id);
-        let requester =
-            Requester { name: name.to_owned(), in_use: 0, served: 0, holds: 0, ranked: BTreeSet::new() };
+        let requester = Requester {
+            name: name.to_owned(),
+            in_use: 0,
+            served: 0,
+            most: None,
+            queued: 0,
+            holds: 0,
+            ranked: BTreeSet::new(),
+        };
         self.requesters.insert(id, requester);
         id
     }
@@ -133,16 +156,28 @@ impl Queue {
 
     /// Counts boards for a requester, who holds at least one run; with `stamp`, it was their turn.
     pub(super) fn account(&mut self, id: RequesterId, boards: i64, stamp: bool) {
-        let requester = &self.requesters[&id];
-        let ranked: Vec<ClassId> = requester.ranked.iter().copied().collect();
-        let old: Vec<Option<Key>> = ranked.iter().map(|class| self.key(*class, id)).collect();
         self.served += u64::from(stamp);
         let served = self.served;
-        let requester = self.requesters.get_mut(&id).expect("read above");
-        requester.in_use = u32::try_from(i64::from(requester.in_use) + boards).unwrap_or(0);
-        if stamp {
-            requester.served = served;
+        self.requester_change(id, |requester| {
+            requester.in_use = u32::try_from(i64::from(requester.in_use) + boards).unwrap_or(0);
+            if stamp {
+                requester.served = served;
+            }
+        });
+    }
+
+    /// Notes how many boards a requester has at most.
+    pub(super) fn requester_limit(&mut self, id: RequesterId, most: Option<u32>) {
+        if self.requesters[&id].most != most {
+            self.requester_change(id, |requester| requester.most = most);
         }
+    }
+
+    /// Changes what a requester's rank depends on.
+    fn requester_change(&mut self, id: RequesterId, change: impl FnOnce(&mut Requester)) {
+        let ranked: Vec<ClassId> = self.requesters[&id].ranked.iter().copied().collect();
+        let old: Vec<Option<Key>> = ranked.iter().map(|class| self.key(*class, id)).collect();
+        change(self.requesters.get_mut(&id).expect("read above"));
         for (class_id, old) in ranked.into_iter().zip(old) {
             let new = self.key(class_id, id);
             let class =
@@ -152,7 +187,8 @@ impl Queue {
             };
             old.map(|old| ranking.remove(&old));
             ranking.extend(new);
-            if class.offered.is_some() {
+            // Who may have a board again may be offered the one that nobody could have.
+            if class.offered.is_some() || old.is_none() && new.is_some() {
                 self.refresh(class_id);
                 continue;
             }
@@ -161,6 +197,7 @@ impl Queue {
                 self.ranking_drop(class_id);
             }
         }
+        self.savings_refresh_of(id);
     }
 
     // ---- classes ------------------------------------------------------------------------------------------
@@ -265,25 +302,32 @@ impl Queue {
         }
         let new = self.key(class_id, id);
         let class = self.classes.get_mut(&class_id).expect("read above");
-        if old != new
-            && let Some(ranking) = &mut class.ranking
-        {
-            old.map(|old| ranking.remove(&old));
-            ranking.extend(new);
+        let waits = class.waiting.contains_key(&id);
+        if let Some(ranking) = &mut class.ranking {
+            if old != new {
+                old.map(|old| ranking.remove(&old));
+                ranking.extend(new);
+            }
+            // Who has no key because they have their boards has one again later.
             let ranked =
                 &mut self.requesters.get_mut(&id).expect("a run names only requesters there are").ranked;
-            match new {
-                Some(_) => ranked.insert(class_id),
-                None => ranked.remove(&class_id),
+            match waits {
+                true => ranked.insert(class_id),
+                false => ranked.remove(&class_id),
             };
         }
         self.refresh(class_id);
     }
 
-    /// The key of a requester's best run in a class.
+    /// The key of a requester's best run in a class, while they may have its boards.
     fn key(&self, class: ClassId, id: RequesterId) -> Option<Key> {
-        let (priority, number, run) = *self.classes.get(&class)?.waiting.get(&id)?.first()?;
-        let Requester { in_use, served, .. } = self.requesters[&id];
+        let class = self.classes.get(&class)?;
+        let (priority, number, run) = *class.waiting.get(&id)?.first()?;
+        let requester = &self.requesters[&id];
+        if !requester.has_room(class.wants) {
+            return None;
+        }
+        let (in_use, served) = (requester.in_use, requester.served);
         Some(Key { priority, turn: Turn::Usual, in_use, served, number, run, requester: id })
     }
 
@@ -339,11 +383,11 @@ impl Queue {
             return;
         };
         class.unused = 0;
-        let Some(ranking) = class.ranking.take() else {
+        if class.ranking.take().is_none() {
             return;
-        };
-        for key in ranking {
-            if let Some(requester) = self.requesters.get_mut(&key.requester) {
+        }
+        for requester in class.waiting.keys() {
+            if let Some(requester) = self.requesters.get_mut(requester) {
                 requester.ranked.remove(&id);
             }
         }

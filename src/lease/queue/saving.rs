@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use super::order::{ClassId, Key, Offer, Turn};
+use super::order::{ClassId, Key, Offer, RequesterId, Turn};
 use super::pool::{PoolId, Standing};
 use super::{Availability, Queue, Waiting};
 use crate::board::{BoardId, Family, Site};
@@ -122,6 +122,10 @@ impl Queue {
     /// has enough boards that come free in its window.
     fn saving_of(&self, waiting: &Waiting, now: Timestamp) -> Option<Saving> {
         let class = self.classes.get(&waiting.class)?;
+        // Boards would be kept for nobody.
+        if !self.requesters[&waiting.requester].has_room(class.wants) {
+            return None;
+        }
         let pool = self.pools.get(&class.pool)?;
         let avoid = self.avoided(class);
         let until = now + SAVE_FOR * (1 << waiting.saves);
@@ -194,9 +198,23 @@ impl Queue {
         }
     }
 
+    /// A requester has boards more or less: what a run of theirs saves for may be theirs, or not.
+    pub(super) fn savings_refresh_of(&mut self, requester: RequesterId) {
+        if self.savings.is_empty() {
+            return;
+        }
+        let is_theirs = |run: &RunId| self.waiting.get(run).is_some_and(|w| w.requester == requester);
+        let savings = self.savings.values().filter(|saving| is_theirs(&saving.run));
+        let classes: Vec<ClassId> = savings.map(|saving| saving.class).collect();
+        classes.into_iter().for_each(|class| self.saving_refresh(class));
+    }
+
     fn saver_offer(&self, saving: &Saving) -> Option<Offer> {
         let waiting = self.waiting.get(&saving.run).filter(|waiting| waiting.class == saving.class)?;
         let class = self.classes.get(&saving.class)?;
+        if !self.requesters[&waiting.requester].has_room(class.wants) {
+            return None;
+        }
         let run = &waiting.run;
         if !class.waiting.get(&waiting.requester)?.contains(&(run.priority, run.number, run.run)) {
             return None;

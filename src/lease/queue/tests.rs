@@ -57,6 +57,7 @@ pub(super) fn run(number: i64, who: &str) -> QueuedRun {
         since: at(0),
         avoid: vec![],
         lasts: None,
+        most: None,
     }
 }
 
@@ -83,6 +84,10 @@ impl QueuedRun {
     }
     fn tag(mut self, key: &str, value: &str) -> Self {
         self.selector.tags.insert(key.into(), value.into());
+        self
+    }
+    fn most(mut self, boards: u32) -> Self {
+        self.most = Some(boards);
         self
     }
     fn wants(mut self, boards: u32) -> Self {

@@ -194,7 +194,7 @@ fn queue_run(run: Run) -> QueueRun {
             boards: spec.boards,
         }),
         finished,
-        requester: run.requested_by.key(),
+        requested_by: run.requested_by,
         boards,
     }
 }

@@ -6,6 +6,7 @@ mod boards;
 mod drains;
 mod holds;
 mod own_runs;
+mod quotas;
 mod retry;
 mod roles;
 mod runs;

@@ -39,7 +39,7 @@ async fn without_a_cursor_everything_unfinished_is_given(lab: &Lab) {
     let run = &all.runs[1];
     let asked = spec();
     let waits = run.waiting.as_ref().expect("it waits");
-    assert_eq!((run.id, run.finished, run.requester.as_str()), (id, false, "slack:U0LI"));
+    assert_eq!((run.id, run.finished, run.requested_by.key().as_str()), (id, false, "slack:U0LI"));
     assert_eq!((waits.attempt, waits.since, waits.priority, waits.boards), (1, T0, Priority::Normal, 1));
     assert_eq!(
         (&waits.family, &waits.suite, &waits.selector),

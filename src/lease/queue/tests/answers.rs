@@ -102,6 +102,35 @@ fn a_board_that_drains_is_nobodys_next_whoever_has_it_and_why_says_so() {
 }
 
 #[test]
+fn whoever_has_as_many_boards_as_they_may_is_passed_over_until_one_is_back() {
+    let mut queue = Queue::with(&["b1", "b2", "b3"]);
+    queue.add([run(1, "ann").most(1), run(2, "ann").most(1), run(3, "bob")]);
+    assert_eq!(queue.granted(at(0)), "1:b1 3:b2");
+    queue.start(1, "ann", 1);
+    queue.start(3, "bob", 1);
+    assert_eq!(queue.reason(2), Why::Quota { most: 1, in_use: 1 });
+    assert_eq!(queue.eta(run_id(2), at(0)), None);
+    queue.add([run(4, "cho")]);
+    assert_eq!(
+        (queue.place(4), queue.waiting_of("ann")),
+        (Some(Position::Exact(1)), 1),
+        "nobody is before her"
+    );
+    assert_eq!(queue.granted(at(0)), "4:b3");
+    queue.start(4, "cho", 1);
+    queue.end(1);
+    queue.set("b1", Availability::Free);
+    assert_eq!(queue.granted(at(0)), "2:b1");
+    // A quota that is another one, or gone, is heard of with the run.
+    queue.start(2, "ann", 1);
+    queue.add([run(5, "ann").most(1)]);
+    queue.set("b2", Availability::Free);
+    assert_eq!(queue.granted(at(0)), "");
+    queue.add([run(5, "ann").most(2)]);
+    assert_eq!(queue.granted(at(0)), "5:b2");
+}
+
+#[test]
 fn why_tells_a_run_that_is_next_and_one_that_is_being_granted() {
     let mut queue = Queue::with(&["b1", "b2"]);
     queue.add([run(1, "ann")]);

@@ -69,6 +69,21 @@ impl Plan {
         Some(choices.into_iter().next()?.into_iter().map(|(_, id)| id).collect())
     }
 
+    /// Most boards that somebody has at once.
+    fn most(requester: &str) -> Option<u32> {
+        match requester {
+            "slack:u0" => Some(2),
+            "slack:u1" => Some(3),
+            _ => None,
+        }
+    }
+
+    /// Whether a run's requester may have its boards, beside so many more than they have.
+    fn has_room(&self, run: &QueuedRun, more: u32) -> bool {
+        let in_use = self.in_use(&run.requester) + more;
+        Self::most(&run.requester).is_none_or(|most| in_use + run.boards <= most)
+    }
+
     fn in_use(&self, requester: &str) -> u32 {
         let running = self.running.iter().filter(|(_, who, _)| who == requester).map(|(.., boards)| boards);
         let proposed = self.proposed.iter().filter(|(run, _)| run.requester == requester);
@@ -133,7 +148,8 @@ impl Plan {
                 let turn = self.turns.get(&run.requester).copied().unwrap_or(0);
                 (run.priority, self.in_use(&run.requester), turn, run.number)
             };
-            let ready = self.waiting.iter().filter_map(|run| Some((run.clone(), self.place(run)?)));
+            let may = self.waiting.iter().filter(|run| self.has_room(run, 0));
+            let ready = may.filter_map(|run| Some((run.clone(), self.place(run)?)));
             let Some((run, boards)) = ready.min_by_key(|(run, _)| rank(run)) else { break };
             self.waiting.retain(|other| other.run != run.run);
             self.turn += 1;
@@ -156,12 +172,14 @@ impl Plan {
         let mut used: HashMap<&str, u32> = HashMap::new();
         let (mut turns, mut turn) = (self.turns.clone(), self.turn);
         let mut ahead = Vec::new();
-        while !rivals.is_empty() {
+        loop {
+            let had = |r: &QueuedRun| used.get(r.requester.as_str()).copied().unwrap_or(0);
             let rank = |r: &&QueuedRun| {
-                let used = used.get(r.requester.as_str()).copied().unwrap_or(0) + self.in_use(&r.requester);
+                let used = had(r) + self.in_use(&r.requester);
                 (r.priority, used, turns.get(&r.requester).copied().unwrap_or(0), r.number)
             };
-            let next = *rivals.iter().min_by_key(|r| rank(r)).expect("not empty");
+            let may = rivals.iter().copied().filter(|r| self.has_room(r, had(r)));
+            let Some(next) = may.min_by_key(rank) else { break };
             if next.run == run.run {
                 break;
             }
@@ -297,6 +315,7 @@ fn queued() -> impl Strategy<Value = QueuedRun> {
             boards,
             avoid,
             lasts: (lasts < 2).then_some(Duration::from_secs(60)),
+            most: Plan::most(&format!("slack:u{who}")),
             ..run(number, &format!("slack:u{who}"))
         },
     )
@@ -375,6 +394,10 @@ fn assert_true(queue: &Queue, plan: &Plan, run: &QueuedRun) {
             assert!(in_service < wanted);
             let out = allowed.iter().filter(|board| !plan.in_service(board));
             assert_eq!(boards.len() + more, out.count());
+        }
+        Why::Quota { most, in_use } => {
+            assert_eq!((Some(most), in_use), (Plan::most(&run.requester), plan.in_use(&run.requester)));
+            assert!(!plan.has_room(run, 0));
         }
         Why::Behind { position, ahead: first, held, more, .. } => {
             assert_eq!((position, Some(&first)), (place, ahead.first()));
@@ -525,7 +548,9 @@ proptest! {
             queue.grants(at(clock), usize::MAX);
         }
         for waiting in queue.waiting.keys() {
-            let never = matches!(queue.why(*waiting, at(clock)), Why::NoBoards | Why::TooFew { .. });
+            let why = queue.why(*waiting, at(clock));
+            // Whatever runs goes on for ever here.
+            let never = matches!(why, Why::NoBoards | Why::TooFew { .. } | Why::Quota { .. });
             prop_assert!(never, "{:?}", queue.why(*waiting, at(clock)));
         }
         prop_assert!(queue.savings.is_empty());
