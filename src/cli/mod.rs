@@ -3,6 +3,7 @@
 
 mod act;
 mod ask;
+mod backup;
 mod borrow;
 mod check;
 mod connect;
@@ -68,6 +69,26 @@ enum Command {
         /// The server's data folder.
         #[arg(long, env = "BOARDHAND_DATA_DIR", default_value = "./data")]
         data_dir: PathBuf,
+    },
+    /// Copy the database into a file, while the server runs or not.
+    Backup {
+        /// The new file; one named after the time, here, when absent.
+        #[arg(long)]
+        to: Option<PathBuf>,
+        /// The server's data folder.
+        #[arg(long, env = "BOARDHAND_DATA_DIR", default_value = "./data")]
+        data_dir: PathBuf,
+    },
+    /// Put a backup into the data folder, with no server running.
+    Restore {
+        /// The backup.
+        file: PathBuf,
+        /// The server's data folder.
+        #[arg(long, env = "BOARDHAND_DATA_DIR", default_value = "./data")]
+        data_dir: PathBuf,
+        /// Put a database that is there aside.
+        #[arg(long)]
+        replace: bool,
     },
     /// Carry everything from the data folder into an empty PostgreSQL database, with no server running.
     Migrate {
@@ -270,6 +291,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Drains { asking } => drain::list(&asking).await,
         Command::Console(args) => console::console(&args).await,
         Command::Token { command } => token::token(&command).await,
+        Command::Backup { to, data_dir } => backup::backup(to, &data_dir).await,
+        Command::Restore { file, data_dir, replace } => backup::restore(&file, &data_dir, replace).await,
         Command::Migrate { from, to } => migrate::migrate(&from, to.as_deref()).await,
         Command::Reload { data_dir } => reload::reload(&data_dir).await,
         Command::Slack { command: SlackCommand::Manifest { socket, url } } => {

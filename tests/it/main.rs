@@ -2,6 +2,7 @@
 
 mod api;
 mod artifacts;
+mod backup;
 mod batches;
 mod browser;
 mod bucket;

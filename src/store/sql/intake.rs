@@ -31,11 +31,12 @@ use crate::store::{
 };
 
 statements! {
-    // One row at least: the newest number stands on each. Runs are never deleted, so the next is one more. A group
-    // always writes, so it takes the write lock before it reads.
+    // One row at least: the newest number stands on each. Runs are never deleted, so the next is one more, above what a
+    // backup that came back leaves out (`backup`). A group always writes, so it takes the write lock before it reads.
     BEGIN_KNOWN = "BEGIN IMMEDIATE;
         SELECT n.number, d.key, d.answer
-        FROM (SELECT COALESCE(MAX(number), 0) AS number FROM runs) AS n
+        FROM (SELECT MAX(COALESCE((SELECT MAX(number) FROM runs), 0),
+                         COALESCE((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'runs_floor'), 0)) AS number) AS n
         LEFT JOIN deliveries AS d ON d.key IN (SELECT value FROM jsonb_each(?1))";
     RETRY_KNOWN = "SELECT number FROM runs WHERE retry_once = ?1";
     ERRANDS_INSERT = "INSERT INTO errands (id, board, action, by, via, asked_at)

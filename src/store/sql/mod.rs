@@ -23,6 +23,7 @@
 mod asks;
 mod attempt;
 mod audit;
+mod backup;
 mod batch;
 mod board;
 mod builds;
@@ -85,6 +86,7 @@ use crate::store::{
     Told,
 };
 
+pub use self::backup::{Copied, CopyError, NUMBERS_LEFT_OUT, backup, restore};
 pub use self::carry::{Carried, CarryError, carry};
 pub use self::open::OpenError;
 pub use self::postgres::{PostgresOptions, PostgresUrl, statements as statements_of_postgres};

@@ -93,10 +93,10 @@ async fn nothing_that_was_chosen_before_a_drain_begins_after_it(lab: &Lab) {
 
 async fn whoever_asked_is_told_once_that_nothing_is_on_it(lab: &Lab) {
     let [a, b] = lab.boards().await;
-    lab.commit(drain(board(&b), &[b.clone()], vec![])).await;
+    lab.commit(drain(board(&b), std::slice::from_ref(&b), vec![])).await;
     assert!(drains(lab).await[0].told, "they saw that nothing was");
     let (_, run, lease) = lab.running(&a).await;
-    lab.commit(drain(board(&a), &[a.clone()], vec![])).await;
+    lab.commit(drain(board(&a), std::slice::from_ref(&a), vec![])).await;
     let number = drains(lab).await[1].number;
     assert!(!drains(lab).await[1].told);
     lab.settled(&lease, run, outcome(Verdict::Passed, ""), Decision::Finish).await;

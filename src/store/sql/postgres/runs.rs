@@ -23,7 +23,8 @@ macro_rules! texts {
 
 const BEGIN_KNOWN: &str = "BEGIN;
     SELECT n.number, d.key, d.answer
-    FROM (SELECT COALESCE(MAX(number), 0) AS number FROM runs) AS n
+    FROM (SELECT GREATEST(COALESCE((SELECT MAX(number) FROM runs), 0),
+                          COALESCE((SELECT value::bigint FROM meta WHERE name = 'runs_floor'), 0)) AS number) AS n
     LEFT JOIN deliveries AS d ON d.key IN (SELECT value FROM json_array_elements_text($1::json))";
 
 /// The rows of a group of deliveries.
