@@ -60,6 +60,7 @@ use crate::worker::seats::Seats;
 use crate::worker::steps::{Agent, drive};
 use crate::worker::stranded;
 use crate::worker::timekeeper::Timekeeper;
+use crate::worker::used::Used;
 
 /// How long attempts may go on after the server was told to stop, before they are handed back.
 pub const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -218,6 +219,7 @@ impl App {
             artifacts: artifacts.clone(),
             links: links.clone(),
             occupied: Occupied::default(),
+            used: Used::default(),
             console_bytes: Counter::default(),
         });
         let housekeeper = Housekeeper::new(store.clone(), queue.clone(), clock.clone(), transcripts.clone())

@@ -204,12 +204,15 @@ pub struct Reservations {
     pub admin: Duration,
     /// Most boards that one person has or waits for at once.
     pub most: u32,
+    /// After how long without use a board goes back; `None` never.
+    pub idle: Option<Duration>,
 }
 
 impl Default for Reservations {
     fn default() -> Self {
         let hours = |n: u64| Duration::from_secs(n * 3600);
-        Reservations { default: hours(2), user: hours(8), operator: hours(24), admin: hours(7 * 24), most: 4 }
+        let (default, user, operator, admin) = (hours(2), hours(8), hours(24), hours(7 * 24));
+        Reservations { default, user, operator, admin, most: 4, idle: None }
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Hold {
     pub reason: String,
     /// Whether they were told that the end which stands now comes soon.
     pub warned: bool,
+    /// Until when it was theirs before its end was brought forward because nobody used it.
+    pub idle_until: Option<Timestamp>,
     /// The run of theirs that is on the board, and its attempt.
     pub run: Option<(i64, u32)>,
 }

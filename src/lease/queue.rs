@@ -314,6 +314,12 @@ impl Queue {
         requester.map_or(0, |requester| requester.queued)
     }
 
+    /// How many boards somebody has, or is being given.
+    pub fn boards_of(&self, requester: &str) -> u32 {
+        let requester = self.requester_ids.get(requester).and_then(|id| self.requesters.get(id));
+        requester.map_or(0, |requester| requester.in_use)
+    }
+
     /// Whether it is no run that waits, but a person's reservation.
     pub fn is_reservation(&self, run: RunId) -> bool {
         self.waiting.get(&run).is_some_and(|waiting| waiting.run.lasts.is_some())

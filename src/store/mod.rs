@@ -195,6 +195,18 @@ pub trait Store: Send + Sync {
     /// Tells somebody that their time is almost over, once for each end: not if it is another one meanwhile, or they
     /// were told. Gives whether they were told now.
     async fn hold_warn(&self, lease: &Lease, told: &(AnswerVia, Note), now: Timestamp) -> Result<bool>;
+    /// Brings the end of somebody's time forward because nobody uses their board, once, and tells them: not if it is another
+    /// end meanwhile. Gives whether that is so now.
+    async fn hold_idle(
+        &self,
+        lease: &Lease,
+        until: Timestamp,
+        told: &(AnswerVia, Note),
+        now: Timestamp,
+    ) -> Result<bool>;
+    /// Somebody uses the board again whose end was brought forward: it is theirs until the end from before. Gives whether it
+    /// is.
+    async fn hold_used(&self, lease: &Lease, now: Timestamp) -> Result<bool>;
     /// Ends what somebody holds, because its time was over by `now`; `rest` is the id of the lease under which the board
     /// is brought to rest, and they are told. Gives what became of it.
     async fn hold_expire(

@@ -251,6 +251,9 @@ async fn switch(
 ) -> Note {
     let is_theirs = lease.hold.is_some();
     let _on = lab.occupied.enter([lease.board.clone()], Part::Switch);
+    if is_theirs {
+        lab.used.note(&lease.board, lab.clock.now());
+    }
     let grip = Grip::new(LeaseRef { id: lease.id, board: lease.board, fence: lease.fence });
     let switching = Box::pin(lab.power.act(&grip, board, &errand.action));
     let done = match lab.clock.timeout(lasts.saturating_sub(CHECK_MARGIN), switching).await {

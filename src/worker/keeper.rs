@@ -12,6 +12,7 @@ use tokio::task::{self, JoinError, JoinSet};
 use super::finalize;
 use super::runner::Lab;
 use super::steps::{Agent, LOOK_ANYWAY, LOOK_EVERY, Step};
+use super::used::Watch;
 use crate::board::{Board, BoardId, Family, Inventory};
 use crate::chat::{Actor, AnswerVia};
 use crate::clock::Timestamp;
@@ -29,6 +30,8 @@ pub const WARN_BEFORE: Duration = Duration::from_secs(5 * 60);
 pub const RESTS_MAX: usize = 64;
 /// How long a board must have been free before somebody is told that it is: what waits for it has it by then.
 const FREE_FOR: Duration = Duration::from_secs(2);
+/// How long somebody has to use a board again that they have not used for as long as `reservations: {idle: …}` says.
+pub const IDLE_GRACE: Duration = Duration::from_secs(10 * 60);
 
 /// Looks after boards of people.
 pub struct Keeper {
@@ -37,12 +40,13 @@ pub struct Keeper {
     resting: JoinSet<()>,
     /// The lease under which each board is brought to rest.
     under: HashMap<task::Id, LeaseId>,
+    watch: Watch,
 }
 
 impl Keeper {
     /// A keeper that brings boards to rest for `instance`.
     pub fn new(lab: Arc<Lab>, instance: InstanceId) -> Self {
-        Keeper { lab, instance, resting: JoinSet::new(), under: HashMap::new() }
+        Keeper { lab, instance, resting: JoinSet::new(), under: HashMap::new(), watch: Watch::default() }
     }
 
     /// Waits up to `within` until every board that is brought to rest is; the next start goes on with the others.
@@ -63,7 +67,14 @@ impl Keeper {
     }
 
     /// Warns, or ends the time of, somebody who holds a board.
-    async fn look(&self, lease: &Lease, hold: &Hold, by: &Actor, now: Timestamp) -> Result<(), StoreError> {
+    async fn look(
+        &mut self,
+        lease: &Lease,
+        hold: &Hold,
+        by: &Actor,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let used_at = self.watch.used_at(&self.lab.used, lease, hold, now);
         let store = &self.lab.store;
         if lease.expires_at <= now {
             let rest = LeaseId::new(&self.lab.ids, now);
@@ -79,6 +90,40 @@ impl Keeper {
             if store.hold_warn(lease, &told, now).await? {
                 self.lab.doorbell.ring(Bell::Relay);
             }
+        } else {
+            self.look_idle(lease, hold, (by, used_at), now).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings the end forward of what nobody uses, and puts it back once somebody does.
+    async fn look_idle(
+        &self,
+        lease: &Lease,
+        hold: &Hold,
+        (by, used_at): (&Actor, Timestamp),
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let store = &self.lab.store;
+        if hold.idle_until.is_some() {
+            // It was brought forward to so long after that moment.
+            if used_at > lease.expires_at - IDLE_GRACE && store.hold_used(lease, now).await? {
+                self.lab.doorbell.ring(Bell::Scheduler);
+            }
+            return Ok(());
+        }
+        let Some(idle) = self.lab.inventory.now().reservations.idle else { return Ok(()) };
+        let until = now + IDLE_GRACE;
+        if hold.run.is_some() || now.since(used_at) < idle || lease.expires_at <= until {
+            return Ok(());
+        }
+        let shorter = Lease { expires_at: until, ..lease.clone() };
+        let mut told = self.told("hold-idle", &shorter, hold, by);
+        told.1.facts.insert("idle_s".into(), json!(now.since(used_at).as_secs_f64()));
+        told.1.facts.insert("otherwise".into(), json!(lease.expires_at));
+        if store.hold_idle(lease, until, &told, now).await? {
+            tracing::info!(board.id = %lease.board, "nobody uses a board that somebody has");
+            [Bell::Relay, Bell::Scheduler].iter().for_each(|bell| self.lab.doorbell.ring(*bell));
         }
         Ok(())
     }
@@ -210,6 +255,7 @@ impl Agent for Keeper {
                 }
             }
         }
+        self.watch.keep(&leases);
         self.give_up(now).await?;
         let is_awaited = self.notify(now).await?;
         let left = |lease: &Lease| {

@@ -27,3 +27,4 @@ pub mod seats;
 pub mod steps;
 pub mod stranded;
 pub mod timekeeper;
+pub mod used;

@@ -16,6 +16,7 @@ use tracing::field::Empty;
 use super::attempt::{Attempt, Ended};
 use super::finalize;
 use super::occupied::{Occupied, Part};
+use super::used::Used;
 use crate::artifact::Artifacts;
 use crate::board::plan::RetryPolicy;
 use crate::board::{Board, BoardId, Inventory, LiveInventory};
@@ -64,6 +65,8 @@ pub struct Lab {
     pub links: Links,
     /// Boards that something here is busy with.
     pub occupied: Occupied,
+    /// When boards that people have were used.
+    pub used: Used,
     /// Bytes received from consoles.
     pub console_bytes: Counter,
 }

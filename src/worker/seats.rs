@@ -232,7 +232,10 @@ impl Place {
                 },
                 key = typed.recv(), if terminal.takes_more() => match key {
                     None => break Over::Left,
-                    Some(Key::Typed(keys)) => type_in(&mut terminal, &keys),
+                    Some(Key::Typed(keys)) => {
+                        self.seats.lab.used.note(&self.board, clock.now());
+                        type_in(&mut terminal, &keys);
+                    }
                     Some(Key::Break) => match terminal.send_break().await {
                         Ok(true) => {}
                         Ok(false) => drop(said.send(Said::NoBreak)),

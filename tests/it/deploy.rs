@@ -2,7 +2,7 @@
 //! rules that fire when they should, as Prometheus itself judges them.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use boardhand::id::Ids;
 use boardhand::store::Store;
@@ -141,18 +141,28 @@ async fn prometheus_takes_the_rules_and_each_fires_when_it_should() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_as_the_manual_makes_it_has_everything_that_was_committed() {
     let manual = text("docs/operate.md");
-    let command = manual.lines().find(|line| line.starts_with("sqlite3 data/")).expect("a command");
+    let line =
+        |begins: &str| manual.lines().find(|line| line.starts_with(begins)).expect("a command").to_owned();
+    let (backup, restore) = (line("boardhand backup "), line("boardhand restore "));
     lab(&yaml::small(1), async |lab| {
         let run = lab.run("alice", "/run-test socA build-123").await;
         lab.until_state(run, "testing").await;
-        let here = lab.data.path();
-        let command = command.replace("data/", "");
-        let made = Command::new("sh").args(["-c", &command]).current_dir(here).output().await.expect("sh");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let kept = tempfile::tempdir().expect("a folder");
+        let there = kept.path().join("data");
+        let perform = async |command: &str, data: &Path| {
+            let command = command.replacen("boardhand ", concat!(env!("CARGO_BIN_EXE_boardhand"), " "), 1);
+            let command = command.replace("./data", &data.display().to_string());
+            let command = command.replace("/backup/", &format!("{}/", kept.path().display()));
+            let done = Command::new("sh").args(["-c", &command]).output().await.expect("sh");
+            assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
+        };
+        perform(&backup, lab.data.path()).await;
+        let made = std::fs::read_dir(kept.path()).expect("the folder").next().expect("a backup");
+        let made = made.expect("an entry").file_name().to_string_lossy().into_owned();
+        let named = restore.split_whitespace().nth(2).expect("a file").to_owned();
+        perform(&restore.replace(&named, &format!("/backup/{made}")), &there).await;
 
-        let restored = tempfile::tempdir().expect("a folder");
-        std::fs::copy(here.join("backup.db"), restored.path().join("boardhand.db")).expect("is copied");
-        let store = SqlStore::open(restored.path(), SqliteOptions::new(Ids::system())).await;
+        let store = SqlStore::open(&there, SqliteOptions::new(Ids::system())).await;
         let view = store.expect("opens").run_view(run).await.expect("reads").expect("is there");
         assert_eq!(view.run.spec.build.as_str(), "build-123");
         assert_eq!(lab.verdict(run).await, "passed in testing", "it goes on meanwhile");

@@ -39,6 +39,7 @@ async fn a_lab_file_is_read_again_by_chat_and_taken_whole_or_not_at_all() {
             alice> /lab reload
                 🔒 Only an admin may read boards.yaml again; you are a user.
                 It needs the role `admin`; a lab admin gives it in boards.yaml.
+                A lab admin who can change that: @lead
                 `boardhand reload` on the server's machine does the same.
 
             lead> /lab 重载

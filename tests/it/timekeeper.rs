@@ -62,6 +62,7 @@ impl Bench {
             store: store.store.clone(),
             inventory: live.clone(),
             occupied: boardhand::worker::occupied::Occupied::default(),
+            used: Default::default(),
             console_bytes: Default::default(),
             power: Power::new(clock.clone()),
             composer: Arc::new(composer),

@@ -16,12 +16,14 @@ const MOST: std::ops::RangeInclusive<i64> = 1..=100;
 pub(super) fn reservations(reader: &mut Reader<'_>, node: Option<&Node>) -> Reservations {
     let mut read = Reservations::default();
     let Some(fields) =
-        node.and_then(|node| reader.fields(node, "reservations", &["default", "longest", "most"]))
+        node.and_then(|node| reader.fields(node, "reservations", &["default", "longest", "most", "idle"]))
     else {
         return read;
     };
     let most = fields.get("most").and_then(|node| reader.integer(node, "most", MOST));
     read.most = most.and_then(|most| u32::try_from(most).ok()).unwrap_or(read.most);
+    let second = Duration::from_secs(1);
+    read.idle = fields.get("idle").and_then(|node| reader.duration(node, "idle", second));
     let least = RESERVED_AT_LEAST;
     let longest =
         fields.get("longest").and_then(|node| reader.fields(node, "longest", &["user", "operator", "admin"]));

@@ -134,7 +134,7 @@ fn help_on_one_command_shows_one() {
     assert_eq!(help_facts(Some("/run-test"))["commands"][0]["name"], "run-test");
     assert_eq!(help_facts(Some("取消"))["topic"], "cancel");
     assert_eq!(help_facts(Some("nonsense"))["unknown"], true);
-    assert_eq!(help_facts(Some("drain"))["unknown"], true);
+    assert_eq!(help_facts(Some("render"))["unknown"], true);
 }
 
 #[test]
@@ -142,5 +142,5 @@ fn the_readme_lists_every_available_command_and_no_other() {
     let table = readme_table();
     assert_eq!(table.lines().count(), 2 + available().count());
     assert!(table.contains("| `/lab power <board> <on\\|off\\|cycle\\|status\\|sequence>` |"), "{table}");
-    assert!(!table.contains("drain"));
+    assert!(!table.contains("render"));
 }

@@ -108,7 +108,7 @@ impl Handler {
                 run: Box::new(run),
                 note: Note::new("run-retried", &facts),
             },
-            answer: self.accepted(&old.spec, 1, Some(old.number), origin, own.as_ref()),
+            answer: self.accepted(&old.spec, 1, Some(old.number), (delivery, origin), own.as_ref()),
             instead: vec![("already-retried", Note::new("already-retried", &facts))],
             audit: audit("retry", format!("#{}", old.number)),
         })

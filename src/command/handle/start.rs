@@ -60,7 +60,7 @@ impl Handler {
         let target = format!("{} {}", spec.family, spec.build);
         Ok(Reaction {
             effect: Effect::Start((0..count).map(run).collect()),
-            answer: self.accepted(&spec, count, None, &delivery.place, own.as_ref()),
+            answer: self.accepted(&spec, count, None, (delivery, &delivery.place), own.as_ref()),
             instead: vec![],
             audit: audit("run-test", target),
         })
@@ -237,10 +237,16 @@ impl Handler {
         spec: &RunSpec,
         count: u32,
         retry_of: Option<i64>,
-        place: &Place,
+        (delivery, place): (&Delivery, &Place),
         own: Option<&Lease>,
     ) -> Note {
-        let outlook = self.queue.lock().outlook(&spec.family, &spec.selector);
+        let (outlook, has) = {
+            let queue = self.queue.lock();
+            let has = queue.boards_of(&delivery.actor.key());
+            (queue.outlook(&spec.family, &spec.selector), has)
+        };
+        let most = policy::quota(&delivery.actor, &self.inventory.now()).boards;
+        let full = most.filter(|most| has + spec.boards > *most);
         Note::new(
             "run-accepted",
             json!({
@@ -253,7 +259,10 @@ impl Handler {
                 "own": own.map(|lease| json!({
                     "board": lease.board, "run": lease.hold.as_ref().and_then(|hold| hold.run).map(|(run, _)| run),
                 })),
-                "outlook": { "free": outlook.free, "wanted": count.saturating_mul(spec.boards), "boards": outlook.boards, "ahead": outlook.waiting },
+                "outlook": { "free": outlook.free, "wanted": count.saturating_mul(spec.boards), "boards": outlook.boards, "ahead": outlook.waiting,
+                    "out": outlook.boards > 0 && outlook.serving == 0,
+                    "full": full.map(|most| json!({ "most": most, "in_use": has })),
+                },
             }),
         )
     }

@@ -216,7 +216,7 @@ fn a_problem_says_what_to_type_next() {
     check_problem("/lab baords socA", "unknown-command", "/lab boards socA");
     check_problem("/run-tset socA b1", "unknown-command", "/run-test socA b1");
     check_problem("frobnicate now", "unknown-command", "/lab help");
-    check_problem("/lab drain socA 2h", "not-yet", "/lab help");
+    check_problem("/lab render socA 2h", "not-yet", "/lab help");
     check_problem("/run-test socA", "missing-argument", "/run-test socA build-123 suite=smoke priority=high");
     check_problem("/lab board", "missing-argument", "/lab board soc-a-001");
     check_problem("/lab power soc-a-001", "missing-argument", "/lab power soc-a-001 cycle");

@@ -70,11 +70,11 @@ pub(in crate::door) async fn list(State(door): State<Arc<Door>>, _: Caller) -> R
 pub(in crate::door) async fn end(
     State(door): State<Arc<Door>>,
     caller: Caller,
-    Path(number): Path<i64>,
+    Path(number): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (drains, leases) = known(&door).await?;
-    let drain = drains.iter().find(|drain| drain.number == number).ok_or_else(missing)?;
+    let drain = drains.iter().find(|drain| drain.number.to_string() == number).ok_or_else(missing)?;
     let command = Command::Undrain { target: drain.of.name().to_owned() };
     let delivery = delivery(&door, &caller, command, &headers)?;
     machine::carry_out(&door, delivery, b"").await?;

@@ -155,6 +155,8 @@ pub enum Why {
 /// What a run that would be asked for now meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outlook {
+    /// Boards that may serve it and are in service.
+    pub serving: usize,
     /// Boards that may serve it and are free.
     pub free: usize,
     /// Boards that may serve it at all.
@@ -203,6 +205,7 @@ impl Queue {
         let pool = self.pool_ids.get(&(family.clone(), selector.clone())).and_then(|id| self.pools.get(id));
         if let Some(pool) = pool {
             return Outlook {
+                serving: pool.sites.values().map(|site| site.in_service).sum(),
                 free: pool.sites.values().map(|site| site.free.len()).sum(),
                 boards: pool.boards.len(),
                 waiting: pool.classes.iter().filter_map(|id| self.classes.get(id)).map(Class::members).sum(),
@@ -211,8 +214,9 @@ impl Queue {
         // Nobody waited for just these boards lately, so they are counted.
         let family = self.families.get(family).into_iter().flat_map(|family| &family.boards);
         let boards = family.filter_map(|id| self.boards.get(id)).filter(|b| allows(selector, &b.facts));
-        boards.fold(Outlook { free: 0, boards: 0, waiting: 0 }, |mut outlook, board| {
+        boards.fold(Outlook { serving: 0, free: 0, boards: 0, waiting: 0 }, |mut outlook, board| {
             outlook.boards += 1;
+            outlook.serving += usize::from(board.standing() != Standing::Unavailable);
             outlook.free += usize::from(matches!(board.standing(), Standing::Free(_)));
             outlook
         })

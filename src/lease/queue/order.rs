@@ -180,6 +180,11 @@ impl Queue {
         change(self.requesters.get_mut(&id).expect("read above"));
         for (class_id, old) in ranked.into_iter().zip(old) {
             let new = self.key(class_id, id);
+            // A ranking in which nothing moves costs nothing: one that somebody with all their boards is to be put into again
+            // must not go for it.
+            if old == new {
+                continue;
+            }
             let class =
                 self.classes.get_mut(&class_id).expect("a requester is ranked only in classes there are");
             let Some(ranking) = &mut class.ranking else {

@@ -46,8 +46,16 @@ statements! {
         WHERE id = ?1 AND fence = ?2 AND expires_at = ?3 AND state IN ('active', 'finalizing', 'held') AND state = 'held'
           AND warned_at IS NULL";
     HOLD_EXTEND = "UPDATE leases
-        SET expires_at = ?3, warned_at = NULL
+        SET expires_at = ?3, warned_at = NULL, idle_until = NULL
         WHERE id = ?1 AND fence = ?2 AND state IN ('active', 'finalizing', 'held') AND state = 'held'";
+    HOLD_IDLE = "UPDATE leases
+        SET idle_until = expires_at, expires_at = ?4, warned_at = ?5
+        WHERE id = ?1 AND fence = ?2 AND expires_at = ?3 AND state IN ('active', 'finalizing', 'held') AND state = 'held'
+          AND idle_until IS NULL";
+    HOLD_USED = "UPDATE leases
+        SET expires_at = idle_until, idle_until = NULL, warned_at = NULL
+        WHERE id = ?1 AND fence = ?2 AND expires_at = ?3 AND state IN ('active', 'finalizing', 'held') AND state = 'held'
+          AND idle_until IS NOT NULL";
     HOLD_END = "UPDATE leases
         SET state = 'released', ended_at = ?3
         WHERE id = ?1 AND fence = ?2 AND state IN ('active', 'finalizing', 'held') AND state = 'held'";
@@ -248,6 +256,35 @@ pub(super) async fn warn(
     Ok(true)
 }
 
+/// Brings the end of somebody's time forward because nobody used their board, and tells them; gives whether that is so now.
+pub(super) async fn idle(
+    tx: &mut Tx,
+    ids: &Ids,
+    lease: &Lease,
+    until: Timestamp,
+    (via, note): &(AnswerVia, Note),
+    now: Timestamp,
+) -> Result<bool> {
+    let query = link::query(HOLD_IDLE).bind(lease.id.to_string()).bind(lease.fence.0).bind(lease.expires_at);
+    let query = query.bind(until).bind(now);
+    if query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() == 0 {
+        return Ok(false);
+    }
+    ledger::events(tx, &[Event::board(now, "taken", &lease.board).with(json!({ "until": until }))]);
+    ledger::owe(tx, ids, &[], &[Answer { via, note, at: now }]).await?;
+    Ok(true)
+}
+
+/// Somebody uses the board again whose end was brought forward: it is theirs for as long as before. Gives whether it is.
+pub(super) async fn used(tx: &mut Tx, lease: &Lease, now: Timestamp) -> Result<bool> {
+    let query = link::query(HOLD_USED).bind(lease.id.to_string()).bind(lease.fence.0).bind(lease.expires_at);
+    if query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() == 0 {
+        return Ok(false);
+    }
+    ledger::events(tx, &[Event::board(now, "taken", &lease.board)]);
+    Ok(true)
+}
+
 /// Lets somebody keep their board for longer; gives until when.
 pub(super) async fn extend(
     tx: &mut Tx,
@@ -262,7 +299,9 @@ pub(super) async fn extend(
     if from.is_some_and(|from| from != lease.expires_at) {
         return Ok((Effected::AlreadyExtended, Some(lease.expires_at)));
     }
-    let until = (lease.expires_at.max(now) + longer).min(lease.granted_at + longest);
+    // What was brought forward because nobody used the board counts as it was.
+    let end = lease.hold.as_ref().and_then(|hold| hold.idle_until).unwrap_or(lease.expires_at);
+    let until = (end.max(now) + longer).min(lease.granted_at + longest);
     if until <= lease.expires_at {
         return Ok((Effected::AtMost, Some(lease.expires_at)));
     }

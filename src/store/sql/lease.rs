@@ -27,6 +27,7 @@ macro_rules! lease_columns {
     () => {
         "l.id AS lease_id, l.board AS lease_board, l.fence AS lease_fence, l.holder, l.instance, l.granted_at,
          l.expires_at, l.state AS lease_state, l.needs_fence AS lease_needs_fence, l.reason AS lease_reason, l.warned_at,
+         l.idle_until,
          CASE l.state WHEN 'held' THEN (SELECT u.number FROM runs AS u WHERE u.lease = l.id) END AS lease_run,
          CASE l.state WHEN 'held' THEN (SELECT u.attempt FROM runs AS u WHERE u.lease = l.id) END AS lease_attempt"
     };
@@ -74,6 +75,7 @@ pub(super) fn read(row: &Row) -> Result<Lease> {
         LeaseState::Held => Some(Hold {
             reason: row.opt_text("lease_reason")?.unwrap_or_default().to_owned(),
             warned: row.opt_at("warned_at")?.is_some(),
+            idle_until: row.opt_at("idle_until")?,
             run: match row.opt_int("lease_run")? {
                 Some(number) => Some((number, row.count("lease_attempt")?)),
                 None => None,

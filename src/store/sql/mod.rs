@@ -316,6 +316,24 @@ impl Store for SqlStore {
             .await
     }
 
+    async fn hold_idle(
+        &self,
+        lease: &Lease,
+        until: Timestamp,
+        told: &(AnswerVia, Note),
+        now: Timestamp,
+    ) -> Result<bool> {
+        let (ids, lease, told) = (self.ids.clone(), lease.clone(), told.clone());
+        self.writer
+            .write(move |tx| Box::pin(async move { hold::idle(tx, &ids, &lease, until, &told, now).await }))
+            .await
+    }
+
+    async fn hold_used(&self, lease: &Lease, now: Timestamp) -> Result<bool> {
+        let lease = lease.clone();
+        self.writer.write(move |tx| Box::pin(async move { hold::used(tx, &lease, now).await })).await
+    }
+
     async fn hold_expire(
         &self,
         lease: &LeaseRef,

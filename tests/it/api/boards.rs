@@ -51,6 +51,63 @@ async fn a_board_leaves_service_and_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_or_a_site_drains_until_somebody_ends_it() {
+    lab(&yaml::small(2), async |lab| {
+        let drains = "/api/v1/drains";
+        let begin = async |body: &str| call(lab, "POST", drains, &[&admin()], body).await;
+        let (status, drain) = begin(r#"{"site": "lab site a", "reason": "the rack", "lasts": "2h"}"#).await;
+        let seen = json!([
+            drain["kind"],
+            drain["name"],
+            drain["reason"],
+            drain["by"],
+            drain["boards"],
+            drain["on_it"]
+        ]);
+        let boards = json!(["soc-a-001", "soc-a-002"]);
+        assert_eq!((status, seen), (201, json!(["site", "Lab Site A", "the rack", "api:admin", boards, []])));
+        assert!(drain["until"].is_string() && drain["since"].is_string(), "{drain}");
+        let board = call(lab, "GET", "/api/v1/boards/soc-a-001", &[&admin()], "").await.1;
+        let draining = &board["draining"];
+        let seen = json!([board["state"], draining["kind"], draining["name"], draining["reason"]]);
+        assert_eq!(seen, json!(["free", "site", "Lab Site A", "the rack"]));
+        let board = call(lab, "GET", "/api/v1/boards/soc-b-001", &[&admin()], "").await.1;
+        assert_eq!(board["draining"], json!(null));
+        for (wrong, status, near) in [
+            ("{}", 422, json!(null)),
+            (r#"{"board": "soc-a-001", "site": "Lab Site A"}"#, 422, json!(null)),
+            (r#"{"board": "soc-a-01"}"#, 404, json!(["soc-a-001"])),
+            (r#"{"site": "Lab Site"}"#, 404, json!(["Lab Site A"])),
+            (r#"{"board": "soc-a-001", "lasts": "long"}"#, 422, json!(null)),
+            (r#"{"board": "soc-a-001", "lasts": "5s"}"#, 422, json!(null)),
+        ] {
+            let (is, problem) = begin(wrong).await;
+            assert_eq!(
+                (is, problem.get("near").unwrap_or(&json!(null))),
+                (status, &near),
+                "{wrong}: {problem}"
+            );
+        }
+        let one = format!("{drains}/{}", drain["drain_id"]);
+        assert_eq!(call(lab, "DELETE", &one, &[], "").await.0, 401);
+        assert_eq!(call(lab, "DELETE", &one, &[&admin()], "").await.0, 200);
+        assert_eq!(call(lab, "DELETE", &one, &[&admin()], "").await.0, 404);
+        assert_eq!(call(lab, "GET", drains, &[&admin()], "").await.1["items"], json!([]));
+
+        let said = async |args: &[&str]| ended(&command(lab, ADMIN_TOKEN, args).await);
+        let (code, out, _) = said(&["drain", "soc-a-001", "--reason", "a new fan"]).await;
+        assert_eq!((code, out.as_str()), (Some(0), "soc-a-001 drains: a new fan; nothing is on it\n"));
+        assert_eq!(said(&["drains"]).await.1, "soc-a-001 drains: a new fan; nothing is on it\n");
+        assert_eq!(said(&["undrain", "SOC-A-001"]).await.1, "soc-a-001 takes new work again\n");
+        assert_eq!(said(&["undrain", "soc-a-001"]).await.0, Some(2));
+        let (code, out, _) = said(&["drain", "--site", "Lab Site A", "--for", "2h"]).await;
+        assert!(code == Some(0) && out.starts_with("Lab Site A drains until "), "{out}");
+        lab.settle().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_power_request_is_followed_to_its_end() {
     lab(&yaml::small(2), async |lab| {
         let switch = "/api/v1/power/soc-a-001/on?wait=60s";

@@ -80,7 +80,7 @@ async fn every_request_is_described_and_answers_as_it_says() {
         let manual = include_str!("../../../docs/api.md");
         for path in document["paths"].as_object().expect("paths").keys() {
             let told = path.replace("{run}", "{number}").replace("{request}", "{power_id}");
-            let told = told.replace("{lease}", "{lease_id}");
+            let told = told.replace("{lease}", "{lease_id}").replace("{drain}", "{drain_id}");
             assert!(manual.contains(&told), "docs/api.md says nothing of {told}");
         }
         let run = r#"{"family": "socA", "build": "build-123"}"#;
@@ -94,6 +94,9 @@ async fn every_request_is_described_and_answers_as_it_says() {
             (("GET", "/api/v1/boards"), "Board", ""),
             (("GET", "/api/v1/boards/soc-a-001"), "Board", ""),
             (("POST", "/api/v1/power/soc-a-001/on?wait=60s"), "PowerRequest", ""),
+            (("POST", "/api/v1/drains"), "Drain", r#"{"board": "soc-a-001"}"#),
+            (("GET", "/api/v1/drains"), "Drain", ""),
+            (("DELETE", "/api/v1/drains/1"), "Drain", ""),
             (("POST", "/api/v1/lease"), "Lease", r#"{"board_id": "soc-a-001"}"#),
             (("POST", "/api/v1/tokens"), "TokenMade", r#"{"name": "x"}"#),
             (("GET", "/api/v1/tokens"), "Token", ""),

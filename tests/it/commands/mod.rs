@@ -5,6 +5,7 @@ mod admin;
 mod boards;
 mod drains;
 mod holds;
+mod idle;
 mod own_runs;
 mod quotas;
 mod retry;

@@ -65,6 +65,12 @@ async fn somebody_new_asks_around() {
                 `/lab return <board>`
                 Put a quarantined board back into service.
                 
+                `/lab drain [board|site] [2h] [reason]`
+                Let a board or a site take nothing new, as an operator; what is on it goes on. Alone, it shows what drains.
+                
+                `/lab undrain <board|site>`
+                Let it take new work again.
+                
                 `/lab reserve <board|soc> [2h] [reason]`
                 Have a board as your own for a while: at once, or in your turn.
                 
@@ -154,6 +160,12 @@ async fn somebody_new_asks_around() {
                 
                 `/lab return <board>`
                 Put a quarantined board back into service.
+                
+                `/lab drain [board|site] [2h] [reason]`
+                Let a board or a site take nothing new, as an operator; what is on it goes on. Alone, it shows what drains.
+                
+                `/lab undrain <board|site>`
+                Let it take new work again.
                 
                 `/lab reserve <board|soc> [2h] [reason]`
                 Have a board as your own for a while: at once, or in your turn.
@@ -295,7 +307,7 @@ async fn a_mistake_is_told_with_what_is_near_and_what_to_type_next() {
                 ("bob", "/lab bords"),
                 ("bob", "/lab board soc-a-009"),
                 ("bob", "/lab boards socX"),
-                ("bob", "/lab drain soc-a-001"),
+                ("bob", "/lab render soc-a-001"),
                 ("bob", "/lab power soc-a-001"),
                 ("bob", "/lab power soc-a-001 explode"),
                 ("bob", "/lab power soc-b-001 cycle"),
@@ -421,8 +433,8 @@ async fn a_mistake_is_told_with_what_is_near_and_what_to_type_next() {
                 ✋ No board is of a family or site called "socX". Did you mean `socA`?
                 Try: `/lab boards`
 
-            bob> /lab drain soc-a-001
-                🤔 'drain' is not available in this version yet.
+            bob> /lab render soc-a-001
+                🤔 'render' is not available in this version yet.
                 Try: `/lab help`
 
             bob> /lab power soc-a-001

@@ -39,7 +39,7 @@ fn a_window_is_of_boards_and_sites_that_there_are() {
     );
     assert_eq!(
         told(&window("boards: [a], lasts: 8d")),
-        "missing key \"cron\" in a maintenance window\nmissing key \"reason\" in a maintenance window\nlasts must be a duration such as 5ms, 90s, 20m, 2h or 1h30m, not \"8d\""
+        "missing key \"cron\" in a maintenance window\nmissing key \"reason\" in a maintenance window\nlasts must be at most 7 days, not \"8d\""
     );
     assert_eq!(
         told(&window("boards: [a], cron: 0 25 * * *, lasts: 2h, reason: x")),

@@ -50,7 +50,7 @@ fn what_cannot_be_is_told_with_its_place() {
     );
     check(
         &with("{least: 1h}"),
-        "2:16: error: unknown key \"least\" in reservations; known keys are default, longest, most",
+        "2:16: error: unknown key \"least\" in reservations; known keys are default, longest, most, idle",
     );
 }
 

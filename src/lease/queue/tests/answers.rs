@@ -89,7 +89,7 @@ fn a_board_that_drains_is_nobodys_next_whoever_has_it_and_why_says_so() {
     queue.hold("b1", "zoe", Some(at(60)));
     queue.drain("b1", Some("new fan"));
     queue.drain("b2", Some("new fan"));
-    queue.add([run(1, "ann"), run(2, "zoe").on("b1")]);
+    queue.add([run(1, "ann"), run(2, "slack:zoe").on("b1")]);
     let draining = || Unavailable::Draining(Draining { reason: "new fan".into(), until: None });
     let boards = vec![(BoardId::new("b1"), draining()), (BoardId::new("b2"), draining())];
     assert_eq!(queue.reason(1), Why::Unavailable { boards, more: 0 });
