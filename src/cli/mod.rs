@@ -13,6 +13,7 @@ mod drain;
 mod health;
 mod hold;
 mod migrate;
+mod pages;
 mod reload;
 mod run;
 mod serve;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use clap::builder::{OsStr, Resettable};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::chat::slack::manifest;
 use crate::config::{ServeArgs, public_url, socket_address};
@@ -206,6 +208,16 @@ enum Command {
         #[command(subcommand)]
         command: SlackCommand,
     },
+    /// Print what completes this command line in a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the manual page.
+    Man {
+        /// Write a page for each command into this folder instead.
+        folder: Option<PathBuf>,
+    },
     /// Ask a running server whether it is ready; for containers.
     Health {
         /// The server's address.
@@ -290,6 +302,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Undrain { name, asking } => drain::end(&asking, &name).await,
         Command::Drains { asking } => drain::list(&asking).await,
         Command::Console(args) => console::console(&args).await,
+        Command::Completions { shell } => pages::completions(shell, Cli::command()),
+        Command::Man { folder } => pages::man(folder.as_deref(), Cli::command()),
         Command::Token { command } => token::token(&command).await,
         Command::Backup { to, data_dir } => backup::backup(to, &data_dir).await,
         Command::Restore { file, data_dir, replace } => backup::restore(&file, &data_dir, replace).await,

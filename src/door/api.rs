@@ -10,6 +10,7 @@ pub(super) mod list;
 pub(super) mod terminal;
 pub(super) mod tokens;
 pub(super) mod audit;
+mod events;
 pub(super) mod in_line;
 mod openapi;
 pub(super) mod routes;
@@ -52,6 +53,13 @@ pub(super) struct RunQuery {
     #[serde(default)]
     key: String,
     wait: Option<String>,
+}
+
+impl RunQuery {
+    /// The same without a wait.
+    fn now(self) -> RunQuery {
+        RunQuery { wait: None, ..self }
+    }
 }
 
 /// Starts a run: 202, or 200 where the same was asked for before under the same key.

@@ -21,16 +21,21 @@ const LOOK_EVERY: Duration = Duration::from_millis(40);
 /// Most requests that wait at once for something else: power, or a board.
 pub const OTHERS_WAITING_MAX: usize = 64;
 
-/// Places for requests that wait for something else than the end of a run.
+/// Most that follow a run at once.
+pub const FOLLOWING_MAX: usize = 64;
+
+/// Places for requests that wait for something else than the end of a run, or follow one.
 #[derive(Clone)]
 pub struct Waits {
     places: Arc<Semaphore>,
+    follows: Arc<Semaphore>,
     in_line: Arc<InLine>,
 }
 
 impl Default for Waits {
     fn default() -> Self {
-        Waits { places: Arc::new(Semaphore::new(OTHERS_WAITING_MAX)), in_line: Arc::default() }
+        let places = |count| Arc::new(Semaphore::new(count));
+        Waits { places: places(OTHERS_WAITING_MAX), follows: places(FOLLOWING_MAX), in_line: Arc::default() }
     }
 }
 
@@ -38,6 +43,11 @@ impl Waits {
     /// A place, for as long as it is kept; nothing where all are taken.
     pub fn enter(&self) -> Option<OwnedSemaphorePermit> {
         self.places.clone().try_acquire_owned().ok()
+    }
+
+    /// A place for who follows a run, likewise.
+    pub fn follow(&self) -> Option<OwnedSemaphorePermit> {
+        self.follows.clone().try_acquire_owned().ok()
     }
 
     /// Who waits for which board of their own.

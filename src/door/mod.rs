@@ -19,7 +19,7 @@ pub mod tftp;
 pub mod throttle;
 
 pub use artifacts::Downloads;
-pub use ended::{Ended, OTHERS_WAITING_MAX, WAITING_MAX, Waits};
+pub use ended::{Ended, FOLLOWING_MAX, OTHERS_WAITING_MAX, WAITING_MAX, Waits};
 pub use logs::transcript_dir;
 pub use metrics::Meter;
 

@@ -80,6 +80,15 @@ impl Parking {
     }
 }
 
+impl Parked {
+    /// Whether the door closes: what would go on for long ends now.
+    pub fn is_closing(&self) -> bool {
+        let closing = &self.0.0.closing;
+        // It closes too when nobody is left to say so.
+        *closing.borrow() || closing.has_changed().is_err()
+    }
+}
+
 impl Drop for Parked {
     fn drop(&mut self) {
         self.0.0.open().unpark(self.0.1);
@@ -136,6 +145,7 @@ pub async fn serve(
         routes: TowerToHyperService::new(routes),
         limits,
         clock: clock.clone(),
+        closing: closing.clone(),
         open: Mutex::default(),
     });
     let mut tasks = JoinSet::new();
@@ -176,6 +186,7 @@ struct Server {
     routes: TowerToHyperService<Router>,
     limits: Limits,
     clock: Clock,
+    closing: watch::Receiver<bool>,
     open: Mutex<Open>,
 }
 

@@ -56,7 +56,9 @@ pub use self::schedule::{Dealt, ScheduleRow};
 pub use self::tally::{Endings, Tally, Waits};
 pub use self::tidying::{Census, Outdated, Tidied, TidyFrom};
 pub use self::token::{NewToken, TOKENS_MAX, TokenRow, USED_EVERY};
-pub use self::view::{BatchRun, BatchView, Ended, RunFilter, RunView, Seen, Sighting, SuitePast, Told};
+pub use self::view::{
+    BatchRun, BatchView, Ended, RunFilter, RunStep, RunView, Seen, Sighting, SuitePast, Told,
+};
 
 /// What a store operation gives.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -115,6 +117,8 @@ pub trait Store: Send + Sync {
 
     /// A run with everything its card shows.
     async fn run_view(&self, number: i64) -> Result<Option<RunView>>;
+    /// What happened to a run behind `after`, in order, at most `limit`; for as long as history is kept.
+    async fn run_steps(&self, number: i64, after: i64, limit: u32) -> Result<Vec<RunStep>>;
     /// What the card or thread there tells; the newest where a thread tells of several.
     async fn run_of_thread(&self, place: &Place) -> Result<Option<Told>>;
     /// A batch with everything its card shows, by the number of its first run.

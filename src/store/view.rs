@@ -32,6 +32,23 @@ pub struct RunView {
     pub is_own: bool,
 }
 
+/// Something that happened to a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunStep {
+    /// Its place among everything that ever happened.
+    pub seq: i64,
+    /// When.
+    pub at: Timestamp,
+    /// What: `accepted`, `granted`, `advanced`, `settled`, `withdrawn`, `asked`, `retried`, `released`.
+    pub kind: String,
+    /// In which attempt.
+    pub attempt: Option<u32>,
+    /// On which board.
+    pub board: Option<BoardId>,
+    /// The stage that it reached.
+    pub stage: Option<String>,
+}
+
 /// How often runs of a family had ended with the same failure before a run did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Seen {

@@ -221,17 +221,21 @@ pub(in crate::door) async fn list(
     Query(query): Query<LeasesQuery>,
 ) -> Result<Response, Problem> {
     let own = caller.actor.key();
-    let mut items = Vec::new();
-    for lease in door.store.lease_list().await.map_err(unreadable)? {
-        if !query.mine || lease.is_held_by(&caller.actor) {
-            items.push(row(&lease, None));
-        }
-    }
-    let wishes = door.store.reservation_list().await.map_err(unreadable)?;
-    items.extend(
-        wishes.iter().filter(|wish| !query.mine || wish.by.key() == own).map(|wish| waiting(&door, wish)),
-    );
+    let (leases, wishes) = had_and_awaited(&door).await?;
+    let leases = leases.iter().filter(|lease| !query.mine || lease.is_held_by(&caller.actor));
+    let mut items: Vec<Value> = leases.map(|lease| row(lease, None)).collect();
+    let wishes = wishes.iter().filter(|wish| !query.mine || wish.by.key() == own);
+    items.extend(wishes.map(|wish| waiting(&door, wish)));
     Ok(Json(json!({ "items": items, "next": null })).into_response())
+}
+
+/// Every lease, and every place in line that is none yet.
+pub(super) async fn had_and_awaited(door: &Door) -> Result<(Vec<Lease>, Vec<Reservation>), Problem> {
+    // In this order: what becomes a lease between the two is among the leases.
+    let mut wishes = door.store.reservation_list().await.map_err(unreadable)?;
+    let leases = door.store.lease_list().await.map_err(unreadable)?;
+    wishes.retain(|wish| leases.iter().all(|lease| lease.id != wish.id));
+    Ok((leases, wishes))
 }
 
 /// One lease, also one that has ended, or a place in line.

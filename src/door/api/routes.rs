@@ -9,7 +9,7 @@ use axum::routing::{MethodRouter, delete, get, post};
 
 use super::super::{Door, machine};
 use super::shapes::{self, Kind, Shape};
-use super::{audit, board, builds, drains, lease, list, openapi, terminal, tokens};
+use super::{audit, board, builds, drains, events, lease, list, openapi, terminal, tokens};
 
 /// One request.
 pub(super) struct Route {
@@ -126,6 +126,15 @@ fn runs() -> Vec<Route> {
             .gives(202, "it is being ended", One(&shapes::ACCEPTED))
             .gives(200, "it has ended before", One(&shapes::ACCEPTED))
             .refuses(404, "there is none"),
+        Route::new(
+            ("get", "/api/v1/runs/{run}/events"),
+            get(events::events),
+            "A run as it goes, as server-sent events: its steps with their ids, `run` with each change, and `end`",
+        )
+        .opens(Opens::Link)
+        .gives(200, "the events; Last-Event-ID goes on behind one", Media("text/event-stream"))
+        .refuses(404, "there is no such run")
+        .refuses(503, "too many follow something"),
         Route::new(
             ("get", "/api/v1/runs/{run}/junit.xml"),
             get(super::junit_xml),

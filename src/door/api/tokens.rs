@@ -156,11 +156,10 @@ async fn made_by(door: &Door, name: &str) -> Result<Vec<String>, Problem> {
 /// Boards that a token has, and its places in line.
 async fn had_by(door: &Door, name: &str) -> Result<Vec<Value>, Problem> {
     let holder = key(name);
-    let leases = door.store.lease_list().await.map_err(unreadable)?;
+    let (leases, wishes) = super::lease::had_and_awaited(door).await?;
     let is_theirs =
         |lease: &&Lease| matches!(&lease.holder, Holder::Person(person) if person.key() == holder);
     let leases = leases.iter().filter(is_theirs).map(|lease| super::lease::row(lease, None));
-    let wishes = door.store.reservation_list().await.map_err(unreadable)?;
     let wishes = wishes.iter().filter(|wish| wish.by.key() == holder);
     Ok(leases.chain(wishes.map(|wish| super::lease::waiting(door, wish))).collect())
 }

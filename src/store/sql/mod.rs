@@ -82,8 +82,8 @@ use crate::store::{
     AtRest, AuditFilter, BatchView, BoardRow, BuildFilter, CampaignView, Census, Committed, Cursor, Dealt,
     Decisions, Drain, Effected, Ended, Errand, ErrandView, Fenced, Grant, Granted, Intake, Lapsed,
     LeaseTerms, LeaseView, Letter, MessageEnd, Notice, Outdated, Owed, QueueChanges, ReloadRequest, Result,
-    RunFilter, RunView, ScheduleRow, Settle, Store, StoreError, SuitePast, Tally, Tidied, TidyFrom, TokenRow,
-    Told,
+    RunFilter, RunStep, RunView, ScheduleRow, Settle, Store, StoreError, SuitePast, Tally, Tidied, TidyFrom,
+    TokenRow, Told,
 };
 
 pub use self::backup::{Copied, CopyError, NUMBERS_LEFT_OUT, backup, restore};
@@ -172,6 +172,10 @@ impl Store for SqlStore {
 
     async fn run_view(&self, number: i64) -> Result<Option<RunView>> {
         run::view(&self.readers, &self.unreadable, number).await
+    }
+
+    async fn run_steps(&self, number: i64, after: i64, limit: u32) -> Result<Vec<RunStep>> {
+        run::steps(&self.readers, number, after, limit).await
     }
 
     async fn run_of_thread(&self, place: &Place) -> Result<Option<Told>> {

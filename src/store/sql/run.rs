@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::id::InstanceId;
 use crate::lease::Fence;
 use crate::run::{Attempt, LeaseRef, Request, Run, RunKind, RunState, Stage};
-use crate::store::{Result, RunFilter, RunView, Told};
+use crate::store::{Result, RunFilter, RunStep, RunView, Told};
 
 /// The columns that [`read`] reads, of `runs` as `r`.
 macro_rules! run_columns {
@@ -24,6 +24,11 @@ macro_rules! run_columns {
 pub(super) use run_columns;
 
 statements! {
+    STEPS = "SELECT seq, at, kind, attempt, board, facts->>'stage' AS stage
+        FROM events
+        WHERE run = ?1 AND seq > ?2
+        ORDER BY seq
+        LIMIT ?3 + 0";
     RUN_BY_NUMBER = concat!("SELECT ", run_columns!(), ", r.revision, r.progress, r.keep,
                (SELECT l.state = 'held' FROM leases AS l WHERE l.id = r.lease) AS is_own
         FROM runs AS r
@@ -103,6 +108,24 @@ pub(super) async fn view(readers: &Readers, unreadable: &Unreadable, number: i64
     };
     cases_restore(&mut run, &attempts);
     Ok(Some(RunView { run, attempts, progress, retried_as, seen, comparison, generation, keep, is_own }))
+}
+
+/// What happened to a run behind `after`.
+pub(super) async fn steps(readers: &Readers, number: i64, after: i64, limit: u32) -> Result<Vec<RunStep>> {
+    let query = link::query(STEPS).bind(number).bind(after).bind(limit);
+    let rows = query.fetch_all(readers).await.map_err(unavailable)?;
+    let step = |found: &Row| {
+        let row = Reader::new(found, "events", "seq");
+        Ok(RunStep {
+            seq: row.int("seq")?,
+            at: row.at("at")?,
+            kind: row.text("kind")?.to_owned(),
+            attempt: row.opt_int("attempt")?.and_then(|attempt| u32::try_from(attempt).ok()),
+            board: row.opt_text("board")?.map(BoardId::new),
+            stage: row.opt_text("stage")?.map(str::to_owned),
+        })
+    };
+    rows.iter().map(step).collect()
 }
 
 /// What the card or thread there tells.

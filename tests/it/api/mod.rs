@@ -3,6 +3,7 @@
 
 mod boards;
 mod description;
+mod events;
 mod leases;
 mod limits;
 mod tokens;

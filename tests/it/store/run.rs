@@ -17,6 +17,7 @@ store_tests! {
     a_run_reads_back_as_it_was_asked_for,
     something_new_is_told_in_a_stage_and_a_stage_is_told_once,
     progress_shows_on_the_card_and_ends_with_the_attempt,
+    the_steps_of_a_run_are_read_in_order_and_from_any_of_them_on,
     an_outcome_is_committed_whole,
     test_cases_are_kept_in_the_view_and_left_out_of_lists,
     an_infra_attempt_makes_the_run_wait_again,
@@ -80,6 +81,24 @@ async fn progress_shows_on_the_card_and_ends_with_the_attempt(lab: &Lab) {
     assert_eq!((view.progress, view.generation), (progress, before + 1));
     lab.settled(&lease, id, outcome(Verdict::Infra, "console"), Decision::TryAgain { avoid: vec![] }).await;
     assert_eq!(lab.view(number).await.progress, Progress::default());
+}
+
+async fn the_steps_of_a_run_are_read_in_order_and_from_any_of_them_on(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let (number, id, lease) = lab.running(&board).await;
+    let _ = lab.store.run_advance(&lease, Stage::Testing, &[], at(5)).await.expect("advance");
+    lab.settled(&lease, id, outcome(Verdict::Passed, ""), Decision::Finish).await;
+    let (other, _) = lab.waiting().await;
+    let steps = async |after, limit| lab.store.run_steps(number, after, limit).await.expect("steps");
+    let all = steps(0, 100).await;
+    let kinds: Vec<&str> = all.iter().map(|step| step.kind.as_str()).collect();
+    assert_eq!(kinds, ["accepted", "granted", "advanced", "settled"]);
+    let advanced = &all[2];
+    assert_eq!((advanced.at, advanced.attempt, advanced.stage.as_deref()), (at(5), Some(1), Some("testing")));
+    assert_eq!(advanced.board, Some(board));
+    assert_eq!(steps(all[0].seq, 2).await, all[1..3]);
+    assert_eq!(steps(all[3].seq, 2).await, []);
+    assert_eq!(lab.store.run_steps(other, 0, 9).await.expect("steps").len(), 1, "and of no other run");
 }
 
 async fn an_outcome_is_committed_whole(lab: &Lab) {

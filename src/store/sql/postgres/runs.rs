@@ -159,6 +159,14 @@ fn runs() -> Vec<(&'static str, &'static str)> {
             ),
         ),
         (
+            run::STEPS,
+            "SELECT seq, at, kind, attempt, board, facts::json->>'stage' AS stage
+    FROM events
+    WHERE run = $1 AND seq > $2
+    ORDER BY seq
+    LIMIT $3",
+        ),
+        (
             run::RUNS_ENDED,
             concat!(
                 "SELECT number, finished_at FROM runs WHERE number IN ",
