@@ -110,6 +110,7 @@ fn intake(ids: &Ids, n: u64) -> Intake {
         origin: place.clone(),
         cards: vec![place],
         via: None,
+        callback: None,
         created_at: now,
         retry_of: None,
         once: None,

@@ -50,6 +50,7 @@ use crate::worker::almanac::Almanac;
 use crate::worker::conductor::Conductor;
 use crate::worker::drainer::Drainer;
 use crate::worker::errands::Errands;
+use crate::worker::herald::Herald;
 use crate::worker::housekeeper::Housekeeper;
 use crate::worker::keeper::Keeper;
 use crate::worker::occupied::Occupied;
@@ -158,6 +159,7 @@ pub struct App {
     drainer: Drainer,
     almanac: Almanac,
     conductor: Conductor,
+    herald: Herald,
     lab: Arc<Lab>,
     reloader: Option<Reloader>,
     /// Where the control socket is, if there is one.
@@ -304,6 +306,7 @@ impl App {
             drainer: Drainer::new(lab.clone()),
             almanac,
             conductor: Conductor::new(lab.clone()),
+            herald: Herald::new(lab.clone()),
             lab,
             reloader: None,
             data_dir: None,
@@ -370,6 +373,7 @@ impl App {
             drainer,
             almanac,
             conductor,
+            herald,
             reloader,
             lab,
             instance,
@@ -404,6 +408,7 @@ impl App {
         let timekeeper = loops.start(timekeeper, closing.subscribe());
         let conductor = loops.start(conductor, closing.subscribe());
         let drainer = loops.start(drainer, closing.subscribe());
+        let herald = loops.start(herald, closing.subscribe());
         let almanac = loops.start(almanac, closing.subscribe());
         let control = data_dir.and_then(|data_dir| match control::listen(&data_dir) {
             Ok(listener) => {
@@ -438,6 +443,7 @@ impl App {
         drainer.await?;
         almanac.await?;
         conductor.await?;
+        herald.await?;
         if let Some(control) = control {
             control.await?;
         }

@@ -19,6 +19,8 @@ pub enum Bell {
     Keeper,
     /// A campaign began, or something was asked of one.
     Conductor,
+    /// A call may be due.
+    Herald,
     /// The lab file is to be read again.
     Reloader,
     /// A message is owed.
@@ -36,6 +38,7 @@ struct Bells {
     errands: Rings,
     keeper: Rings,
     conductor: Rings,
+    herald: Rings,
     reloader: Rings,
     relay: Rings,
 }
@@ -72,6 +75,7 @@ impl Doorbell {
             Bell::Errands => &self.0.errands,
             Bell::Keeper => &self.0.keeper,
             Bell::Conductor => &self.0.conductor,
+            Bell::Herald => &self.0.herald,
             Bell::Reloader => &self.0.reloader,
             Bell::Relay => &self.0.relay,
         }

@@ -8,7 +8,8 @@
 //! Feishu ┘ (verify)  (intent)   (queue)  (board)   (telnet)    (verdict)   (outbox)  └▶ card + thread in Feishu
 //!    ════════════════ store (SQLite, PostgreSQL): the only truth ════════════════
 //!      loops: Scheduler (grant) · Pool (drive) · Errands (switch) · Reaper (expire) · Keeper (boards of people) ·
-//!             Relay (send) · Timekeeper (check) · Almanac (schedules) · Conductor (campaigns) · Housekeeper
+//!             Relay (send) · Timekeeper (check) · Almanac (schedules) · Conductor (campaigns) ·
+//!             Herald (programs outside) · Housekeeper
 //!      doorbell: wake-ups only
 //! ```
 //!

@@ -1,10 +1,11 @@
-//! HTTP and WebSockets to the outside: the only module that uses reqwest. Chat platforms' clients and callbacks go through
-//! [`Http`], power switches through [`DeviceHttp`]; `ws` makes a connection of [`Http`] a WebSocket.
+//! HTTP and WebSockets to the outside: the only module that uses reqwest. Chat platforms' clients go through [`Http`],
+//! power switches through [`DeviceHttp`], calls to whoever wants to be told through `outward`; `ws` makes a connection of [`Http`] a WebSocket.
 //!
 //! What never happens here: following a redirect, plain HTTP to another machine that the operator did not configure,
 //! an unbounded body, a token or a body in a log or an error. Proxies come from `HTTPS_PROXY` and `NO_PROXY`; this
 //! machine itself and the lab's devices are never reached through a proxy.
 
+pub mod outward;
 pub mod proxies;
 pub mod ws;
 

@@ -182,6 +182,7 @@ impl Runs {
             origin: nowhere,
             cards: vec![],
             via: None,
+            callback: None,
             created_at: now,
             retry_of: None,
             once: None,

@@ -201,6 +201,7 @@ impl Bench {
             origin: place.clone(),
             cards: vec![place],
             via: None,
+            callback: None,
             created_at: now,
             retry_of: None,
             once: None,

@@ -7,6 +7,7 @@ use std::fmt::{Debug, Display};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::hooks::Hooks;
 use super::power::{HttpCall, PowerDriver, TelnetStep};
 use super::{Board, Inventory};
 
@@ -83,6 +84,8 @@ pub enum Part {
     Maintenance,
     /// `artifact_hosts:`.
     Builds,
+    /// `webhooks:` and `callbacks:`.
+    Hooks,
 }
 
 impl Part {
@@ -102,6 +105,7 @@ impl Part {
             Part::Schedules => "schedules",
             Part::Maintenance => "maintenance",
             Part::Builds => "builds",
+            Part::Hooks => "hooks",
         }
     }
 }
@@ -165,6 +169,7 @@ pub fn difference(before: &Inventory, after: &Inventory) -> Difference {
         (Part::Reservations, before.reservations != after.reservations),
         (Part::Quotas, before.quotas != after.quotas),
         (Part::Builds, prints_otherwise(&before.builds, &after.builds)),
+        (Part::Hooks, hooks_differ(&before.hooks, &after.hooks)),
     ];
     let whole = whole.into_iter().filter(|(_, differs)| *differs).map(|(part, _)| (part, vec![]));
     Difference {
@@ -189,6 +194,12 @@ fn entries<K: Ord + Display, V: Debug>(before: &BTreeMap<K, V>, after: &BTreeMap
 /// Settings are compared by how they print: patterns cannot be compared otherwise, and secrets do not print.
 fn prints_otherwise<T: Debug>(was: &T, is: &T) -> bool {
     format!("{was:?}") != format!("{is:?}")
+}
+
+/// Also where it is only a secret that is another one.
+fn hooks_differ(was: &Hooks, is: &Hooks) -> bool {
+    let secrets = |hooks: &Hooks| hooks.secrets().cloned().collect::<Vec<_>>();
+    prints_otherwise(was, is) || exposed(&secrets(was)) != exposed(&secrets(is))
 }
 
 fn credentials_differ(was: &Board, is: &Board) -> bool {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use regex::bytes::Regex;
 use secrecy::SecretString;
 
+use super::hooks::Hooks;
 use super::hosts::HostRule;
 use super::maintenance::Window;
 use super::people::People;
@@ -49,6 +50,8 @@ pub struct Inventory {
     pub host_programs: BTreeMap<String, String>,
     /// What becomes of builds that are registered.
     pub builds: Builds,
+    /// Who outside is told what.
+    pub hooks: Hooks,
     /// SHA-256 of the file's bytes, in hex: two replicas with another file can tell.
     pub hash: String,
 }
@@ -278,7 +281,7 @@ impl Inventory {
             let switches = board.power.drivers().flat_map(PowerDriver::secrets);
             board.console.password.clone().into_iter().chain(switches).collect::<Vec<_>>()
         };
-        self.boards.values().flat_map(of).collect()
+        self.boards.values().flat_map(of).chain(self.hooks.secrets().cloned()).collect()
     }
 
     /// Whether a plan has its boards fetch boardhand's own artifacts.

@@ -5,6 +5,7 @@
 
 pub mod difference;
 pub mod health;
+pub mod hooks;
 pub mod hosts;
 pub mod inventory;
 pub mod lab_file;

@@ -13,6 +13,7 @@ use std::collections::{BTreeSet, HashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::board::Family;
+use crate::chat::Place;
 use crate::outcome::Verdict;
 use crate::run::RunSpec;
 
@@ -136,6 +137,9 @@ pub struct Plan {
     pub rollback: Vec<Planned>,
     /// The terms.
     pub terms: Terms,
+    /// Where its card stands; nowhere where a program asked for it and no channel is named.
+    #[serde(default)]
+    pub cards: Vec<Place>,
 }
 
 impl Plan {

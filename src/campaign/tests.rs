@@ -31,6 +31,7 @@ fn campaign(targets: usize, terms: Terms) -> Campaign {
         runs: planned(),
         rollback: planned(),
         terms,
+        cards: vec![],
     };
     Campaign { number: 1, version: 0, plan, wave: 0, state: State::Running, since: 0, forgiven: None }
 }

@@ -1,7 +1,7 @@
 //! The API's requests, as deliveries. Pure; who may is proved before, and names are looked up later.
 
-use super::jenkins::decode::{DecodeProblem, nowhere, place};
-use super::{Actor, AnswerVia, Delivery, Intent, Platform, key_of};
+use super::jenkins::decode::{DecodeProblem, channel_of, nowhere, place};
+use super::{Actor, AnswerVia, Delivery, Intent, Place, Platform, key_of};
 use crate::clock::Timestamp;
 use crate::command::Command;
 use crate::command::document;
@@ -30,6 +30,14 @@ pub fn build(body: &[u8], by: &Actor, key: &str, now: Timestamp) -> Result<Deliv
     let key = format!("build:{}", own(by, asked.key.as_deref().unwrap_or(key)));
     let by = Actor { name: asked.requested_by.clone().unwrap_or_default(), ..by.clone() };
     Ok(delivery(Intent::Build(Box::new(asked)), by, &key, now))
+}
+
+/// The channel that a request names, or the default one; nowhere where there is neither.
+pub fn channel(named: Option<&str>, default: Option<&str>) -> Result<Place, DecodeProblem> {
+    match named {
+        Some(named) => channel_of(named).ok_or(DecodeProblem::Channel),
+        None => Ok(default.and_then(channel_of).unwrap_or_else(nowhere)),
+    }
 }
 
 /// The same key of somebody else is another key.

@@ -88,9 +88,6 @@ pub enum DocumentProblem {
     /// A name of a parameter that is an option's.
     #[error("{} is no parameter but a key of its own; write it beside \"params\"", shown(.0))]
     Reserved(String),
-    /// Something that this version does not do.
-    #[error("this version does not take {0:?}; leave it out")]
-    NotYet(&'static str),
     /// What any command can have wrong; its words stand in the catalogue.
     #[error("it is no command")]
     Command(ParseProblem),
@@ -102,8 +99,6 @@ const BUILD: &[&str] = &["build", "build_id"];
 const REVISION: &[&str] = &["revision", "rev"];
 /// Keys of the sender's own, which are read and change nothing about the run.
 const SENDERS: &[&str] = &["url", "branch", "commit"];
-/// Keys of the contract that this version does not act on.
-const LATER: &[&str] = &["callback_url"];
 /// Every other key.
 const OTHERS: &[&str] = &[
     "suite",
@@ -119,6 +114,7 @@ const OTHERS: &[&str] = &[
     "thread_ts",
     "idempotency_key",
     "requested_by",
+    "callback_url",
 ];
 
 /// A body's document.
@@ -142,13 +138,10 @@ fn only_known(document: &Map<String, Value>, known: &[&[&'static str]]) -> Resul
 
 /// Reads what asks for a run.
 pub fn read(document: &Map<String, Value>) -> Result<Asked, DocumentProblem> {
-    only_known(document, &[TARGET, BUILD, REVISION, SENDERS, LATER, OTHERS])?;
+    only_known(document, &[TARGET, BUILD, REVISION, SENDERS, OTHERS])?;
     let read = Document(document);
-    if let Some(later) = LATER.iter().find(|key| read.value(key).is_some()) {
-        return Err(DocumentProblem::NotYet(later));
-    }
     Ok(Asked {
-        run: run(&read)?,
+        run: RunTest { callback: read.text("callback_url")?, ..run(&read)? },
         event: read.text("event")?,
         job: read.text("job")?,
         number: read.number("number")?,
@@ -299,8 +292,20 @@ mod tests {
                 "fast": true}, "timeout": 90, "boards": "2", "channel": "slack:C1", "thread_ts": "1.2",
                 "idempotency_key": "k", "requested_by": "li", "url": "http://ci/", "commit": "abc", "branch": null}"#,
         );
-        let RunTest { target, build, suite, priority, revision, tags, on, timeout, boards, repeat, params } =
-            asked.run;
+        let RunTest {
+            target,
+            build,
+            suite,
+            priority,
+            revision,
+            tags,
+            on,
+            timeout,
+            boards,
+            repeat,
+            params,
+            ..
+        } = asked.run;
         assert_eq!((target.as_str(), build.as_str(), suite.as_deref()), ("socA", "build-123", Some("full")));
         assert_eq!((priority, revision.as_deref()), (Some(Priority::High), Some("rev2")));
         assert_eq!((tags["ddr"].as_str(), on, repeat, boards), ("8g", None, None, Some(2)));
@@ -340,10 +345,6 @@ mod tests {
         refused(
             r#"{"family": "a", "build": "c", "params": {"suite": "x"}}"#,
             "suite is no parameter but a key of its own; write it beside \"params\"",
-        );
-        refused(
-            r#"{"family": "a", "build": "c", "callback_url": "http://x/"}"#,
-            "this version does not take \"callback_url\"; leave it out",
         );
         let spaced = read_body(br#"{"family": "a", "build": "x y"}"#);
         let is_command = |problem: &DocumentProblem| matches!(problem, DocumentProblem::Command(_));

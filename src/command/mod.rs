@@ -172,6 +172,8 @@ pub enum Command {
         which: Option<String>,
         /// A build, or what is asked, as typed.
         what: Option<String>,
+        /// Since when it was in the state that a pressed button was drawn on.
+        seen: Option<i64>,
     },
     /// `/lab schedules [name] [pause|resume]`.
     Schedules {
@@ -219,6 +221,8 @@ pub struct RunTest {
     pub repeat: Option<u32>,
     /// Everything else, as typed.
     pub params: BTreeMap<String, String>,
+    /// Where a program wants its end told.
+    pub callback: Option<String>,
 }
 
 /// What `/lab audit` asks for.
@@ -268,9 +272,10 @@ pub enum RunRef {
 pub struct Click {
     /// What the button does.
     pub verb: Verb,
-    /// The run on whose card it stands; on a batch's, its first. 0 where it is about a board that somebody has.
+    /// The run on whose card it stands; on a batch's, its first; on a campaign's, the campaign. 0 where it is about a board
+    /// that somebody has.
     pub run: i64,
-    /// The card's revision when it was drawn; the fence of the lease where it is about a board that somebody has.
+    /// The card's revision when it was drawn; on a campaign's, since when it was in its state; the fence of the lease where it is about a board that somebody has.
     pub generation: i64,
     /// The board that somebody has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -316,11 +321,21 @@ pub enum Verb {
     Accept,
     /// Show the console log of the run's last attempt in its thread.
     Log,
+    /// Start nothing more of the campaign for now.
+    CampaignPause,
+    /// Let the campaign go on.
+    CampaignResume,
+    /// Let the campaign go on although too few passed.
+    CampaignContinue,
+    /// Put back what the campaign reached.
+    CampaignRollback,
+    /// End the campaign, and what it started.
+    CampaignCancel,
 }
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Verb; 16] = [
+    pub const ALL: [Verb; 21] = [
         Verb::Retry,
         Verb::RetryElsewhere,
         Verb::Cancel,
@@ -337,6 +352,11 @@ impl Verb {
         Verb::Notify,
         Verb::Accept,
         Verb::Log,
+        Verb::CampaignPause,
+        Verb::CampaignResume,
+        Verb::CampaignContinue,
+        Verb::CampaignRollback,
+        Verb::CampaignCancel,
     ];
 
     /// The word in a button's id, and in templates.
@@ -358,7 +378,24 @@ impl Verb {
             Verb::Notify => "notify",
             Verb::Accept => "accept",
             Verb::Log => "log",
+            Verb::CampaignPause => "campaign-pause",
+            Verb::CampaignResume => "campaign-resume",
+            Verb::CampaignContinue => "campaign-continue",
+            Verb::CampaignRollback => "campaign-rollback",
+            Verb::CampaignCancel => "campaign-cancel",
         }
+    }
+
+    /// What it asks of a campaign, where it is about one.
+    pub fn of_campaign(self) -> Option<Asked> {
+        Some(match self {
+            Verb::CampaignPause => Asked::Pause,
+            Verb::CampaignResume => Asked::Resume,
+            Verb::CampaignContinue => Asked::Continue,
+            Verb::CampaignRollback => Asked::Rollback,
+            Verb::CampaignCancel => Asked::Cancel,
+            _ => return None,
+        })
     }
 
     /// The verb of that word.

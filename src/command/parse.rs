@@ -376,7 +376,7 @@ fn build(typed: &Typed<'_>, in_thread: bool) -> Result<Command, ParseProblem> {
         Form::DeadLetters => Command::DeadLetters,
         Form::Resend => Command::Resend { letter: build_resend(typed)? },
         Form::Audit => Command::Audit(build_audit(typed)?),
-        Form::Campaign => Command::Campaign { which: optional(0), what: optional(1) },
+        Form::Campaign => Command::Campaign { which: optional(0), what: optional(1), seen: None },
         Form::Schedules => build_schedules(typed)?,
         Form::Help => Command::Help { topic: optional(0) },
         Form::Later => {
@@ -421,6 +421,7 @@ fn build_run_test(typed: &Typed<'_>) -> Result<RunTest, ParseProblem> {
         boards: typed.value("boards").map(|value| typed.number("boards", value, BOARDS_MAX)).transpose()?,
         repeat: typed.repeat.map(|times| typed.number(REPEAT, times, REPEAT_MAX)).transpose()?,
         params: typed.params.clone(),
+        callback: None,
     })
 }
 

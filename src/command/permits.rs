@@ -144,6 +144,11 @@ fn verb(asked: Asked<'_>) -> Option<&'static str> {
             Verb::Nudge => Form::Nudge,
             Verb::Notify => Form::Notify,
             Verb::Accept => Form::Handover,
+            Verb::CampaignPause
+            | Verb::CampaignResume
+            | Verb::CampaignContinue
+            | Verb::CampaignRollback
+            | Verb::CampaignCancel => Form::Campaign,
             Verb::Log => return None,
         },
     };

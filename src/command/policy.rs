@@ -244,9 +244,16 @@ pub(super) fn area(asked: Asked<'_>) -> Area {
         },
         Asked::Click(verb) => match verb {
             Verb::Why | Verb::WhyAll | Verb::Log => Area::Read,
-            Verb::Retry | Verb::RetryElsewhere | Verb::Cancel | Verb::CancelAll | Verb::PowerCycle => {
-                Area::Runs
-            }
+            Verb::Retry
+            | Verb::RetryElsewhere
+            | Verb::Cancel
+            | Verb::CancelAll
+            | Verb::PowerCycle
+            | Verb::CampaignPause
+            | Verb::CampaignResume
+            | Verb::CampaignContinue
+            | Verb::CampaignRollback
+            | Verb::CampaignCancel => Area::Runs,
             Verb::Return
             | Verb::Extend
             | Verb::Release
@@ -289,6 +296,14 @@ fn rule(asked: Asked<'_>, about: About<'_>) -> Rule {
         true => look("give their board back"),
         false => Rule { needs: Some(Operator), what: "take other people's boards away" },
     };
+    let steer = |ask| match ask {
+        Some(Ask::Continue | Ask::Rollback) => {
+            Rule { needs: Some(Operator), what: "decide how a campaign goes on" }
+        }
+        Some(Ask::Pause | Ask::Resume | Ask::Cancel) | None => {
+            on_a_run("steer their own campaign", "steer other people's campaigns")
+        }
+    };
     match asked {
         Asked::Command(command) => match command {
             Command::Help { .. } => Rule { needs: None, what: "ask for help" },
@@ -310,12 +325,7 @@ fn rule(asked: Asked<'_>, about: About<'_>) -> Rule {
             Command::Resend { .. } => admin("send messages again"),
             Command::Audit(_) => admin("look at who did what"),
             Command::Campaign { what: None, .. } => look("look at campaigns"),
-            Command::Campaign { what: Some(what), .. } => match super::campaign_asked(what) {
-                Some(Ask::Continue | Ask::Rollback) => {
-                    Rule { needs: Some(Operator), what: "decide how a campaign goes on" }
-                }
-                _ => on_a_run("steer their own campaign", "steer other people's campaigns"),
-            },
+            Command::Campaign { what: Some(what), .. } => steer(super::campaign_asked(what)),
             Command::Schedules { paused: None, .. } => look("look at schedules"),
             Command::Schedules { .. } => Rule { needs: Some(Operator), what: "pause schedules" },
             Command::Return { .. } => Rule { needs: Some(Operator), what: "put boards back into service" },
@@ -347,6 +357,11 @@ fn rule(asked: Asked<'_>, about: About<'_>) -> Rule {
             Verb::Release => release(),
             Verb::PowerOff => switch(),
             Verb::PowerCycle => on_a_run("power-cycle their own run", "power-cycle other people's runs"),
+            Verb::CampaignPause
+            | Verb::CampaignResume
+            | Verb::CampaignContinue
+            | Verb::CampaignRollback
+            | Verb::CampaignCancel => steer(verb.of_campaign()),
         },
         Asked::Tokens => Rule { needs: Some(Role::Admin), what: "make and revoke tokens" },
         Asked::Console { types: false } => look("watch consoles"),
@@ -624,7 +639,8 @@ mod tests {
                 allowed(Asked::Click(verb), &actor(who), &closed(), about).is_allowed()
             };
             assert!(may("U0OPER", false));
-            assert_eq!(may("U1", true), verb != Verb::Return);
+            let operators = [Verb::Return, Verb::CampaignContinue, Verb::CampaignRollback];
+            assert_eq!(may("U1", true), !operators.contains(&verb), "{verb:?}");
             let own_only = [
                 Verb::Cancel,
                 Verb::CancelAll,
@@ -633,6 +649,11 @@ mod tests {
                 Verb::Release,
                 Verb::PowerOff,
                 Verb::Hold,
+                Verb::CampaignPause,
+                Verb::CampaignResume,
+                Verb::CampaignContinue,
+                Verb::CampaignRollback,
+                Verb::CampaignCancel,
             ];
             assert_eq!(may("U1", false), !own_only.contains(&verb), "{verb:?}");
         }

@@ -4,6 +4,7 @@
 
 pub(super) mod board;
 pub(super) mod builds;
+pub(super) mod campaigns;
 pub(super) mod drains;
 pub(super) mod lease;
 pub(super) mod list;
@@ -33,7 +34,6 @@ use super::machine::Problem;
 use super::server::Parking;
 use super::{Door, machine};
 use crate::chat::{Delivery, Platform, api, key_of};
-use crate::clock::Timestamp;
 use crate::command::document::TEXT_BYTES_MAX;
 use crate::command::permits;
 use crate::command::policy::{About, Asked, Permission};
@@ -196,7 +196,7 @@ pub(super) async fn run(
     parking: Option<Extension<Parking>>,
 ) -> Result<Response, Problem> {
     let view = find(&door, &number, &query, parking, caller.is_some()).await?;
-    Ok(Json(shown(&door, &view)).into_response())
+    Ok(Json(door.composer.run_document(&view)).into_response())
 }
 
 /// Its test cases, once it has ended.
@@ -261,52 +261,5 @@ fn wait_of(text: Option<&str>) -> Result<Duration, Problem> {
     let wait = parse::duration(text).or_else(seconds).map(|wait| wait.min(WAIT_MAX));
     wait.ok_or_else(|| {
         Problem::new(StatusCode::BAD_REQUEST, "this wait is none", "write it as 60s or 2m, or as seconds")
-    })
-}
-
-/// A run as the API shows it; times are RFC 3339 in UTC.
-fn shown(door: &Door, view: &RunView) -> Value {
-    let facts = door.composer.run_facts(view);
-    let run = &view.run;
-    let outcome = match &run.state {
-        RunState::Finished { outcome, at, .. } => Some((outcome, *at)),
-        RunState::Queued { .. } | RunState::Active { .. } => None,
-    };
-    let attempts: Vec<Value> = view
-        .attempts
-        .iter()
-        .map(|attempt| {
-            let ended = attempt.outcome.as_ref();
-            json!({
-                "number": attempt.number,
-                "board": attempt.board,
-                "verdict": ended.map(|outcome| outcome.verdict.as_str()),
-                "cause": ended.map(|outcome| outcome.cause.as_str()),
-                "started_at": attempt.started_at.rfc3339(),
-                "ended_at": attempt.ended_at.map(Timestamp::rfc3339),
-                "log_url": door.links.log(run.number, attempt.number),
-            })
-        })
-        .collect();
-    json!({
-        "id": run.id,
-        "number": run.number,
-        "family": run.spec.family,
-        "build": run.spec.build,
-        "suite": run.spec.suite,
-        "state": facts["state"],
-        "verdict": facts["verdict"],
-        "cause": outcome.map(|(outcome, _)| outcome.cause.as_str()).filter(|cause| !cause.is_empty()),
-        "stage": outcome.map(|(outcome, _)| outcome.stage.as_str()),
-        "detail": outcome.map(|(outcome, _)| outcome.detail.as_str()).filter(|detail| !detail.is_empty()),
-        "board": facts["board"],
-        "counts": facts["counts"],
-        "queue": facts["why"],
-        "attempts": attempts,
-        "requested_by": run.requested_by.key(),
-        "created_at": run.created_at.rfc3339(),
-        "finished_at": outcome.map(|(_, at)| at.rfc3339()),
-        "url": door.links.run(run.number),
-        "junit_url": door.links.junit(run.number),
     })
 }

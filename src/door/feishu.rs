@@ -199,5 +199,9 @@ async fn card_there(door: &Door, shown: &Place) -> Option<Card> {
             let view = door.store.batch_view(first).await.ok()??;
             Some(door.composer.batch_card(&view, shown))
         }
+        Told::Campaign(number) => {
+            let view = door.store.campaign_view(number).await.ok()??;
+            Some(door.composer.campaign_card(&view, shown))
+        }
     }
 }

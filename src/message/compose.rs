@@ -3,11 +3,12 @@
 
 mod batch;
 mod campaign;
+mod document;
 mod hold;
 
 use std::sync::Arc;
 
-pub use self::campaign::campaign_facts;
+pub use self::campaign::{campaign_facts, campaign_targets};
 pub use self::hold::hold_facts;
 use serde_json::{Value, json};
 

@@ -73,6 +73,11 @@ impl Links {
         format!("{}/runs/{run}?key={}", self.public_url, self.key("run", run, 0))
     }
 
+    /// The same without what opens it: where others read it, they sign in.
+    pub fn closed_page(&self, run: i64) -> String {
+        format!("{}/runs/{run}", self.public_url)
+    }
+
     /// Whether people reach this server over TLS.
     pub fn are_secure(&self) -> bool {
         self.public_url.starts_with("https://")

@@ -284,6 +284,15 @@ impl Facts<'_> {
             let board = facts.get("board").and_then(Json::as_str).map(BoardId::new)?;
             return Some(Drawn { run: 0, generation: fence, board: Some(board), at: instant("until") });
         }
+        if let Some(campaign) = facts.get("campaign") {
+            let number = |name: &str| campaign.get(name).and_then(Json::as_i64);
+            return Some(Drawn {
+                run: number("number")?,
+                generation: number("since")?,
+                board: None,
+                at: None,
+            });
+        }
         Some(Drawn {
             board: None,
             run: facts.get("run")?.get("number")?.as_i64()?,

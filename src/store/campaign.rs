@@ -3,6 +3,7 @@
 use crate::campaign::{Asked, Campaign, Child, Phase, Plan};
 use crate::chat::{Actor, Place};
 use crate::clock::Timestamp;
+use crate::message::Note;
 use crate::outcome::Outcome;
 use crate::store::NewRun;
 
@@ -46,12 +47,17 @@ pub enum CampaignEffect {
         asked: Asked,
         /// How a run of it ends that waits, where those end with it.
         outcome: Outcome,
+        /// What is told in the thread of its card.
+        told: Note,
     },
-    /// What follows from how its runs are. Where it has changed since it was read, nothing happens, and nobody is told.
+    /// What follows from how its runs are. Where it has changed since it was read, nothing happens, and nobody is told. Its
+    /// cards are posted with the first run that it starts.
     Step {
         /// The campaign as it is then; its version is one more than the one that was read.
         then: Campaign,
         /// What is started, by phase and place, each with its run.
         starts: Vec<(Phase, usize, NewRun)>,
+        /// What is told in the thread of its card.
+        told: Option<Note>,
     },
 }

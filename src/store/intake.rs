@@ -464,6 +464,8 @@ pub struct NewRun {
     pub cards: Vec<Place>,
     /// For a channel that the bot is not in.
     pub via: Option<AnswerVia>,
+    /// Where its end is told, where a program wants that.
+    pub callback: Option<String>,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// The run that it repeats.

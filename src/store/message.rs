@@ -29,6 +29,8 @@ pub enum OwedKind {
         run: i64,
         /// Whether it is the card of the batch that begins with that run.
         batch: bool,
+        /// The campaign whose card it is, where it is one's; then `run` is the first that it started.
+        campaign: Option<i64>,
         /// Where it stands.
         place: Place,
         /// The platform's id of the posted card.
@@ -37,7 +39,7 @@ pub enum OwedKind {
         revision: i64,
         /// For a channel that the bot is not in.
         via: Option<AnswerVia>,
-        /// Whether the run, or every run of the batch, is finished: final results are never given up for progress.
+        /// Whether the run, every run of the batch, or the campaign is finished: final results are never given up for progress.
         last: bool,
     },
     /// A reply in the thread of a run's card.

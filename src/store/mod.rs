@@ -9,6 +9,7 @@
 
 mod board;
 mod build;
+mod call;
 mod campaign;
 mod drain;
 mod intake;
@@ -40,6 +41,7 @@ use crate::run::{LeaseRef, Progress, Request, Run, Stage};
 
 pub use self::board::{BoardRow, Errand, ErrandView, Health, Quarantine};
 pub use self::build::{BuildFilter, BuildsOf};
+pub use self::call::{CALLS_DUE_MAX, Call, CallEnd, Happened, LANE_HEADS_MAX, LANE_OWED_MAX, NewCall};
 pub use self::campaign::{CampaignEffect, CampaignView};
 pub use self::drain::{Closed, Drain, Drained, NewDrain, changes, closed};
 pub use self::intake::{
@@ -285,6 +287,24 @@ pub trait Store: Send + Sync {
     async fn campaign_view(&self, number: i64) -> Result<Option<CampaignView>>;
     /// Campaigns that are not over, each with its runs; with `newest`, so many in all, those that are over behind them.
     async fn campaign_list(&self, newest: Option<u32>) -> Result<Vec<CampaignView>>;
+    /// What the card of a campaign shows has changed, though the campaign has not.
+    async fn campaign_redraw(&self, number: i64, now: Timestamp) -> Result<()>;
+
+    // ---- calls --------------------------------------------------------------------------------------------
+
+    /// Up to which event calls were made; the newest one, from then on, where nobody has asked before.
+    async fn call_read_to(&self) -> Result<i64>;
+    /// What happened after that, in the order of the commits, at most so much.
+    async fn call_events(&self, after: i64, limit: u32) -> Result<Vec<Happened>>;
+    /// Owes calls for what happened after `from` and up to `to`, as many in one lane as [`LANE_OWED_MAX`] says. Where others have done so, nothing happens; gives whether
+    /// that is not so.
+    async fn call_owe(&self, from: i64, to: i64, calls: &[NewCall], now: Timestamp) -> Result<bool>;
+    /// Calls to make now, the oldest first: of one lane at most [`LANE_HEADS_MAX`].
+    async fn call_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Call>>;
+    /// When the next call is due, or was.
+    async fn call_next_due(&self) -> Result<Option<Timestamp>>;
+    /// How making a call went; one that is given up is a letter.
+    async fn call_end(&self, id: MessageId, end: CallEnd, now: Timestamp) -> Result<()>;
 
     // ---- drains -------------------------------------------------------------------------------------------
 

@@ -94,4 +94,6 @@ pub enum LetterKind {
     Answer,
     /// Something that nobody asked for: of a board, of somebody's time with one.
     News,
+    /// What a program outside was to be told.
+    Call,
 }

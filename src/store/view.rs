@@ -125,6 +125,8 @@ pub enum Told {
     Run(i64),
     /// This batch, by the number of its first run.
     Batch(i64),
+    /// This campaign.
+    Campaign(i64),
 }
 
 /// Which runs to list.

@@ -2,13 +2,17 @@
 //! and commits that under the version it read: what it starts has a key of its own by campaign, phase and place, so that
 //! a server which dies at any point, or a second one that looks too, starts nothing twice. It decides nothing itself.
 
-use async_trait::async_trait;
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
 
 use super::runner::Lab;
 use super::steps::{Agent, LOOK_ANYWAY, LOOK_EVERY, Step};
-use crate::campaign::{Next, Phase, State};
-use crate::chat::{AnswerVia, Place, Platform};
+use crate::campaign::{LIVE_MAX, Next, Phase, State};
+use crate::chat::Platform;
 use crate::clock::Timestamp;
 use crate::doorbell::Bell;
 use crate::id::RunId;
@@ -16,15 +20,22 @@ use crate::message::Note;
 use crate::message::compose::campaign_facts;
 use crate::store::{Audit, CampaignEffect, CampaignView, Effect, Intake, NewRun, StoreError};
 
+/// Most campaigns that are over and whose cards are looked at at the start: how their last runs ended may not be told.
+const OVER_MAX: usize = 20;
+/// How long ago they were over at most.
+const OVER_SINCE: Duration = Duration::from_secs(60 * 60);
+
 /// Moves campaigns on.
 pub struct Conductor {
     lab: Arc<Lab>,
+    /// What the card of each shows that is looked at; `None` before the first look.
+    shown: Option<HashMap<i64, Value>>,
 }
 
 impl Conductor {
     /// A conductor of this lab.
     pub fn new(lab: Arc<Lab>) -> Self {
-        Conductor { lab }
+        Conductor { lab, shown: None }
     }
 
     /// Does what follows for a campaign; gives whether something did.
@@ -36,10 +47,9 @@ impl Conductor {
         match campaign.next(&view.children) {
             Next::Wait => return Ok(false),
             Next::Start(phase, places) => {
-                starts = places
-                    .into_iter()
-                    .map(|place| (phase, place, self.run(view, phase, place, now)))
-                    .collect();
+                let first = places.first().copied().filter(|_| view.children.is_empty());
+                let run = |place| self.run(view, (phase, place), first == Some(place), now);
+                starts = places.into_iter().map(|place| (phase, place, run(place))).collect();
             }
             Next::Wave(wave) => {
                 then.wave = wave;
@@ -52,8 +62,8 @@ impl Conductor {
         }
         let after = CampaignView { campaign: then.clone(), ..view.clone() };
         let mut facts = campaign_facts(&after, &self.lab.links);
-        facts["passed_wave"] = serde_json::json!(self.wave_facts(view));
-        let told = tells.filter(|_| Platform::CHATS.contains(&view.origin.platform));
+        facts["passed_wave"] = self.wave_facts(view);
+        let told = tells.map(|template| Note::new(template, facts));
         let intake = Intake {
             key: format!("campaign:{}:{}", campaign.number, then.version),
             platform: Platform::Api,
@@ -61,10 +71,10 @@ impl Conductor {
             source: None,
             received_at: now,
             remembered: true,
-            effect: Effect::Campaign(Box::new(CampaignEffect::Step { then, starts })),
-            answer: Note::new(tells.unwrap_or("campaign-wave"), facts),
+            effect: Effect::Campaign(Box::new(CampaignEffect::Step { then, starts, told })),
+            answer: Note::new("recorded", json!({})),
             instead: vec![],
-            answer_via: told.map(|_| AnswerVia::everybody(Place { thread: None, ..view.origin.clone() })),
+            answer_via: None,
             shows: None,
             audit: Audit::default(),
         };
@@ -74,13 +84,60 @@ impl Conductor {
         Ok(committed.fresh)
     }
 
-    /// The wave that was looked at, from 1, and how its runs were.
-    fn wave_facts(&self, view: &CampaignView) -> serde_json::Value {
-        let tally = view.campaign.tally(&view.children, view.campaign.wave);
-        serde_json::json!({ "number": view.campaign.wave + 1, "tally": tally, "rate": tally.rate() })
+    /// Adds those that are over, and whose last runs still end.
+    async fn over(&self, views: &mut Vec<CampaignView>) -> Result<(), StoreError> {
+        let store = &self.lab.store;
+        let over = match &self.shown {
+            None => {
+                let newest = store.campaign_list(Some((LIVE_MAX + OVER_MAX) as u32)).await?;
+                let since = self.lab.clock.now() - OVER_SINCE;
+                newest.into_iter().filter(|view| view.ended_at.is_some_and(|at| at >= since)).collect()
+            }
+            Some(shown) => {
+                let mut over = Vec::new();
+                let lives = |number: &&i64| views.iter().any(|view| view.campaign.number == **number);
+                for number in shown.keys().filter(|number| !lives(number)) {
+                    over.extend(store.campaign_view(*number).await?);
+                }
+                over
+            }
+        };
+        views.extend(over.into_iter().filter(|view| view.campaign.state.is_over()));
+        Ok(())
     }
 
-    fn run(&self, view: &CampaignView, phase: Phase, place: usize, now: Timestamp) -> NewRun {
+    /// Asks for new cards of those that look otherwise than when they were looked at last. What they looked like before
+    /// this process began nobody knows.
+    async fn redraw(&mut self, views: &[CampaignView]) -> Result<(), StoreError> {
+        let before = self.shown.take().unwrap_or_default();
+        let mut shown = HashMap::new();
+        for view in views {
+            let (number, facts) = (view.campaign.number, campaign_facts(view, &self.lab.links));
+            if before.get(&number) != Some(&facts) {
+                self.lab.store.campaign_redraw(number, self.lab.clock.now()).await?;
+                self.lab.doorbell.ring(Bell::Relay);
+            }
+            if !view.campaign.state.is_over() || goes_on(view) {
+                shown.insert(number, facts);
+            }
+        }
+        self.shown = Some(shown);
+        Ok(())
+    }
+
+    /// The wave that was looked at, from 1, and how its runs were.
+    fn wave_facts(&self, view: &CampaignView) -> Value {
+        let tally = view.campaign.tally(&view.children, view.campaign.wave);
+        json!({ "number": view.campaign.wave + 1, "tally": tally, "rate": tally.rate() })
+    }
+
+    fn run(
+        &self,
+        view: &CampaignView,
+        (phase, place): (Phase, usize),
+        is_first: bool,
+        now: Timestamp,
+    ) -> NewRun {
         let plan = &view.campaign.plan;
         let planned = match phase {
             Phase::Forward => &plan.runs[place],
@@ -91,15 +148,22 @@ impl Conductor {
             spec: planned.spec.clone(),
             requested_by: view.by.clone(),
             origin: view.origin.clone(),
-            // The campaign tells of them.
-            cards: vec![],
+            // The campaign tells of them: the first has its cards.
+            cards: if is_first { plan.cards.clone() } else { vec![] },
             via: None,
+            callback: None,
             created_at: now,
             retry_of: None,
             once: Some(format!("campaign:{}:{}:{place}", view.campaign.number, phase.as_str())),
             avoid: vec![],
         }
     }
+}
+
+/// Whether something of it may change without anybody's doing.
+fn goes_on(view: &CampaignView) -> bool {
+    matches!(view.campaign.state, State::Running | State::RollingBack)
+        || view.children.iter().any(|child| child.verdict.is_none())
 }
 
 #[async_trait]
@@ -113,9 +177,9 @@ impl Agent for Conductor {
     }
 
     async fn step(&mut self) -> Result<Step, StoreError> {
-        let live = self.lab.store.campaign_list(None).await?;
+        let mut views = self.lab.store.campaign_list(None).await?;
         let mut moved = false;
-        for view in &live {
+        for view in &views {
             match Box::pin(self.look(view)).await {
                 Ok(did) => moved |= did,
                 Err(error) if error.is_lasting() => {
@@ -127,8 +191,9 @@ impl Agent for Conductor {
         if moved {
             return Ok(Step::Worked);
         }
-        let runs = live.iter().any(|v| matches!(v.campaign.state, State::Running | State::RollingBack));
-        let wait = if runs { LOOK_EVERY } else { LOOK_ANYWAY };
+        self.over(&mut views).await?;
+        self.redraw(&views).await?;
+        let wait = if views.iter().any(goes_on) { LOOK_EVERY } else { LOOK_ANYWAY };
         Ok(Step::Idle { until: self.lab.clock.monotonic() + wait })
     }
 }

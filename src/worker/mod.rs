@@ -2,8 +2,7 @@
 //! `attempt`, tells `news` of it, settles its outcome and `finalize`s; `errands` switches power for people; the
 //! `keeper` looks after boards that people have as their own; the `timekeeper` starts health runs; the `almanac` starts
 //! what boards.yaml has at its times; the `conductor` moves campaigns on; the `drainer` looks after what takes nothing
-//! new; the `reloader` reads
-//! boards.yaml again; the `housekeeper` removes what is older than it is kept; `stranded` ends runs whose
+//! new; the `herald` tells programs outside; the `reloader` reads boards.yaml again; the `housekeeper` removes what is older than it is kept; `stranded` ends runs whose
 //! boards left the lab. Nothing here decides who may hold a board.
 
 pub mod almanac;
@@ -12,6 +11,7 @@ pub mod conductor;
 pub mod drainer;
 pub mod errands;
 mod finalize;
+pub mod herald;
 mod host;
 pub mod housekeeper;
 pub mod keeper;

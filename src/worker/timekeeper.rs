@@ -125,6 +125,7 @@ impl Timekeeper {
             origin: Place { platform: Platform::Api, channel: String::new(), thread: None },
             cards: vec![],
             via: None,
+            callback: None,
             created_at: now,
             retry_of: None,
             once: None,

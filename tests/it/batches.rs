@@ -227,7 +227,8 @@ async fn only_an_operator_ends_the_batch_of_others() {
         assert_eq!(
             lab.answer("bob").await,
             "🔒 Only an operator may cancel other people's runs; you are a user.\n\
-             It needs the role `operator`; a lab admin gives it in boards.yaml."
+             It needs the role `operator`; a lab admin gives it in boards.yaml.\n\
+             A lab admin who can change that: @lead"
         );
         lab.slack.click("alice", &parent(lab).ts, "Cancel all").await;
         lab.answer("alice").await;

@@ -2,6 +2,7 @@
 //! gate between; what they do when a gate fails; and that a server which is killed on the way starts nothing twice.
 
 use boardhand::sim::BootStage;
+use boardhand::sim::slack::Message;
 
 use crate::lab::{CHANNEL, Lab, lab, steady, yaml};
 
@@ -17,7 +18,7 @@ const ROLLOUT: &str = "boards_of: [socA], suites: [smoke], waves: [1, 50%, 100%]
                        rollback: {build: build-100, suite: golden}";
 
 /// Waits until the channel says this.
-async fn until_told(lab: &Lab, says: &str) -> String {
+async fn until_told(lab: &Lab, says: &str) {
     let told = lab.slack.until(
         |world| {
             let channel = world.channel(CHANNEL).expect("the channel");
@@ -26,9 +27,7 @@ async fn until_told(lab: &Lab, says: &str) -> String {
         crate::lab::WITHIN,
     );
     let told = told.await;
-    let channel = steady(&lab.slack.render_channel(CHANNEL));
-    assert!(told.is_ok(), "nobody said {says:?}:\n{channel}");
-    channel
+    assert!(told.is_ok(), "nobody said {says:?}:\n{}", lab.slack.render_channel(CHANNEL));
 }
 
 /// Makes every boot of a board fail, or lets it be.
@@ -43,6 +42,26 @@ async fn runs(lab: &Lab) -> Vec<String> {
     lab.rows(sql).await
 }
 
+/// The card of the campaign, which is all that stands in the channel itself.
+fn card(lab: &Lab) -> Message {
+    let mut found: Vec<Message> = lab.slack.channel(CHANNEL);
+    assert_eq!(found.len(), 1, "{}", lab.slack.render_channel(CHANNEL));
+    found.remove(0)
+}
+
+/// What the thread of its card tells, without the card.
+fn thread(lab: &Lab) -> Vec<String> {
+    let thread = lab.slack.thread(CHANNEL, &card(lab).ts);
+    thread.iter().skip(1).map(|message| message.text.clone()).collect()
+}
+
+/// Somebody presses a button of its card, and sees this a moment later.
+async fn press(lab: &Lab, user: &str, button: &str) -> String {
+    let pressed = lab.slack.click(user, &card(lab).ts, button).await;
+    assert_eq!((pressed.status, pressed.text.as_str()), (200, ""), "{user} presses {button:?}");
+    lab.answer(user).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_build_goes_to_one_board_then_to_half_then_to_all() {
     lab(&with_campaign(4, ROLLOUT), async |lab| {
@@ -50,30 +69,102 @@ async fn a_build_goes_to_one_board_then_to_half_then_to_all() {
             🌊 Campaign *1* rollout `build-123`: 4 runs on 4 targets in 3 waves, at most 4 at once.
             How it goes: `/lab campaign 1`
         "#);
-        until_told(lab, "completed").await;
+        until_told(lab, "4 of 4 runs passed").await;
         lab.settle().await;
         insta::assert_snapshot!(steady(&lab.slack.render_channel(CHANNEL)), @r#"
-            boardhand: 🌊 Campaign *1* rollout `build-123`: 100% of the runs so far passed. Wave 2 of 3 begins, up to 2 targets.
-            boardhand: 🌊 Campaign *1* rollout `build-123`: 100% of the runs so far passed. Wave 3 of 3 begins, up to 4 targets.
-            boardhand: 🏁 Campaign *1* rollout `build-123`: completed. 4 of 4 runs passed.
+            boardhand: Campaign 1 · rollout · build-123
+              *completed* · wave 3 of 3 (4 targets)
+              4 of 4 runs passed, 0 did not, 0 to come
+              ✅ `soc-a-001`
+              ✅ `soc-a-002`
+              ✅ `soc-a-003`
+              ✅ `soc-a-004`
+              By @alice · Over since <time> · `/lab campaign 1`
+              [Roll back]
         "#);
+        assert_eq!(
+            thread(lab),
+            [
+                "Campaign 1 rollout: wave 2 of 3",
+                "Campaign 1 rollout: wave 3 of 3",
+                "Campaign 1 rollout: completed"
+            ]
+        );
         let expect = (1..=4).map(|n| format!("soc-a-00{n} | build-123 | passed")).collect::<Vec<_>>();
         let mut all = runs(lab).await;
         all.sort();
         assert_eq!(all, expect);
-        insta::assert_snapshot!(steady(&lab.say("bob", "/lab 批次 1").await), @r#"
-            Campaign 1 · rollout · build-123
-            *completed* · wave 3 of 3 (4 targets)
-            4 of 4 runs passed, 0 did not, 0 to come
-            ✅ `soc-a-001`
-            ✅ `soc-a-002`
-            ✅ `soc-a-003`
-            ✅ `soc-a-004`
-            `/lab campaign 1 rollback`
-        "#);
+        let seen = steady(&lab.say("bob", "/lab 批次 1").await);
+        assert!(seen.contains("*completed*") && seen.contains("✅ `soc-a-004`"), "{seen}");
         lab.read_all();
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn its_card_has_buttons_and_one_of_an_older_state_does_nothing() {
+    let keys = "families: [socA], suites: [smoke], repeats: 6, at_once: 1";
+    let text = with_campaign(2, keys) + "roles: {admin: [slack:U0LEAD], user: ['*']}\n";
+    lab(&text, async |lab| {
+        lab.say("alice", "/lab campaign rollout build-crawl").await;
+        until_told(lab, "\"Pause\"").await;
+        let seen = press(lab, "bob", "Pause").await;
+        assert!(seen.contains("Only an operator may steer other people's campaigns"), "{seen}");
+        let stale = button(lab, "Pause");
+        assert_eq!(
+            press(lab, "alice", "Pause").await,
+            "👍 Campaign *1* rollout is paused and starts nothing more for now."
+        );
+        until_told(lab, "\"Resume\"").await;
+        lab.until_state(1, "testing").await;
+        assert_eq!(press(lab, "alice", "Resume").await, "👍 Campaign *1* rollout goes on.");
+        until_told(lab, "\"Pause\"").await;
+        lab.slack.press_stale("alice", &card(lab).ts, &stale).await;
+        let seen = lab.answer("alice").await;
+        assert_eq!(
+            seen,
+            "That button is out of date. Nothing was done; the card shows what is possible now."
+        );
+        assert_eq!(
+            press(lab, "alice", "Cancel").await,
+            "👍 Campaign *1* rollout ends, and its runs with it."
+        );
+        until_told(lab, "*cancelled*").await;
+        lab.settle().await;
+        assert_eq!(runs(lab).await, ["- | build-crawl | cancelled"]);
+        until_told(lab, "0 of 6 runs passed, 1 did not, 5 to come").await;
+        assert_eq!(
+            thread(lab),
+            [
+                "Campaign 1: is paused and starts nothing more for now",
+                "Campaign 1: goes on",
+                "Campaign 1: ends, and its runs with it"
+            ]
+        );
+        let audit = lab
+            .rows("SELECT actor, target, allowed FROM audit WHERE verb = 'campaign' ORDER BY position")
+            .await;
+        assert_eq!(
+            audit,
+            [
+                "slack:U0ALICE | rollout build-crawl | 1",
+                "slack:U0BOB | 1 pause | 0",
+                "slack:U0ALICE | 1 rollout pause | 1",
+                "slack:U0ALICE | 1 rollout resume | 1",
+                "slack:U0ALICE | 1 rollout cancel | 1"
+            ]
+        );
+        lab.read_all();
+    })
+    .await;
+}
+
+/// A button of its card as it is drawn now.
+fn button(lab: &Lab, label: &str) -> serde_json::Value {
+    let blocks = card(lab).blocks;
+    let rows = blocks.as_array().into_iter().flatten().filter_map(|block| block["elements"].as_array());
+    let found = rows.flatten().find(|button| button["text"]["text"] == label).cloned();
+    found.unwrap_or_else(|| panic!("no {label:?}: {blocks}"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -81,7 +172,8 @@ async fn a_failed_gate_stops_it_and_what_was_reached_is_put_back() {
     lab(&with_campaign(4, ROLLOUT), async |lab| {
         breaks(lab, "soc-a-002", true);
         lab.say("alice", "/lab campaign rollout build-123").await;
-        let channel = until_told(lab, "did not pass the gate of wave 2").await;
+        until_told(lab, "did not pass the gate of wave 2").await;
+        let channel = steady(&lab.slack.render_thread(CHANNEL, &card(lab).ts));
         assert!(channel.contains("50% passed, and 100% must. It starts nothing more."), "{channel}");
         assert!(channel.contains("Failed on `soc-a-002` · Details"), "{channel}");
         assert!(channel.contains("`/lab campaign 1 continue` · `/lab campaign 1 rollback`"), "{channel}");
@@ -92,7 +184,7 @@ async fn a_failed_gate_stops_it_and_what_was_reached_is_put_back() {
             `/lab campaign 1 continue` · `/lab campaign 1 rollback` · `/lab campaign 1 cancel`
         "#);
         insta::assert_snapshot!(lab.say("bob", "/lab campaign 1 rollback").await, @"👍 Campaign *1* rollout ends, and what it reached is put back.");
-        until_told(lab, "put back").await;
+        until_told(lab, "*put back*").await;
         lab.settle().await;
         let all = runs(lab).await;
         assert_eq!(all[2..], ["soc-a-001 | build-100 | passed", "soc-a-002 | build-100 | passed"], "{all:?}");

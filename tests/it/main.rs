@@ -50,3 +50,4 @@ mod timekeeper;
 mod trouble;
 mod watch;
 mod web;
+mod webhooks;

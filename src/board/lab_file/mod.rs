@@ -10,6 +10,7 @@ mod builds;
 mod campaigns;
 mod devices;
 mod families;
+mod hooks;
 mod host;
 mod maintenance;
 mod notes;
@@ -44,6 +45,7 @@ use crate::chat::Platform;
 
 pub use self::boards::{BOARDS_MAX, TAGS_MAX};
 pub use self::campaigns::{CAMPAIGNS_MAX, WAVES_MAX};
+pub use self::hooks::WEBHOOKS_MAX;
 pub use self::host::HOST_ARGUMENTS_MAX;
 pub use self::maintenance::WINDOWS_MAX;
 pub use self::plans::{BUILT_IN_PLAN, RESERVED_PARAMS, WATCH_MAX};
@@ -54,7 +56,7 @@ pub use self::sequences::{RELAYS_MAX, SEQUENCE_STEPS_MAX, SEQUENCE_WAITS_MAX, SE
 pub use self::steps::STEPS_MAX;
 pub use self::tree::{DEPTH_MAX, FILE_BYTES_MAX, NODES_MAX};
 
-const TOP_KEYS: [&str; 16] = [
+const TOP_KEYS: [&str; 19] = [
     "boards",
     "families",
     "plans",
@@ -71,6 +73,9 @@ const TOP_KEYS: [&str; 16] = [
     "host_programs",
     "artifact_hosts",
     "on_build",
+    "webhooks",
+    "callbacks",
+    "statuses",
 ];
 
 /// A lab file that was read.
@@ -167,6 +172,7 @@ fn inventory(reader: &mut Reader<'_>, root: &Node) -> Option<Inventory> {
             artifact_hosts: builds::hosts(reader, section("artifact_hosts"), "artifact_hosts"),
             rules: builds::rules(reader, section("on_build"), &families),
         },
+        hooks: hooks::hooks(reader, section("webhooks"), section("callbacks"), section("statuses")),
         host_programs,
         boards,
         families,

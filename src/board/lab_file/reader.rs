@@ -94,6 +94,11 @@ impl<'a> Reader<'a> {
         Reader { stand_in: Some(HashSet::new()), ..self }
     }
 
+    /// Whether it does without what is not set.
+    pub(super) fn stands_in(&self) -> bool {
+        self.stand_in.is_some()
+    }
+
     /// A mapping with names of the file's own as keys, such as `plans:`.
     pub(super) fn mapping<'n>(&mut self, node: &'n Node, what: &str) -> Option<Fields<'n>> {
         let Value::Map(entries) = &node.value else {

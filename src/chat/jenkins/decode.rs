@@ -141,7 +141,7 @@ pub(in crate::chat) fn place(asked: &Asked, default: Option<&str>) -> Result<Pla
 }
 
 /// A channel by its platform and id, or by an id that only one platform has.
-fn channel_of(text: &str) -> Option<Place> {
+pub(in crate::chat) fn channel_of(text: &str) -> Option<Place> {
     let (platform, id) = match text.split_once(':') {
         Some((platform, id)) => (Platform::from_word(platform)?, id),
         None if text.starts_with("oc_") => (Platform::Feishu, text),

@@ -160,6 +160,17 @@ pub fn standard_key(secret: &str) -> Option<Vec<u8>> {
     STANDARD_KEY_BYTES.contains(&key.len()).then_some(key)
 }
 
+/// The signatures of what we send, as `webhook-signature` has them: one under each of `secrets`.
+pub fn sign_standard(secrets: &[SecretString], id: &str, timestamp: i64, body: &str) -> String {
+    let keys = secrets.iter().filter_map(|secret| standard_key(secret.expose_secret()));
+    let sign = |bytes: Vec<u8>| {
+        let mut state = key(&bytes);
+        [id, ".", &timestamp.to_string(), ".", body].iter().for_each(|part| state.update(part.as_bytes()));
+        format!("v1,{}", BASE64.encode(state.finalize().into_bytes()))
+    };
+    keys.map(sign).collect::<Vec<_>>().join(" ")
+}
+
 /// Whether one of `claimed` is the digest of `parts` under one of `keys`. Every pair is tried, whichever matches, so
 /// that the time taken does not tell which one did.
 fn believe(keys: &[Hmac<Sha256>], parts: &[&[u8]], claimed: &[[u8; 32]]) -> Result<(), SignatureProblem> {

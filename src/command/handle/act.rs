@@ -94,6 +94,7 @@ impl Handler {
             origin: origin.clone(),
             cards: self.card_places(origin),
             via: Some(delivery.answer_via.clone()),
+            callback: None,
             created_at: now,
             retry_of: Some(old.number),
             once: None,

@@ -118,6 +118,7 @@ impl Handler {
             cards: self.card_places(&origin),
             origin,
             via: None,
+            callback: None,
             created_at: now,
             retry_of: None,
             once: Some(format!("build:{}:{}:{rule}{revision}", build.family, build.id)),

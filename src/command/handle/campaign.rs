@@ -32,7 +32,7 @@ impl Handler {
         &self,
         delivery: &Delivery,
         which: Option<&str>,
-        what: Option<&str>,
+        (what, seen): (Option<&str>, Option<i64>),
     ) -> Result<Reaction> {
         let Some(which) = which else { return self.campaigns().await };
         let Some(number) = number(which) else { return self.begin_campaign(delivery, which, what).await };
@@ -42,7 +42,7 @@ impl Handler {
         };
         Ok(match what {
             None => Reaction::says(Note::new("campaign", campaign_facts(&view, self.composer.links()))),
-            Some(word) => self.ask_campaign(delivery, &view, word),
+            Some(word) => self.ask_campaign(delivery, &view, word, seen),
         })
     }
 
@@ -83,7 +83,13 @@ impl Handler {
         Ok(Reaction::says(Note::new("campaigns", json!({ "campaigns": rows, "defined": defined }))))
     }
 
-    fn ask_campaign(&self, delivery: &Delivery, view: &CampaignView, word: &str) -> Reaction {
+    fn ask_campaign(
+        &self,
+        delivery: &Delivery,
+        view: &CampaignView,
+        word: &str,
+        seen: Option<i64>,
+    ) -> Reaction {
         let campaign = &view.campaign;
         let Some(asked) = campaign_asked(word) else {
             let reason = Phrase::new("campaign-cannot", json!({ "word": word }));
@@ -93,15 +99,28 @@ impl Handler {
         };
         let mut facts = campaign_facts(view, self.composer.links());
         facts["asked"] = json!(asked.as_str());
+        if seen.is_some_and(|seen| seen != campaign.since) {
+            return Reaction::says(Note::new("stale-click", json!({})));
+        }
         if campaign.asked(asked).is_none() {
             return Reaction::says(Note::new("campaign-not-now", facts));
         }
+        let told = Note::new(
+            "campaign-steered",
+            json!({
+                "number": campaign.number,
+                "name": campaign.plan.name,
+                "asked": asked.as_str(),
+                "by": delivery.actor,
+            }),
+        );
         Reaction {
             effect: Effect::Campaign(Box::new(CampaignEffect::Ask {
                 number: campaign.number,
-                seen: None,
+                seen,
                 asked,
                 outcome: withdrawn(delivery),
+                told,
             })),
             answer: Note::new("campaign-asked", &facts),
             instead: [("unchanged", Note::new("campaign-not-now", &facts))]
@@ -137,7 +156,7 @@ impl Handler {
         if build_problem(build).is_some() {
             return Ok(Reaction::refused(Phrase::new("not-a-build", json!({ "value": build })), &[], next()));
         }
-        let plan = match self.campaign_plan(delivery, name, definition, build).await? {
+        let mut plan = match self.campaign_plan(delivery, name, definition, build).await? {
             Ok(plan) => plan,
             Err(refused) => return Ok(*refused),
         };
@@ -150,6 +169,7 @@ impl Handler {
             .as_deref()
             .and_then(place)
             .unwrap_or_else(|| Place { thread: None, ..delivery.place.clone() });
+        plan.cards = self.card_places(&origin);
         Ok(Reaction {
             answer: Note::new("campaign-accepted", &facts),
             instead: not_beside(name).into_iter().collect(),
@@ -178,6 +198,7 @@ impl Handler {
             runs: vec![],
             rollback: vec![],
             terms: definition.terms.clone(),
+            cards: vec![],
         };
         for (shown, asked) in self.campaign_targets(definition) {
             let target = plan.targets.len();

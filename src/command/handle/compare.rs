@@ -51,7 +51,7 @@ impl Handler {
         let told = if in_thread { self.store.run_of_thread(&delivery.place).await? } else { None };
         let own = match told {
             Some(Told::Run(number)) => Some(Which::Run(number)),
-            Some(Told::Batch(_)) | None => None,
+            Some(Told::Batch(_) | Told::Campaign(_)) | None => None,
         };
         Ok(match (asked.of.as_slice(), own) {
             ([from, to, ..], _) => Ok((Some(from.clone()), to.clone())),
@@ -63,7 +63,7 @@ impl Handler {
                     let command = Command::Compare(asked.clone());
                     Err(Box::new(self.in_batch(delivery, &command, first).await?))
                 }
-                Some(Told::Run(_)) | None => Err(Box::new(no_such_run(None))),
+                Some(Told::Run(_) | Told::Campaign(_)) | None => Err(Box::new(no_such_run(None))),
             },
         })
     }

@@ -277,8 +277,8 @@ impl Handler {
             (Command::DeadLetters, _) => Box::pin(self.dead_letters()).await?,
             (Command::Resend { letter }, _) => self.resend(letter),
             (Command::Audit(asked), _) => Box::pin(self.audit_trail(delivery, &asked)).await?,
-            (Command::Campaign { which, what }, _) => {
-                Box::pin(self.campaign(delivery, which.as_deref(), what.as_deref())).await?
+            (Command::Campaign { which, what, seen }, _) => {
+                Box::pin(self.campaign(delivery, which.as_deref(), (what.as_deref(), seen))).await?
             }
             (Command::Schedules { name: Some(name), paused: Some(paused) }, _) => {
                 Box::pin(self.pause_schedule(delivery, &name, paused)).await?
@@ -325,6 +325,15 @@ impl Handler {
             Verb::Extend | Verb::Release | Verb::PowerOff | Verb::Nudge | Verb::Notify | Verb::Accept => {
                 return Ok(Reaction::says(Note::new("stale-click", json!({}))));
             }
+            Verb::CampaignPause
+            | Verb::CampaignResume
+            | Verb::CampaignContinue
+            | Verb::CampaignRollback
+            | Verb::CampaignCancel => Command::Campaign {
+                which: Some(click.run.to_string()),
+                what: click.verb.of_campaign().map(|asked| asked.as_str().to_owned()),
+                seen: Some(click.generation),
+            },
             Verb::CancelAll | Verb::WhyAll => return self.batch(delivery, click.verb, click.run).await,
         };
         if let (Verb::Retry | Verb::RetryElsewhere, Ok(view)) = (click.verb, self.find(delivery, run).await?)
@@ -477,7 +486,7 @@ impl Handler {
             RunRef::Number(number) => Some(number),
             RunRef::Thread => match self.store.run_of_thread(&delivery.place).await? {
                 Some(Told::Run(number)) => Some(number),
-                Some(Told::Batch(_)) | None => None,
+                Some(Told::Batch(_) | Told::Campaign(_)) | None => None,
             },
         };
         let view = match number {
@@ -526,7 +535,7 @@ fn target(command: &Command, run: Option<&RunView>) -> String {
             None,
         ) => target.clone(),
         (Command::Drain { target, .. }, None) => target.clone().unwrap_or_default(),
-        (Command::Campaign { which, what }, None) => {
+        (Command::Campaign { which, what, .. }, None) => {
             [which.as_deref(), what.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" ")
         }
         (Command::Schedules { name, .. }, None) => name.clone().unwrap_or_default(),

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::act::audit;
 use super::{Handler, Reaction, near, put_right};
 use crate::board::Family;
+use crate::board::hooks::NoCallback;
 use crate::board::near::nearest;
 use crate::board::plan::ParamKind;
 use crate::board::selector::{self, PARAM_BYTES_MAX, ParamProblem, ParamWrong, Unfit};
@@ -32,6 +33,10 @@ impl Handler {
             Ok(registered) => registered,
             Err(refused) => return Ok(*refused),
         };
+        let callback = request.callback.clone();
+        if let Some(refused) = callback.as_deref().and_then(|url| self.no_callback(url)) {
+            return Ok(refused);
+        }
         let spec = match self.spec(delivery, request) {
             Ok(spec) => spec,
             Err(refused) => return Ok(*refused),
@@ -51,6 +56,7 @@ impl Handler {
             origin: delivery.place.clone(),
             cards: self.card_places(&delivery.place),
             via: Some(delivery.answer_via.clone()),
+            callback: callback.clone(),
             created_at: now,
             retry_of: None,
             // Its key is forgotten after days, and a build is posted again after weeks.
@@ -64,6 +70,21 @@ impl Handler {
             instead: vec![],
             audit: audit("run-test", target),
         })
+    }
+
+    /// Why the end of a run cannot be told there.
+    fn no_callback(&self, url: &str) -> Option<Reaction> {
+        let (reason, next) = match self.inventory.now().hooks.may_call_back(url).err()? {
+            NoCallback::Off => (Phrase::new("callbacks-off", json!({})), "docs/jenkins.md"),
+            NoCallback::Address(problem) => (
+                Phrase::new("callback-no-address", json!({ "detail": problem.to_string() })),
+                "docs/jenkins.md",
+            ),
+            NoCallback::Host(host) => {
+                (Phrase::new("callback-elsewhere", json!({ "host": host })), "docs/jenkins.md")
+            }
+        };
+        Some(Reaction::refused(reason, &[], next))
     }
 
     /// Whether a machine's request is the one that this run was accepted for: a key that is used again for another

@@ -20,7 +20,7 @@ use super::super::Door;
 use super::super::machine::Problem;
 use super::super::server::{Lasting, Parked, Parking};
 use super::who::Caller;
-use super::{RunQuery, find, shown, unreadable};
+use super::{RunQuery, find, unreadable};
 use crate::clock::Monotonic;
 use crate::run::RunState;
 use crate::store::StoreError;
@@ -177,7 +177,7 @@ impl Story {
         if self.has_more {
             return Ok(());
         }
-        let run = shown(&self.door, &view);
+        let run = self.door.composer.run_document(&view);
         if matches!(view.run.state, RunState::Finished { .. }) {
             event(out, "end", None, &run.to_string());
             self.over = true;

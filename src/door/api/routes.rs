@@ -9,7 +9,7 @@ use axum::routing::{MethodRouter, delete, get, post};
 
 use super::super::{Door, machine};
 use super::shapes::{self, Kind, Shape};
-use super::{audit, board, builds, drains, events, lease, list, openapi, terminal, tokens};
+use super::{audit, board, builds, campaigns, drains, events, lease, list, openapi, terminal, tokens};
 
 /// One request.
 pub(super) struct Route {
@@ -97,7 +97,7 @@ pub(in crate::door) fn router() -> Router<Arc<Door>> {
 
 /// Every request.
 pub(super) fn table() -> Vec<Route> {
-    [runs(), made(), boards(), leases(), admin(), about()].into_iter().flatten().collect()
+    [runs(), made(), waves(), boards(), leases(), admin(), about()].into_iter().flatten().collect()
 }
 
 const WAIT: &str =
@@ -172,6 +172,36 @@ fn made() -> Vec<Route> {
             .gives(200, "the build", One(&shapes::BUILD))
             .refuses(404, "there is none, and what comes near")
             .refuses(409, "several kinds of board have one"),
+    ]
+}
+
+fn waves() -> Vec<Route> {
+    use Gives::{List, One};
+    vec![
+        Route::new(
+            ("get", "/api/v1/campaigns"),
+            get(campaigns::list),
+            "Campaigns: those that go on, and the newest behind them",
+        )
+        .asks("limit", Kind::Number, "so many, 200 at most; 50 when absent")
+        .gives(200, "all of them", List(&shapes::CAMPAIGN_ROW)),
+        Route::new(("post", "/api/v1/campaigns"), post(campaigns::begin), "Bring a build to many boards")
+            .takes(&shapes::CAMPAIGN_WANTED)
+            .gives(202, "it has begun", One(&shapes::CAMPAIGN))
+            .gives(200, "it was begun before, under the same key", One(&shapes::CAMPAIGN))
+            .refuses(409, "another one is in its way, or this key asked for something else")
+            .refuses(422, "it cannot be, and why"),
+        Route::new(("get", "/api/v1/campaigns/{campaign}"), get(campaigns::one), "One campaign")
+            .gives(200, "the campaign", One(&shapes::CAMPAIGN))
+            .refuses(404, "there is none"),
+        Route::new(
+            ("post", "/api/v1/campaigns/{campaign}/{action}"),
+            post(campaigns::steer),
+            "Steer a campaign: pause, resume, continue past its gate, rollback, cancel",
+        )
+        .gives(200, "the campaign", One(&shapes::CAMPAIGN))
+        .refuses(404, "there is none")
+        .refuses(409, "this is not possible now"),
     ]
 }
 

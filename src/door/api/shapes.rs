@@ -71,6 +71,7 @@ pub(super) static RUN_WANTED: Shape = Shape {
         Field("timeout", Text, "the longest that the whole run may take, such as 20m"),
         Field("channel", Text, "where its card stands, such as slack:C0SOCCI"),
         Field("requested_by", Text, "whom the card names"),
+        Field("callback_url", Text, "where its end is posted"),
         Field("idempotency_key", Text, "the same key again is the same run"),
     ],
     needed: &["build"],
@@ -144,6 +145,114 @@ pub(super) static RUN_ROW: Shape = Shape {
         Field("created_at", Time, "when it was accepted"),
         Field("finished_at", Time, "when it ended"),
         Field("url", Text, "a link that reads it without a token"),
+    ],
+    needed: &[],
+};
+
+pub(super) static CAMPAIGN_WANTED: Shape = Shape {
+    name: "CampaignWanted",
+    fields: &[
+        Field("name", Text, "a campaign of boards.yaml"),
+        Field("build", Text, "the build's id"),
+        Field("channel", Text, "where its card stands, such as slack:C0SOCCI"),
+    ],
+    needed: &["name", "build"],
+};
+
+const CAMPAIGN_STATES: Kind = Words(&[
+    "running",
+    "paused",
+    "gate-failed",
+    "too-many-failed",
+    "rolling-back",
+    "rollback-failed",
+    "completed",
+    "cancelled",
+    "rolled-back",
+]);
+
+static TALLY: Shape = Shape {
+    name: "Tally",
+    fields: &[
+        Field("planned", Number, "runs that there are to be"),
+        Field("started", Number, "of those, how many were started"),
+        Field("ended", Number, "of those, how many have ended"),
+        Field("passed", Number, "of those, how many passed"),
+    ],
+    needed: &[],
+};
+
+pub(super) static CAMPAIGN_ROW: Shape = Shape {
+    name: "CampaignRow",
+    fields: &[
+        Field("number", Number, "its number"),
+        Field("name", Text, "its name in boards.yaml"),
+        Field("build", Text, "the build"),
+        Field("state", CAMPAIGN_STATES, "where it is"),
+        Field("wave", Number, "its wave, from 1"),
+        Field("waves", Number, "how many there are"),
+        Field("gate", Number, "how many of a hundred must pass before the next wave"),
+        Field("tally", Of(&TALLY), "the runs of the waves so far"),
+        Field("total", Of(&TALLY), "the runs of all waves"),
+        Field("requested_by", Text, "who began it"),
+        Field("created_at", Time, "when it was begun"),
+        Field("finished_at", Time, "when it was over"),
+    ],
+    needed: &[],
+};
+
+pub(super) static CAMPAIGN: Shape = Shape {
+    name: "Campaign",
+    fields: &[
+        Field("number", Number, "its number"),
+        Field("name", Text, "its name in boards.yaml"),
+        Field("build", Text, "the build"),
+        Field("state", CAMPAIGN_STATES, "where it is"),
+        Field("wave", Number, "its wave, from 1"),
+        Field("waves", Number, "how many there are"),
+        Field("gate", Number, "how many of a hundred must pass before the next wave"),
+        Field("tally", Of(&TALLY), "the runs of the waves so far"),
+        Field("total", Of(&TALLY), "the runs of all waves"),
+        Field("requested_by", Text, "who began it"),
+        Field("created_at", Time, "when it was begun"),
+        Field("finished_at", Time, "when it was over"),
+        Field("can", Texts, "what can be asked of it now"),
+        Field("targets", Many(&TARGET), "its targets, in order"),
+        Field("runs", Many(&CAMPAIGN_RUN), "the runs that it started"),
+    ],
+    needed: &[],
+};
+
+static TARGET: Shape = Shape {
+    name: "CampaignTarget",
+    fields: &[
+        Field("name", Text, "a board, or a family and its revision"),
+        Field(
+            "state",
+            Words(&[
+                "waiting",
+                "running",
+                "passed",
+                "failed",
+                "rolling-back",
+                "rolled-back",
+                "not-rolled-back",
+            ]),
+            "how its runs are",
+        ),
+    ],
+    needed: &[],
+};
+
+static CAMPAIGN_RUN: Shape = Shape {
+    name: "CampaignRun",
+    fields: &[
+        Field("number", Number, "the run, or the last one that repeats it"),
+        Field("target", Text, "its target"),
+        Field("suite", Text, "the suite"),
+        Field("phase", Words(&["forward", "back"]), "whether it brings the build, or puts back"),
+        Field("verdict", VERDICTS, "how it ended"),
+        Field("cause", Text, "why"),
     ],
     needed: &[],
 };

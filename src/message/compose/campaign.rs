@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::super::links::Links;
+use super::super::{Card, Note};
+use super::Composer;
 use crate::campaign::{Asked, Campaign, Child, Phase};
+use crate::chat::Place;
 use crate::outcome::Verdict;
 use crate::store::CampaignView;
 
@@ -12,6 +15,13 @@ const TARGETS_SHOWN: usize = 20;
 /// Most failures that a message names.
 const FAILURES_SHOWN: usize = 10;
 
+impl Composer {
+    /// A campaign's card in its newest state.
+    pub fn campaign_card(&self, view: &CampaignView, place: &Place) -> Card {
+        self.note(&Note::new("campaign", campaign_facts(view, &self.links)), place)
+    }
+}
+
 /// Everything that a message about a campaign may say.
 pub fn campaign_facts(view: &CampaignView, links: &Links) -> Value {
     let campaign = &view.campaign;
@@ -19,14 +29,6 @@ pub fn campaign_facts(view: &CampaignView, links: &Links) -> Value {
         campaign.tally(&view.children, campaign.wave),
         campaign.tally(&view.children, campaign.waves().saturating_sub(1)),
     );
-    let targets: Vec<Value> = campaign
-        .plan
-        .targets
-        .iter()
-        .enumerate()
-        .take(TARGETS_SHOWN)
-        .map(|(n, name)| target(view, n, name))
-        .collect();
     let failed: Vec<&Child> = view
         .children
         .iter()
@@ -46,18 +48,25 @@ pub fn campaign_facts(view: &CampaignView, links: &Links) -> Value {
             "gate": campaign.plan.terms.gate,
             "at_once": campaign.plan.terms.at_once,
             "by": view.by,
+            "since": campaign.since,
             "asked_at": view.asked_at,
             "ended_at": view.ended_at,
         },
         "tally": wave,
         "rate": wave.rate(),
         "total": all,
-        "targets": targets,
+        "targets": campaign_targets(view, TARGETS_SHOWN),
         "targets_more": campaign.plan.targets.len().saturating_sub(TARGETS_SHOWN),
         "failures": failed.iter().take(FAILURES_SHOWN).map(|child| failure(campaign, child, links)).collect::<Vec<_>>(),
         "failures_more": failed.len().saturating_sub(FAILURES_SHOWN),
         "can": can,
     })
+}
+
+/// The first targets, each with how its runs are.
+pub fn campaign_targets(view: &CampaignView, most: usize) -> Vec<Value> {
+    let targets = view.campaign.plan.targets.iter().enumerate().take(most);
+    targets.map(|(place, name)| target(view, place, name)).collect()
 }
 
 /// A target, and how its runs are: the worst of them counts.
@@ -97,6 +106,6 @@ fn failure(campaign: &Campaign, child: &Child, links: &Links) -> Value {
         "suite": planned.map(|planned| &planned.spec.suite),
         "verdict": child.verdict.map(|verdict| verdict.as_str()),
         "cause": child.cause,
-        "url": links.run(child.last),
+        "url": links.page(child.last),
     })
 }

@@ -110,8 +110,12 @@ impl Shared {
 
     /// A card in its newest state, and that state's revision.
     async fn drawn(&self, owed: &Owed) -> Result<Option<(Card, i64)>, StoreError> {
-        let OwedKind::Card { run, place, batch, .. } = &owed.kind else { return Ok(None) };
-        let drawn = if *batch {
+        let OwedKind::Card { run, place, batch, campaign, .. } = &owed.kind else { return Ok(None) };
+        let drawn = if let Some(number) = campaign {
+            // What is read now is as new as what was owed, at least.
+            let view = self.store.campaign_view(*number).await?;
+            view.map(|view| (self.composer.campaign_card(&view, place), wanted(owed)))
+        } else if *batch {
             let view = self.store.batch_view(*run).await?;
             view.map(|view| (self.composer.batch_card(&view, place), view.generation))
         } else {

@@ -318,7 +318,8 @@ async fn attempt_end(tx: &mut Tx, ids: &Ids, end: AttemptEnd<'_>, mut script: Sc
     if let RunState::Active { lease, .. } = &run.state {
         event = event.on(&lease.board);
     }
-    script.events(&[event.with(json!({ "verdict": outcome.verdict, "cause": outcome.cause }))]);
+    let facts = json!({ "verdict": outcome.verdict, "cause": outcome.cause, "finished": finished });
+    script.events(&[event.with(facts)]);
     script.cards_follow(&[run.number], now);
     tx.leave(script);
     let count = notes.len();

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::link::{self, Readers, Row};
 use super::row::{self, Reader, statements, unavailable};
-use super::script::Tx;
+use super::script::{Script, Tx};
 use super::unreadable::Unreadable;
 use crate::campaign::{Campaign, Child, LIVE_MAX, Phase, Plan, State};
 use crate::chat::{Actor, Place};
@@ -62,6 +62,13 @@ statements! {
         JOIN runs AS r ON r.number = chain.run
         WHERE r.state <> 'finished'
         ORDER BY r.number");
+    // Its first run has no other cards.
+    CAMPAIGN_CARDS_MARK = "UPDATE cards SET campaign = ?2 WHERE run = ?1";
+    CAMPAIGN_CARDS_BUMP = "UPDATE cards
+        SET rev_wanted = rev_wanted + 1,
+            owed_at = CASE WHEN rev_wanted > rev_sent THEN owed_at ELSE ?2 END,
+            last = CASE WHEN EXISTS (SELECT 1 FROM campaigns WHERE number = ?1 AND ended_at IS NOT NULL) THEN 1 ELSE 0 END
+        WHERE campaign = ?1";
     CAMPAIGN_RUNS_INSERT = "INSERT INTO campaign_runs (campaign, phase, place, run)
         SELECT value->>'campaign', value->>'phase', value->>'place', value->>'run'
         FROM jsonb_each(?1)";
@@ -121,6 +128,20 @@ pub(super) async fn write(tx: &mut Tx, then: &Campaign, now: Timestamp) -> Resul
     let query = query.bind(then.state.as_str()).bind(then.since);
     let query = query.bind(then.forgiven.map(|wave| wave as i64)).bind(ended_at);
     Ok(query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() > 0)
+}
+
+/// Asks for a newer revision of its cards.
+pub(super) fn redraw(tx: &mut Tx, number: i64, now: Timestamp) {
+    let mut script = Script::default();
+    script.add(CAMPAIGN_CARDS_BUMP, [number.into(), now.into()]);
+    tx.leave(script);
+}
+
+/// Makes the cards of its first run, which were just written, its own.
+pub(super) fn cards(tx: &mut Tx, campaign: i64, run: i64) {
+    let mut script = Script::default();
+    script.add(CAMPAIGN_CARDS_MARK, [run.into(), campaign.into()]);
+    tx.leave(script);
 }
 
 /// The runs of one that have not ended.

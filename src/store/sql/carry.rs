@@ -17,12 +17,13 @@ use crate::id::Ids;
 use crate::store::{Result, StoreError};
 
 /// Tables in the order in which rows may be written: what a row refers to comes before it.
-pub(super) const TABLES: [&str; 22] = [
+pub(super) const TABLES: [&str; 24] = [
     "meta",
     "deliveries",
     "campaigns",
     "runs",
     "campaign_runs",
+    "callbacks",
     "boards",
     "attempts",
     "events",
@@ -40,6 +41,7 @@ pub(super) const TABLES: [&str; 22] = [
     "schedules",
     "builds",
     "drains",
+    "calls",
 ];
 /// Rows that are carried at a time.
 const PAGE: i64 = 500;

@@ -4,7 +4,7 @@
 //! hops.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use serde::Serialize;
@@ -15,7 +15,8 @@ use super::row::{self, Reader, statements, unavailable};
 use super::script::{Script, Tx};
 use super::writer::{COMMIT, Ends};
 use super::{
-    asks, attempt, batch, board, builds, campaign, drain, hold, keep, letters, log, run, schedule, token,
+    asks, attempt, batch, board, builds, calls, campaign, drain, hold, keep, letters, log, run, schedule,
+    token,
 };
 use crate::board::BoardId;
 use crate::board::plan::PowerAction;
@@ -249,8 +250,10 @@ struct Rows<'a> {
     batches: batch::Batches,
     /// Runs of campaigns.
     campaigns: Vec<campaign::Started>,
-    /// Deliveries whose answer nobody is owed, because nothing came of them.
-    silent: HashSet<&'a str>,
+    /// Campaigns whose cards stand under a run.
+    campaign_cards: Vec<(i64, i64)>,
+    /// Where the ends of runs are told.
+    callbacks: Vec<calls::Callback<'a>>,
     /// Runs whose cards must name their repeat.
     retried: Vec<i64>,
     /// Runs that this group started, by what they are started under once.
@@ -268,7 +271,8 @@ impl<'a> Rows<'a> {
             cards: vec![],
             batches: batch::Batches::default(),
             campaigns: vec![],
-            silent: HashSet::new(),
+            campaign_cards: vec![],
+            callbacks: vec![],
             events: vec![],
             replies: vec![],
             retried: vec![],
@@ -402,6 +406,9 @@ impl<'a> Rows<'a> {
     /// nothing more, and tells which of them it started then.
     async fn build(&mut self, tx: &mut Tx, build: &Build, runs: &'a [NewRun]) -> Result<Applied> {
         let effected = builds::register(tx, build).await?;
+        if effected == Effected::Done {
+            self.events.push(Event::build(build));
+        }
         let mut numbers = Vec::with_capacity(runs.len());
         for run in runs {
             let once = run.once.as_deref();
@@ -510,7 +517,7 @@ impl<'a> Rows<'a> {
                 let number = campaign::insert(tx, plan, &intake.actor, told, now).await?;
                 Ok(Applied::of(Effected::Done, number))
             }
-            CampaignEffect::Ask { number, seen, asked, outcome } => {
+            CampaignEffect::Ask { number, seen, asked, outcome, told } => {
                 let found = campaign::by_number(tx, *number).await?;
                 let found = found.filter(|found| seen.is_none_or(|seen| seen == found.since));
                 let Some((then, found)) = found.and_then(|found| Some((found.asked(*asked)?, found))) else {
@@ -523,6 +530,8 @@ impl<'a> Rows<'a> {
                     return Ok(Applied::of(effected, other));
                 }
                 campaign::write(tx, &then, now).await?;
+                campaign::redraw(tx, *number, now);
+                ledger::tell_campaign(tx, self.ids, *number, told, now).await?;
                 let open = if asked.ends_runs() { campaign::open(tx, *number).await? } else { vec![] };
                 for run in open {
                     if let Some(run) = run::by_number(tx, run).await? {
@@ -532,13 +541,19 @@ impl<'a> Rows<'a> {
                 }
                 Ok(Applied::of(Effected::Done, *number))
             }
-            CampaignEffect::Step { then, starts } => {
+            CampaignEffect::Step { then, starts, told } => {
                 if !campaign::write(tx, then, now).await? {
-                    self.silent.insert(&intake.key);
                     return Ok(Applied::of(Effected::Unchanged, then.number));
+                }
+                campaign::redraw(tx, then.number, now);
+                if let Some(told) = told {
+                    ledger::tell_campaign(tx, self.ids, then.number, told, now).await?;
                 }
                 for (phase, place, run) in starts {
                     let number = self.start(run, None, run.once.as_deref(), None);
+                    if !run.cards.is_empty() {
+                        self.campaign_cards.push((then.number, number));
+                    }
                     let (campaign, phase, place) = (then.number, *phase, *place);
                     self.campaigns.push(campaign::Started { campaign, phase, place, run: number });
                 }
@@ -678,6 +693,7 @@ impl<'a> Rows<'a> {
             let parent = batch.and_then(|(_, parents)| parents.get(index).copied());
             self.card(run, number, place, parent.map_or(Of::Run, Of::Child));
         }
+        self.callbacks.extend(run.callback.as_deref().map(|url| calls::Callback { run: number, url }));
         self.events.push(Event::run(at, "accepted", number, 1));
         number
     }
@@ -728,8 +744,7 @@ impl<'a> Rows<'a> {
                 });
             }
             held.extend(intake.shows.as_ref().map(|card| (card, at + CARD_HELD)));
-            let via = intake.answer_via.as_ref().filter(|_| !self.silent.contains(intake.key.as_str()));
-            answers.extend(via.map(|via| Answer { via, note: answer, at }));
+            answers.extend(intake.answer_via.as_ref().map(|via| Answer { via, note: answer, at }));
             if !intake.audit.verb.is_empty() {
                 audit.push(AuditRow {
                     at,
@@ -761,7 +776,7 @@ impl<'a> Rows<'a> {
         }
         ledger::owe(tx, self.ids, &self.replies, &answers).await?;
         ledger::cards_bump(tx, &self.retried, now);
-        let whole = self.batches.runs.is_empty() && self.campaigns.is_empty();
+        let whole = self.batches.runs.is_empty() && self.campaigns.is_empty() && self.callbacks.is_empty();
         let insert = match ends {
             Ends::Commit if whole => INTAKES_INSERT_COMMIT.as_str(),
             Ends::Commit | Ends::Open => INTAKES_INSERT,
@@ -775,6 +790,10 @@ impl<'a> Rows<'a> {
         insert.execute(tx.connection().await?).await.map_err(unavailable)?;
         batch::mark(tx, &self.batches).await?;
         campaign::started(tx, &self.campaigns).await?;
+        calls::call_back(tx, &self.callbacks);
+        for (campaign, run) in &self.campaign_cards {
+            campaign::cards(tx, *campaign, *run);
+        }
         if ends == Ends::Commit && !whole {
             tx.execute(COMMIT).await?;
         }

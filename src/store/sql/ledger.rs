@@ -6,10 +6,11 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::link;
+use super::link::{self, Row};
 use super::row::{Reader, json, statements, unavailable};
 use super::script::{Script, Tx};
 use crate::board::BoardId;
+use crate::build::Build;
 use crate::chat::{AnswerVia, Platform};
 use crate::clock::Timestamp;
 use crate::id::{Ids, MessageId};
@@ -29,7 +30,8 @@ statements! {
             owed_at = CASE WHEN rev_wanted > rev_sent THEN owed_at ELSE ?2 END,
             last = CASE WHEN batch IS NULL THEN (SELECT state = 'finished' FROM runs WHERE number = cards.run)
                         ELSE (SELECT MIN(state = 'finished') FROM runs WHERE batch = cards.batch) END
-        WHERE run IN (SELECT value FROM jsonb_each(?1)
+        WHERE campaign IS NULL
+          AND run IN (SELECT value FROM jsonb_each(?1)
                       UNION
                       SELECT batch
                       FROM runs
@@ -39,7 +41,11 @@ statements! {
         WHERE number IN (SELECT value FROM jsonb_each(?1))";
     CARDS_OF_RUNS = "SELECT id, run, replies, state = 'dead' AND message IS NULL AS lost
         FROM cards
-        WHERE run IN (SELECT value FROM jsonb_each(?1)) AND batch IS NULL
+        WHERE run IN (SELECT value FROM jsonb_each(?1)) AND batch IS NULL AND campaign IS NULL
+        ORDER BY rowid";
+    CARDS_OF_CAMPAIGN = "SELECT id, run, replies, state = 'dead' AND message IS NULL AS lost
+        FROM cards
+        WHERE campaign = ?1
         ORDER BY rowid";
     OUTBOX_INSERT = "INSERT INTO outbox (id, kind, card, seq, via, note, last, owed_at, due_at, state, error)
         SELECT value->>'id', value->>'kind', value->>'card', value->>'seq', value->'via', value->'note',
@@ -75,6 +81,19 @@ impl<'a> Event<'a> {
     /// Something happened to a board.
     pub(super) fn board(at: Timestamp, kind: &'static str, board: &'a BoardId) -> Self {
         Event { at, kind, run: None, attempt: None, board: Some(Cow::Borrowed(board)), facts: None }
+    }
+
+    /// A build is registered.
+    pub(super) fn build(build: &Build) -> Self {
+        let facts = serde_json::json!({
+            "family": build.family,
+            "build": build.id,
+            "branch": build.source.branch,
+            "commit": build.source.commit,
+            "url": build.source.url,
+        });
+        let at = build.registered_at;
+        Event { at, kind: "registered", run: None, attempt: None, board: None, facts: Some(facts) }
     }
 
     /// The same, of a board too.
@@ -164,6 +183,24 @@ struct OutboxRow<'a> {
     error: Option<&'static str>,
 }
 
+impl<'a> OutboxRow<'a> {
+    /// A reply in the thread of a card.
+    fn reply(id: MessageId, card: &'a str, seq: i64, (note, at): (&'a Note, Timestamp), dead: bool) -> Self {
+        OutboxRow {
+            id,
+            kind: "reply",
+            card: Some(card),
+            seq: Some(seq),
+            via: None,
+            note,
+            last: 0,
+            at,
+            state: if dead { "dead" } else { "owed" },
+            error: dead.then_some(CARD_LOST),
+        }
+    }
+}
+
 /// A card that gets replies: its id, how many it has, and whether it will never be posted.
 #[derive(Serialize)]
 struct Thread {
@@ -173,6 +210,18 @@ struct Thread {
     replies: i64,
     #[serde(skip)]
     lost: bool,
+}
+
+impl Thread {
+    fn read(found: &Row) -> Result<Thread> {
+        let row = Reader::new(found, "cards", "id");
+        Ok(Thread {
+            id: row.text("id")?.to_owned(),
+            run: row.int("run")?,
+            replies: row.int("replies")?,
+            lost: row.flag("lost")?,
+        })
+    }
 }
 
 /// Owes replies, in order, once per card of their runs, and answers.
@@ -187,18 +236,10 @@ pub(super) async fn owe(tx: &mut Tx, ids: &Ids, replies: &[Reply<'_>], answers: 
         }
     }
     for (reply, index, seq, lost) in places {
-        let dead = lost && !reply.last;
+        let (id, dead) = (MessageId::new(ids, reply.at), lost && !reply.last);
         rows.push(OutboxRow {
-            id: MessageId::new(ids, reply.at),
-            kind: "reply",
-            card: Some(&threads[&reply.run][index].id),
-            seq: Some(seq),
-            via: None,
-            note: &reply.note,
             last: u8::from(reply.last),
-            at: reply.at,
-            state: if dead { "dead" } else { "owed" },
-            error: dead.then_some(CARD_LOST),
+            ..OutboxRow::reply(id, &threads[&reply.run][index].id, seq, (&reply.note, reply.at), dead)
         });
     }
     // A program asks; nobody can tell it anything.
@@ -228,6 +269,36 @@ pub(super) async fn owe(tx: &mut Tx, ids: &Ids, replies: &[Reply<'_>], answers: 
     Ok(())
 }
 
+/// Owes a reply in the thread of every card of a campaign.
+pub(super) async fn tell_campaign(
+    tx: &mut Tx,
+    ids: &Ids,
+    campaign: i64,
+    note: &Note,
+    at: Timestamp,
+) -> Result<()> {
+    let query = link::query(CARDS_OF_CAMPAIGN).bind(campaign);
+    let found = query.fetch_all(tx.connection().await?).await.map_err(unavailable)?;
+    let mut threads = Vec::with_capacity(found.len());
+    for row in &found {
+        let thread = Thread::read(row)?;
+        threads.push(Thread { replies: thread.replies + 1, ..thread });
+    }
+    if threads.is_empty() {
+        return Ok(());
+    }
+    let row = |thread| {
+        let Thread { id, replies, lost, .. }: &Thread = thread;
+        OutboxRow::reply(MessageId::new(ids, at), id, *replies, (note, at), *lost)
+    };
+    let rows: Vec<OutboxRow<'_>> = threads.iter().map(row).collect();
+    let mut script = Script::default();
+    script.add(OUTBOX_INSERT, [json(&rows).into()]);
+    script.add(CARDS_COUNT_REPLIES, [json(&threads).into()]);
+    tx.leave(script);
+    Ok(())
+}
+
 /// Why a reply is dead whose card could not be posted.
 pub(super) const CARD_LOST: &str = "its card could not be posted";
 
@@ -243,13 +314,7 @@ async fn threads(tx: &mut Tx, replies: &[Reply<'_>]) -> Result<HashMap<i64, Vec<
         .await
         .map_err(unavailable)?
     {
-        let row = Reader::new(&row, "cards", "id");
-        let thread = Thread {
-            id: row.text("id")?.to_owned(),
-            run: row.int("run")?,
-            replies: row.int("replies")?,
-            lost: row.flag("lost")?,
-        };
+        let thread = Thread::read(&row)?;
         threads.entry(thread.run).or_default().push(thread);
     }
     Ok(threads)

@@ -10,6 +10,7 @@ use super::link::{self, Readers, Row};
 use super::row::{self, Reader, statements, unavailable};
 use super::script::{Script, Tx};
 use super::unreadable::Unreadable;
+use crate::board::hosts::Address;
 use crate::chat::{AnswerVia, Place, Platform};
 use crate::clock::Timestamp;
 use crate::id::MessageId;
@@ -22,24 +23,28 @@ statements! {
         FROM jsonb_each(?1) AS j
         WHERE NOT EXISTS (SELECT 1 FROM letters WHERE message = j.value)
           AND (EXISTS (SELECT 1 FROM outbox WHERE id = j.value AND state = 'dead')
-               OR EXISTS (SELECT 1 FROM cards WHERE id = j.value AND state = 'dead'))";
-    LETTERS = "SELECT d.number, d.died_at, o.kind, o.via, o.note, o.last AS outcome, c.run, c.platform,
-               c.channel, CASE WHEN o.id IS NULL THEN c.error ELSE o.error END AS error,
-               COALESCE(o.owed_at, c.owed_at) AS owed_at
+               OR EXISTS (SELECT 1 FROM cards WHERE id = j.value AND state = 'dead')
+               OR EXISTS (SELECT 1 FROM calls WHERE id = j.value AND state = 'dead'))";
+    LETTERS = "SELECT d.number, d.died_at, o.kind, o.via, o.note, o.last AS outcome, COALESCE(c.run, k.run) AS run, c.platform,
+               c.channel, CASE WHEN o.id IS NOT NULL THEN o.error WHEN c.id IS NOT NULL THEN c.error ELSE k.error END AS error,
+               COALESCE(o.owed_at, c.owed_at, k.owed_at) AS owed_at, k.hook, k.url
         FROM letters AS d
         LEFT JOIN outbox AS o ON o.id = d.message AND o.state = 'dead'
         LEFT JOIN cards AS c ON c.id = COALESCE(o.card, d.message) AND (o.id IS NOT NULL OR c.state = 'dead')
-        WHERE o.id IS NOT NULL OR c.id IS NOT NULL
+        LEFT JOIN calls AS k ON k.id = d.message AND k.state = 'dead'
+        WHERE o.id IS NOT NULL OR c.id IS NOT NULL OR k.id IS NOT NULL
         ORDER BY d.number DESC
         LIMIT ?1 + 0";
     LETTERS_COUNT = "SELECT COUNT(*) FROM letters AS d
         WHERE EXISTS (SELECT 1 FROM outbox WHERE id = d.message AND state = 'dead')
-           OR EXISTS (SELECT 1 FROM cards WHERE id = d.message AND state = 'dead')";
+           OR EXISTS (SELECT 1 FROM cards WHERE id = d.message AND state = 'dead')
+           OR EXISTS (SELECT 1 FROM calls WHERE id = d.message AND state = 'dead')";
     // Of those whose message is there still.
     LETTERS_NAMED = "SELECT message FROM letters AS d
         WHERE (?1 IS NULL OR number = ?1)
           AND (EXISTS (SELECT 1 FROM outbox WHERE id = d.message AND state = 'dead')
-               OR EXISTS (SELECT 1 FROM cards WHERE id = d.message AND state = 'dead'))
+               OR EXISTS (SELECT 1 FROM cards WHERE id = d.message AND state = 'dead')
+               OR EXISTS (SELECT 1 FROM calls WHERE id = d.message AND state = 'dead'))
         ORDER BY number
         LIMIT ?2 + 0";
     LETTERS_REMOVE = "DELETE FROM letters WHERE message IN (SELECT value FROM jsonb_each(?1))";
@@ -57,6 +62,9 @@ statements! {
             message = NULLIF(message, ?3), thread = NULLIF(thread, ?3), rev_wanted = MAX(rev_wanted, rev_sent + 1)
         WHERE state = 'dead'
           AND (id IN (SELECT value FROM jsonb_each(?1)) OR parent IN (SELECT value FROM jsonb_each(?1)))";
+    CALLS_REVIVE = "UPDATE calls
+        SET state = 'owed', due_at = ?2, tries = 0, error = NULL
+        WHERE id IN (SELECT value FROM jsonb_each(?1)) AND state = 'dead'";
     REPLIES_REVIVE = "UPDATE outbox
         SET state = 'owed', due_at = ?2, tries = 0, begun_at = NULL, error = NULL
         WHERE state = 'dead' AND kind = 'reply' AND error = ?3
@@ -101,6 +109,7 @@ pub(super) async fn resend(tx: &mut Tx, letter: Option<i64>, now: Timestamp) -> 
     script.add(LETTERS_REMOVE, [ids.as_str().into()]);
     script.add(REPLIES_REVIVE, [ids.as_str().into(), now.into(), CARD_LOST.into()]);
     script.add(OUTBOX_REVIVE, [ids.as_str().into(), now.into()]);
+    script.add(CALLS_REVIVE, [ids.as_str().into(), now.into()]);
     script.add(CARDS_REVIVE, [ids.into(), now.into(), TOLD_BY_URL.into()]);
     tx.leave(script);
     Ok((Effected::Done, messages.len()))
@@ -109,16 +118,19 @@ pub(super) async fn resend(tx: &mut Tx, letter: Option<i64>, now: Timestamp) -> 
 fn letter(row: &Row) -> Result<Letter> {
     let row = Reader::new(row, "letters", "number");
     let via: Option<AnswerVia> = row.opt_json("via")?;
+    let hook = row.opt_text("hook")?;
     let kind = match (row.opt_text("kind")?, &via) {
+        (None, _) if hook.is_some() => LetterKind::Call,
         (None, _) => LetterKind::Card,
         (Some("reply"), _) if row.flag("outcome")? => LetterKind::Outcome,
         (Some("reply"), _) => LetterKind::Reply,
         (Some(_), Some(via)) if via.is_open() => LetterKind::News,
         (Some(_), _) => LetterKind::Answer,
     };
-    let place = match &via {
-        Some(via) => via.place.clone(),
-        None => Place {
+    let place = match (&via, hook) {
+        (Some(via), _) => via.place.clone(),
+        (None, Some(hook)) => called(hook, row.opt_text("url")?),
+        (None, None) => Place {
             platform: row.word("platform", Platform::from_word)?,
             channel: row.text("channel")?.to_owned(),
             thread: None,
@@ -136,6 +148,13 @@ fn letter(row: &Row) -> Result<Letter> {
         owed_at: row.at("owed_at")?,
         died_at: row.at("died_at")?,
     })
+}
+
+/// Where a call was to go: to a webhook by its name, or to a host; the rest of an address may be a secret.
+fn called(hook: &str, url: Option<&str>) -> Place {
+    let host = url.and_then(|url| Address::parse(url).ok()).map(|address| address.to_string());
+    let channel = if hook.is_empty() { host.unwrap_or_default() } else { hook.to_owned() };
+    Place { platform: Platform::Api, channel, thread: None }
 }
 
 /// The run that a message's facts are about: its number, or a document with that.

@@ -44,7 +44,7 @@ statements! {
                     WHERE n.rev_wanted > n.rev_sent AND n.state = 'live' AND n.channel > channels.channel)
             FROM channels
             WHERE channels.channel IS NOT NULL)
-        SELECT c.id, c.run, c.batch, c.platform, c.channel, c.thread, c.message, c.rev_wanted, c.via, c.last, c.begun_at,
+        SELECT c.id, c.run, c.batch, c.campaign, c.platform, c.channel, c.thread, c.message, c.rev_wanted, c.via, c.last, c.begun_at,
                c.tries, c.owed_at
         FROM channels
         JOIN (VALUES (0), (1)) AS posts
@@ -238,6 +238,7 @@ fn card_read(row: &Row) -> Result<Owed> {
     let kind = OwedKind::Card {
         run: row.int("run")?,
         batch: row.opt_int("batch")?.is_some(),
+        campaign: row.opt_int("campaign")?,
         place: place(&row, row.opt_text("thread")?)?,
         message: row.opt_text("message")?.map(str::to_owned),
         revision: row.int("rev_wanted")?,

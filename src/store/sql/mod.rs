@@ -27,6 +27,7 @@ mod backup;
 mod batch;
 mod board;
 mod builds;
+mod calls;
 mod campaign;
 mod carry;
 mod drain;
@@ -79,11 +80,11 @@ use crate::meter::Times;
 use crate::outcome::Outcome;
 use crate::run::{LeaseRef, Progress, Request, Run, Stage};
 use crate::store::{
-    AtRest, AuditFilter, BatchView, BoardRow, BuildFilter, CampaignView, Census, Committed, Cursor, Dealt,
-    Decisions, Drain, Effected, Ended, Errand, ErrandView, Fenced, Grant, Granted, Intake, Lapsed,
-    LeaseTerms, LeaseView, Letter, MessageEnd, Notice, Outdated, Owed, QueueChanges, ReloadRequest, Result,
-    RunFilter, RunStep, RunView, ScheduleRow, Settle, Store, StoreError, SuitePast, Tally, Tidied, TidyFrom,
-    TokenRow, Told,
+    AtRest, AuditFilter, BatchView, BoardRow, BuildFilter, Call, CallEnd, CampaignView, Census, Committed,
+    Cursor, Dealt, Decisions, Drain, Effected, Ended, Errand, ErrandView, Fenced, Grant, Granted, Happened,
+    Intake, Lapsed, LeaseTerms, LeaseView, Letter, MessageEnd, NewCall, Notice, Outdated, Owed, QueueChanges,
+    ReloadRequest, Result, RunFilter, RunStep, RunView, ScheduleRow, Settle, Store, StoreError, SuitePast,
+    Tally, Tidied, TidyFrom, TokenRow, Told,
 };
 
 pub use self::backup::{Copied, CopyError, NUMBERS_LEFT_OUT, backup, restore};
@@ -99,9 +100,11 @@ statements! {
                (SELECT COUNT(*) FROM leases WHERE state IN ('active', 'finalizing', 'held')) AS leases,
                (SELECT COUNT(*) FROM outbox WHERE state = 'owed' AND kind = 'reply')
                  + (SELECT COUNT(*) FROM outbox WHERE state = 'owed' AND kind = 'answer')
-                 + (SELECT COUNT(*) FROM cards WHERE rev_wanted > rev_sent AND state = 'live') AS owed,
+                 + (SELECT COUNT(*) FROM cards WHERE rev_wanted > rev_sent AND state = 'live')
+                 + (SELECT COUNT(*) FROM calls WHERE state = 'owed') AS owed,
                (SELECT COUNT(*) FROM outbox WHERE state = 'dead')
-                 + (SELECT COUNT(*) FROM cards WHERE state = 'dead') AS dead,
+                 + (SELECT COUNT(*) FROM cards WHERE state = 'dead')
+                 + (SELECT COUNT(*) FROM calls WHERE state = 'dead') AS dead,
                (SELECT COUNT(*) FROM errands WHERE done_at IS NULL) AS errands";
 }
 
@@ -115,6 +118,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         batch::STATEMENTS,
         board::STATEMENTS,
         builds::STATEMENTS,
+        calls::STATEMENTS,
         campaign::STATEMENTS,
         drain::STATEMENTS,
         hold::STATEMENTS,
@@ -508,6 +512,51 @@ impl Store for SqlStore {
         self.writer
             .write(move |tx| {
                 Box::pin(async move { drain::over(tx, &ids, number, &boards, &told, now).await })
+            })
+            .await
+    }
+
+    async fn call_read_to(&self) -> Result<i64> {
+        self.writer.write(|tx| Box::pin(calls::read_to(tx))).await
+    }
+
+    async fn call_events(&self, after: i64, limit: u32) -> Result<Vec<Happened>> {
+        calls::happened(&self.readers, &self.unreadable, after, limit).await
+    }
+
+    async fn call_owe(&self, from: i64, to: i64, calls: &[NewCall], now: Timestamp) -> Result<bool> {
+        let calls = calls.to_vec();
+        let write = self
+            .writer
+            .write(move |tx| Box::pin(async move { calls::owe(tx, (from, to), &calls, now).await }));
+        write.await
+    }
+
+    async fn call_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Call>> {
+        calls::due(&self.readers, &self.unreadable, now, limit).await
+    }
+
+    async fn call_next_due(&self) -> Result<Option<Timestamp>> {
+        calls::next_due(&self.readers).await
+    }
+
+    async fn call_end(&self, id: MessageId, end: CallEnd, now: Timestamp) -> Result<()> {
+        let write = self.writer.write(move |tx| {
+            Box::pin(async move {
+                calls::end(tx, id, &end, now);
+                Ok(())
+            })
+        });
+        write.await
+    }
+
+    async fn campaign_redraw(&self, number: i64, now: Timestamp) -> Result<()> {
+        self.writer
+            .write(move |tx| {
+                Box::pin(async move {
+                    campaign::redraw(tx, number, now);
+                    Ok(())
+                })
             })
             .await
     }

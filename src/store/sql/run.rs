@@ -54,12 +54,13 @@ statements! {
         ORDER BY r.number DESC
         LIMIT ?1 + 0");
     // By the card itself, or by a thread that it was posted into; the newest where a thread has several.
-    RUN_OF_THREAD = "SELECT number, batch
-        FROM runs
-        WHERE number = (SELECT MAX(run)
-                        FROM (SELECT run FROM cards WHERE platform = ?1 AND channel = ?2 AND message = ?3
-                              UNION ALL
-                              SELECT run FROM cards WHERE platform = ?1 AND channel = ?2 AND thread = ?3) AS told)";
+    RUN_OF_THREAD = "SELECT r.number, r.batch, c.campaign
+        FROM (SELECT run, campaign FROM cards WHERE platform = ?1 AND channel = ?2 AND message = ?3
+              UNION ALL
+              SELECT run, campaign FROM cards WHERE platform = ?1 AND channel = ?2 AND thread = ?3) AS c
+        JOIN runs AS r ON r.number = c.run
+        ORDER BY r.number DESC
+        LIMIT 1";
     RUNS_ASKED = "SELECT r.number, r.lease, r.board, r.fence, r.request
         FROM runs AS r
         JOIN leases AS l ON l.id = r.lease
@@ -136,9 +137,10 @@ pub(super) async fn of_thread(readers: &Readers, place: &Place) -> Result<Option
     let query = link::query(RUN_OF_THREAD).bind(place.platform.as_str()).bind(&place.channel).bind(thread);
     let Some(row) = query.fetch_optional(readers).await.map_err(unavailable)? else { return Ok(None) };
     let row = Reader::new(&row, "runs", "number");
-    Ok(Some(match row.opt_int("batch")? {
-        Some(batch) => Told::Batch(batch),
-        None => Told::Run(row.int("number")?),
+    Ok(Some(match (row.opt_int("campaign")?, row.opt_int("batch")?) {
+        (Some(campaign), _) => Told::Campaign(campaign),
+        (None, Some(batch)) => Told::Batch(batch),
+        (None, None) => Told::Run(row.int("number")?),
     }))
 }
 

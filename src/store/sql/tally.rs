@@ -54,7 +54,11 @@ statements! {
         UNION ALL
         SELECT 'answer', COUNT(*), COALESCE(MIN(owed_at), 0)
         FROM outbox
-        WHERE state = 'owed' AND kind = 'answer'";
+        WHERE state = 'owed' AND kind = 'answer'
+        UNION ALL
+        SELECT 'call', COUNT(*), COALESCE(MIN(owed_at), 0)
+        FROM calls
+        WHERE state = 'owed'";
 }
 
 /// A page of what happened since `cursor`, nothing of it without one, and what there is; `census` is filled in by the

@@ -2,10 +2,10 @@
 //! look at a table is longer than a page and nobody who writes waits for long. Nothing of an unfinished run, nothing
 //! that is owed, and no event that the scheduler has not read is touched; runs and attempts stay.
 
-use super::letters;
 use super::link;
 use super::row::{Reader, statements, unavailable};
 use super::script::Tx;
+use super::{calls, letters};
 use crate::clock::Timestamp;
 use crate::store::{Outdated, Result, Tidied, TidyFrom};
 
@@ -74,6 +74,7 @@ pub(super) async fn tidy(tx: &mut Tx, outdated: &Outdated, from: TidyFrom, limit
     let audit = (AUDIT_PAGE, AUDIT_REMOVE);
     let (audit, audit_at) = page(tx, audit, from.audit, END, outdated.audit, limit).await?;
     letters::forget(tx, outdated.messages);
+    calls::forget(tx, outdated.messages, limit);
     let messages = (OUTBOX_PAGE, OUTBOX_REMOVE);
     let (messages, messages_at) = page(tx, messages, from.messages, END, outdated.messages, limit).await?;
     let errands = (ERRANDS_PAGE, ERRANDS_REMOVE);

@@ -33,7 +33,8 @@ async fn is_as_described(lab: &Lab, document: &Value, (method, path): (&str, &st
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_request_is_described_and_answers_as_it_says() {
-    lab(&yaml::small(2), async |lab| {
+    let campaign = "campaigns:\n  matrix: {families: [socA], suites: [smoke]}\n";
+    lab(&(yaml::small(2) + campaign), async |lab| {
         let (status, document) = call(lab, "GET", "/api/v1/openapi.json", &[], "").await;
         assert_eq!((status, &document["openapi"]), (200, &json!("3.1.0")));
         assert_eq!(call(lab, "GET", "/openapi.json", &[], "").await.1, document);
@@ -91,6 +92,10 @@ async fn every_request_is_described_and_answers_as_it_says() {
             (("POST", "/api/v1/builds"), "BuildTaken", r#"{"family": "socA", "build": "b1"}"#),
             (("GET", "/api/v1/builds"), "Build", ""),
             (("GET", "/api/v1/builds/b1"), "Build", ""),
+            (("POST", "/api/v1/campaigns"), "Campaign", r#"{"name": "matrix", "build": "build-123"}"#),
+            (("GET", "/api/v1/campaigns"), "CampaignRow", ""),
+            (("GET", "/api/v1/campaigns/1"), "Campaign", ""),
+            (("POST", "/api/v1/campaigns/1/cancel"), "Campaign", ""),
             (("GET", "/api/v1/boards"), "Board", ""),
             (("GET", "/api/v1/boards/soc-a-001"), "Board", ""),
             (("POST", "/api/v1/power/soc-a-001/on?wait=60s"), "PowerRequest", ""),

@@ -2,6 +2,7 @@
 //! nobody starts, reads or ends anything.
 
 mod boards;
+mod campaigns;
 mod description;
 mod events;
 mod leases;

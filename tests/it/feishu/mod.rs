@@ -2,6 +2,7 @@
 //! signed and covered, and back through the real API.
 
 mod admin;
+mod campaigns;
 mod client;
 mod files;
 mod languages;

@@ -129,6 +129,49 @@ async fn a_board_of_somebodys_own_stays_theirs_however_often_the_server_is_kille
     world.finish(&accepted).await;
 }
 
+/// Servers that are killed in the middle of a campaign.
+const CAMPAIGN_POINTS: u64 = 12;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_campaign_goes_on_under_the_next_server_and_starts_and_tells_nothing_twice() {
+    const STARTED: &str = "SELECT spec->>'$.selector.board' FROM runs ORDER BY 1";
+    const BOARDS: &str = "SELECT id FROM boards WHERE id LIKE 'soc-a-%' ORDER BY 1";
+    let mut world = World::start(20_261_129).await;
+    for point in 0..CAMPAIGN_POINTS {
+        let mut server = world.serve().await;
+        world.until_handled_again().await;
+        if point == 0 {
+            world.accepted("/lab campaign rollout build-123").await;
+        }
+        // Some die as soon as the next wave begins, or while it starts its runs.
+        world.sleep(world.ids.below(LIFE_SHORT_MS)).await;
+        world.kill(&mut server).await;
+    }
+    let db = world.work_off(1).await;
+    assert_eq!(rows(&db, STARTED).await, rows(&db, BOARDS).await, "each board once");
+    assert_eq!(rows(&db, "SELECT state FROM campaigns").await, ["completed"]);
+    assert_eq!(rows(&db, "SELECT DISTINCT verdict FROM runs").await, ["passed"]);
+    let told = |thread: bool| {
+        let said = |world: &boardhand::sim::slack::World| -> Vec<String> {
+            let messages = world.channels.values().flat_map(|channel| &channel.messages);
+            let ours = messages.filter(|m| m.user == "U0BOT" && m.thread_ts.is_some() == thread);
+            ours.map(|message| message.text.clone()).collect()
+        };
+        world.slack.with(|world| said(world))
+    };
+    assert_eq!(told(false), ["Campaign 1 rollout: completed"], "one card");
+    assert_eq!(
+        told(true),
+        [
+            "Campaign 1 rollout: wave 2 of 3",
+            "Campaign 1 rollout: wave 3 of 3",
+            "Campaign 1 rollout: completed"
+        ]
+    );
+    world.check_bytes(&db).await;
+    world.check_switches(&db).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_told_to_stop_twice_ends_at_once() {
     let world = World::start(1).await;

@@ -174,6 +174,15 @@ impl World {
 
     /// Lets the last server work everything off, stops it in order, and checks.
     pub(super) async fn finish(mut self, accepted: &[String]) {
+        let db = self.work_off(accepted.len()).await;
+        self.check_runs(&db, accepted).await;
+        self.check_messages(&db, accepted.len()).await;
+        self.check_bytes(&db).await;
+        self.check_switches(&db).await;
+    }
+
+    /// Lets the last server work everything off, and stops it in order.
+    pub(super) async fn work_off(&mut self, runs: usize) -> sqlx::SqlitePool {
         let mut server = self.serve().await;
         self.until_handled_again().await;
         println!("after a restart, runs were on boards again within {:?} at most", self.slowest);
@@ -184,7 +193,7 @@ impl World {
             }
         };
         // Edits go out at the pace that Slack allows, so the cards alone take about a second each.
-        let patience = Duration::from_secs(300 + 2 * accepted.len() as u64);
+        let patience = Duration::from_secs(300 + 2 * runs as u64);
         if self.clock.timeout(patience, done).await.is_err() {
             panic!("not all is done: {:?}", rows(&db, UNFINISHED).await);
         }
@@ -192,10 +201,7 @@ impl World {
         Command::new("kill").args(["-TERM", &pid]).status().await.expect("kill");
         let status = self.clock.timeout(lab::WITHIN, server.wait()).await.expect("it stops").expect("status");
         assert!(status.success(), "a stop by SIGTERM ends with 0, not {status}");
-        self.check_runs(&db, accepted).await;
-        self.check_messages(&db, accepted.len()).await;
-        self.check_bytes(&db).await;
-        self.check_switches(&db).await;
+        db
     }
 
     pub(super) async fn db(&self) -> sqlx::SqlitePool {
@@ -217,6 +223,7 @@ const STAGES_NOW: &str = "
     UNION SELECT state FROM leases WHERE state = 'finalizing'";
 const UNFINISHED: &str = "
     SELECT 'run ' || number || ' ' || state FROM runs WHERE state <> 'finished'
+    UNION ALL SELECT 'campaign ' || number || ' ' || state FROM campaigns WHERE ended_at IS NULL
     UNION ALL SELECT 'lease ' || board FROM leases WHERE state IN ('active', 'finalizing')
     UNION ALL SELECT 'card of ' || run FROM cards WHERE rev_wanted > rev_sent
     UNION ALL SELECT 'message ' || note FROM outbox WHERE state = 'owed'";
@@ -247,6 +254,9 @@ fn write_lab(folder: &Path, inventory: &boardhand::board::Inventory) {
     let families = lab::yaml::FAMILIES.replace("    finally:", collect);
     text.push_str(
         &families.replace("socB: {}", "socB: {default_suite: trivial, suites: {trivial: trivial}}"),
+    );
+    text.push_str(
+        "campaigns:\n  rollout: {boards_of: [socA], suites: [smoke], waves: [1, 50%, 100%], at_once: 2}\n",
     );
     std::fs::write(folder.join("boards.yaml"), text).expect("boards.yaml");
 }

@@ -2,10 +2,12 @@
 
 use boardhand::board::BoardId;
 use boardhand::campaign::{Asked, Campaign, LIVE_MAX, Phase, Plan, Planned, State, Terms};
+use boardhand::chat::Place;
+use boardhand::message::Note;
 use boardhand::outcome::Verdict;
-use boardhand::store::{CampaignEffect, Committed, Effect, NewRun};
+use boardhand::store::{CampaignEffect, Committed, Effect, End, MessageEnd, NewRun, Owed, OwedKind, Told};
 
-use super::lab::{Lab, channel, effected, number, outcome, spec, via};
+use super::lab::{Lab, at, channel, effected, li, number, outcome, spec};
 use super::store_tests;
 
 store_tests! {
@@ -13,6 +15,7 @@ store_tests! {
     what_is_asked_is_guarded_by_its_state_and_ends_what_waits,
     the_same_is_begun_once_and_two_never_work_against_each_other,
     a_button_that_is_drawn_on_an_older_state_does_nothing,
+    a_campaigns_card_comes_with_its_first_run_and_follows_the_campaign_alone,
 }
 
 fn plan() -> Plan {
@@ -24,7 +27,12 @@ fn plan() -> Plan {
         runs: planned(),
         rollback: planned(),
         terms: Terms::default(),
+        cards: vec![channel()],
     }
+}
+
+fn told() -> Note {
+    Note::new("campaign-steered", serde_json::json!({}))
 }
 
 async fn campaign(lab: &Lab, effect: CampaignEffect) -> Committed {
@@ -48,26 +56,27 @@ async fn a_step_is_written_once_and_tells_nobody_where_it_comes_too_late(lab: &L
     let step = |places: &[usize]| CampaignEffect::Step {
         then: then.clone(),
         starts: places.iter().map(|place| child(lab, *place)).collect(),
+        told: Some(Note::new("campaign-wave", serde_json::json!({}))),
     };
     assert_eq!(effected(&campaign(lab, step(&[0, 1])).await), "done");
-    let mut late = lab.intake(Effect::Campaign(Box::new(step(&[2]))));
-    late.answer_via = Some(via());
+    let late = lab.intake(Effect::Campaign(Box::new(step(&[2]))));
     assert_eq!(effected(&lab.store.commit(late).await.expect("committed")), "unchanged");
     let view = lab.store.campaign_view(first.number).await.expect("read").expect("there");
     assert_eq!((view.children.len(), view.campaign.version), (2, 1));
-    let owed = lab.store.message_due(super::lab::T0, 10).await.expect("messages");
+    let owed = lab.store.message_due(at(5), 10).await.expect("messages");
     assert!(owed.is_empty(), "{owed:?}");
 }
 
 async fn what_is_asked_is_guarded_by_its_state_and_ends_what_waits(lab: &Lab) {
     let first = begun(lab).await;
     let then = Campaign { version: 1, ..first.clone() };
-    campaign(lab, CampaignEffect::Step { then, starts: vec![child(lab, 0)] }).await;
+    campaign(lab, CampaignEffect::Step { then, starts: vec![child(lab, 0)], told: None }).await;
     let ask = |asked| CampaignEffect::Ask {
         number: first.number,
         seen: None,
         asked,
         outcome: outcome(Verdict::Cancelled, "cancelled"),
+        told: told(),
     };
     assert_eq!(effected(&campaign(lab, ask(Asked::Resume)).await), "unchanged");
     assert_eq!(effected(&campaign(lab, ask(Asked::Pause)).await), "done");
@@ -113,9 +122,57 @@ async fn a_button_that_is_drawn_on_an_older_state_does_nothing(lab: &Lab) {
         seen: Some(seen),
         asked,
         outcome: outcome(Verdict::Cancelled, "cancelled"),
+        told: told(),
     };
     assert_eq!(effected(&campaign(lab, ask(0, Asked::Pause)).await), "done");
     assert_eq!(effected(&campaign(lab, ask(0, Asked::Resume)).await), "unchanged");
     assert_eq!(effected(&campaign(lab, ask(1, Asked::Resume)).await), "done");
     assert_eq!(effected(&campaign(lab, ask(1, Asked::Pause)).await), "unchanged");
+}
+
+/// What is owed about cards: campaign, run and revision of each, and whether it is over.
+async fn cards(lab: &Lab) -> Vec<(Option<i64>, i64, i64, bool)> {
+    let owed = lab.store.message_due(at(5), 10).await.expect("messages");
+    let card = |owed: &Owed| match &owed.kind {
+        OwedKind::Card { run, campaign, revision, last, .. } => Some((*campaign, *run, *revision, *last)),
+        OwedKind::Reply { .. } | OwedKind::Answer { .. } => None,
+    };
+    owed.iter().filter_map(card).collect()
+}
+
+async fn a_campaigns_card_comes_with_its_first_run_and_follows_the_campaign_alone(lab: &Lab) {
+    let first = begun(lab).await;
+    assert_eq!(cards(lab).await, [], "nothing runs yet");
+    let then = first.moved_to(State::Running);
+    let mut starts = vec![child(lab, 0), child(lab, 1)];
+    starts[0].2.cards = vec![channel()];
+    campaign(lab, CampaignEffect::Step { then, starts, told: None }).await;
+    assert_eq!(cards(lab).await, [(Some(1), 1, 1, false)]);
+    let owed = lab.store.message_due(at(5), 10).await.expect("messages").remove(0);
+    let sent = End::Sent { message: "170.0".into(), revision: 1 };
+    lab.store.message_end(&[MessageEnd { id: owed.id, end: sent }], at(5)).await.expect("written");
+    let card = Place { thread: Some("170.0".into()), ..channel() };
+    assert_eq!(lab.store.run_of_thread(&card).await.expect("read"), Some(Told::Campaign(1)));
+    // A change of the run that it stands under is none of its own.
+    let cancel =
+        Effect::Cancel { run: 1, by: li(), outcome: outcome(Verdict::Cancelled, "cancelled"), note: told() };
+    lab.commit(cancel).await;
+    assert_eq!(lab.store.message_due(at(5), 10).await.expect("messages"), []);
+    lab.store.campaign_redraw(1, at(5)).await.expect("written");
+    assert_eq!(cards(lab).await, [(Some(1), 1, 2, false)]);
+    let cancel = CampaignEffect::Ask {
+        number: 1,
+        seen: None,
+        asked: Asked::Cancel,
+        outcome: outcome(Verdict::Cancelled, "cancelled"),
+        told: told(),
+    };
+    campaign(lab, cancel).await;
+    let owed = lab.store.message_due(at(5), 10).await.expect("messages");
+    assert_eq!(cards(lab).await, [(Some(1), 1, 3, true)]);
+    let replies = owed.iter().filter_map(|owed| match &owed.kind {
+        OwedKind::Reply { place, note, .. } => Some((place.thread.clone(), note.template.clone())),
+        OwedKind::Card { .. } | OwedKind::Answer { .. } => None,
+    });
+    assert_eq!(replies.collect::<Vec<_>>(), [(Some("170.0".to_owned()), "campaign-steered".to_owned())]);
 }

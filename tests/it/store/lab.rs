@@ -98,6 +98,7 @@ impl Lab {
             origin: channel(),
             cards: vec![channel()],
             via: None,
+            callback: None,
             created_at: T0,
             retry_of: None,
             once: None,

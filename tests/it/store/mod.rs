@@ -5,6 +5,7 @@
 mod admin;
 mod batch;
 mod builds;
+mod call;
 mod campaign;
 mod drain;
 pub(crate) mod file;

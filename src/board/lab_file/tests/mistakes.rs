@@ -557,6 +557,38 @@ fn what_a_schedule_runs_must_be_there() {
 }
 
 /// A lab with this campaign.
+#[test]
+fn hooks() {
+    let webhook = |keys: &str| format!("{BOARD}webhooks:\n  ci: {{{keys}}}\n");
+    let secret = "secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    check(
+        &webhook(&format!(
+            "url: 'https://ci/x', {secret}, events: [run.finished, 'lease.*', '*'], private: true"
+        )),
+        "",
+    );
+    check(
+        &webhook(&format!("url: 'ftp://ci/x', {secret}, events: [run.finishd]")),
+        "3:13: error: url is none: an address begins with https:// or http://\n\
+         3:84: error: nothing is told of \"run.finishd\"; did you mean \"run.finished\"?",
+    );
+    check(
+        &webhook("url: 'https://ci/x', secret: short, events: [run.finished]"),
+        "3:37: error: secret must be whsec_ and 24 to 64 bytes in base64, or two of them with a comma while rotating; \
+         make one with: echo whsec_$(openssl rand -base64 32)",
+    );
+    check(
+        &webhook(&format!("url: 'https://ci/x', {secret}")),
+        "3:7: error: missing key \"events\" in a webhook",
+    );
+    check(
+        &format!("{BOARD}callbacks: {{hosts: ['not a host'], {secret}}}\n"),
+        "2:21: error: \"not a host\" is no host; write ci.example.com, ci.example.com:8443, *.example.com, or http://… \
+         for plain HTTP",
+    );
+    check(&format!("{BOARD}callbacks: {{{secret}}}\n"), "2:12: error: missing key \"hosts\" in callbacks");
+}
+
 fn with_campaign(keys: &str) -> String {
     format!("{BOARD}campaigns:\n  rollout: {{{keys}}}\n")
 }

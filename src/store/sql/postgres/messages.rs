@@ -1,6 +1,6 @@
 //! Statements about cards, replies, answers and letters, as PostgreSQL reads them.
 
-use super::super::{ledger, letters, message};
+use super::super::{calls, ledger, letters, message};
 
 /// The numbers of a document.
 macro_rules! numbers {
@@ -28,7 +28,7 @@ macro_rules! head_replies {
 
 /// Each statement of which this file has another text, and that text.
 pub(super) fn texts() -> Vec<(&'static str, &'static str)> {
-    [changes(), due(), ends(), dead()].concat()
+    [changes(), due(), ends(), dead(), called()].concat()
 }
 
 fn changes() -> Vec<(&'static str, &'static str)> {
@@ -48,7 +48,8 @@ fn changes() -> Vec<(&'static str, &'static str)> {
         owed_at = CASE WHEN rev_wanted > rev_sent THEN owed_at ELSE $2 END,
         last = CASE WHEN batch IS NULL THEN (SELECT (state = 'finished')::int FROM runs WHERE number = cards.run)
                     ELSE (SELECT MIN((state = 'finished')::int) FROM runs WHERE batch = cards.batch) END
-    WHERE run IN (SELECT value::bigint FROM json_array_elements_text($1::json)
+    WHERE campaign IS NULL
+      AND run IN (SELECT value::bigint FROM json_array_elements_text($1::json)
                   UNION
                   SELECT batch
                   FROM runs
@@ -63,7 +64,7 @@ fn changes() -> Vec<(&'static str, &'static str)> {
             concat!(
                 "SELECT id, run, replies, state = 'dead' AND message IS NULL AS lost FROM cards WHERE run IN ",
                 numbers!(),
-                " AND batch IS NULL ORDER BY rowid"
+                " AND batch IS NULL AND campaign IS NULL ORDER BY rowid"
             ),
         ),
         (
@@ -95,7 +96,7 @@ fn due() -> Vec<(&'static str, &'static str)> {
                 WHERE n.rev_wanted > n.rev_sent AND n.state = 'live' AND n.channel > channels.channel)
         FROM channels
         WHERE channels.channel IS NOT NULL)
-    SELECT c.id, c.run, c.batch, c.platform, c.channel, c.thread, c.message, c.rev_wanted, c.via, c.last, c.begun_at,
+    SELECT c.id, c.run, c.batch, c.campaign, c.platform, c.channel, c.thread, c.message, c.rev_wanted, c.via, c.last, c.begun_at,
            c.tries, c.owed_at
     FROM channels
     CROSS JOIN (VALUES (false), (true)) AS posts (are)
@@ -234,14 +235,16 @@ fn dead() -> Vec<(&'static str, &'static str)> {
     FROM json_array_elements_text($1::json) AS j (value)
     WHERE NOT EXISTS (SELECT 1 FROM letters WHERE message = j.value)
       AND (EXISTS (SELECT 1 FROM outbox WHERE id = j.value AND state = 'dead')
-           OR EXISTS (SELECT 1 FROM cards WHERE id = j.value AND state = 'dead'))",
+           OR EXISTS (SELECT 1 FROM cards WHERE id = j.value AND state = 'dead')
+           OR EXISTS (SELECT 1 FROM calls WHERE id = j.value AND state = 'dead'))",
         ),
         (
             letters::LETTERS_NAMED,
             "SELECT message FROM letters AS d
     WHERE ($1::bigint IS NULL OR number = $1::bigint)
       AND (EXISTS (SELECT 1 FROM outbox WHERE id = d.message AND state = 'dead')
-           OR EXISTS (SELECT 1 FROM cards WHERE id = d.message AND state = 'dead'))
+           OR EXISTS (SELECT 1 FROM cards WHERE id = d.message AND state = 'dead')
+           OR EXISTS (SELECT 1 FROM calls WHERE id = d.message AND state = 'dead'))
     ORDER BY number
     LIMIT $2",
         ),
@@ -273,6 +276,14 @@ fn dead() -> Vec<(&'static str, &'static str)> {
             ),
         ),
         (
+            letters::CALLS_REVIVE,
+            concat!(
+                "UPDATE calls SET state = 'owed', due_at = $2, tries = 0, error = NULL WHERE id IN ",
+                texts!(),
+                " AND state = 'dead'"
+            ),
+        ),
+        (
             letters::REPLIES_REVIVE,
             concat!(
                 "UPDATE outbox
@@ -284,6 +295,45 @@ fn dead() -> Vec<(&'static str, &'static str)> {
                 texts!(),
                 ")"
             ),
+        ),
+    ]
+}
+
+fn called() -> Vec<(&'static str, &'static str)> {
+    vec![
+        (
+            calls::CALLS_INSERT,
+            "INSERT INTO calls (id, hook, lane, event, kind, run, url, body, owed_at, due_at, state, error)
+    SELECT value->>'id', value->>'hook', value->>'lane', (value->>'event')::bigint, value->>'kind',
+           (value->>'run')::bigint, value->>'url', value->>'body', $2, $2,
+           CASE WHEN is_full THEN 'dead' ELSE 'owed' END, CASE WHEN is_full THEN $4 END
+    FROM (SELECT value, (SELECT COUNT(*) FROM calls WHERE state = 'owed' AND lane = value->>'lane') >= $3 AS is_full
+          FROM json_array_elements($1::json)) AS told",
+        ),
+        (
+            calls::CALLBACKS_INSERT,
+            "INSERT INTO callbacks (run, url)
+    SELECT (value->>'run')::bigint, value->>'url'
+    FROM json_array_elements($1::json)",
+        ),
+        (calls::CALLBACKS_REMOVE, concat!("DELETE FROM callbacks WHERE run IN ", numbers!())),
+        (
+            calls::CALLS_DUE,
+            "WITH RECURSIVE lanes (lane) AS (
+        (SELECT MIN(lane) FROM calls WHERE state = 'owed')
+        UNION ALL
+        SELECT (SELECT MIN(n.lane) FROM calls AS n WHERE n.state = 'owed' AND n.lane > lanes.lane)
+        FROM lanes
+        WHERE lanes.lane IS NOT NULL)
+    SELECT k.id, k.hook, k.lane, k.kind, k.url, k.body, k.tries
+    FROM lanes
+    CROSS JOIN LATERAL (SELECT n.*
+                        FROM calls AS n
+                        WHERE n.state = 'owed' AND n.lane = lanes.lane AND n.due_at <= $1
+                        ORDER BY n.due_at, n.event
+                        LIMIT $3) AS k
+    ORDER BY k.due_at, k.event, k.id
+    LIMIT $2",
         ),
     ]
 }

@@ -1,0 +1,234 @@
+//! HTTP to addresses that somebody outside has named, or that a lab file lists for telling others. A name is looked up
+//! once, by the very connection that is made: what is not allowed is left out there, so that nothing that changes in
+//! between leads elsewhere. Never through a proxy, which would look it up itself, and never along a redirect.
+//!
+//! | | where it may go |
+//! | --- | --- |
+//! | public | addresses that the whole internet routes |
+//! | private | those, and private ones and this machine; never link-local ones, where clouds keep their credentials |
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::HeaderValue;
+use reqwest::{Client, Method, Url};
+
+use super::{HttpReply, NetError, TOTAL_TIMEOUT, base, net_error, read, reason};
+
+/// Longest answer that is read: nobody looks at more than its beginning.
+pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// Clients for both kinds, made at first use. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Outward(Arc<Clients>);
+
+#[derive(Default)]
+struct Clients {
+    public: OnceLock<Result<Client, String>>,
+    private: OnceLock<Result<Client, String>>,
+}
+
+/// One request. Its address and headers may hold credentials.
+pub struct OutwardRequest<'r> {
+    /// The method.
+    pub method: Method,
+    /// The whole address.
+    pub url: &'r str,
+    /// Headers.
+    pub headers: &'r [(&'static str, String)],
+    /// The body; none where there is nothing to say.
+    pub body: Option<String>,
+    /// Whether it may go to private addresses.
+    pub private: bool,
+    /// How long the whole answer may take, [`TOTAL_TIMEOUT`] at most.
+    pub within: Duration,
+}
+
+impl Outward {
+    /// Sends one request and reads its answer.
+    pub async fn send(&self, request: OutwardRequest<'_>) -> Result<HttpReply, NetError> {
+        let url = Url::parse(request.url).map_err(|_| NetError::Address("not a URL"))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(NetError::Address("neither HTTP nor HTTPS"));
+        }
+        // An address that needs no looking up never reaches the resolver.
+        let host = url.host_str().ok_or(NetError::Address("no host"))?;
+        let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        if literal.is_ok_and(|ip| !may(ip, request.private)) {
+            return Err(NetError::Address(FORBIDDEN));
+        }
+        let (client, private) = match request.private {
+            true => (&self.0.private, true),
+            false => (&self.0.public, false),
+        };
+        let client = client.get_or_init(|| {
+            let builder = base().no_proxy().dns_resolver(Arc::new(Guard { private }));
+            builder.build().map_err(|error| reason(&error))
+        });
+        let client = client.as_ref().map_err(|problem| NetError::Connect(problem.clone()))?;
+        let mut sent = client.request(request.method, url).timeout(request.within.min(TOTAL_TIMEOUT));
+        for (name, value) in request.headers {
+            let mut value = HeaderValue::from_str(value)
+                .map_err(|_| NetError::Address("a header's value holds characters that no header can"))?;
+            value.set_sensitive(true);
+            sent = sent.header(*name, value);
+        }
+        if let Some(body) = request.body {
+            sent = sent.header("content-type", "application/json").body(body);
+        }
+        read(sent.send().await.map_err(net_error)?, ANSWER_BYTES_MAX).await
+    }
+}
+
+const FORBIDDEN: &str = "an address that is not allowed: it is private, or leads nowhere";
+
+/// Looks names up, and leaves out what is not allowed.
+struct Guard {
+    private: bool,
+}
+
+impl Resolve for Guard {
+    fn resolve(&self, name: Name) -> Resolving {
+        let private = self.private;
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let allowed: Vec<SocketAddr> = found.filter(|address| may(address.ip(), private)).collect();
+            if allowed.is_empty() {
+                return Err(std::io::Error::other(FORBIDDEN).into());
+            }
+            Ok(Box::new(allowed.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Whether requests may go there.
+fn may(ip: IpAddr, private: bool) -> bool {
+    match ip {
+        IpAddr::V4(ip) => may_v4(ip, private),
+        IpAddr::V6(ip) => may_v6(ip, private),
+    }
+}
+
+/// Special-purpose blocks of RFC 6890 and its registry.
+fn may_v4(ip: Ipv4Addr, private: bool) -> bool {
+    let [a, b, c, _] = ip.octets();
+    let nowhere = a == 0
+        || a >= 224
+        || ip.is_link_local()
+        || ip.is_documentation()
+        || (a, b, c) == (192, 0, 0)
+        || (a, b, c) == (192, 88, 99)
+        || a == 198 && matches!(b, 18 | 19);
+    let shared = a == 100 && (64..128).contains(&b);
+    !nowhere && (private || !(ip.is_private() || ip.is_loopback() || shared))
+}
+
+fn may_v6(ip: Ipv6Addr, private: bool) -> bool {
+    if let Some(inside) = inside(ip) {
+        return may_v4(inside, private);
+    }
+    let first = ip.segments()[0];
+    // Global unicast, without the blocks of it that are for tunnels, documentation and protocols.
+    let global = first & 0xe000 == 0x2000 && !(first == 0x2001 && ip.segments()[1] < 0x0200);
+    let documentation = first == 0x2001 && ip.segments()[1] == 0x0db8 || first == 0x3fff;
+    let local = ip.is_loopback() || first & 0xfe00 == 0xfc00;
+    global && !documentation || private && local
+}
+
+/// The address of the older kind that one of the newer kind stands for.
+fn inside(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let s = ip.segments();
+    let of = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        Ipv4Addr::new(a, b, c, d)
+    };
+    match s {
+        [0, 0, 0, 0, 0, 0xffff, high, low] => Some(of(high, low)),
+        // Translated (RFC 6052) and tunnelled (RFC 3056).
+        [0x0064, 0xff9b, 0, 0, 0, 0, high, low] => Some(of(high, low)),
+        [0x2002, high, low, ..] => Some(of(high, low)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::response::Redirect;
+    use axum::routing::post;
+
+    use super::*;
+
+    #[test]
+    fn only_what_the_whole_internet_routes_is_public() {
+        let (always, at_home, never) = ((true, true), (false, true), (false, false));
+        for (address, expect) in [
+            ("93.184.216.34", always),
+            ("2606:2800:220:1::1", always),
+            ("10.0.0.1", at_home),
+            ("172.16.5.4", at_home),
+            ("172.32.0.1", always),
+            ("192.168.1.1", at_home),
+            ("100.64.0.1", at_home),
+            ("127.0.0.1", at_home),
+            ("::1", at_home),
+            ("fd00::1", at_home),
+            ("::ffff:10.0.0.1", at_home),
+            ("::ffff:169.254.169.254", never),
+            ("64:ff9b::a00:1", at_home),
+            ("2002:7f00:1::", at_home),
+            ("2001:0:1::", never),
+            ("169.254.169.254", never),
+            ("fe80::1", never),
+            ("fec0::1", never),
+            ("::", never),
+            ("0.0.0.0", never),
+            ("255.255.255.255", never),
+            ("224.0.0.1", never),
+            ("ff02::1", never),
+            ("198.18.0.1", never),
+            ("192.0.2.1", never),
+            ("2001:db8::1", never),
+        ] {
+            let ip: IpAddr = address.parse().expect("an address");
+            assert_eq!((may(ip, false), may(ip, true)), expect, "{address}");
+        }
+    }
+
+    async fn asked(url: &str, private: bool) -> Result<HttpReply, NetError> {
+        let request = OutwardRequest {
+            method: Method::POST,
+            url,
+            headers: &[("webhook-id", "1".into())],
+            body: Some("{}".into()),
+            private,
+            within: Duration::from_secs(5),
+        };
+        Outward::default().send(request).await
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_to_this_machine_is_not_called_and_no_redirect_is_followed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let port = listener.local_addr().expect("address").port();
+        let router = Router::new()
+            .route("/", post(|| async { "taken" }))
+            .route("/away", post(|| async { Redirect::permanent("/") }));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let forbidden = |got: Result<HttpReply, NetError>| match got {
+            Err(NetError::Address(problem)) => problem == FORBIDDEN,
+            Err(NetError::Connect(problem)) => problem == FORBIDDEN,
+            _ => false,
+        };
+        for host in ["localhost", "127.0.0.1", "[::1]", "0x7f000001", "2130706433"] {
+            assert!(forbidden(asked(&format!("http://{host}:{port}/"), false).await), "{host}");
+        }
+        let taken = asked(&format!("http://localhost:{port}/"), true).await.expect("an answer");
+        assert_eq!((taken.status, taken.body.as_slice()), (200, &b"taken"[..]));
+        let away = asked(&format!("http://127.0.0.1:{port}/away"), true).await.expect("an answer");
+        assert_eq!(away.status, 308);
+        assert!(matches!(asked("ftp://localhost/", true).await, Err(NetError::Address(_))));
+    }
+}

@@ -1,0 +1,96 @@
+//! Calls in the store: made of events once, whoever looks; owed in lanes that hold up no other; given up as letters.
+
+use boardhand::id::MessageId;
+use boardhand::outcome::Verdict;
+use boardhand::store::{CallEnd, Effect, Effected, LANE_HEADS_MAX, LANE_OWED_MAX, NewCall, NewRun};
+
+use super::lab::{Lab, at, effected, outcome};
+use super::store_tests;
+
+store_tests! {
+    what_happened_is_read_in_its_order_and_calls_are_made_of_it_once,
+    a_lane_that_stands_still_hides_no_other_and_has_a_bound,
+    a_call_that_is_given_up_is_a_letter_and_comes_back,
+}
+
+/// A call of an event to somebody.
+fn new(lab: &Lab, lane: &str, event: i64) -> NewCall {
+    NewCall {
+        id: MessageId::new(&lab.ids, at(0)),
+        hook: Some(lane.to_owned()),
+        lane: lane.to_owned(),
+        event,
+        kind: "run.finished",
+        run: None,
+        url: None,
+        body: "{}".into(),
+    }
+}
+
+async fn due(lab: &Lab, seconds: u64) -> Vec<String> {
+    let due = lab.store.call_due(at(seconds), 500).await.expect("read");
+    due.into_iter().map(|call| format!("{} {}", call.lane, call.tries)).collect()
+}
+
+async fn what_happened_is_read_in_its_order_and_calls_are_made_of_it_once(lab: &Lab) {
+    let from = lab.store.call_read_to().await.expect("read");
+    let run = NewRun { callback: Some("https://ci/x".into()), ..lab.new_run() };
+    lab.commit(Effect::Start(vec![run, lab.new_run()])).await;
+    let cancel = Effect::Cancel {
+        run: 1,
+        by: super::lab::li(),
+        outcome: outcome(Verdict::Cancelled, "cancelled"),
+        note: super::lab::note("run-cancelled"),
+    };
+    lab.commit(cancel).await;
+    let events = lab.store.call_events(from, 10).await.expect("read");
+    let told: Vec<_> = events.iter().map(|e| (e.kind.as_str(), e.run, e.callback.as_deref())).collect();
+    let ci = Some("https://ci/x");
+    assert_eq!(told, [("accepted", Some(1), ci), ("accepted", Some(2), None), ("withdrawn", Some(1), ci)]);
+    assert_eq!(lab.store.call_events(from, 1).await.expect("read").len(), 1);
+    let to = events[2].seq;
+    let call = NewCall { hook: None, run: Some(1), url: ci.map(str::to_owned), ..new(lab, "host ci", to) };
+    assert!(lab.store.call_owe(from, to, std::slice::from_ref(&call), at(1)).await.expect("written"));
+    assert!(!lab.store.call_owe(from, to, &[new(lab, "late", to)], at(1)).await.expect("written"));
+    assert_eq!(lab.store.call_read_to().await.expect("read"), to);
+    assert_eq!(due(lab, 1).await, ["host ci 0"]);
+    let again = lab.store.call_events(from, 10).await.expect("read");
+    assert!(again.iter().all(|event| event.callback.is_none()), "it is owed, and not still to be");
+    lab.store.call_end(call.id, CallEnd::Made, at(2)).await.expect("written");
+    assert_eq!((due(lab, 9).await.len(), lab.store.call_next_due().await.expect("read")), (0, None));
+}
+
+async fn a_lane_that_stands_still_hides_no_other_and_has_a_bound(lab: &Lab) {
+    let many: Vec<NewCall> = (0..i64::from(LANE_OWED_MAX)).map(|event| new(lab, "slow", event)).collect();
+    let from = lab.store.call_read_to().await.expect("read");
+    assert!(lab.store.call_owe(from, 1, &many, at(0)).await.expect("written"));
+    assert!(
+        lab.store
+            .call_owe(1, 2, &[new(lab, "other", 1), new(lab, "slow", -1)], at(1))
+            .await
+            .expect("written")
+    );
+    let due = due(lab, 1).await;
+    assert_eq!(due.iter().filter(|call| *call == "slow 0").count(), LANE_HEADS_MAX as usize);
+    assert_eq!(due.last().map(String::as_str), Some("other 0"));
+    let (letters, count) = lab.store.letter_list(10).await.expect("read");
+    assert_eq!((letters[0].error.as_str(), count), ("too many calls are owed there", 1));
+}
+
+async fn a_call_that_is_given_up_is_a_letter_and_comes_back(lab: &Lab) {
+    let from = lab.store.call_read_to().await.expect("read");
+    let call = new(lab, "ci", 1);
+    assert!(lab.store.call_owe(from, 1, std::slice::from_ref(&call), at(0)).await.expect("written"));
+    let later = CallEnd::Later { at: at(5), error: "answered 500".into() };
+    lab.store.call_end(call.id, later, at(0)).await.expect("written");
+    assert_eq!((due(lab, 4).await.len(), due(lab, 5).await), (0, vec!["ci 1".to_owned()]));
+    assert_eq!(lab.store.call_next_due().await.expect("read"), Some(at(5)));
+    let dead = CallEnd::Dead { error: "answered 410".into() };
+    lab.store.call_end(call.id, dead, at(6)).await.expect("written");
+    let (letters, _) = lab.store.letter_list(10).await.expect("read");
+    assert_eq!((letters[0].place.channel.as_str(), letters[0].error.as_str()), ("ci", "answered 410"));
+    let resent = lab.commit(Effect::Resend { letter: Some(letters[0].number) }).await;
+    assert_eq!(effected(&resent), Effected::Done.as_str());
+    assert_eq!(due(lab, 10).await, ["ci 0"]);
+    assert_eq!(lab.store.letter_list(10).await.expect("read").1, 0);
+}
