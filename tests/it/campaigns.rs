@@ -272,14 +272,45 @@ async fn a_server_that_stops_on_the_way_goes_on_and_starts_nothing_twice() {
     .await;
 }
 
-#[test]
-fn the_manuals_campaigns_are_some() {
+/// The manual's campaigns, in a lab of so many boards.
+fn of_the_manual(boards: usize) -> String {
     let manual = include_str!("../../docs/campaigns.md");
     let (_, rest) = manual.split_once("```yaml\ncampaigns:\n").expect("an example");
     let (example, _) = rest.split_once("```").expect("its end");
-    let text = with_campaign(2, ROLLOUT);
+    let text = with_campaign(boards, ROLLOUT);
     let (text, _) = text.split_once("campaigns:").expect("a campaign");
-    let lab = crate::lab::inventory(&format!("{text}campaigns:\n{example}"));
+    format!("{text}campaigns:\n{example}")
+}
+
+#[test]
+fn the_manuals_campaigns_are_some() {
+    let lab = crate::lab::inventory(&of_the_manual(2));
     assert_eq!(lab.campaigns.keys().collect::<Vec<_>>(), ["matrix", "rollout"]);
     assert_eq!(lab.campaigns["rollout"].terms.gate, 90);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_manuals_lines_are_typed_and_do_what_it_says() {
+    lab(&of_the_manual(3), async |lab| {
+        let manual = include_str!("../../docs/campaigns.md");
+        let lines =
+            manual.split("```\n").find(|block| block.starts_with("/lab campaign")).expect("lines to type");
+        let mut seen = Vec::new();
+        for line in lines.lines() {
+            // A build that is never over by itself.
+            seen.push(lab.say("alice", &line.replace("build-123", "build-crawl")).await);
+        }
+        let [begun, shown, paused] = &seen[..] else { panic!("{seen:?}") };
+        assert!(begun.contains("3 runs on 3 targets in 3 waves, at most 4 at once"), "{begun}");
+        assert!(
+            shown.contains("Campaign 1 · rollout · build-crawl") && shown.contains("wave 1 of 3"),
+            "{shown}"
+        );
+        assert!(shown.contains("gate 90%"), "{shown}");
+        assert!(paused.contains("is paused and starts nothing more for now"), "{paused}");
+        lab.say("alice", "/lab campaign 1 cancel").await;
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
 }

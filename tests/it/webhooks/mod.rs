@@ -163,7 +163,7 @@ async fn the_end_of_a_run_is_told_to_whoever_asked_and_only_where_that_is_allowe
         let (status, problem) = ask(lab, "build-123", "https://ci.example.com/").await;
         assert_eq!(
             (status, &problem["detail"]),
-            (422, &json!("this lab takes no callbacks: boards.yaml has none"))
+            (422, &json!("this lab takes no callbacks: boards.yaml lists no hosts for them"))
         );
     })
     .await;
