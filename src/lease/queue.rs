@@ -7,8 +7,8 @@
 //! takes the least recently used of its boards; several boards are of one site, all or nothing. Boards that failed a
 //! run are avoided while the others in service could serve it.
 //!
-//! **Quotas.** Whoever has as many boards as they may is passed over, and their place is nobody's way; a run on a board
-//! that they have is none more.
+//! **Quotas.** Whoever has as many boards as they may is passed over, and nobody waits behind them; a run on a board that
+//! they have is served all the same.
 //!
 //! **Drains.** A board that takes nothing new is nobody's next, whoever has it now; what is on it goes on, and whoever has
 //! it as their own may still run on it.

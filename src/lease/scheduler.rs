@@ -24,8 +24,8 @@ use crate::message::Note;
 use crate::message::compose::hold_facts;
 use crate::run::{Priority, Selector};
 use crate::store::{
-    BoardRow, Cursor, Drain, Grant, Granted, Health, LeaseTerms, QueueChanges, QueueRun, Store, StoreError,
-    changes, closed,
+    BoardRow, Closing, Cursor, Drain, Grant, Granted, Health, LeaseTerms, QueueChanges, QueueRun, Store,
+    StoreError, changes,
 };
 use crate::worker::steps::{Agent, LOOK_ANYWAY, LOOK_EVERY, Step};
 
@@ -144,8 +144,9 @@ impl Scheduler {
         // A clock that was set back may be before what was on then.
         if !is_same || now < known.since || known.until.is_some_and(|until| now >= until) {
             let mut boards = HashMap::new();
+            let closing = Closing::at(&self.known, &drains, now);
             for board in self.known.boards.values() {
-                if let Some(closed) = closed(&self.known, &drains, board, now) {
+                if let Some(closed) = closing.of(board) {
                     let draining = Draining { reason: closed.reason, until: closed.until };
                     boards.insert(board.id.clone(), draining);
                 }

@@ -1,6 +1,9 @@
 //! Drains as the store knows them: boards and sites that take nothing new. What follows from them and from the lab file's
 //! maintenance windows for one board stands here too, so that whoever asks is told the same. Plain data, and pure.
 
+use std::collections::HashMap;
+
+use crate::board::maintenance::Window;
 use crate::board::{Board, BoardId, Inventory, Site};
 use crate::chat::{Actor, AnswerVia};
 use crate::clock::Timestamp;
@@ -102,23 +105,49 @@ pub struct Closed {
     pub of: (&'static str, String),
 }
 
-/// Why a board takes nothing new at `now`, where it does not. A drain is on until its row goes, which is a moment after its
-/// end: with it goes what is known of how its boards were left.
-pub fn closed(lab: &Inventory, drains: &[Drain], board: &Board, now: Timestamp) -> Option<Closed> {
-    let said = drains.iter().filter(|drain| drain.of.is_about(board));
-    let said = said.map(|drain| Closed {
-        reason: drain.reason.clone(),
-        until: drain.ends_at,
-        by: Some(drain.by.clone()),
-        of: (drain.of.kind(), drain.of.name().to_owned()),
-    });
-    let windows = lab.maintenance.iter().filter(|(_, window)| window.is_about(board));
-    let windows = windows.filter_map(|(name, window)| {
-        let until = Some(window.until(now)?);
-        Some(Closed { reason: window.reason.clone(), until, by: None, of: ("window", name.clone()) })
-    });
-    // Nobody knows when what has no end is over.
-    said.chain(windows).max_by_key(|closed| (closed.until.is_none(), closed.until))
+/// What takes nothing new at one time: looked up once, and asked for each board.
+pub struct Closing<'a> {
+    boards: HashMap<&'a str, &'a Drain>,
+    sites: HashMap<&'a str, &'a Drain>,
+    /// Windows that are open, each with its name and its end.
+    windows: Vec<(&'a String, &'a Window, Timestamp)>,
+}
+
+impl<'a> Closing<'a> {
+    /// What takes nothing new at `now`. A drain is on until its row goes, which is a moment after its end: with it goes what
+    /// is known of how its boards were left.
+    pub fn at(lab: &'a Inventory, drains: &'a [Drain], now: Timestamp) -> Closing<'a> {
+        let (mut boards, mut sites) = (HashMap::new(), HashMap::new());
+        for drain in drains {
+            match &drain.of {
+                Drained::Board(board) => boards.insert(board.as_str(), drain),
+                Drained::Site(site) => sites.insert(site.as_str(), drain),
+            };
+        }
+        let windows = lab.maintenance.iter();
+        let windows = windows.filter_map(|(name, window)| Some((name, window, window.until(now)?))).collect();
+        Closing { boards, sites, windows }
+    }
+
+    /// Why a board takes nothing new, where it does not.
+    pub fn of(&self, board: &Board) -> Option<Closed> {
+        let said = self.boards.get(board.id.as_str()).into_iter().chain(self.sites.get(board.site.as_str()));
+        let said = said.map(|drain| Closed {
+            reason: drain.reason.clone(),
+            until: drain.ends_at,
+            by: Some(drain.by.clone()),
+            of: (drain.of.kind(), drain.of.name().to_owned()),
+        });
+        let windows = self.windows.iter().filter(|(_, window, _)| window.is_about(board));
+        let windows = windows.map(|(name, window, until)| Closed {
+            reason: window.reason.clone(),
+            until: Some(*until),
+            by: None,
+            of: ("window", (*name).clone()),
+        });
+        // Nobody knows when what has no end is over.
+        said.chain(windows).max_by_key(|closed| (closed.until.is_none(), closed.until))
+    }
 }
 
 /// When that changes for some board by time alone, after `now`.
@@ -162,7 +191,7 @@ maintenance: {weekly: {boards: [b], cron: 0 0 * * *, lasts: 1h, reason: network}
         let lab = lab.inventory.unwrap_or_else(|| panic!("{:?}", lab.problems));
         let check =
             |drains: &[Drain], board: &str, now: Timestamp, expect: Option<(&str, Option<Timestamp>)>| {
-                let found = closed(&lab, drains, lab.board(board).expect("a board"), now);
+                let found = Closing::at(&lab, drains, now).of(lab.board(board).expect("a board"));
                 let found = found.as_ref().map(|closed| (closed.reason.as_str(), closed.until));
                 assert_eq!(found, expect, "{board}");
             };

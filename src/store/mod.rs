@@ -43,7 +43,7 @@ pub use self::board::{BoardRow, Errand, ErrandView, Health, Quarantine};
 pub use self::build::{BuildFilter, BuildsOf};
 pub use self::call::{CALLS_DUE_MAX, Call, CallEnd, Happened, LANE_HEADS_MAX, LANE_OWED_MAX, NewCall};
 pub use self::campaign::{CampaignEffect, CampaignView};
-pub use self::drain::{Closed, Drain, Drained, NewDrain, changes, closed};
+pub use self::drain::{Closed, Closing, Drain, Drained, NewDrain, changes};
 pub use self::intake::{
     Audit, CARD_HELD, Committed, Effect, Effected, Intake, NewRun, Notice, ReloadRequest,
 };

@@ -22,7 +22,7 @@ use crate::lease::{Grip, Hold, Holder, Lease, LeaseState};
 use crate::message::Note;
 use crate::message::compose::hold_facts;
 use crate::run::LeaseRef;
-use crate::store::{BoardRow, Effected, Health, StoreError, closed};
+use crate::store::{BoardRow, Closing, Effected, Health, StoreError};
 
 /// How long before the end of their time people are warned; half of a shorter time.
 pub const WARN_BEFORE: Duration = Duration::from_secs(5 * 60);
@@ -146,11 +146,12 @@ impl Keeper {
         }
         let (inventory, rows) = (self.lab.inventory.now(), self.lab.store.board_list().await?);
         let drains = self.lab.store.drain_list().await?;
+        let closing = Closing::at(&inventory, &drains, now);
         let is_free = |row: &&BoardRow| {
             let long = row.last_used_at.is_none_or(|at| now.since(at) >= FREE_FOR);
             row.lease.is_none() && row.health != Health::Quarantined && long
         };
-        let takes_new = |board: &&Board| closed(&inventory, &drains, board, now).is_none();
+        let takes_new = |board: &&Board| closing.of(board).is_none();
         let free: Vec<&Board> = rows
             .iter()
             .filter(is_free)

@@ -19,7 +19,7 @@ use crate::id::RunId;
 use crate::message::Note;
 use crate::outcome::{Counts, Outcome, Verdict};
 use crate::run::{HEALTH, Priority, Run, RunKind, RunSpec, RunState, Selector, Stage};
-use crate::store::{Audit, BoardRow, Effect, Health, Intake, NewRun, RunFilter, StoreError, closed};
+use crate::store::{Audit, BoardRow, Closing, Effect, Health, Intake, NewRun, RunFilter, StoreError};
 
 /// Most health runs that are unfinished at once, over all families.
 const CHECKS_MAX: u32 = 256;
@@ -49,16 +49,17 @@ impl Timekeeper {
     ) -> Result<(), StoreError> {
         let now = self.lab.clock.now();
         let drains = self.lab.store.drain_list().await?;
+        let closing = Closing::at(inventory, &drains, now);
         let mut at_once: HashMap<&Family, usize> = HashMap::new();
         // One that waits for a board which somebody has, or works on, takes nothing from the family meanwhile.
         let waits_for_somebody = |run: &&Run| {
             let board = run.spec.selector.board.as_ref();
             let is_had = || rows.iter().any(|row| board == Some(&row.id) && row.lease.is_some());
-            let drains = || {
+            let is_worked_on = || {
                 let board = board.and_then(|board| inventory.boards.get(board));
-                board.is_some_and(|board| closed(inventory, &drains, board, now).is_some())
+                board.is_some_and(|board| closing.of(board).is_some())
             };
-            matches!(run.state, RunState::Queued { .. }) && (is_had() || drains())
+            matches!(run.state, RunState::Queued { .. }) && (is_had() || is_worked_on())
         };
         for run in checking.iter().filter(|run| !waits_for_somebody(run)) {
             *at_once.entry(&run.spec.family).or_default() += 1;
@@ -73,7 +74,7 @@ impl Timekeeper {
                 // Nobody drives the boards of a remote site from here.
                 let board = inventory.boards.get(&row.id).filter(|board| !inventory.is_remote(board))?;
                 // Somebody works on it; it is checked once that is over.
-                if closed(inventory, &drains, board, now).is_some() {
+                if closing.of(board).is_some() {
                     return None;
                 }
                 Some((self.due(inventory, board, row)?, board))

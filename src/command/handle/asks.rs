@@ -17,7 +17,7 @@ use crate::lease::{Fence, Holder, Lease, Reservation};
 use crate::message::{Note, Phrase};
 use crate::outcome::Verdict;
 use crate::run::{RunState, Selector};
-use crate::store::{BoardRow, Effect, Health, Notice, Result, RunView, closed};
+use crate::store::{BoardRow, Closing, Effect, Health, Notice, Result, RunView};
 
 /// For how long a board is kept after a failure where nobody says.
 const KEEP_FOR: Duration = Duration::from_secs(30 * 60);
@@ -128,9 +128,10 @@ impl Handler {
         let selector = Selector { board: board.clone(), ..Selector::default() };
         let waiting = self.queue.lock().outlook(&family, &selector).waiting;
         let (lab, rows) = (self.inventory.now(), self.store.board_list().await?);
-        let (drains, now) = (self.store.drain_list().await?, self.clock.now());
+        let drains = self.store.drain_list().await?;
+        let closing = Closing::at(&lab, &drains, self.clock.now());
         let is_free = |row: &BoardRow| {
-            let takes_new = |is: &Board| is.family == family && closed(&lab, &drains, is, now).is_none();
+            let takes_new = |is: &Board| is.family == family && closing.of(is).is_none();
             let fits = board.as_ref().is_none_or(|board| *board == row.id)
                 && lab.boards.get(&row.id).is_some_and(takes_new);
             fits && row.lease.is_none() && row.health != Health::Quarantined

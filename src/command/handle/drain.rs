@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::command::{grammar, parse};
 use crate::lease::{Holder, Lease};
 use crate::message::{Note, Phrase};
-use crate::store::{Closed, Drain, Drained, Effect, NewDrain, Result, StoreError};
+use crate::store::{Closed, Closing, Drain, Drained, Effect, NewDrain, Result, StoreError};
 
 /// Most drains, and most boards of one, that an answer lists; the rest is counted.
 const ROWS_MAX: usize = 20;
@@ -96,7 +96,7 @@ impl Handler {
         // Whatever keeps it from taking new work still.
         let others: Vec<Drain> = drains.into_iter().filter(|drain| drain.of != of).collect();
         let still = boards.first().filter(|_| matches!(of, Drained::Board(_)));
-        let still = still.and_then(|board| crate::store::closed(&lab, &others, board, self.clock.now()));
+        let still = still.and_then(|board| Closing::at(&lab, &others, self.clock.now()).of(board));
         facts["still"] = json!(still.as_ref().map(closed_facts));
         Ok(Reaction {
             answer: Note::new("undrained", &facts),
@@ -139,7 +139,7 @@ impl Handler {
     /// Why a board takes nothing new now, where it does not.
     pub(super) async fn closed(&self, board: &Board) -> std::result::Result<Option<Closed>, StoreError> {
         let drains = self.store.drain_list().await?;
-        Ok(crate::store::closed(&self.inventory.now(), &drains, board, self.clock.now()))
+        Ok(Closing::at(&self.inventory.now(), &drains, self.clock.now()).of(board))
     }
 }
 

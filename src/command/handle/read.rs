@@ -10,7 +10,7 @@ use crate::chat::Delivery;
 use crate::command::grammar;
 use crate::message::{Note, Phrase};
 use crate::run::{Run, RunKind, RunState};
-use crate::store::{BoardRow, Health, Result, RunFilter, RunView};
+use crate::store::{BoardRow, Closing, Health, Result, RunFilter, RunView};
 
 /// Most rows that one answer lists; the rest is counted.
 const ROWS_MAX: usize = 40;
@@ -41,12 +41,12 @@ impl Handler {
             return Ok(Reaction::refused(reason, &near.into_iter().collect::<Vec<_>>(), "/lab boards"));
         }
         let rows = self.store.board_list().await?;
-        let (drains, now) = (self.store.drain_list().await?, self.clock.now());
+        let drains = self.store.drain_list().await?;
+        let closing = Closing::at(&lab, &drains, self.clock.now());
         let by_id: HashMap<&BoardId, &BoardRow> = rows.iter().map(|row| (&row.id, row)).collect();
         let facts_of = |board: &&Board| {
             let mut facts = board_facts(board, by_id.get(&board.id).copied());
-            let closed = crate::store::closed(&lab, &drains, board, now);
-            facts["drains"] = json!(closed.as_ref().map(closed_facts));
+            facts["drains"] = json!(closing.of(board).as_ref().map(closed_facts));
             facts
         };
         let mut facts: Vec<Value> = chosen.iter().map(facts_of).collect();

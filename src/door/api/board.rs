@@ -79,7 +79,8 @@ async fn changed(
 ) -> Result<Response, Problem> {
     let committed = machine::carry_out(door, delivery, body).await?;
     let lab = door.handler.inventory.now();
-    let mut shown = Known::look(door).await?.board_row(&lab, named(&lab, board)?);
+    let known = Known::look(door).await?;
+    let mut shown = known.board_row(&known.closing(&lab), named(&lab, board)?);
     shown["changed"] = json!(committed.answer.facts.get("effected") != Some(&json!(unchanged.as_str())));
     Ok(Json(shown).into_response())
 }

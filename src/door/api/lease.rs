@@ -341,7 +341,7 @@ async fn shown(door: &Door, lease: &Lease, ended_at: Option<Timestamp>) -> Resul
     let (lab, known) = (door.handler.inventory.now(), Known::look(door).await?);
     let mut shown = row(lease, ended_at);
     let board = lab.boards.get(&lease.board);
-    shown["board"] = json!(board.map(|board| known.board_row(&lab, board)));
+    shown["board"] = json!(board.map(|board| known.board_row(&known.closing(&lab), board)));
     Ok(shown)
 }
 

@@ -18,7 +18,7 @@ use crate::chat::Actor;
 use crate::clock::Timestamp;
 use crate::lease::{Holder, Lease};
 use crate::run::{Run, RunState};
-use crate::store::{BoardRow, Closed, Drain, RunFilter, closed};
+use crate::store::{BoardRow, Closed, Closing, Drain, RunFilter};
 
 /// Most items of one answer, and how many there are when nobody says.
 const ITEMS_MAX: u32 = 200;
@@ -104,7 +104,8 @@ pub(in crate::door) async fn boards(
         .boards
         .values()
         .filter(|board| is(&query.family, board.family.as_str()) && is(&query.site, board.site.as_str()));
-    let items: Vec<Value> = chosen.map(|board| known.board_row(&lab, board)).collect();
+    let closing = known.closing(&lab);
+    let items: Vec<Value> = chosen.map(|board| known.board_row(&closing, board)).collect();
     Ok(Json(json!({ "items": items, "next": null })).into_response())
 }
 
@@ -116,7 +117,8 @@ pub(in crate::door) async fn board(
 ) -> Result<Response, Problem> {
     let lab = door.handler.inventory.now();
     let board = named(&lab, &id)?;
-    Ok(Json(Known::look(&door).await?.board_row(&lab, board)).into_response())
+    let known = Known::look(&door).await?;
+    Ok(Json(known.board_row(&known.closing(&lab), board)).into_response())
 }
 
 /// What is known of the boards at one time.
@@ -134,11 +136,16 @@ impl Known {
         Ok(Known { rows, drains, now: door.handler.clock.now() })
     }
 
+    /// What takes nothing new.
+    pub(super) fn closing<'a>(&'a self, lab: &'a Inventory) -> Closing<'a> {
+        Closing::at(lab, &self.drains, self.now)
+    }
+
     /// A board, without what is secret about it.
-    pub(super) fn board_row(&self, lab: &Inventory, board: &Board) -> Value {
+    pub(super) fn board_row(&self, closing: &Closing<'_>, board: &Board) -> Value {
         let row = self.rows.iter().find(|row| row.id == board.id);
         let mut shown = board_row(board, row);
-        shown["draining"] = json!(closed(lab, &self.drains, board, self.now).as_ref().map(closed_row));
+        shown["draining"] = json!(closing.of(board).as_ref().map(closed_row));
         shown
     }
 }
