@@ -77,6 +77,9 @@ pub struct ServeArgs {
     /// used for longest. 100 in the data folder, unlimited in a folder of your own.
     #[arg(long, env = "MAX_DISK_USAGE_GB")]
     pub max_disk_usage_gb: Option<String>,
+    /// Where another server works on the PostgreSQL database, stand by and take its place when it has ended.
+    #[arg(long, env = "BOARDHAND_STANDBY")]
+    pub standby: bool,
     /// Simulate every console and power switch of the lab file; nothing of the lab is touched.
     #[arg(long)]
     pub simulate: bool,
@@ -95,6 +98,8 @@ pub struct Config {
     pub tftp: Option<SocketAddr>,
     /// The PostgreSQL database, when the data is not in the folder.
     pub database: Option<PostgresUrl>,
+    /// Whether it stands by where another server works on that.
+    pub standby: bool,
     /// Folder of the database and the transcripts.
     pub data_dir: PathBuf,
     /// Folder of the artifacts, when they are not in a bucket.
@@ -221,6 +226,11 @@ impl Config {
         let proxies = setting("BOARDHAND_TRUSTED_PROXIES (--trusted-proxies)", proxies, &mut problems);
         let admin_token = jenkins::long_enough(env, "BOARDHAND_ADMIN_TOKEN", &mut problems);
         let database = database::settings(env, &mut problems);
+        if args.standby && database.is_none() && problems.is_empty() {
+            problems.push(format!(
+                "BOARDHAND_STANDBY (--standby): it needs {DATABASE_URL}, a file has one server"
+            ));
+        }
         refuse_what_is_not_there(env, &mut problems);
         let listen = setting("BOARDHAND_LISTEN (--listen)", socket_address(&args.listen), &mut problems);
         let public_url = match (args.public_url.as_deref().filter(|url| !url.is_empty()), listen) {
@@ -252,6 +262,7 @@ impl Config {
             board_url,
             tftp,
             database,
+            standby: args.standby,
             data_dir: args.data_dir.clone(),
             boards: args.boards.clone(),
             templates: args.templates.clone(),

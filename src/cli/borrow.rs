@@ -67,7 +67,7 @@ impl Lender {
             return Ok(Lender::Server { data_dir: data_dir.to_owned(), clock: clock.clone() });
         }
         let database = config::database(&|name| std::env::var(name).ok())?;
-        let store = match SqlStore::at(database.as_ref(), data_dir, ids).await {
+        let store = match SqlStore::at(database.as_ref(), data_dir, ids, false).await {
             Err(error @ OpenError::Served(_)) => anyhow::bail!("{error}"),
             Err(OpenError::InUse(_)) => anyhow::bail!(
                 "a server runs on {} and its control socket does not answer; its log says why",

@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 use secrecy::SecretString;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{Signal, SignalKind};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::source::LabFile;
 use crate::app::{App, FeishuEvents, FeishuParts, Parts, SlackParts};
@@ -32,6 +32,7 @@ use crate::config::{
     self, Config, FeishuEventSettings, FeishuHook, FeishuSettings, ServeArgs, SlackSettings,
 };
 use crate::door::server::raise_file_limit;
+use crate::door::standby;
 use crate::id::Ids;
 use crate::message::pace::Pacing;
 use crate::message::template::Catalogue;
@@ -49,6 +50,8 @@ const VARIABLE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Pause before Feishu is asked again who the bot is.
 const WHO_WE_ARE_AGAIN: Duration = Duration::from_secs(60);
+/// How long whoever was told that this server stands by has for the rest of its answer.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
@@ -95,7 +98,11 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let feishu = feishu.or_else(|| config.feishu_hook.as_ref().map(|hook| feishu_hook(hook, &clock)));
     let boards = inventory.boards.len();
     // The store's lock comes first: who holds it is the only process on this data.
-    let store = SqlStore::at(config.database.as_ref(), &config.data_dir, &ids).await?;
+    let (store, listener, stops) = match take_place(&config, &ids, stops).await? {
+        Some(taken) => taken,
+        // Told to stop before there was anything to do.
+        None => return Ok(ExitCode::SUCCESS),
+    };
     match &config.database {
         Some(url) => tracing::info!("the data is in the PostgreSQL database {}", url.place()),
         None => tracing::info!("the data is in {}", config.data_dir.display()),
@@ -122,7 +129,10 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     .keeping(config.retention)
     .reading(source.clone())
     .controlled(&config.data_dir);
-    let listener = listen(config.listen).await?;
+    let listener = match listener {
+        Some(listener) => listener,
+        None => listen(config.listen).await?,
+    };
     let app = match config.tftp {
         Some(address) => app.booting_from(
             UdpSocket::bind(address)
@@ -133,6 +143,34 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     };
     tracing::info!(listen = %config.listen, public_url = config.public_url, boards, simulate = config.simulate, "serving");
     serve_until_told(app, listener, stops, Some(hangups)).await
+}
+
+/// Opens the store; where it stands by, once its turn has come, and whoever asks is told meanwhile. `None` when the
+/// process was told to stop before.
+async fn take_place(
+    config: &Config,
+    ids: &Ids,
+    mut stops: Stops,
+) -> anyhow::Result<Option<(SqlStore, Option<TcpListener>, Stops)>> {
+    let opening = SqlStore::at(config.database.as_ref(), &config.data_dir, ids, config.standby);
+    if !config.standby {
+        return Ok(Some((opening.await?, None, stops)));
+    }
+    let listener = listen(config.listen).await?.into_std()?;
+    let (works, over) = oneshot::channel::<()>();
+    let waiting = TcpListener::from_std(listener.try_clone()?)?;
+    let mut told = tokio::spawn(standby::serve(waiting, async { drop(over.await) }));
+    let opened = tokio::select! {
+        opened = opening => opened?,
+        _ = stops.terminate.recv() => return Ok(None),
+        _ = stops.interrupt.recv() => return Ok(None),
+    };
+    let _ = works.send(());
+    // Nobody who leaves a question half asked keeps the lab waiting.
+    if Clock::system().timeout(LAST_ANSWERS, &mut told).await.is_err() {
+        told.abort();
+    }
+    Ok(Some((opened, Some(TcpListener::from_std(listener)?), stops)))
 }
 
 fn artifacts(config: &Config, clock: &Clock) -> anyhow::Result<Artifacts> {

@@ -21,6 +21,7 @@ fn args() -> ServeArgs {
         keep_audit: "365d".into(),
         artifact_retention_days: None,
         max_disk_usage_gb: None,
+        standby: false,
         simulate: false,
     }
 }

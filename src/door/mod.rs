@@ -15,6 +15,7 @@ mod machine;
 mod metrics;
 pub mod server;
 pub mod slack;
+pub mod standby;
 pub mod tftp;
 pub mod throttle;
 

@@ -11,12 +11,15 @@ use boardhand::id::{Ids, InstanceId};
 use boardhand::outcome::Verdict;
 use boardhand::run::Decision;
 use boardhand::store::sql::{
-    OpenError, PostgresOptions, SqlStore, SqliteOptions, statements, statements_of_postgres,
+    GIVE_UP_AFTER, OpenError, PostgresOptions, SqlStore, SqliteOptions, TAKEN_AFTER, statements,
+    statements_of_postgres,
 };
 use boardhand::store::{Effect, RunFilter, Store, StoreError};
 use sqlx::postgres::PgTypeInfo;
-use sqlx::{Column, ConnectOptions, Executor, SqlSafeStr, Statement};
+use sqlx::{Column, ConnectOptions, Executor, Row, SqlSafeStr, Statement};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::console_real::rig::free_port;
 use crate::lab::look::{ELSEWHERE, rows, tamper};
 use crate::lab::{postgres, postgres_lab, yaml};
 use crate::store::Lab;
@@ -162,6 +165,113 @@ async fn a_second_server_is_told_that_the_database_has_one() {
     assert!(error.to_string().contains("is in use by another boardhand"), "{error}");
     store.close().await;
     reopen(&url).await.close().await;
+}
+
+/// A server that stands by.
+async fn stands_by(url: &str) -> SqlStore {
+    let options = PostgresOptions { standby: true, ..PostgresOptions::new(Ids::system()) };
+    SqlStore::connect(&postgres::parsed(url), options).await.expect("its turn comes")
+}
+
+/// When the server that works said so last, by the database's clock.
+async fn last_beat(url: &str) -> Option<i64> {
+    let rows = postgres::fetch(url, "SELECT value::bigint AS at FROM meta WHERE name = 'beat'").await;
+    rows.first().map(|row| row.get("at"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_stands_by_has_its_turn_when_the_one_before_ends_in_order() {
+    let url = postgres::database().await;
+    let first = stands_by(&url).await;
+    let mut turn = Box::pin(stands_by(&url));
+    let clock = Clock::system();
+    let early = clock.timeout(Duration::from_millis(1500), &mut turn).await;
+    assert!(early.is_err(), "it waits for as long as the first is there");
+    first.ready().await.expect("the first works");
+    assert!(last_beat(&url).await.is_some());
+    first.close().await;
+    let second = clock.timeout(Duration::from_secs(60), turn).await.expect("its turn comes");
+    second.ready().await.expect("it works");
+    second.close().await;
+    assert_eq!(last_beat(&url).await, None, "nobody need wait for one that ended in order");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_cut_off_ends_before_another_takes_its_place() {
+    let server = tokio::task::spawn_blocking(postgres::Server::begin).await.expect("a server");
+    let url = postgres::database_of(&server).await;
+    let first = stands_by(&url).await;
+    postgres::cut_off(&server, true).await;
+    let clock = Clock::system();
+    clock.timeout(Duration::from_secs(60), first.ended()).await.expect("it ends by itself");
+    postgres::cut_off(&server, false).await;
+    let before = last_beat(&url).await.expect("what it said last");
+    let second = Box::pin(stands_by(&url)).await;
+    let since = last_beat(&url).await.expect("a beat") - before;
+    assert!(since >= TAKEN_AFTER.as_micros() as i64, "{since}");
+    assert!(GIVE_UP_AFTER < TAKEN_AFTER);
+    second.ready().await.expect("it works");
+    let ours = InstanceId::new(&Ids::system(), T0);
+    assert!(first.lease_renew(ours, at(1)).await.is_err(), "the first writes nothing");
+    second.close().await;
+}
+
+/// What a server answers: the status; 0 where nobody is there.
+async fn status(port: u16, path: &str) -> u16 {
+    let asked = async {
+        let mut server = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
+        server.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        server.read_to_string(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    let answer = asked.await.unwrap_or_default();
+    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+}
+
+async fn until_answers(port: u16, path: &str, expect: u16) {
+    let clock = Clock::system();
+    let answers = async {
+        while status(port, path).await != expect {
+            clock.sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let last = clock.timeout(Duration::from_secs(90), answers).await;
+    assert!(last.is_ok(), "{path} never answered {expect}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_server_that_works_is_killed_the_one_that_stands_by_serves() {
+    let url = postgres::database().await;
+    let home = tempfile::tempdir().expect("a folder");
+    std::fs::write(home.path().join("boards.yaml"), yaml::small(1)).expect("a lab file");
+    let serve = |name: &str, port: u16| {
+        let mut server = tokio::process::Command::new(env!("CARGO_BIN_EXE_boardhand"));
+        server.args(["serve", "--simulate"]).env_clear();
+        server.env("DATABASE_URL", &url).env("BOARDHAND_STANDBY", "true").env("RUST_LOG", "error");
+        server.env("BOARDHAND_LISTEN", format!("127.0.0.1:{port}"));
+        server.env("BOARDHAND_DATA_DIR", home.path().join(name));
+        server.env("BOARDHAND_BOARDS", home.path().join("boards.yaml"));
+        server.stdin(std::process::Stdio::null()).kill_on_drop(true).spawn().expect("the binary starts")
+    };
+    let (one, other) = (free_port(), free_port());
+    let mut first = serve("one", one);
+    until_answers(one, "/readyz", 200).await;
+    let mut second = serve("other", other);
+    until_answers(other, "/healthz", 200).await;
+    assert_eq!(status(other, "/readyz").await, 503, "it stands by");
+    assert_eq!(status(other, "/webhook").await, 503);
+    first.kill().await.expect("SIGKILL");
+    until_answers(other, "/readyz", 200).await;
+    let mut third = serve("one", one);
+    until_answers(one, "/healthz", 200).await;
+    // One that stands by ends as soon as it is told to.
+    for server in [&mut third, &mut second] {
+        let pid = server.id().expect("it runs").to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+        assert_eq!(server.wait().await.expect("it ends").code(), Some(0));
+    }
 }
 
 #[tokio::test]

@@ -64,6 +64,7 @@ mod writer;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use self::link::Readers;
 use self::row::{Reader, statements, unavailable};
@@ -90,7 +91,9 @@ use crate::store::{
 pub use self::backup::{Copied, CopyError, NUMBERS_LEFT_OUT, backup, restore};
 pub use self::carry::{Carried, CarryError, carry};
 pub use self::open::OpenError;
-pub use self::postgres::{PostgresOptions, PostgresUrl, statements as statements_of_postgres};
+pub use self::postgres::{
+    GIVE_UP_AFTER, PostgresOptions, PostgresUrl, TAKEN_AFTER, statements as statements_of_postgres,
+};
 pub use self::sqlite::SqliteOptions;
 
 statements! {
@@ -150,10 +153,12 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
 
 /// Durable state in one SQLite file or one PostgreSQL database. Only one process at a time has it open.
 pub struct SqlStore {
-    writer: Writer,
+    writer: Arc<Writer>,
     readers: Readers,
     unreadable: Arc<Unreadable>,
     ids: Ids,
+    /// Set where this server has given up its place to others.
+    gave_up: watch::Receiver<bool>,
 }
 
 impl SqlStore {
@@ -654,7 +659,16 @@ impl Store for SqlStore {
     }
 
     async fn ended(&self) {
-        self.writer.ended().await;
+        let mut gave_up = self.gave_up.clone();
+        let given_up = async {
+            if gave_up.wait_for(|gave_up| *gave_up).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = self.writer.ended() => {}
+            () = given_up => {}
+        }
     }
 
     async fn ready(&self) -> Result<()> {

@@ -77,12 +77,17 @@ pub(super) const SECRET: &str = "secret";
 impl SqlStore {
     /// Opens the store where the data is: in this PostgreSQL database, or else in the data folder. The one place where
     /// that is chosen; either way nobody else is at the data folder.
-    pub async fn at(url: Option<&PostgresUrl>, data_dir: &Path, ids: &Ids) -> Result<SqlStore, OpenError> {
+    pub async fn at(
+        url: Option<&PostgresUrl>,
+        data_dir: &Path,
+        ids: &Ids,
+        standby: bool,
+    ) -> Result<SqlStore, OpenError> {
         match url {
             None => SqlStore::open(data_dir, SqliteOptions::new(ids.clone())).await,
             Some(url) => {
-                let options =
-                    PostgresOptions { data_dir: Some(data_dir.into()), ..PostgresOptions::new(ids.clone()) };
+                let data_dir = Some(data_dir.into());
+                let options = PostgresOptions { data_dir, standby, ..PostgresOptions::new(ids.clone()) };
                 // Rarer and larger than the other: whoever opens a file need not carry it.
                 Box::pin(SqlStore::connect(url, options)).await
             }
@@ -107,6 +112,14 @@ impl Home {
     /// Whether it is reached over a connection that can be gone without a word.
     pub(super) fn is_remote(&self) -> bool {
         matches!(self, Home::Postgres(_))
+    }
+
+    /// What is said at an orderly end.
+    pub(super) fn farewell(&self) -> Option<&'static str> {
+        match self {
+            Home::Postgres(home) if home.beats() => Some(postgres::standby::FAREWELL),
+            Home::Postgres(_) | Home::Sqlite(_) => None,
+        }
     }
 
     /// Whether another process has it now: this one never writes again.

@@ -73,7 +73,9 @@ impl SqlStore {
         let home = Home::Sqlite(Box::new(writing));
         let writer = Writer::start(connection, home, options.ids.clone(), Some(lock));
         let readers = Readers::Sqlite(readers);
-        Ok(SqlStore { writer, readers, unreadable: Arc::default(), ids: options.ids })
+        let (_, gave_up) = tokio::sync::watch::channel(false);
+        let writer = Arc::new(writer);
+        Ok(SqlStore { writer, readers, unreadable: Arc::default(), ids: options.ids, gave_up })
     }
 }
 

@@ -254,7 +254,11 @@ impl Group {
             self.commit(intakes, operations).await;
         }
         queued.close();
-        if let Some(tx) = self.tx.take() {
+        if let Some(mut tx) = self.tx.take() {
+            if let Some(farewell) = self.home.farewell() {
+                // Unsaid, whoever comes next waits a little.
+                let _ = tx.execute(farewell).await;
+            }
             tx.close().await;
         }
     }

@@ -374,7 +374,7 @@ impl Kept {
         let source = LabFile::simulated(file, boards.clone(), Speed::Fast, clock.clone(), ids.clone());
         let url = std::fs::read_to_string(data.path().join(look::ELSEWHERE)).ok();
         let url = url.as_deref().map(postgres::parsed);
-        let file = Arc::new(SqlStore::at(url.as_ref(), data.path(), &ids).await.expect("store"));
+        let file = Arc::new(SqlStore::at(url.as_ref(), data.path(), &ids, false).await.expect("store"));
         let app = App::new(Parts {
             store: file.clone(),
             inventory: Arc::new(inventory.clone()),

@@ -117,6 +117,19 @@ pub(crate) async fn database_of(server: &Server) -> String {
     url(&server.dir, "migrated")
 }
 
+/// Cuts everybody off from the first database of a server of its own, or lets them come again.
+pub(crate) async fn cut_off(server: &Server, cut: bool) {
+    let elsewhere = url(&server.dir, "postgres");
+    match cut {
+        true => {
+            execute(&elsewhere, "ALTER DATABASE migrated ALLOW_CONNECTIONS false").await;
+            let out = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'migrated'";
+            fetch(&elsewhere, out).await;
+        }
+        false => execute(&elsewhere, "ALTER DATABASE migrated ALLOW_CONNECTIONS true").await,
+    }
+}
+
 async fn template(dir: PathBuf) {
     let mut admin = connection(&url(&dir, "postgres")).await;
     sqlx::query("CREATE DATABASE migrated").execute(&mut admin).await.expect("a database");

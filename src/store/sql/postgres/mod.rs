@@ -4,6 +4,7 @@
 mod messages;
 pub(super) mod open;
 mod runs;
+pub(super) mod standby;
 #[cfg(test)]
 mod schema_tests;
 mod text;
@@ -21,6 +22,7 @@ use crate::store::StoreError;
 
 pub(super) use self::open::Home;
 pub use self::open::{PostgresOptions, PostgresUrl};
+pub use self::standby::{GIVE_UP_AFTER, TAKEN_AFTER};
 pub use self::text::statements;
 
 /// How long an answer is waited for: longer than PostgreSQL itself lets a statement run, so that only a connection that is

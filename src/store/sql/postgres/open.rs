@@ -14,12 +14,14 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::ConnectOptions;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
+use tokio::sync::watch;
 
 use super::super::link::{self, Connection, Readers};
 use super::super::open::secret_make;
 use super::super::row::{Reader, statements, unavailable};
 use super::super::writer::Writer;
 use super::super::{SqlStore, open};
+use super::standby;
 use crate::clock::Clock;
 use crate::id::Ids;
 use crate::store::{Result, StoreError};
@@ -123,12 +125,14 @@ pub struct PostgresOptions {
     pub data_dir: Option<PathBuf>,
     /// How often the lock of another server is asked for before it is believed.
     pub lock_tries: u32,
+    /// Whether it waits for the place of another server, and ends when it has lost its own.
+    pub standby: bool,
 }
 
 impl PostgresOptions {
     /// What a server uses.
     pub fn new(ids: Ids) -> Self {
-        PostgresOptions { ids, readers: READERS, data_dir: None, lock_tries: LOCK_TRIES }
+        PostgresOptions { ids, readers: READERS, data_dir: None, lock_tries: LOCK_TRIES, standby: false }
     }
 }
 
@@ -137,6 +141,7 @@ pub(in super::super) struct Home {
     options: PgConnectOptions,
     mark: String,
     lost: Arc<AtomicBool>,
+    beats: bool,
 }
 
 impl Home {
@@ -161,6 +166,11 @@ impl Home {
         }
     }
 
+    /// Whether it says that it works, and is to say that it does no more.
+    pub(in super::super) fn beats(&self) -> bool {
+        self.beats && !self.is_lost()
+    }
+
     /// Whether another server has the database now.
     pub(in super::super) fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Acquire)
@@ -174,11 +184,16 @@ impl SqlStore {
         options: PostgresOptions,
     ) -> std::result::Result<SqlStore, open::OpenError> {
         let (connect_with, place) = (url.options(), url.place());
+        let connect_with =
+            if options.standby { connect_with.options(standby::SETTINGS) } else { connect_with };
         let failed =
             |error: StoreError| open::OpenError::Server { place: place.clone(), problem: error.to_string() };
         let folder = options.data_dir.as_deref().map(open::lock).transpose()?;
         let mut connection = connect(&connect_with).await.map_err(failed)?;
-        if !lock_patiently(&mut connection, options.lock_tries).await.map_err(failed)? {
+        if options.standby {
+            let taken = Box::pin(standby::take_place(&connect_with, connection)).await;
+            connection = taken.map_err(failed)?;
+        } else if !lock_patiently(&mut connection, options.lock_tries).await.map_err(failed)? {
             return Err(open::OpenError::Served(place));
         }
         if let Connection::Postgres(connection) = &mut connection {
@@ -193,20 +208,28 @@ impl SqlStore {
         made.map_err(|error| failed(unavailable(error)))?;
         let marked = link::query(MARK_WRITE).bind(SERVER).bind(mark.as_str()).execute(&mut connection).await;
         marked.map_err(|error| failed(unavailable(error)))?;
+        if options.standby {
+            standby::begin(&mut connection).await.map_err(failed)?;
+        }
 
         let readers = PgPoolOptions::new()
             .max_connections(options.readers.max(1))
             .acquire_timeout(CONNECT_TIMEOUT)
             .connect_lazy_with(connect_with.clone());
-        let home = Home { options: connect_with, mark, lost: Arc::default() };
+        let home = Home { options: connect_with, mark, lost: Arc::default(), beats: options.standby };
         let writer =
             Writer::start(connection, open::Home::Postgres(Box::new(home)), options.ids.clone(), folder);
+        let writer = Arc::new(writer);
+        let (gives_up, gave_up) = watch::channel(false);
+        if options.standby {
+            tokio::spawn(standby::beat(Arc::downgrade(&writer), gives_up));
+        }
         let readers = Readers::Postgres(readers);
-        Ok(SqlStore { writer, readers, unreadable: Arc::default(), ids: options.ids })
+        Ok(SqlStore { writer, readers, unreadable: Arc::default(), ids: options.ids, gave_up })
     }
 }
 
-async fn connect(options: &PgConnectOptions) -> Result<Connection> {
+pub(super) async fn connect(options: &PgConnectOptions) -> Result<Connection> {
     match Clock::system().timeout(CONNECT_TIMEOUT, options.connect()).await {
         Ok(connected) => connected.map(Connection::Postgres).map_err(unavailable),
         Err(_) => Err(StoreError::Unavailable(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))),
@@ -214,7 +237,7 @@ async fn connect(options: &PgConnectOptions) -> Result<Connection> {
 }
 
 /// Asks for the lock; gives whether it is this connection's now.
-async fn lock(connection: &mut Connection) -> Result<bool> {
+pub(super) async fn lock(connection: &mut Connection) -> Result<bool> {
     let row = link::query(LOCK).bind(SERVER_LOCK).fetch_one(connection).await.map_err(unavailable)?;
     Reader::new(&row, "meta", "held").flag("held")
 }

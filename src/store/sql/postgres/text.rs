@@ -19,7 +19,9 @@ static TEXTS: LazyLock<HashMap<&'static str, Vec<Part>>> = LazyLock::new(|| {
     let own: HashMap<&'static str, &'static str> = written().collect();
     let read =
         |sql: &'static str| (sql, parts(own.get(sql).map_or_else(|| dollars(sql), |own| (*own).to_owned())));
-    let listed = super::super::statements().into_iter().chain(super::open::STATEMENTS.iter().copied());
+    let listed = super::super::statements()
+        .into_iter()
+        .chain(super::open::STATEMENTS.iter().copied().chain(super::standby::STATEMENTS.iter().copied()));
     let common = listed.map(|(_, sql)| read(sql));
     common.chain(written().map(|(sql, _)| read(sql))).collect()
 });
@@ -31,7 +33,9 @@ pub(super) fn of(sql: &'static str) -> &'static [Part] {
 
 /// Every statement as it goes over, by its name: for a test that prepares each against the real schema.
 pub fn statements() -> Vec<(&'static str, &'static str)> {
-    let listed = super::super::statements().into_iter().chain(super::open::STATEMENTS.iter().copied());
+    let listed = super::super::statements()
+        .into_iter()
+        .chain(super::open::STATEMENTS.iter().copied().chain(super::standby::STATEMENTS.iter().copied()));
     let whole = |(name, sql)| of(sql).iter().map(move |part| (name, part.sql));
     // What only SQLite is ever asked.
     listed.filter(|(name, _)| *name != "GUARD").flat_map(whole).collect()
