@@ -433,7 +433,8 @@ fn assert_is_next(queue: &Queue, plan: &Plan, run: &QueuedRun, boards: Vec<Board
     }
     let mut queue = queue.clone();
     // What is granted elsewhere at the same moment may change whose turn it is.
-    for (board, _) in plan.boards.iter().filter(|(_, board)| plan.in_service(board)) {
+    let there = |state: &Availability| !matches!(state, Availability::Unavailable(_));
+    for (board, _) in plan.boards.iter().filter(|(_, (_, state))| there(state)) {
         queue.hold(board.as_str(), "zoe", None);
     }
     boards.iter().for_each(|board| queue.set(board.as_str(), Availability::Free));
