@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::artifact::Artifacts;
+use crate::board::groups::Groups;
 use crate::board::{BoardId, Inventory, LiveInventory};
 use crate::chat::feishu;
 use crate::chat::feishu::socket::{Endpoint, LongConnection};
@@ -54,7 +55,9 @@ use crate::worker::herald::Herald;
 use crate::worker::housekeeper::Housekeeper;
 use crate::worker::keeper::Keeper;
 use crate::worker::occupied::Occupied;
+use crate::worker::pinner::Pinner;
 use crate::worker::pool::Pool;
+use crate::worker::registrar::Registrar;
 use crate::worker::reloader::{LabSource, Reloader};
 use crate::worker::runner::Lab;
 use crate::worker::seats::Seats;
@@ -159,6 +162,8 @@ pub struct App {
     drainer: Drainer,
     almanac: Almanac,
     conductor: Conductor,
+    registrar: Registrar,
+    pinner: Pinner,
     herald: Herald,
     lab: Arc<Lab>,
     reloader: Option<Reloader>,
@@ -231,15 +236,21 @@ impl App {
         let opener = opener.map(|opener| (opener, SocketLine::new(Platform::Slack)));
         let endpoint = endpoint.map(|endpoint| (endpoint, SocketLine::new(Platform::Feishu)));
         let connected = apis.keys().copied().collect();
+        let groups = Groups::default();
+        let asked: BTreeMap<Platform, Arc<dyn ChatApi>> =
+            apis.iter().map(|(platform, (api, _))| (*platform, api.clone())).collect();
+        let registrar = Registrar::new(live.clone(), groups.clone(), asked.clone(), clock.clone());
         let logs = LogFiles { transcripts: transcripts.clone(), redactor: redactor.clone() };
         let relay = Relay::new(store.clone(), apis, composer.clone(), clock.clone(), doorbell.clone())
-            .with_logs(logs);
+            .with_logs(logs.clone());
         let handler = Handler {
             store: store.clone(),
             inventory: live.clone(),
             queue: queue.clone(),
             composer: composer.clone(),
+            groups,
             lines: relay.lines(),
+            logs,
             connected,
             redactor: redactor.clone(),
             clock: clock.clone(),
@@ -247,6 +258,7 @@ impl App {
             instance,
         };
         let almanac = Almanac::new(handler.clone(), doorbell.clone());
+        let pinner = Pinner::new(handler.clone(), asked, clock.clone());
         let door = Arc::new(Door {
             slack,
             slack_views,
@@ -307,6 +319,8 @@ impl App {
             almanac,
             conductor: Conductor::new(lab.clone()),
             herald: Herald::new(lab.clone()),
+            registrar,
+            pinner,
             lab,
             reloader: None,
             data_dir: None,
@@ -373,6 +387,8 @@ impl App {
             drainer,
             almanac,
             conductor,
+            registrar,
+            pinner,
             herald,
             reloader,
             lab,
@@ -410,6 +426,8 @@ impl App {
         let drainer = loops.start(drainer, closing.subscribe());
         let herald = loops.start(herald, closing.subscribe());
         let almanac = loops.start(almanac, closing.subscribe());
+        let registrar = loops.start(registrar, closing.subscribe());
+        let pinner = loops.start(pinner, closing.subscribe());
         let control = data_dir.and_then(|data_dir| match control::listen(&data_dir) {
             Ok(listener) => {
                 let control = Control { lab, instance, reloader: reloader.clone() };
@@ -444,6 +462,8 @@ impl App {
         almanac.await?;
         conductor.await?;
         herald.await?;
+        // Not waited for: each may be waiting for a platform's answer, and a crash harms neither.
+        drop((registrar, pinner));
         if let Some(control) = control {
             control.await?;
         }

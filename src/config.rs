@@ -314,6 +314,14 @@ pub fn slack(env: Env<'_>) -> Result<Option<SlackSettings>, ConfigError> {
     if problems.is_empty() { Ok(settings) } else { Err(ConfigError(problems)) }
 }
 
+/// Feishu's settings alone, for whoever only asks it something.
+pub fn feishu(env: Env<'_>) -> Result<Option<FeishuSettings>, ConfigError> {
+    let env: Env<'_> = &|name| env(name).filter(|value| !value.trim().is_empty());
+    let mut problems = Vec::new();
+    let settings = feishu::settings(env, &mut problems);
+    if problems.is_empty() { Ok(settings) } else { Err(ConfigError(problems)) }
+}
+
 /// The chat platforms that these variables connect, as far as they can be read.
 pub fn connected(env: Env<'_>) -> Vec<Platform> {
     let env: Env<'_> = &|name| env(name).filter(|value| !value.trim().is_empty());

@@ -9,7 +9,7 @@
 //!    ════════════════ store (SQLite, PostgreSQL): the only truth ════════════════
 //!      loops: Scheduler (grant) · Pool (drive) · Errands (switch) · Reaper (expire) · Keeper (boards of people) ·
 //!             Relay (send) · Timekeeper (check) · Almanac (schedules) · Conductor (campaigns) ·
-//!             Herald (programs outside) · Housekeeper
+//!             Herald (programs outside) · Registrar (groups) · Pinner (digests) · Housekeeper
 //!      doorbell: wake-ups only
 //! ```
 //!
@@ -27,7 +27,8 @@
 //!   People have boards too, asked for in the same line; `worker::keeper` warns them, and ends their time.
 //! - [`worker`]: drives boards. `worker::pool` puts a `worker::runner` on every granted lease; it performs the plan
 //!   ([`board`]) over [`console`] and [`power`], and brings the board to rest on every path. `worker::timekeeper` starts
-//!   health runs, `worker::almanac` what boards.yaml has at its times, `worker::reloader` reads boards.yaml again.
+//!   health runs, `worker::almanac` what boards.yaml has at its times, `worker::registrar` learns who is in the groups that it
+//!   names, `worker::pinner` keeps the digests of channels, `worker::reloader` reads boards.yaml again.
 //! - [`transfer`]: files over a console, proved piece by piece; [`artifact`]: the folder they come from.
 //! - [`outcome`]: what happened, weighed to a verdict; test cases out of console lines; what is new about them.
 //! - [`message`]: facts → template → [`Card`](message::Card) → a platform's JSON; `message::relay` sends what is owed.

@@ -1,11 +1,12 @@
 //! The inventory: boards.yaml as the rest of the program reads it. Immutable once made; never half valid.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use regex::bytes::Regex;
 use secrecy::SecretString;
 
+use super::groups::is_group;
 use super::hooks::Hooks;
 use super::hosts::HostRule;
 use super::maintenance::Window;
@@ -13,8 +14,10 @@ use super::people::People;
 use super::plan::{ParamSpec, Plan};
 use super::quoting::{CommandTemplate, UrlTemplate};
 use super::schedule::Schedule;
+use super::volume::{Daily, QuietHours, Verbosity};
 use super::{Board, BoardId, Family, PowerDriver, Site};
 use crate::campaign::Definition;
+use crate::clock::Timestamp;
 use crate::run::Priority;
 
 /// The whole lab.
@@ -140,6 +143,8 @@ pub struct FamilySettings {
     pub channel: Option<String>,
     /// Whether only builds that were registered are tested on these boards.
     pub registered_only: bool,
+    /// Whether the console log of a run that went wrong is shown in its threads unasked.
+    pub log_on_failure: bool,
     /// Console lines that look like trouble and are none on these boards, whatever plan they perform.
     pub ignore: Vec<Regex>,
 }
@@ -164,7 +169,7 @@ pub struct SiteSettings {
     pub pdu_at_worker: bool,
 }
 
-/// Who may do what: lists of `slack:U0LEAD`, `slack:S0GROUP` or `*`.
+/// Who may do what: lists of `slack:U0LEAD`, of groups (`slack:S0GROUP`, `feishu:od-…`) or `*`.
 #[derive(Debug, Clone)]
 pub struct Roles {
     /// May do everything.
@@ -186,7 +191,7 @@ impl Default for Roles {
 pub struct Permissions {
     /// The role that a command needs, `user`, `operator` or `admin`, instead of its own; by the command's word.
     pub verbs: BTreeMap<String, String>,
-    /// Families that only these people and admins may do anything with but look.
+    /// Families that only these people, also as members of a group, and admins may do anything with but look.
     pub families: BTreeMap<Family, Vec<String>>,
     /// The only channels where orders are taken; `None` where all are. A direct message is always taken.
     pub channels: Option<Vec<String>>,
@@ -248,9 +253,27 @@ pub struct Channels {
     pub mirrors: Vec<(String, String)>,
     /// Language per channel, `feishu:oc_abc`, or per platform, `feishu`; the channel's own counts.
     pub locale: BTreeMap<String, String>,
+    /// How much is told, per channel or platform in the same way.
+    pub verbosity: BTreeMap<String, Verbosity>,
+    /// When nothing is told unasked, per channel or platform in the same way.
+    pub quiet: BTreeMap<String, QuietHours>,
+    /// When the digest of a channel, `slack:C0SOCCI`, is shown anew.
+    pub digest: BTreeMap<String, Daily>,
 }
 
 impl Channels {
+    /// How much a channel is told of runs.
+    pub fn verbosity(&self, platform: &str, channel: &str) -> Verbosity {
+        let own = self.verbosity.get(&format!("{platform}:{channel}"));
+        own.or_else(|| self.verbosity.get(platform)).copied().unwrap_or_default()
+    }
+
+    /// Until when a channel hears nothing by itself; `None` where it does.
+    pub fn quiet_until(&self, platform: &str, channel: &str, now: Timestamp) -> Option<Timestamp> {
+        let own = self.quiet.get(&format!("{platform}:{channel}"));
+        own.or_else(|| self.quiet.get(platform))?.end(now)
+    }
+
     /// The language that is spoken in a channel; `None` where none was chosen.
     pub fn language(&self, platform: &str, channel: &str) -> Option<&str> {
         let own = self.locale.get(&format!("{platform}:{channel}"));
@@ -282,6 +305,14 @@ impl Inventory {
             board.console.password.clone().into_iter().chain(switches).collect::<Vec<_>>()
         };
         self.boards.values().flat_map(of).chain(self.hooks.secrets().cloned()).collect()
+    }
+
+    /// Every group of people that roles or permissions name.
+    pub fn groups(&self) -> BTreeSet<String> {
+        let Roles { admin, operator, user } = &self.roles;
+        let families = self.permissions.families.values().flatten();
+        let entries = admin.iter().chain(operator).chain(user).chain(families);
+        entries.filter(|entry| is_group(entry)).cloned().collect()
     }
 
     /// Whether a plan has its boards fetch boardhand's own artifacts.

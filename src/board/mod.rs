@@ -12,12 +12,14 @@ pub mod lab_file;
 pub mod live;
 pub mod maintenance;
 pub mod near;
+pub mod groups;
 pub mod people;
 pub mod plan;
 pub mod power;
 pub mod quoting;
 pub mod schedule;
 pub mod selector;
+pub mod volume;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

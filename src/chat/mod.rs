@@ -259,6 +259,22 @@ pub struct FilePost<'a> {
     pub key: &'a str,
 }
 
+/// Why a platform did not say what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotTold {
+    /// Not now: after so long.
+    NotNow(Duration),
+    /// It is not reached, or does not work: why.
+    Away(String),
+    /// Not at all.
+    Failed {
+        /// The platform's own code, or what is in the way of it.
+        code: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+}
+
 /// A chat platform's API as the relay needs it.
 #[async_trait]
 pub trait ChatApi: Send + Sync {
@@ -276,6 +292,14 @@ pub trait ChatApi: Send + Sync {
     async fn answer(&self, via: &AnswerVia, card: &Card) -> SendResult;
     /// Tells a channel through the URL of a delivery, for a channel that the bot is not in.
     async fn answer_in_channel(&self, via: &AnswerVia, card: &Card) -> SendResult;
+    /// Who is in a group of people, by their own ids.
+    async fn members_of(&self, _group: &str) -> Result<Vec<String>, NotTold> {
+        Err(NotTold::Failed { code: "not_asked".to_owned(), remedy: "this platform is only told" })
+    }
+    /// Pins a message of ours in its channel; one that is pinned already is no failure.
+    async fn pin(&self, _place: &Place, _message: &str) -> Result<(), NotTold> {
+        Err(NotTold::Failed { code: "no_pins".to_owned(), remedy: "this platform pins nothing" })
+    }
     /// What somebody is called, for platforms on which they cannot be mentioned; nothing where this one does not tell.
     async fn name_of(&self, _id: &str) -> Option<String> {
         None

@@ -1,5 +1,5 @@
 //! `boardhand check`: every mistake of the lab file and the templates at once. Opens nothing but these files, unless
-//! Slack's variables are set (`slack`), or `--connect` asks for the lab itself (`connect`).
+//! Slack's or Feishu's variables are set (`slack`, `feishu`), or `--connect` asks for the lab itself (`connect`).
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -59,9 +59,11 @@ pub(super) async fn check(
             ok = false;
         }
     }
-    let slack = super::slack::check(&env).await;
-    print!("{}", slack.text);
-    ok &= slack.ok;
+    let groups = lab.inventory.as_ref().map(Inventory::groups).unwrap_or_default();
+    for chat in [super::slack::check(&env, &groups).await, super::feishu::check(&env, &groups).await] {
+        print!("{}", chat.text);
+        ok &= chat.ok;
+    }
     if let (Some(data_dir), Some(inventory)) = (connect, &lab.inventory) {
         ok &= super::connect::connect(inventory, data_dir).await?;
     }
@@ -140,11 +142,10 @@ mod tests {
         };
         let board = "boards: [{board_id: a, soc_family: s, board_ip: 10.0.0.1, lab_location: L}]\n";
         check(board.as_bytes(), "boards.yaml: 1 board, 1 family, 1 plan: ok\n", true);
-        let warned = format!("{board}roles: {{admin: [slack:S1]}}\n");
+        let warned = format!("{board}roles: {{admin: ['feishu:od-1', slack:S1]}}\n");
         check(
             warned.as_bytes(),
-            "boards.yaml:2:17: warning: groups are not resolved by this version: slack:S1 matches nobody; list the \
-             people\n0 errors, 1 warning\nboards.yaml: 1 board, 1 family, 1 plan: ok\n",
+            "boards.yaml:2:17: warning: nobody is in feishu:od-1: feishu is not connected\n0 errors, 1 warning\nboards.yaml: 1 board, 1 family, 1 plan: ok\n",
             true,
         );
         let mirrored = format!("{board}channels: {{mirrors: [{{from: slack:C1, to: feishu:oc_1}}]}}\n");

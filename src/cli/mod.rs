@@ -10,11 +10,13 @@ mod connect;
 mod console;
 mod demo;
 mod drain;
+mod feishu;
 mod health;
 mod hold;
 mod migrate;
 mod pages;
 mod reload;
+mod render;
 mod run;
 mod serve;
 mod slack;
@@ -51,7 +53,7 @@ enum Command {
     Serve(Box<ServeArgs>),
     /// Try everything on this machine: a simulated lab and a chat playground; needs nothing.
     Demo(demo::DemoArgs),
-    /// Read boards.yaml and say every mistake at once; ask Slack too, where its variables are set.
+    /// Read boards.yaml and say every mistake at once; ask Slack and Feishu too, where their variables are set.
     Check {
         /// The lab file.
         #[arg(long, env = "BOARDHAND_BOARDS", default_value = "./boards.yaml")]
@@ -66,6 +68,8 @@ enum Command {
         #[arg(long, env = "BOARDHAND_DATA_DIR", default_value = "./data")]
         data_dir: PathBuf,
     },
+    /// Print a message with sample facts as the JSON that a platform gets: what its card builder takes.
+    Render(Box<render::RenderArgs>),
     /// Let the running server read boards.yaml again.
     Reload {
         /// The server's data folder.
@@ -282,7 +286,7 @@ fn without_empty(command: clap::Command) -> clap::Command {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve(args) => serve::serve(&args).await,
+        Command::Serve(args) => Box::pin(serve::serve(&args)).await,
         Command::Demo(args) => demo::demo(&args).await,
         Command::Check { boards, templates, connect, data_dir } => {
             check::check(&boards, templates.as_deref(), connect.then_some(data_dir.as_path())).await
@@ -314,6 +318,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             print!("{}", manifest::manifest(way));
             Ok(ExitCode::SUCCESS)
         }
+        Command::Render(args) => render::render(&args),
         Command::Health { listen } => health::health(listen).await,
     }
 }

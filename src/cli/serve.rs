@@ -180,10 +180,14 @@ fn artifacts(config: &Config, clock: &Clock) -> anyhow::Result<Artifacts> {
         .map_err(|error| anyhow::anyhow!("BOARDHAND_ARTIFACTS: {error}"))
 }
 
+pub(super) fn feishu_client(settings: &FeishuSettings, clock: &Clock) -> FeishuClient {
+    let (http, secret) = (Http::new(&[&settings.base_url]), settings.app_secret.clone());
+    FeishuClient::new(http, &settings.base_url, settings.app_id.clone(), secret, clock.clone())
+}
+
 fn feishu_parts(settings: &FeishuSettings, clock: &Clock) -> FeishuParts {
     let http = Http::new(&[&settings.base_url]);
-    let (app_id, secret) = (settings.app_id.clone(), settings.app_secret.clone());
-    let client = Arc::new(FeishuClient::new(http.clone(), &settings.base_url, app_id, secret, clock.clone()));
+    let client = Arc::new(feishu_client(settings, clock));
     let bot = Arc::new(OnceLock::new());
     tokio::spawn(learn_who_we_are(client.clone(), bot.clone(), clock.clone()));
     let events = match &settings.events {

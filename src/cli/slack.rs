@@ -1,26 +1,29 @@
 //! What `boardhand check` says of Slack, where its variables are set: which way deliveries come, whose token it is, and
 //! which scopes are lacking. It asks Slack, and posts nothing.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::serve::slack_client;
-use crate::chat::Outage;
 use crate::chat::slack::client::{SlackError, WhoAmI};
 use crate::chat::slack::manifest::{self, Scope};
 use crate::chat::slack::socket::Opener;
+use crate::chat::{ChatApi, NotTold, Outage};
 use crate::config::{self, Env, SlackSettings};
 use crate::net::Http;
 
 /// What was found: lines to print, and whether the server would work with it.
-pub(super) struct SlackReport {
+pub(super) struct ChatReport {
     pub(super) text: String,
     pub(super) ok: bool,
+    /// What its lines begin with.
+    platform: &'static str,
 }
 
 /// Asks Slack, where this environment connects it. A Slack that is not reached is told and is no mistake: the check may run
 /// where the server does not.
-pub(super) async fn check(env: Env<'_>) -> SlackReport {
-    let mut report = SlackReport { text: String::new(), ok: true };
+pub(super) async fn check(env: Env<'_>, groups: &BTreeSet<String>) -> ChatReport {
+    let mut report = ChatReport::new("Slack");
     let settings = match config::slack(env) {
         Ok(None) => return report,
         Ok(Some(settings)) => settings,
@@ -30,8 +33,12 @@ pub(super) async fn check(env: Env<'_>) -> SlackReport {
         }
     };
     report.says(&format!("deliveries: {}", settings.way()));
-    match slack_client(&settings).whoami().await {
-        Ok(me) => report.knows(&me),
+    let client = slack_client(&settings);
+    match client.whoami().await {
+        Ok(me) => {
+            report.knows(&me);
+            report.groups(&client, groups, "slack:").await;
+        }
         Err(SlackError::NotAccepted { code, remedy }) => report.wrong(&format!("{code}: {remedy}")),
         Err(error) => report.says(&format!("warning: {error}; token and scopes were not checked")),
     }
@@ -39,13 +46,38 @@ pub(super) async fn check(env: Env<'_>) -> SlackReport {
     report
 }
 
-impl SlackReport {
-    fn says(&mut self, line: &str) {
-        // Writing to a String cannot fail.
-        let _ = writeln!(self.text, "Slack: {line}");
+impl ChatReport {
+    pub(super) fn new(platform: &'static str) -> Self {
+        ChatReport { text: String::new(), ok: true, platform }
     }
 
-    fn wrong(&mut self, problem: &str) {
+    pub(super) fn says(&mut self, line: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.text, "{}: {line}", self.platform);
+    }
+
+    /// Asks who is in each group of this platform that boards.yaml names.
+    pub(super) async fn groups(&mut self, api: &dyn ChatApi, groups: &BTreeSet<String>, prefix: &str) {
+        for (group, id) in groups.iter().filter_map(|group| Some((group, group.strip_prefix(prefix)?))) {
+            match api.members_of(id).await {
+                Ok(members) if members.is_empty() => self.says(&format!("warning: nobody is in {group}")),
+                Ok(members) => self.says(&format!("{group} has {}: ok", people(members.len()))),
+                Err(NotTold::Failed { code, remedy }) => {
+                    self.wrong(&format!("it is not known who is in {group}: {code}: {remedy}"));
+                }
+                Err(error) => {
+                    let why = match error {
+                        NotTold::Away(reason) => reason,
+                        NotTold::NotNow(_) | NotTold::Failed { .. } => "too many at once".to_owned(),
+                    };
+                    self.says(&format!("warning: {group} and those behind it were not asked for: {why}"));
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(super) fn wrong(&mut self, problem: &str) {
         self.says(&format!("error: {problem}"));
         self.ok = false;
     }
@@ -84,4 +116,8 @@ impl SlackReport {
             Err(Outage::Away(reason)) => self.says(&format!("warning: no socket: {reason}")),
         }
     }
+}
+
+fn people(count: usize) -> String {
+    if count == 1 { "1 member".to_owned() } else { format!("{count} members") }
 }

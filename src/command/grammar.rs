@@ -79,6 +79,14 @@ pub enum Form {
     Release,
     /// [`Command::Hold`](super::Command::Hold).
     Hold,
+    /// [`Command::Log`](super::Command::Log).
+    Log,
+    /// [`Command::Watch`](super::Command::Watch).
+    Watch,
+    /// [`Command::Unwatch`](super::Command::Unwatch).
+    Unwatch,
+    /// [`Command::Digest`](super::Command::Digest).
+    Digest,
     /// [`Command::Notify`](super::Command::Notify).
     Notify,
     /// [`Command::Nudge`](super::Command::Nudge).

@@ -138,6 +138,25 @@ pub enum Command {
         /// For how long.
         lasts: Option<Duration>,
     },
+    /// `/lab log <#> [lines]`.
+    Log {
+        /// The run.
+        run: RunRef,
+        /// So many of its last lines, in the answer; the whole of it in its thread where there is none.
+        lines: Option<u32>,
+    },
+    /// `/lab watch [#|soc]`.
+    Watch {
+        /// What; where nobody says, what they watch.
+        target: Option<WatchRef>,
+    },
+    /// `/lab unwatch <#|soc>`.
+    Unwatch {
+        /// What.
+        target: WatchRef,
+    },
+    /// `/lab digest`.
+    Digest,
     /// `/lab notify <board|soc>`.
     Notify {
         /// A family or a board, as typed.
@@ -265,6 +284,15 @@ pub enum RunRef {
     Number(i64),
     /// The run in whose thread this was said.
     Thread,
+}
+
+/// What somebody would be told of, as typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WatchRef {
+    /// A run.
+    Run(RunRef),
+    /// A family.
+    Family(String),
 }
 
 /// A pressed button: what its value carries. The server checks everything again.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::grammar::{self, Argument, Form, PAUSE_ZH, POWER_ZH, PRIORITY_ZH, Row};
 use super::problem::{REPEAT, SHOWN_CHARS_MAX, shown};
 use super::words::{self, Word};
-use super::{AuditAsked, Command, Compare, RunRef, RunTest, Which};
+use super::{AuditAsked, Command, Compare, RunRef, RunTest, WatchRef, Which};
 use crate::board::is_name;
 use crate::board::near::nearest;
 use crate::board::plan::PowerAction;
@@ -17,6 +17,8 @@ use crate::run::{BOARDS_MAX, Priority, REPEAT_MAX};
 pub use super::problem::{ParseProblem, Wrong};
 pub use super::words::{TEXT_CHARS_MAX, WORDS_MAX};
 
+/// Most lines of a console log that an answer shows.
+pub const LOG_LINES_MAX: u32 = 50;
 /// Longest value of an argument or option, in bytes.
 pub const VALUE_BYTES_MAX: usize = 500;
 /// Longest id of a build, in bytes.
@@ -367,6 +369,13 @@ fn build(typed: &Typed<'_>, in_thread: bool) -> Result<Command, ParseProblem> {
         Form::Undrain => Command::Undrain { target: typed.word(0)? },
         Form::Reserve => build_reserve(typed)?,
         Form::Hold => build_hold(typed, in_thread)?,
+        Form::Log => build_log(typed, in_thread)?,
+        Form::Digest => Command::Digest,
+        Form::Watch => Command::Watch { target: watched(typed, in_thread)? },
+        Form::Unwatch => {
+            let missing = || typed.missing(&typed.row.arguments[0]);
+            Command::Unwatch { target: watched(typed, in_thread)?.ok_or_else(missing)? }
+        }
         Form::Notify => Command::Notify { target: typed.word(0)? },
         Form::Nudge => Command::Nudge { board: typed.word(0)? },
         Form::Handover => Command::Handover { board: typed.word(0)?, person: typed.word(1)? },
@@ -383,6 +392,28 @@ fn build(typed: &Typed<'_>, in_thread: bool) -> Result<Command, ParseProblem> {
             return Err(ParseProblem::NotYet { command: typed.row.name() });
         }
     })
+}
+
+/// A run or a family; in a run's thread that run, where nothing is named.
+fn watched(typed: &Typed<'_>, in_thread: bool) -> Result<Option<WatchRef>, ParseProblem> {
+    Ok(match typed.arguments.first() {
+        Some(word) if run_number(word).is_some() || word.starts_with('#') => {
+            Some(WatchRef::Run(typed.run(in_thread)?))
+        }
+        Some(word) => Some(WatchRef::Family(word.to_string())),
+        None => in_thread.then_some(WatchRef::Run(RunRef::Thread)),
+    })
+}
+
+/// In a run's thread a bare number is one of lines: `log 50`.
+fn build_log(typed: &Typed<'_>, in_thread: bool) -> Result<Command, ParseProblem> {
+    let lines = |word: &str| typed.number("lines", word, LOG_LINES_MAX);
+    let (run, lines) = match typed.arguments.as_slice() {
+        [only] if in_thread && !only.starts_with('#') => (RunRef::Thread, Some(lines(only)?)),
+        [_, many, ..] => (typed.run(in_thread)?, Some(lines(many)?)),
+        _ => (typed.run(in_thread)?, None),
+    };
+    Ok(Command::Log { run, lines })
 }
 
 fn build_run_test(typed: &Typed<'_>) -> Result<RunTest, ParseProblem> {
@@ -643,6 +674,10 @@ impl Command {
             Command::Return { .. } => Form::Return,
             Command::Reserve { .. } => Form::Reserve,
             Command::Hold { .. } => Form::Hold,
+            Command::Log { .. } => Form::Log,
+            Command::Digest => Form::Digest,
+            Command::Watch { .. } => Form::Watch,
+            Command::Unwatch { .. } => Form::Unwatch,
             Command::Notify { .. } => Form::Notify,
             Command::Nudge { .. } => Form::Nudge,
             Command::Handover { .. } => Form::Handover,

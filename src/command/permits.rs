@@ -13,7 +13,7 @@
 use serde_json::json;
 
 use super::grammar::{self, Form, Role};
-use super::policy::{self, About, Asked, Denial, Denies, Permission, Who};
+use super::policy::{self, About, Asked, Denial, Denies, Permission, Who, names};
 use super::standing::Area;
 use super::{Command, Verb};
 use crate::board::Inventory;
@@ -22,10 +22,16 @@ use crate::campaign::Asked as Ask;
 use crate::chat::{Delivery, Intent, Platform};
 use crate::message::Phrase;
 
-/// Whether whoever is behind a delivery may do what they asked.
-pub fn permitted(asked: Asked<'_>, delivery: &Delivery, lab: &Inventory, about: About<'_>) -> Permission {
+/// Whether whoever is behind a delivery, and is in these groups, may do what they asked.
+pub fn permitted(
+    asked: Asked<'_>,
+    delivery: &Delivery,
+    groups: &[String],
+    lab: &Inventory,
+    about: About<'_>,
+) -> Permission {
     let keys = lab.people.keys(&delivery.actor);
-    let who = who(delivery, &keys);
+    let who = who(delivery, (&keys, groups));
     let permission = judged(asked, who, lab, about);
     let Some((needs, what)) = policy::needs(asked, about, set(asked, who, lab)) else { return permission };
     let (key, place) = (delivery.actor.key(), &delivery.place);
@@ -50,7 +56,7 @@ pub fn permitted(asked: Asked<'_>, delivery: &Delivery, lab: &Inventory, about: 
         && is_person
         && policy::area(asked) != Area::Read
         && !gives_back(asked, about)
-        && !people.iter().any(|person| keys.contains(person))
+        && !people.iter().any(|entry| groups.contains(entry) || keys.iter().any(|key| names(entry, key)))
         && policy::role(who, &lab.roles).is_none_or(|role| role < Role::Admin)
     {
         let reason = format!("permissions.families.{family} does not name {key}, who may not {what} there");
@@ -84,17 +90,18 @@ fn gives_back(asked: Asked<'_>, about: About<'_>) -> bool {
 }
 
 /// The role of whoever is behind a delivery.
-pub fn role(delivery: &Delivery, lab: &Inventory) -> Option<Role> {
+pub fn role(delivery: &Delivery, groups: &[String], lab: &Inventory) -> Option<Role> {
     let keys = lab.people.keys(&delivery.actor);
-    policy::role(who(delivery, &keys), &lab.roles)
+    policy::role(who(delivery, (&keys, groups)), &lab.roles)
 }
 
 /// Whoever is behind a delivery, by all of their ids.
-fn who<'a>(delivery: &'a Delivery, keys: &'a [String]) -> Who<'a> {
+fn who<'a>(delivery: &'a Delivery, (keys, groups): (&'a [String], &'a [String])) -> Who<'a> {
     Who {
         actor: &delivery.actor,
         standing: delivery.standing.as_deref(),
         keys: Some(keys),
+        groups,
         foreign: delivery.foreign,
     }
 }
@@ -149,7 +156,7 @@ fn verb(asked: Asked<'_>) -> Option<&'static str> {
             | Verb::CampaignContinue
             | Verb::CampaignRollback
             | Verb::CampaignCancel => Form::Campaign,
-            Verb::Log => return None,
+            Verb::Log => Form::Log,
         },
     };
     Some(grammar::row(form).name())
@@ -209,7 +216,7 @@ mod tests {
     /// The rule that denies; `None` where none does.
     fn rule(command: &Command, delivery: &Delivery, family: Option<&str>) -> Option<Denies> {
         let about = About { family, ..About::default() };
-        match permitted(Asked::Command(command), delivery, &lab(), about) {
+        match permitted(Asked::Command(command), delivery, &[], &lab(), about) {
             Permission::Allowed { .. } => None,
             Permission::Denied(denial) => {
                 assert!(!denial.reason.is_empty());
@@ -248,7 +255,7 @@ mod tests {
         let pressed = |who: &str, channel: &str| {
             let intent = Intent::Click(Click::parse("retry:1:1").expect("a click"));
             let delivery = Delivery { intent, ..said(who, channel) };
-            permitted(Asked::Click(Verb::Retry), &delivery, &lab, About::default()).is_allowed()
+            permitted(Asked::Click(Verb::Retry), &delivery, &[], &lab, About::default()).is_allowed()
         };
         assert!(pressed("feishu:ou_1", "oc_p2p") && pressed("feishu:ou_1", "oc_open"));
         assert!(!pressed("feishu:ou_1", "oc_mirror"));
@@ -312,7 +319,7 @@ mod tests {
     fn whoever_has_something_may_end_it_whatever_a_family_says() {
         let may = |asked: Asked<'_>, own: bool| {
             let about = About { own_run: own, own_board: own, family: Some("socA") };
-            permitted(asked, &said("slack:U0LI", "C0OPEN"), &lab(), about).is_allowed()
+            permitted(asked, &said("slack:U0LI", "C0OPEN"), &[], &lab(), about).is_allowed()
         };
         let release = Command::Release { target: Some("soc-a-001".into()), lease: None, undoes: vec![] };
         for asked in [Asked::Command(&release), Asked::Click(Verb::Release), Asked::Click(Verb::CancelAll)] {
@@ -327,7 +334,7 @@ mod tests {
         lab.permissions.verbs.insert("run-test".into(), "operator".into());
         let may = |delivery: &Delivery| {
             let run = start();
-            permitted(Asked::Command(&run), delivery, &lab, About::default()).is_allowed()
+            permitted(Asked::Command(&run), delivery, &[], &lab, About::default()).is_allowed()
         };
         assert!(!may(&said("slack:U1", "C0OPEN")) && may(&said("slack:U0LI", "C0OPEN")));
         assert!(may(&said("jenkins:nightly", "")) && may(&said("api:schedule:nightly", "")));
@@ -341,7 +348,7 @@ mod tests {
     #[test]
     fn a_role_is_theirs_on_both_platforms() {
         let feishu = said("feishu:ou_li", "oc_open");
-        assert_eq!(role(&feishu, &lab()), Some(Role::Operator));
-        assert_eq!(role(&said("feishu:ou_other", "oc_open"), &lab()), Some(Role::User));
+        assert_eq!(role(&feishu, &[], &lab()), Some(Role::Operator));
+        assert_eq!(role(&said("feishu:ou_other", "oc_open"), &[], &lab()), Some(Role::User));
     }
 }

@@ -29,6 +29,7 @@ use serde_json::json;
 use super::grammar::Role;
 use super::standing::{Area, Standing};
 use super::{Command, Verb};
+use crate::board::groups::is_group;
 use crate::board::inventory::{Inventory, Quota, Roles};
 use crate::board::plan::PowerAction;
 use crate::campaign::Asked as Ask;
@@ -125,13 +126,15 @@ pub struct Who<'a> {
     pub standing: Option<&'a Standing>,
     /// Every id that they have, as boards.yaml writes people; their own where nothing is said.
     pub keys: Option<&'a [String]>,
+    /// The groups that they are known to be in, as boards.yaml writes them.
+    pub groups: &'a [String],
     /// Whether they are of another workspace: `*` does not mean them.
     pub foreign: bool,
 }
 
 impl<'a> From<&'a Actor> for Who<'a> {
     fn from(actor: &'a Actor) -> Self {
-        Who { actor, standing: None, keys: None, foreign: false }
+        Who { actor, standing: None, keys: None, groups: &[], foreign: false }
     }
 }
 
@@ -179,7 +182,8 @@ pub(super) fn judged(
     }
     match role_of(who, roles) {
         Some(held) if held.role >= needs => {
-            Permission::Allowed { because: format!("{} is {} and may {what}", actor.key(), held.how) }
+            let group = held.group.map_or(String::new(), |group| format!(", being in {group},"));
+            Permission::Allowed { because: format!("{} is {}{group} and may {what}", actor.key(), held.how) }
         }
         Some(held) => Permission::Denied(Denial {
             reason: format!("only an {} may {what}; {} is {}", needs.as_str(), actor.key(), held.how),
@@ -215,6 +219,10 @@ pub(super) fn area(asked: Asked<'_>) -> Area {
             | Command::Runs { .. }
             | Command::Run(_)
             | Command::Why(_)
+            | Command::Log { .. }
+            | Command::Digest
+            | Command::Watch { .. }
+            | Command::Unwatch { .. }
             | Command::Compare(_)
             | Command::Schedules { paused: None, .. }
             | Command::Drain { target: None, .. }
@@ -307,11 +315,13 @@ fn rule(asked: Asked<'_>, about: About<'_>) -> Rule {
     match asked {
         Asked::Command(command) => match command {
             Command::Help { .. } => Rule { needs: None, what: "ask for help" },
-            Command::Boards { .. } | Command::Board { .. } => look("look at boards"),
+            Command::Boards { .. } | Command::Board { .. } | Command::Digest => look("look at boards"),
             Command::Builds { .. } => look("look at builds"),
-            Command::Runs { .. } | Command::Run(_) | Command::Why(_) | Command::Compare(_) => {
-                look("look at runs")
-            }
+            Command::Runs { .. }
+            | Command::Run(_)
+            | Command::Why(_)
+            | Command::Log { .. }
+            | Command::Compare(_) => look("look at runs"),
             Command::RunTest(_) => look("start runs"),
             Command::Cancel(_) => cancel(),
             Command::Retry { .. } => retry(),
@@ -337,6 +347,7 @@ fn rule(asked: Asked<'_>, about: About<'_>) -> Rule {
             },
             Command::Reserve { .. } => look("reserve boards"),
             Command::Hold { .. } => keep(),
+            Command::Watch { .. } | Command::Unwatch { .. } => look("be told of runs"),
             Command::Notify { .. } => look("be told of boards"),
             Command::Nudge { .. } => look("ask for boards"),
             Command::Handover { .. } => look("hand their board over"),
@@ -375,6 +386,14 @@ fn rule(asked: Asked<'_>, about: About<'_>) -> Rule {
 struct Held {
     role: Role,
     how: &'static str,
+    /// The group that gives it to them.
+    group: Option<String>,
+}
+
+impl Held {
+    fn new(role: Role, how: &'static str) -> Held {
+        Held { role, how, group: None }
+    }
 }
 
 /// The role of somebody in this lab.
@@ -385,7 +404,8 @@ pub fn role<'w>(who: impl Into<Who<'w>>, roles: &Roles) -> Option<Role> {
 /// What one person may have at once. Programs have no quota: who posts builds waits behind nobody's limit.
 pub fn quota(actor: &Actor, lab: &Inventory) -> Quota {
     let keys = lab.people.keys(actor);
-    let who = Who { actor, standing: None, keys: Some(&keys), foreign: false };
+    // By their own ids: who is in a group is not known where runs are granted.
+    let who = Who { keys: Some(&keys), ..Who::from(actor) };
     match (actor.platform, role(who, &lab.roles)) {
         (Platform::Api | Platform::Jenkins, _) => Quota::default(),
         (_, Some(Role::Admin)) => lab.quotas.admin,
@@ -402,42 +422,45 @@ fn role_of(who: Who<'_>, roles: &Roles) -> Option<Held> {
             Role::Operator => "an operator by its token",
             Role::User => "a user by its token",
         };
-        return Some(Held { role: standing.role, how });
+        return Some(Held::new(standing.role, how));
     }
     if actor.platform == Platform::Api && actor.id.starts_with(SCHEDULE_ID) {
-        return Some(Held { role: Role::User, how: "a schedule of boards.yaml" });
+        return Some(Held::new(Role::User, "a schedule of boards.yaml"));
     }
     if actor.platform == Platform::Api {
-        let admin = Held { role: Role::Admin, how: "the holder of the admin token" };
+        let admin = Held::new(Role::Admin, "the holder of the admin token");
         return (actor.id == ADMIN_ID).then_some(admin);
     }
     let own = [actor.key()];
     let keys = who.keys.unwrap_or(&own);
+    // Being named counts before being in a group: it is what the record says.
     let listed = |list: &[String]| {
-        list.iter().any(|entry| keys.iter().any(|key| matches(entry, key)) && !(who.foreign && entry == "*"))
+        let named = list.iter().any(|entry| match entry.as_str() {
+            "*" => !who.foreign,
+            entry => keys.iter().any(|key| names(entry, key)),
+        });
+        let group = || list.iter().find(|entry| who.groups.contains(entry));
+        if named { Some(None) } else { group().map(|group| Some(group.clone())) }
     };
-    if listed(&roles.admin) {
-        Some(Held { role: Role::Admin, how: "an admin" })
-    } else if listed(&roles.operator) {
-        Some(Held { role: Role::Operator, how: "an operator" })
-    } else if !listed(&roles.user) {
-        None
-    } else if roles.admin.is_empty() && roles.operator.is_empty() {
-        Some(Held { role: Role::Operator, how: "an operator of this open lab" })
+    let held = |role, how, group| Some(Held { role, how, group });
+    if let Some(group) = listed(&roles.admin) {
+        held(Role::Admin, "an admin", group)
+    } else if let Some(group) = listed(&roles.operator) {
+        held(Role::Operator, "an operator", group)
+    } else if let Some(group) = listed(&roles.user) {
+        match roles.admin.is_empty() && roles.operator.is_empty() {
+            true => held(Role::Operator, "an operator of this open lab", group),
+            false => held(Role::User, "a user", group),
+        }
     } else {
-        Some(Held { role: Role::User, how: "a user" })
+        None
     }
 }
 
-/// Whether an entry of a role's list means this person. A Slack user group is not looked up: it means nobody, also
-/// should somebody's id ever read like one.
-fn matches(entry: &str, key: &str) -> bool {
-    entry == "*" || entry == key && !is_group(entry)
-}
-
-/// Whether an entry names a Slack user group, which this version does not look up.
-pub fn is_group(entry: &str) -> bool {
-    entry.starts_with("slack:S")
+/// Whether an entry of a list is this person's own id. A group's means nobody so, also should somebody's id ever read like
+/// one: whoever is in it has that looked up.
+pub(super) fn names(entry: &str, key: &str) -> bool {
+    entry == key && !is_group(entry)
 }
 
 #[cfg(test)]

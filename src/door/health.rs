@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::Door;
+use crate::board::groups::Unknown;
 use crate::board::live::Standing;
 use crate::chat::socket_line::SocketLine;
 use crate::message::line::Trouble;
@@ -38,8 +39,9 @@ pub(super) async fn ready(State(door): State<Arc<Door>>) -> Response {
     });
     match asked.await {
         Ok(Ok(census)) => {
-            let (problems, trouble) =
-                (problems(&census, &standing, door.artifacts.trouble()), troubles(&door));
+            let mut problems = problems(&census, &standing, door.artifacts.trouble());
+            problems.extend(unknown_groups(&door));
+            let trouble = troubles(&door);
             let sockets = sockets(&door.sockets);
             Json(json!({ "ready": true, "census": census, "problems": problems, "trouble": trouble, "sockets": sockets }))
                 .into_response()
@@ -61,6 +63,15 @@ fn problems(census: &Census, standing: &Standing, artifacts: Option<String>) -> 
         .as_ref()
         .map(|(at, mistakes)| format!("boards.yaml was read at {} and not taken: {mistakes}", at.rfc3339()));
     rows.into_iter().chain(refused).chain(artifacts).collect()
+}
+
+/// Groups of the lab in which nobody is, because it is not known who is.
+fn unknown_groups(door: &Door) -> impl Iterator<Item = String> {
+    let named = door.handler.inventory.now().groups();
+    let unknown = door.handler.groups.unknown(&named, door.clock.now());
+    unknown.into_iter().map(|Unknown { group, trouble }| {
+        format!("it is not known who is in {group} ({trouble}): nobody counts as one of them; the log says what to do")
+    })
 }
 
 /// Chat platforms that take nothing now, or are not heard, each with what to do.

@@ -16,9 +16,10 @@ use super::links::Links;
 use super::names::{Names, put_linked};
 use super::template::{Catalogue, DEFAULT_LOCALE};
 use super::{Card, Note};
-use crate::board::LiveInventory;
+use crate::board::volume::Verbosity;
+use crate::board::{BoardId, LiveInventory};
 use crate::chat::{Actor, Place, Platform};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::outcome::trace;
 use crate::outcome::verdict::cause;
 use crate::outcome::{CaseStatus, Counts, Measurement, Outcome, TestCase, Verdict};
@@ -82,6 +83,16 @@ impl Composer {
         put_linked(&mut card, place.platform, &lab.people);
         self.names.fill(&mut card, place.platform);
         card
+    }
+
+    /// How much of runs a channel is told.
+    pub fn verbosity(&self, place: &Place) -> Verbosity {
+        self.inventory.now().channels.verbosity(place.platform.as_str(), &place.channel)
+    }
+
+    /// Until when a channel hears nothing by itself; `None` where it does.
+    pub fn quiet_until(&self, place: &Place, now: Timestamp) -> Option<Timestamp> {
+        self.inventory.now().channels.quiet_until(place.platform.as_str(), &place.channel, now)
     }
 
     /// Somebody as this platform knows them, where it does.
@@ -186,12 +197,16 @@ impl Composer {
 
     /// What is said of the console log of an attempt.
     pub fn log_facts(&self, view: &RunView, attempt: &Attempt) -> Value {
-        let number = view.run.number;
+        self.log_facts_of(&view.run, attempt.number, &attempt.board)
+    }
+
+    /// The same of an attempt that has not ended yet, on this board.
+    pub fn log_facts_of(&self, run: &Run, attempt: u32, board: &BoardId) -> Value {
         json!({
-            "run": named(&view.run),
-            "attempt": attempt.number,
-            "board": attempt.board,
-            "log_url": self.links.log(number, attempt.number),
+            "run": named(run),
+            "attempt": attempt,
+            "board": board,
+            "log_url": self.links.log(run.number, attempt),
         })
     }
 

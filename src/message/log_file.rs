@@ -14,6 +14,9 @@ pub const HEAD_BYTES_MAX: usize = 512 * 1024;
 /// See [`HEAD_BYTES_MAX`].
 pub const TAIL_BYTES_MAX: usize = 1536 * 1024;
 
+/// Received bytes of a console in which its last lines are looked for.
+const LINES_BYTES_MAX: usize = 64 * 1024;
+
 /// Where the logs are.
 #[derive(Clone)]
 pub struct LogFiles {
@@ -32,10 +35,24 @@ impl LogFiles {
         read.ok()?.ok().filter(|text| !text.trim().is_empty())
     }
 
+    /// The last lines of the log of an attempt; nothing where there is none (any more), or it is empty.
+    pub async fn tail(&self, run: i64, attempt: u32, lines: usize) -> Option<String> {
+        let path = transcript_dir(&self.transcripts, run, attempt).join("console");
+        let redactor = self.redactor.clone();
+        let read = tokio::task::spawn_blocking(move || last(&path, &redactor, lines)).await;
+        read.ok()?.ok().filter(|text| !text.trim().is_empty())
+    }
+
     /// What such a file is called: one name for each attempt.
     pub fn name(run: i64, attempt: u32) -> String {
         format!("run-{run}-attempt-{attempt}.log")
     }
+}
+
+fn last(path: &Path, redactor: &Redactor, lines: usize) -> io::Result<String> {
+    let text = redactor.redact_whole(&transcript::render_tail(path, LINES_BYTES_MAX)?);
+    let all: Vec<&str> = text.trim_end().lines().collect();
+    Ok(all[all.len().saturating_sub(lines)..].join("\n"))
 }
 
 fn bounded(path: &Path, redactor: &Redactor) -> io::Result<String> {
@@ -64,6 +81,23 @@ mod tests {
         }
         drop(transcript);
         bounded(&path, &Redactor::new(&[]).expect("rules")).expect("a log")
+    }
+
+    #[test]
+    fn the_last_lines_are_whole_and_no_more_than_were_asked_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("console");
+        let mut transcript = Transcript::create(&path, Timestamp::default(), None).expect("a transcript");
+        for n in 0..10_000 {
+            transcript.received(format!("line {n:06} of the log\r\n").as_bytes(), Timestamp::default());
+        }
+        drop(transcript);
+        let tail = last(&path, &Redactor::new(&[]).expect("rules"), 3).expect("a log");
+        let lines: Vec<&str> = tail.lines().collect();
+        assert!(
+            lines.len() == 3 && lines[0].contains("line 009997") && lines[2].contains("line 009999"),
+            "{tail}"
+        );
     }
 
     #[test]

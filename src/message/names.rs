@@ -108,18 +108,36 @@ fn nameless(card: &mut Card, here: Platform) -> impl Iterator<Item = &mut Actor>
     mentioned(card).filter(move |actor| actor.platform != here && actor.name.is_empty())
 }
 
+impl Names {
+    /// Puts names in place of mentions, where they are known: whoever asked for a run is not called by its card.
+    pub fn uncall(&self, card: &mut Card) {
+        for span in spans(card) {
+            if let Span::Mention(actor) = span {
+                let own = Some(&actor.name).filter(|name| !name.is_empty()).cloned();
+                if let Some(name) = own.or_else(|| self.of(actor)) {
+                    *span = Span::Plain(name);
+                }
+            }
+        }
+    }
+}
+
 /// Everybody on a card.
 fn mentioned(card: &mut Card) -> impl Iterator<Item = &mut Actor> {
+    spans(card).filter_map(|span| match span {
+        Span::Mention(actor) => Some(actor),
+        Span::Plain(_) | Span::Bold(_) | Span::Code(_) | Span::Link { .. } | Span::Time(_) => None,
+    })
+}
+
+/// Every piece of a card's texts.
+fn spans(card: &mut Card) -> impl Iterator<Item = &mut Span> {
     let texts = card.blocks.iter_mut().flat_map(|block| match block {
         Block::Text(text) | Block::Context(text) => vec![text],
         Block::Fields(fields) => fields.iter_mut().map(|(_, text)| text).collect(),
         Block::Title(_) | Block::Log(_) | Block::Buttons(_) | Block::Divider => vec![],
     });
-    let spans = texts.flat_map(|Text(spans)| spans);
-    spans.filter_map(|span| match span {
-        Span::Mention(actor) => Some(actor),
-        Span::Plain(_) | Span::Bold(_) | Span::Code(_) | Span::Link { .. } | Span::Time(_) => None,
-    })
+    texts.flat_map(|Text(spans)| spans)
 }
 
 #[cfg(test)]
@@ -153,6 +171,21 @@ mod tests {
         names.meet(&mut li);
         assert_eq!(li.name, "Li Lei");
         assert!(names.lacking(&mut told, Platform::Slack, now).is_empty());
+    }
+
+    #[test]
+    fn whoever_has_a_name_is_not_called_by_a_card() {
+        let names = Names::default();
+        let mut posted = card(&actor(Platform::Slack, "U1", "<!channel> li"));
+        names.uncall(&mut posted);
+        assert_eq!(mentioned(&mut posted).count(), 0);
+        assert!(spans(&mut posted).all(|span| *span == Span::Plain("<!channel> li".into())));
+        let mut posted = card(&actor(Platform::Feishu, "ou_1", ""));
+        names.uncall(&mut posted);
+        assert_eq!(mentioned(&mut posted).count(), 2, "nobody knows the name");
+        names.meet(&mut actor(Platform::Feishu, "ou_1", "Wu"));
+        names.uncall(&mut posted);
+        assert_eq!(mentioned(&mut posted).count(), 0);
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! message is tried now and then until the line is back.
 
 mod card;
+mod hush;
 mod lines;
 mod log;
 mod rescue;
@@ -31,10 +32,9 @@ use super::pace::{Pacer, Pacing};
 use super::{Card, Note};
 use crate::chat::{AnswerVia, ChatApi, Outage, Place, Platform, SendResult};
 use crate::clock::{Clock, Timestamp};
-use crate::command::handle::RUN_LOG;
 use crate::doorbell::{Bell, Doorbell};
 use crate::run::RunState;
-use crate::store::{End, MessageEnd, Owed, OwedKind, Store, StoreError, TOLD_BY_URL};
+use crate::store::{End, MessageEnd, Owed, OwedKind, RUN_LOG, Store, StoreError, TOLD_BY_URL};
 use crate::worker::steps::{Agent, LOOK_ANYWAY, LOOK_EVERY, Step};
 
 /// Most messages looked at in one step.
@@ -329,6 +329,11 @@ impl Shared {
         let Some(api) = self.apis.get(&via.place.platform) else {
             return Ok(Went::Ended(no_platform(via.place.platform)));
         };
+        if owed.begun_at.is_none()
+            && let Some(until) = self.news_wait(note, &via.place)
+        {
+            return Ok(Went::Ended(End::Later { at: until, failed: false }));
+        }
         let card = self.named(self.composer.note(note, &via.place), &via.place).await;
         self.post(owed, api.as_ref(), &via.place, &card, 0, true).await
     }
@@ -375,8 +380,13 @@ impl Shared {
         let Some(api) = self.apis.get(&place.platform) else {
             return Ok(Went::Ended(no_platform(place.platform)));
         };
-        if self.is_outdated(owed, *run, note).await? {
+        if self.is_outdated(owed, *run, note).await? || !hush::is_told(note, self.composer.verbosity(place)) {
             return Ok(Went::Ended(End::Sent { message: String::new(), revision: 0 }));
+        }
+        if owed.begun_at.is_none()
+            && let Some(at) = self.waits_for_morning(*run, place).await?
+        {
+            return Ok(Went::Ended(End::Later { at, failed: false }));
         }
         if note.template == RUN_LOG {
             return self.log(owed, api.as_ref(), (*run, place), note).await;

@@ -72,6 +72,8 @@ const BUILTIN: &[(&str, &str, &str)] = &[
     ("en", "campaigns.yaml", include_str!("../../message-templates/en/campaigns.yaml")),
     ("en", "schedules.yaml", include_str!("../../message-templates/en/schedules.yaml")),
     ("en", "drains.yaml", include_str!("../../message-templates/en/drains.yaml")),
+    ("en", "watches.yaml", include_str!("../../message-templates/en/watches.yaml")),
+    ("en", "digest.yaml", include_str!("../../message-templates/en/digest.yaml")),
     ("zh", "words.yaml", include_str!("../../message-templates/zh/words.yaml")),
     ("zh", "card.yaml", include_str!("../../message-templates/zh/card.yaml")),
     ("zh", "replies.yaml", include_str!("../../message-templates/zh/replies.yaml")),
@@ -83,6 +85,8 @@ const BUILTIN: &[(&str, &str, &str)] = &[
     ("zh", "campaigns.yaml", include_str!("../../message-templates/zh/campaigns.yaml")),
     ("zh", "schedules.yaml", include_str!("../../message-templates/zh/schedules.yaml")),
     ("zh", "drains.yaml", include_str!("../../message-templates/zh/drains.yaml")),
+    ("zh", "watches.yaml", include_str!("../../message-templates/zh/watches.yaml")),
+    ("zh", "digest.yaml", include_str!("../../message-templates/zh/digest.yaml")),
 ];
 
 /// Every message in every language.
@@ -136,6 +140,11 @@ pub enum RenderError {
         /// What came out.
         tone: String,
     },
+}
+
+/// The sample facts of a message, for whoever wants to see one; for one that there is not, the nearest that there is.
+pub fn sample_facts(message: &str) -> Result<Vec<serde_json::Value>, Option<String>> {
+    rehearsal::samples(message)
 }
 
 impl Catalogue {

@@ -13,7 +13,7 @@ use crate::lease::{Fence, Reservation};
 use crate::message::Note;
 use crate::outcome::Outcome;
 use crate::run::RunSpec;
-use crate::store::{CampaignEffect, Drained, NewDrain, NewToken};
+use crate::store::{CampaignEffect, Drained, NewDrain, NewToken, Watched};
 
 /// For how long nobody edits a card that an acknowledgement shows anew: the client shows that one last, whatever came
 /// before it.
@@ -280,6 +280,10 @@ pub enum Effect {
         /// Only where it is theirs until then still: a button is about one extension, however often it is pressed.
         from: Option<Timestamp>,
     },
+    /// The one who asks is told by direct message how a run ends, or of a family's runs that go wrong.
+    Watch(Watched),
+    /// They are not told any more.
+    Unwatch(Watched),
     /// Shows the console log of an attempt in the threads of its run, once.
     Log {
         /// The run.

@@ -73,6 +73,9 @@ pub struct MessageEnd {
     pub end: End,
 }
 
+/// The note whose place in a thread is taken by a file: a console log.
+pub const RUN_LOG: &str = "run-log";
+
 /// How sending ended, as the store keeps it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum End {
@@ -94,6 +97,13 @@ pub enum End {
     Unsure {
         /// When.
         at: Timestamp,
+    },
+    /// A card that its channel is not told as it is now, and was not posted before; the next state is looked at anew.
+    Untold {
+        /// The revision that was looked at.
+        revision: i64,
+        /// Whether there will be no other: then what waits for its thread is not told either.
+        last: bool,
     },
     /// It will never be sent.
     Dead {

@@ -12,6 +12,7 @@ mod build;
 mod call;
 mod campaign;
 mod drain;
+mod digest;
 mod intake;
 mod lease;
 mod message;
@@ -23,6 +24,7 @@ mod tally;
 mod tidying;
 mod token;
 mod view;
+mod watch;
 
 use std::time::Duration;
 
@@ -43,12 +45,13 @@ pub use self::board::{BoardRow, Errand, ErrandView, Health, Quarantine};
 pub use self::build::{BuildFilter, BuildsOf};
 pub use self::call::{CALLS_DUE_MAX, Call, CallEnd, Happened, LANE_HEADS_MAX, LANE_OWED_MAX, NewCall};
 pub use self::campaign::{CampaignEffect, CampaignView};
+pub use self::digest::{DigestRow, FLAKY_RUNS_MAX, TimePast};
 pub use self::drain::{Closed, Closing, Drain, Drained, NewDrain, changes};
 pub use self::intake::{
     Audit, CARD_HELD, Committed, Effect, Effected, Intake, NewRun, Notice, ReloadRequest,
 };
 pub use self::lease::{AtRest, Fenced, Grant, Granted, Lapsed, LeaseTerms, LeaseView, Lookback, Settle};
-pub use self::message::{End, MessageEnd, Owed, OwedKind};
+pub use self::message::{End, MessageEnd, Owed, OwedKind, RUN_LOG};
 pub use self::queue::{Cursor, QueueChanges, QueueRun, Took, Waiting};
 pub use self::record::{
     AUDIT_LOOKED_AT_MAX, AuditFilter, Decision, Decisions, LETTERS_RESENT_MAX, Letter, LetterKind,
@@ -61,6 +64,7 @@ pub use self::token::{NewToken, TOKENS_MAX, TokenRow, USED_EVERY};
 pub use self::view::{
     BatchRun, BatchView, Ended, RunFilter, RunStep, RunView, Seen, Sighting, SuitePast, Told,
 };
+pub use self::watch::{WATCHED, WATCHES_MAX, Watched};
 
 /// What a store operation gives.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -226,6 +230,8 @@ pub trait Store: Send + Sync {
     async fn notice_list(&self) -> Result<Vec<Notice>>;
     /// They are told, once.
     async fn notice_done(&self, id: MessageId, told: &(AnswerVia, Note), now: Timestamp) -> Result<()>;
+    /// What somebody ([`Actor::key`](crate::chat::Actor::key)) is told of by direct message, the oldest wish first.
+    async fn watch_list(&self, requester: &str) -> Result<Vec<Watched>>;
     /// Who waits for a board of their own, the longest waiting first.
     async fn reservation_list(&self) -> Result<Vec<Reservation>>;
     /// Somebody who waits can never be served any more, and is told.
@@ -331,6 +337,15 @@ pub trait Store: Send + Sync {
     async fn schedule_register(&self, schedules: &[(String, String)], now: Timestamp) -> Result<()>;
     /// A due time of a schedule was dealt with. Where a later one was, nothing changes; gives whether that is not so.
     async fn schedule_dealt(&self, name: &str, due: Timestamp, dealt: &Dealt) -> Result<bool>;
+
+    // ---- digests ------------------------------------------------------------------------------------------
+
+    /// The digest of every channel that has one.
+    async fn digest_list(&self) -> Result<Vec<DigestRow>>;
+    /// How the digest of a channel stands now.
+    async fn digest_put(&self, digest: &DigestRow) -> Result<()>;
+    /// What has happened since then, for a digest of it.
+    async fn time_past(&self, since: Timestamp, now: Timestamp) -> Result<TimePast>;
 
     // ---- messages -----------------------------------------------------------------------------------------
 

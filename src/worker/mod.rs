@@ -2,8 +2,9 @@
 //! `attempt`, tells `news` of it, settles its outcome and `finalize`s; `errands` switches power for people; the
 //! `keeper` looks after boards that people have as their own; the `timekeeper` starts health runs; the `almanac` starts
 //! what boards.yaml has at its times; the `conductor` moves campaigns on; the `drainer` looks after what takes nothing
-//! new; the `herald` tells programs outside; the `reloader` reads boards.yaml again; the `housekeeper` removes what is older than it is kept; `stranded` ends runs whose
-//! boards left the lab. Nothing here decides who may hold a board.
+//! new; the `herald` tells programs outside; the `registrar` learns who is in the groups of the lab; the `pinner` keeps
+//! the digests of channels; the `reloader` reads boards.yaml again; the `housekeeper` removes what is older than it is
+//! kept; `stranded` ends runs whose boards left the lab. Nothing here decides who may hold a board.
 
 pub mod almanac;
 mod attempt;
@@ -19,7 +20,9 @@ mod meaning;
 pub mod moment;
 mod news;
 pub mod occupied;
+pub mod pinner;
 pub mod pool;
+pub mod registrar;
 mod results;
 pub mod reloader;
 pub mod runner;

@@ -18,6 +18,7 @@ use super::finalize;
 use super::occupied::{Occupied, Part};
 use super::used::Used;
 use crate::artifact::Artifacts;
+use crate::board::inventory::FamilySettings;
 use crate::board::plan::RetryPolicy;
 use crate::board::{Board, BoardId, Inventory, LiveInventory};
 use crate::chat::{AnswerVia, Place, Platform};
@@ -37,7 +38,7 @@ use crate::run::transition::{
     ARTIFACT_MISSING, HANDED_BACK, POWER_CYCLED, WORKER_LOST, decide, is_interrupted,
 };
 use crate::run::{Decision, LeaseRef, Request, RunKind, RunSpec, RunState};
-use crate::store::{Fenced, Lookback, RunView, Settle, Store, StoreError};
+use crate::store::{Fenced, Lookback, RUN_LOG, RunView, Settle, Store, StoreError};
 
 /// What every runner of a worker shares.
 pub struct Lab {
@@ -266,7 +267,7 @@ fn settlement(lab: &Lab, attempt: &Attempt, lease: &LeaseRef, outcome: Outcome) 
     Settle {
         lease: lease.clone(),
         run: view.run.id,
-        notes: notes(lab, view, attempt.number(), &outcome, &decision),
+        notes: notes(lab, (attempt, &lease.board), settings, &outcome, &decision),
         board_fault: attempt.unfit().is_some() || is_board_fault(kind, &outcome),
         unfit: attempt.unfit().map(|problem| lab.redactor.redact(problem).into_owned()),
         quarantine_after: settings.map_or(0, |settings| match kind {
@@ -311,14 +312,27 @@ async fn look_back(lab: &Lab, number: i64, spec: &RunSpec, settle: &mut Settle) 
 }
 
 /// What the thread is told about the end of an attempt.
-fn notes(lab: &Lab, view: &RunView, attempt: u32, outcome: &Outcome, decision: &Decision) -> Vec<Note> {
+fn notes(
+    lab: &Lab,
+    (attempt, board): (&Attempt, &BoardId),
+    settings: Option<&FamilySettings>,
+    outcome: &Outcome,
+    decision: &Decision,
+) -> Vec<Note> {
+    let view = attempt.view();
     let template = match (decision, outcome.verdict) {
         (Decision::TryAgain { .. }, _) if is_interrupted(&outcome.cause) => "run-requeued-after-restart",
         (Decision::TryAgain { .. }, _) => "run-infra-retry",
         (Decision::Finish, Verdict::Cancelled) => "run-cancelled",
         (Decision::Finish, _) => "run-finished",
     };
-    vec![lab.composer.outcome_note(template, view, attempt, outcome)]
+    let told = lab.composer.outcome_note(template, view, attempt.number(), outcome);
+    let went_wrong = template == "run-finished" && outcome.verdict != Verdict::Passed;
+    let log = (went_wrong && settings.is_some_and(|settings| settings.log_on_failure)).then(|| {
+        let facts = lab.composer.log_facts_of(&view.run, attempt.number(), board);
+        Note::new(RUN_LOG, facts)
+    });
+    std::iter::once(told).chain(log).collect()
 }
 
 /// Who is told, and what, if this outcome takes the board out of service: its owner, in the default channel where there

@@ -26,7 +26,7 @@ use crate::store::Lab as StoreLab;
 use crate::store::lab::{T0, channel, note, outcome};
 
 /// Nobody asks.
-struct Nobody;
+pub(crate) struct Nobody;
 
 impl WhyWaiting for Nobody {
     fn why_waiting(&self, _run: &Run) -> serde_json::Value {
@@ -36,7 +36,7 @@ impl WhyWaiting for Nobody {
 
 /// What a platform was asked for, and took.
 #[derive(Default)]
-struct Chat {
+pub(crate) struct Chat {
     away: Mutex<bool>,
     /// Channels that are posted in too fast.
     limited: Mutex<BTreeSet<String>>,
@@ -58,7 +58,7 @@ impl Chat {
         SendResult::Sent(format!("1.{}", taken.len()))
     }
 
-    fn taken(&self) -> Vec<String> {
+    pub(crate) fn taken(&self) -> Vec<String> {
         std::mem::take(&mut *self.taken.lock().expect("taken"))
     }
 

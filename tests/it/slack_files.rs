@@ -100,3 +100,34 @@ async fn a_file_that_does_not_get_through_is_linked_to() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_lines_of_a_log_are_read_where_they_are_asked_for() {
+    lab(&yaml::small(1), async |lab| {
+        let card = passed(lab).await;
+        let told = lab.say("bob", "/lab log 1 2").await;
+        assert!(told.starts_with("📄 The last lines of #1, attempt 1 on `soc-a-001`:"), "{told}");
+        assert_eq!(told.lines().filter(|line| line.starts_with('[')).count(), 2, "{told}");
+        // In the run's thread a number is one of lines.
+        lab.slack.say_in_thread("bob", CHANNEL, &card, "@boardhand log 1").await;
+        let told = lab.answers_until("bob", "The end of the log of #1").await;
+        assert_eq!(told.lines().filter(|line| line.trim_start().starts_with('[')).count(), 1, "{told}");
+        insta::assert_snapshot!(lab.say("bob", "/lab log 1 51").await, @r#"
+            🤔 'lines' cannot be '51': it must be a whole number from 1 to 50.
+            Usage: `/lab log <#> [lines]`
+            Try: `/lab log #42 30`
+            `/lab help` shows what I can do.
+        "#);
+        insta::assert_snapshot!(lab.say("bob", "/lab log 7 3").await, @r#"
+            ✋ There is no run #7.
+            Try: `/lab runs`
+        "#);
+        std::fs::remove_dir_all(lab.data.path().join("transcripts")).expect("it was there");
+        insta::assert_snapshot!(lab.say("bob", "/lab 日志 1 2").await, @"📄 There is no log of #1, attempt 1 on `soc-a-001`: nothing was said, or it is not kept any more.");
+        let told = lab.say("bob", "/lab log 1").await;
+        assert!(told.contains("on its way to the run's thread"), "{told}");
+        says(lab, &card, "Console log of #1").await;
+        lab.read_all();
+    })
+    .await;
+}

@@ -21,8 +21,18 @@ use crate::board::shown;
 /// The suite of a family that names none.
 pub(super) const SUITE_DEFAULT: &str = "smoke";
 
-const FAMILY_KEYS: [&str; 9] =
-    ["artifacts", "builds", "channel", "console", "power", "default_suite", "suites", "health", "watch"];
+const FAMILY_KEYS: [&str; 10] = [
+    "artifacts",
+    "builds",
+    "channel",
+    "console",
+    "power",
+    "default_suite",
+    "suites",
+    "health",
+    "log_on_failure",
+    "watch",
+];
 
 /// A family as the file has it.
 pub(super) struct FamilyEntry<'n> {
@@ -88,6 +98,9 @@ fn family<'n>(
     if let Some(node) = fields.get("builds") {
         let words = [("any", false), ("registered", true)];
         entry.settings.registered_only = reader.one_of(node, "builds of a family", &words).unwrap_or(false);
+    }
+    if let Some(node) = fields.get("log_on_failure") {
+        entry.settings.log_on_failure = reader.boolean(node, "log_on_failure").unwrap_or(false);
     }
     suites(reader, name, &fields, plans, &mut entry.settings);
     if let Some(node) = fields.get("health") {

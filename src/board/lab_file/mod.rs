@@ -8,6 +8,7 @@
 mod boards;
 mod builds;
 mod campaigns;
+mod channels;
 mod devices;
 mod families;
 mod hooks;
@@ -37,6 +38,7 @@ use self::families::FamilyEntry;
 use self::notes::{Note, Notes};
 use self::reader::Reader;
 use self::tree::{Node, Value};
+use super::groups::GROUPS_MAX;
 use super::inventory::{Builds, FamilySettings, Inventory, SiteSettings};
 use super::near::nearest;
 use super::plan::{Action, Plan, PowerAction};
@@ -158,7 +160,7 @@ fn inventory(reader: &mut Reader<'_>, root: &Node) -> Option<Inventory> {
         roles: people::roles(reader, section("roles")),
         permissions: permissions::permissions(reader, section("permissions"), &families),
         people: permissions::people(reader, section("people")),
-        channels: people::channels(reader, section("channels")),
+        channels: channels::channels(reader, section("channels")),
         reservations: reservations::reservations(reader, section("reservations")),
         campaigns: campaigns::campaigns(reader, section("campaigns")),
         quotas: quotas::quotas(reader, section("quotas")),
@@ -179,6 +181,12 @@ fn inventory(reader: &mut Reader<'_>, root: &Node) -> Option<Inventory> {
         plans,
         hash: String::new(),
     };
+    let groups = inventory.groups().len();
+    if groups > GROUPS_MAX {
+        let message =
+            format!("roles and permissions name {groups} groups; at most {GROUPS_MAX} are looked up");
+        reader.problems.error(root.at, message);
+    }
     if inventory.boards.len() == items.len() {
         schedules::check(reader, section("schedules"), &inventory);
         campaigns::check(reader, section("campaigns"), &inventory);

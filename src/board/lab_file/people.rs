@@ -1,11 +1,12 @@
-//! People and places: sites, roles, channels, host programs. Pure.
+//! People and places: sites and roles. Pure.
 
 use std::collections::BTreeMap;
 
 use super::problem::Mark;
 use super::reader::{Env, Reader};
 use super::tree::Node;
-use crate::board::inventory::{Channels, Roles, SiteSettings};
+use crate::board::groups::is_group;
+use crate::board::inventory::{Roles, SiteSettings};
 use crate::board::{NAME_BYTES_MAX, Site, shown};
 use crate::chat::Platform;
 
@@ -38,7 +39,7 @@ pub(super) fn check_id(text: &str, of: IdOf) -> Result<(), &'static str> {
     let whole = match of {
         IdOf::Channel => "slack:C… or feishu:oc_…",
         IdOf::Person => "slack:U… or feishu:ou_…",
-        IdOf::PersonOrGroup => "slack:U…, slack:S…, feishu:ou_… or \"*\"",
+        IdOf::PersonOrGroup => "slack:U…, slack:S…, feishu:ou_…, feishu:od-… or \"*\"",
     };
     if of == IdOf::PersonOrGroup && text == "*" {
         return Ok(());
@@ -56,7 +57,8 @@ pub(super) fn check_id(text: &str, of: IdOf) -> Result<(), &'static str> {
         ("slack", IdOf::Person) => slack("UW"),
         ("slack", IdOf::PersonOrGroup) => slack("UWS"),
         ("feishu", IdOf::Channel) => id.starts_with("oc_"),
-        ("feishu", IdOf::Person | IdOf::PersonOrGroup) => id.starts_with("ou_") || id.starts_with("on_"),
+        ("feishu", IdOf::Person) => id.starts_with("ou_") || id.starts_with("on_"),
+        ("feishu", IdOf::PersonOrGroup) => ["ou_", "on_", "od-"].iter().any(|begins| id.starts_with(begins)),
         _ => false,
     };
     if fits { Ok(()) } else { Err(whole) }
@@ -122,77 +124,21 @@ pub(super) fn roles(reader: &mut Reader<'_>, node: Option<&Node>) -> Roles {
             let Some(entry) = id(reader, item, "an entry of a role", IdOf::PersonOrGroup) else {
                 continue;
             };
-            if entry.starts_with("slack:S") {
-                let message = format!("groups are not resolved by this version: {entry} matches nobody");
-                reader.problems.warning(item.at, message, Some("list the people".into()));
-            }
+            unasked(reader, item.at, &entry);
             people.push(entry);
         }
     }
     roles
 }
 
-/// Tells a mirror that tells nobody anything, because one of its ends is on a platform that is not connected.
-fn lonely(reader: &mut Reader<'_>, at: Mark, (from, to): &(String, String)) {
-    let Some(connected) = reader.connected else { return };
-    let there = |key: &str| {
-        let platform = key.split_once(':').and_then(|(word, _)| Platform::from_word(word));
-        platform.is_none_or(|platform| connected.contains(&platform))
+/// Tells a group that nobody can be asked for, because its platform is not connected.
+pub(super) fn unasked(reader: &mut Reader<'_>, at: Mark, entry: &str) {
+    let platform = entry.split_once(':').and_then(|(word, _)| Platform::from_word(word));
+    let (Some(connected), Some(platform)) = (reader.connected, platform.filter(|_| is_group(entry))) else {
+        return;
     };
-    let (end, what) = match (there(from), there(to)) {
-        (true, true) => return,
-        (true, false) => (to, format!("runs of {from} get no card in {to}")),
-        (false, _) => (from, format!("nobody can start a run in {from}")),
-    };
-    let (name, manual) = match end.starts_with("slack:") {
-        true => ("Slack", "set its SLACK_ variables, see README.md"),
-        false => ("Feishu", "set its FEISHU_ variables, see docs/feishu.md"),
-    };
-    reader.problems.warning(at, format!("{what}: {name} is not connected"), Some(manual.into()));
-}
-
-/// Reads `channels:`.
-pub(super) fn channels(reader: &mut Reader<'_>, node: Option<&Node>) -> Channels {
-    let mut channels = Channels::default();
-    let known = ["default", "mirrors", "locale"];
-    let Some(fields) = node.and_then(|node| reader.fields(node, "channels", &known)) else {
-        return channels;
-    };
-    channels.default =
-        fields.get("default").and_then(|node| id(reader, node, "channels.default", IdOf::Channel));
-    let mirrors = fields.get("mirrors").and_then(|node| reader.list(node, "mirrors")).unwrap_or_default();
-    for item in mirrors.iter().take(ENTRIES_MAX) {
-        let Some(fields) = reader.fields(item, "a mirror", &["from", "to"]) else {
-            continue;
-        };
-        let mut end = |key: &str| {
-            let node = reader.required(&fields, "a mirror", key)?;
-            id(reader, node, key, IdOf::Channel)
-        };
-        let (Some(from), Some(to)) = (end("from"), end("to")) else {
-            continue;
-        };
-        let pair = (from, to);
-        if pair.0 == pair.1 || channels.mirrors.contains(&pair) {
-            let message = format!("a mirror from {} to {} tells every run there twice", pair.0, pair.1);
-            reader.problems.error(fields.at, message);
-        }
-        lonely(reader, fields.at, &pair);
-        channels.mirrors.push(pair);
+    if !connected.contains(&platform) {
+        let message = format!("nobody is in {entry}: {} is not connected", platform.as_str());
+        reader.problems.warning(at, message, None);
     }
-    if let Some(fields) = fields.get("locale").and_then(|node| reader.mapping(node, "locale")) {
-        for (key, node) in fields.entries().take(ENTRIES_MAX) {
-            let platform = ["slack", "feishu"].contains(&key.text.as_str());
-            if !platform && let Err(reason) = check_id(&key.text, IdOf::Channel) {
-                let message =
-                    format!("a key of locale must be slack, feishu, {reason}, not {}", shown(&key.text));
-                reader.problems.error(key.at, message);
-            }
-            let words = [("en", "en"), ("zh", "zh")];
-            if let Some(locale) = reader.one_of(node, "language", &words) {
-                channels.locale.insert(key.text.clone(), locale.to_owned());
-            }
-        }
-    }
-    channels
 }

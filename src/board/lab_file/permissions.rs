@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::people::{ENTRIES_MAX, IdOf, check_id, id};
+use super::people::{ENTRIES_MAX, IdOf, check_id, id, unasked};
 use super::problem::Mark;
 use super::reader::{Env, Fields, Reader};
 use super::tree::{Key, Node};
@@ -46,7 +46,7 @@ pub(super) fn permissions(
                 let near = near.map(|near| format!("did you mean \"{near}\"?"));
                 reader.problems.error_with(key.at, format!("there is no family {}", shown(&key.text)), near);
             }
-            let people = list(reader, node, "people of a family", IdOf::Person);
+            let people = list(reader, node, "people of a family", IdOf::PersonOrGroup);
             permissions.families.insert(Family::new(key.text.as_str()), people);
         }
     }
@@ -71,7 +71,18 @@ pub(super) fn permissions(
 fn list(reader: &mut Reader<'_>, node: &Node, what: &str, of: IdOf) -> Vec<String> {
     let items = reader.list(node, what).unwrap_or_default();
     within(reader, node.at, what, items.len());
-    items.iter().take(ENTRIES_MAX).filter_map(|item| id(reader, item, "an entry", of)).collect()
+    let mut entries = Vec::with_capacity(items.len().min(ENTRIES_MAX));
+    for item in items.iter().take(ENTRIES_MAX) {
+        let Some(entry) = id(reader, item, "an entry", of) else { continue };
+        if entry == "*" {
+            reader
+                .problems
+                .error(item.at, format!("{what}: \"*\" names nobody; leave the list out for everybody"));
+        }
+        unasked(reader, item.at, &entry);
+        entries.push(entry);
+    }
+    entries
 }
 
 /// A command and the role that it is to need.

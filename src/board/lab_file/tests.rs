@@ -7,6 +7,7 @@ use secrecy::ExposeSecret;
 
 use super::*;
 use crate::board::plan::{Parser, WatchMeaning};
+use crate::board::volume::Verbosity;
 use crate::board::{ConsoleKind, Rest};
 use crate::outcome::Verdict;
 use crate::outcome::parse::Format;
@@ -125,11 +126,8 @@ host_programs: [/usr/bin/flash-tool, openocd]
 "#;
 
 #[test]
-fn the_example_of_the_format_loads_with_what_this_version_does_not_do_as_warnings() {
-    assert_eq!(
-        told(EXAMPLE),
-        "47:43: warning: groups are not resolved by this version: slack:S0GROUP matches nobody; list the people"
-    );
+fn the_example_of_the_format_loads_without_a_warning() {
+    assert_eq!(told(EXAMPLE), "");
     let lab = lab(EXAMPLE);
     let board = lab.board("soc-a-001").expect("the board");
     assert_eq!((board.family.as_str(), board.site.as_str()), ("socA", "Lab Site A"));
@@ -260,6 +258,12 @@ fn permissions_and_linked_people_are_read_and_their_mistakes_are_told() {
         name: String::new(),
     };
     assert_eq!(lab.people.keys(&li(crate::chat::Platform::Feishu, "ou_li")), ["slack:U0LI", "feishu:ou_li"]);
+    let groups = |count: usize| {
+        let named: Vec<String> = (0..count).map(|n| format!("slack:S{n}")).collect();
+        format!("roles: {{operator: [{}, 'feishu:od-1']}}", named[1..].join(", "))
+    };
+    let read = super::parse("boards.yaml", &format!("{board}{}\n", groups(super::GROUPS_MAX)), &|_| None);
+    assert_eq!(read.inventory.map(|lab| lab.groups().len()), Some(super::GROUPS_MAX));
     for (text, expect) in [
         (
             "permissions: {verbs: {reserv: user}}",
@@ -275,8 +279,44 @@ fn permissions_and_linked_people_are_read_and_their_mistakes_are_told() {
         ("people: {a: {slack: U1, feishu: ou_1}, b: {slack: U1, feishu: ou_2}}", "is two people"),
         ("people: {li: {feishu: on_1}}", "an id of a person must be U… on slack or ou_… on feishu"),
         ("permissions: {verbs: {reserve: admin, 预留: user}}", "which stands here twice"),
+        ("permissions: {families: {socA: ['*']}}", "names nobody; leave the list out for everybody"),
+        (&groups(super::GROUPS_MAX + 1), "name 51 groups; at most 50 are looked up"),
     ] {
         let read = super::parse("boards.yaml", &format!("{board}{text}\n"), &|_| None);
+        let told = super::render(&read.problems);
+        assert!(read.inventory.is_none() && told.contains(expect), "{text}\n{told}");
+    }
+}
+
+#[test]
+fn how_much_a_channel_hears_is_read_and_mistakes_are_told() {
+    let board = "boards:\n  - {board_id: a, soc_family: socA, board_ip: 10.0.0.1, lab_location: L}\n";
+    let good = "channels:\n  verbosity: {slack: milestones, slack:C0A: failures}\n  \
+                quiet: {slack: {from: '22:00', until: '07:00', zone: Europe/Berlin}}\n  \
+                digest: {slack:C0A: {at: '8:30'}}\nfamilies: {socA: {log_on_failure: true}}\n";
+    let read = super::parse("boards.yaml", &format!("{board}{good}"), &|_| None);
+    let lab = read.inventory.unwrap_or_else(|| panic!("{}", super::render(&read.problems)));
+    let heard = |channel| lab.channels.verbosity("slack", channel);
+    assert_eq!((heard("C0A"), heard("C0B")), (Verbosity::Failures, Verbosity::Milestones));
+    assert_eq!(lab.channels.verbosity("feishu", "oc_1"), Verbosity::Verbose);
+    let night = crate::clock::Timestamp::from_micros(1_800_000_000_000_000 + 15 * 3_600_000_000);
+    assert!(lab.channels.quiet_until("slack", "C0A", night).is_some());
+    assert_eq!(lab.channels.quiet_until("feishu", "oc_1", night), None);
+    assert_eq!(lab.channels.digest["slack:C0A"].shown(), "08:30 UTC");
+    assert!(lab.families.values().all(|family| family.log_on_failure));
+    let many: Vec<String> = (0..=50).map(|n| format!("'slack:C{n}': {{at: '8:30'}}")).collect();
+    for (text, expect) in [
+        ("{verbosity: {slack: loud}}", "verbosity"),
+        ("{verbosity: {soc-ci: final}}", "a key of verbosity must be slack, feishu, slack:C… or feishu:oc_…"),
+        ("{quiet: {slack: {from: '22:00'}}}", "until"),
+        ("{quiet: {slack: {from: 22h, until: '7:00'}}}", "from must be a time of day such as \"22:00\""),
+        ("{quiet: {slack: {from: '7:00', until: '7:00'}}}", "quiet hours end when they begin"),
+        ("{quiet: {slack: {from: '22:00', until: '7:00', zone: Berlin}}}", "unknown time zone"),
+        ("{digest: {slack: {at: '8:30'}}}", "a digest stands in a channel"),
+        ("{digest: {slack:C0A: {at: noon}}}", "at must be a time of day"),
+        (&format!("{{digest: {{{}}}}}", many.join(", ")), "digest has 51 entries; at most 50 are allowed"),
+    ] {
+        let read = super::parse("boards.yaml", &format!("{board}channels: {text}\n"), &|_| None);
         let told = super::render(&read.problems);
         assert!(read.inventory.is_none() && told.contains(expect), "{text}\n{told}");
     }

@@ -9,6 +9,7 @@
 //! Feishu's tokens are fetched by one caller at a time and live two hours; a request that is told that its token is over
 //! fetches a new one once.
 
+mod contacts;
 mod files;
 
 use std::time::Duration;
@@ -20,7 +21,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
 use super::card;
-use crate::chat::{AnswerVia, ChatApi, FilePost, Found, Outage, Place, Post, SendResult};
+use crate::chat::{AnswerVia, ChatApi, FilePost, Found, NotTold, Outage, Place, Post, SendResult};
 use crate::clock::{Clock, Monotonic, Timestamp};
 use crate::message::{Block, Card};
 use crate::net::{Http, HttpReply, Method, NetError, TOTAL_TIMEOUT};
@@ -285,6 +286,16 @@ impl ChatApi for FeishuClient {
         let path = format!("/open-apis/contact/v3/users/{}?user_id_type=open_id", id_in_path(id).ok()?);
         let told = self.call(Method::GET, &path, None).await.ok()?;
         told["data"]["user"]["name"].as_str().map(str::to_owned)
+    }
+
+    async fn pin(&self, _place: &Place, message: &str) -> Result<(), NotTold> {
+        let body = json!({ "message_id": message });
+        let pinned = self.call(Method::POST, "/open-apis/im/v1/pins", Some(&body)).await;
+        pinned.map(drop).map_err(contacts::not_told)
+    }
+
+    async fn members_of(&self, group: &str) -> Result<Vec<String>, NotTold> {
+        self.department(group).await.map_err(contacts::not_told)
     }
 }
 

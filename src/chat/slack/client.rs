@@ -17,7 +17,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::blocks;
-use crate::chat::{AnswerVia, ChatApi, FilePost, Found, Outage, Place, Post, SendResult};
+use crate::chat::{AnswerVia, ChatApi, FilePost, Found, NotTold, Outage, Place, Post, SendResult};
 use crate::clock::Timestamp;
 use crate::message::Card;
 use crate::net::{Http, HttpReply, NetError, TOTAL_TIMEOUT};
@@ -94,6 +94,22 @@ impl SlackError {
         }
     }
 
+    /// The same of a call that needs a scope which a bot may do without; `lacks` says what to do then.
+    fn of_question(self, lacks: &'static str) -> NotTold {
+        let (code, remedy) = match self {
+            SlackError::RateLimited(pause) => return NotTold::NotNow(pause),
+            SlackError::NotExecuted(reason) | SlackError::Ambiguous(reason) => return NotTold::Away(reason),
+            SlackError::Refused(code) if code == "no_such_subteam" => (
+                code,
+                "there is no such user group: its id begins with S and stands in its menu, Copy group ID",
+            ),
+            SlackError::Refused(code) => (code, "see what Slack says of this code"),
+            SlackError::NotAccepted { code, .. } if code == "missing_scope" => (code, lacks),
+            SlackError::NotAccepted { code, remedy } => (code, remedy),
+        };
+        NotTold::Failed { code, remedy }
+    }
+
     fn of_search(self) -> Found {
         match self {
             SlackError::NotExecuted(reason) => Found::Out(Outage::Away(reason)),
@@ -106,6 +122,12 @@ impl SlackError {
         }
     }
 }
+
+/// What to do where the scope is missing that a call needs.
+const PIN_LACKS: &str =
+    "the app lacks pins:write: add it, install the app again, set SLACK_BOT_TOKEN and restart";
+const GROUPS_LACK: &str =
+    "the app lacks usergroups:read: add it, install the app again, set SLACK_BOT_TOKEN and restart";
 
 /// What is wrong, and what to do, when Slack answers so to whatever we send; nothing for a code that is about one
 /// message or its channel. After <https://docs.slack.dev/reference/methods/chat.postMessage#errors>.
@@ -233,6 +255,17 @@ impl SlackClient {
         }
     }
 
+    /// Who is in a user group; a disabled one has nobody.
+    async fn group(&self, id: &str) -> Result<Vec<String>, SlackError> {
+        let url = format!("{}usergroups.users.list", self.base_url);
+        let fields = [("usergroup", id)];
+        let reply = self.http.post_form(&url, Some(&self.token), &fields, TOTAL_TIMEOUT).await;
+        let body = accepted(&reply.map_err(unanswered)?)?;
+        let users = body["users"].as_array();
+        let users = users.ok_or_else(|| SlackError::Ambiguous("no users in the answer".to_owned()))?;
+        Ok(users.iter().filter_map(|user| user.as_str().map(str::to_owned)).collect())
+    }
+
     /// One page of a thread's or channel's messages since `oldest`, and the next page's cursor.
     async fn page(&self, place: &Place, oldest: &str, cursor: &str) -> Result<(Value, String), SlackError> {
         let mut fields = vec![
@@ -351,6 +384,21 @@ impl ChatApi for SlackClient {
         let profile = &told["user"]["profile"];
         let names = [&profile["display_name"], &profile["real_name"], &told["user"]["name"]];
         names.into_iter().filter_map(|name| name.as_str()).find(|name| !name.is_empty()).map(str::to_owned)
+    }
+
+    async fn pin(&self, place: &Place, message: &str) -> Result<(), NotTold> {
+        let url = format!("{}pins.add", self.base_url);
+        let fields = [("channel", place.channel.as_str()), ("timestamp", message)];
+        let reply = self.http.post_form(&url, Some(&self.token), &fields, TOTAL_TIMEOUT).await;
+        match reply.map_err(unanswered).and_then(|reply| accepted(&reply)) {
+            Ok(_) => Ok(()),
+            Err(SlackError::Refused(code)) if code == "already_pinned" => Ok(()),
+            Err(error) => Err(error.of_question(PIN_LACKS)),
+        }
+    }
+
+    async fn members_of(&self, group: &str) -> Result<Vec<String>, NotTold> {
+        self.group(group).await.map_err(|error| error.of_question(GROUPS_LACK))
     }
 }
 

@@ -31,7 +31,7 @@ pub const NEEDED: [Scope; 4] = [
 ];
 
 /// What the bot can do without, and what it is then worse at.
-pub const OPTIONAL: [(&str, &[Scope]); 4] = [
+pub const OPTIONAL: [(&str, &[Scope]); 6] = [
     (
         "After a network failure Slack does not say whether a post arrived. With these two the bot looks\n\
          for its own post before it posts again; without them a card or a final result may appear twice, and a\n\
@@ -53,6 +53,14 @@ pub const OPTIONAL: [(&str, &[Scope]); 4] = [
         "A form that was opened beside every channel may be answered in the bot's conversation with its reader;\n\
          without this it wants a channel.",
         &[Scope { name: "im:write", purpose: "begin a conversation with somebody" }],
+    ),
+    (
+        "Where boards.yaml names user groups (slack:S…): who is in them. Without this nobody is.",
+        &[Scope { name: "usergroups:read", purpose: "who is in a user group" }],
+    ),
+    (
+        "Where boards.yaml has a daily digest shown in a channel: to pin it there.",
+        &[Scope { name: "pins:write", purpose: "pin the digest" }],
     ),
 ];
 

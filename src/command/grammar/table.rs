@@ -124,6 +124,8 @@ pub(super) const ARGUMENTS_ZH: &[(&str, &str)] = &[
     ("1h", "1h"),
     ("2h", "2h"),
     ("30m", "30m"),
+    ("lines", "行数"),
+    ("#|soc", "#|系列"),
     ("person", "某人"),
     ("#", "#"),
     ("#|build", "#|构建"),
@@ -394,6 +396,52 @@ pub const TABLE: &[Row] = &[
         ..LATER
     },
     Row {
+        form: Form::Log,
+        words: &["log", "logs"],
+        zh: &["日志"],
+        arguments: &[RUN, maybe("lines")],
+        help: "Show a run's console log in its thread, or so many of its last lines here",
+        help_zh: "把任务的控制台日志发到它的话题里；带行数则在这里显示最后几行",
+        example: "/lab log #42 30",
+        example_zh: "/lab 日志 #42 30",
+        available: true,
+        ..LATER
+    },
+    Row {
+        form: Form::Watch,
+        words: &["watch"],
+        zh: &["关注"],
+        arguments: &[maybe("#|soc")],
+        help: "Tell me directly how a run ends, or of a family's runs that go wrong; alone, what you watch",
+        help_zh: "任务结束时私聊通知我，或某系列的任务出错时通知我；不带参数则列出已关注的",
+        example: "/lab watch #42",
+        example_zh: "/lab 关注 #42",
+        available: true,
+        ..LATER
+    },
+    Row {
+        form: Form::Unwatch,
+        words: &["unwatch"],
+        zh: &["取消关注"],
+        arguments: &[word("#|soc")],
+        help: "Do not tell me of it any more",
+        help_zh: "不再通知我",
+        example: "/lab unwatch socA",
+        example_zh: "/lab 取消关注 socA",
+        available: true,
+        ..LATER
+    },
+    Row {
+        form: Form::Digest,
+        words: &["digest"],
+        zh: &["日报"],
+        help: "What boards, queue and tests were up to in the last day",
+        help_zh: "最近一天的板卡、队列和测试情况",
+        example: "/lab digest",
+        available: true,
+        ..LATER
+    },
+    Row {
         form: Form::Notify,
         words: &["notify"],
         zh: &["通知"],
@@ -511,11 +559,7 @@ pub const TABLE: &[Row] = &[
         available: true,
         ..LATER
     },
-    later(&["watch"], &["关注"]),
-    later(&["unwatch"], &["取消关注"]),
-    later(&["log"], &["日志"]),
     later(&["link"], &["绑定"]),
-    later(&["digest"], &["日报"]),
     later(&["render"], &["渲染"]),
 ];
 

@@ -176,7 +176,7 @@ impl Handler {
 
     /// Whether whoever asks is an operator.
     fn is_operator(&self, delivery: &Delivery) -> bool {
-        permits::role(delivery, &self.inventory.now()) >= Some(Role::Operator)
+        permits::role(delivery, &self.groups_of(delivery), &self.inventory.now()) >= Some(Role::Operator)
     }
 
     /// `from` is until when the board was theirs when the button was drawn that they press.
@@ -411,7 +411,7 @@ impl Handler {
     /// How long whoever asks may have a board in all.
     fn longest(&self, delivery: &Delivery) -> Duration {
         let lab = self.inventory.now();
-        match permits::role(delivery, &lab) {
+        match permits::role(delivery, &self.groups_of(delivery), &lab) {
             Some(Role::Admin) => lab.reservations.admin,
             Some(Role::Operator) => lab.reservations.operator,
             Some(Role::User) | None => lab.reservations.user,

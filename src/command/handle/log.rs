@@ -1,4 +1,5 @@
-//! The console log of a run, shown as a file in its threads: once for each attempt, however often it is asked for.
+//! The console log of a run: its last lines in an answer, or the whole of it as a file in the run's threads, once for each
+//! attempt, however often it is asked for.
 
 use serde_json::json;
 
@@ -8,28 +9,43 @@ use crate::command::policy::{Asked, Permission};
 use crate::command::{Click, RunRef};
 use crate::message::{Note, Phrase};
 use crate::run::RunState;
-use crate::store::{Audit, Effect, Result};
-
-/// The note whose place in a thread is taken by a file.
-pub(crate) const RUN_LOG: &str = "run-log";
+use crate::store::{Audit, Effect, RUN_LOG, Result, RunView};
 
 impl Handler {
-    /// Log on a card: of the last attempt. While the run is on its board it is not complete, and only linked to.
+    /// Log on a card: of the last attempt.
     pub(super) async fn click_log(&self, delivery: &Delivery, click: &Click) -> Result<Reaction> {
         let view = match self.find(delivery, RunRef::Number(click.run)).await? {
             Ok(view) => view,
             Err(refusal) => return Ok(*refusal),
         };
-        let number = view.run.number;
-        if let Permission::Denied(denial) = self.permission(Asked::Click(click.verb), delivery, (false, None))
-        {
-            return Ok(self.denied(delivery, click.verb.as_str(), format!("#{number}"), &denial));
+        match self.permission(Asked::Click(click.verb), delivery, (false, None)) {
+            Permission::Denied(denial) => {
+                Ok(self.denied(delivery, click.verb.as_str(), format!("#{}", view.run.number), &denial))
+            }
+            Permission::Allowed { .. } => self.log(delivery, &view, None).await,
         }
+    }
+
+    /// The log of a run's last attempt: so many of its last lines in the answer, or the whole of it in the run's threads.
+    /// While the run is on its board it is not complete, and only linked to.
+    pub(super) async fn log(
+        &self,
+        delivery: &Delivery,
+        view: &RunView,
+        lines: Option<u32>,
+    ) -> Result<Reaction> {
+        let number = view.run.number;
         let Some(attempt) = view.attempts.last() else {
             let reason = Phrase::new("never-on-board", json!({ "number": number }));
             return Ok(Reaction::refused(reason, &[], format!("/lab run {number}")));
         };
-        let facts = self.composer.log_facts(&view, attempt);
+        let facts = self.composer.log_facts(view, attempt);
+        if let Some(lines) = lines {
+            let tail = self.logs.tail(number, attempt.number, lines as usize).await;
+            let mut note = Note::new("log-tail", &facts);
+            note.facts.insert("text".into(), json!(tail));
+            return Ok(Reaction::says(note));
+        }
         let told = |how: &str| {
             let mut note = Note::new("log-told", &facts);
             note.facts.insert("how".into(), json!(how));

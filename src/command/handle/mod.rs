@@ -2,7 +2,8 @@
 //! store, never writes it: what comes out is an [`Intake`] for the door to commit.
 //!
 //! `start` begins runs, `act` changes running things, `batch` several of them at once, `hold` is about boards that people
-//! have as their own, `asks` about those that they would have, `log` shows console logs, `read` answers questions,
+//! have as their own, `asks` about those that they would have, `log` shows console logs, `watch` is about word of runs,
+//! `digest` about all of the lab, `read` answers questions,
 //! `compare` one about two runs, `build` is about builds,
 //! `admin` those of whoever runs the lab, `drain` what takes nothing new.
 
@@ -14,30 +15,33 @@ mod build;
 mod campaign;
 mod compare;
 mod drain;
+mod digest;
 mod hold;
 mod log;
 mod read;
 mod schedules;
 mod start;
+mod watch;
 
 pub(crate) use self::drain::{closed_facts, drain_note};
-pub(crate) use self::log::RUN_LOG;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::form::{self, Filled};
 use super::parse::{self, Surface};
 use super::permits;
-use super::policy::{self, About, Asked, Denial, Permission};
-use super::{Click, Command, RunRef, RunTest, Verb};
+use super::policy::{About, Asked, Denial, Denies, Permission};
+use super::{Click, Command, RunRef, RunTest, Verb, WatchRef};
+use crate::board::groups::{Groups, Unknown, is_group};
 use crate::board::{Family, LiveInventory};
 use crate::chat::{Actor, Delivery, Intent, Place, Platform};
 use crate::clock::Clock;
 use crate::id::{Ids, InstanceId};
 use crate::lease::scheduler::SharedQueue;
 use crate::message::compose::Composer;
+use crate::message::log_file::LogFiles;
 use crate::message::relay::Lines;
 use crate::message::{Note, Phrase};
 use crate::outcome::redact::Redactor;
@@ -47,8 +51,10 @@ use crate::store::{Audit, Effect, Intake, Result, RunView, Store, Told};
 /// nobody waits for any more is worse than none.
 pub const STALE_AFTER: Duration = Duration::from_secs(30 * 60);
 
-/// Most admins that a refusal names.
+/// Most admins that a refusal names, and most groups whose members are not known.
 const ADMINS_MAX: usize = 3;
+/// How long an order waits for the first answer of who is in the lab's groups: platforms want theirs within 3 s.
+const GROUPS_WITHIN: Duration = Duration::from_millis(1500);
 
 /// Turns deliveries into intents for the store. Cheap to clone; clones share what they know.
 #[derive(Clone)]
@@ -61,8 +67,12 @@ pub struct Handler {
     pub queue: SharedQueue,
     /// Facts of runs.
     pub composer: Arc<Composer>,
+    /// Who is in the groups that the lab names.
+    pub groups: Groups,
     /// Which channels the bot is not in.
     pub lines: Lines,
+    /// Console logs, for those who want to read a piece of one.
+    pub logs: LogFiles,
     /// The chat platforms that take messages.
     pub connected: Vec<Platform>,
     /// Takes secrets out of what admins look through.
@@ -101,6 +111,7 @@ impl Handler {
     pub async fn handle(&self, delivery: Delivery) -> Result<Intake> {
         let (platform, typed_as) = (delivery.actor.platform, delivery.actor.key());
         let delivery = self.as_one_person(delivery);
+        self.until_groups_are_asked(&delivery).await;
         let mut reaction = match &delivery.intent {
             Intent::Text(text) => self.text(&delivery, text).await?,
             Intent::Click(click) if click.board.is_some() => {
@@ -214,7 +225,10 @@ impl Handler {
                     Err(refusal) => return Ok(*refusal),
                 }
             }
-            Command::Hold { run, .. } => match self.find(delivery, *run).await? {
+            Command::Hold { run, .. }
+            | Command::Log { run, .. }
+            | Command::Watch { target: Some(WatchRef::Run(run)) }
+            | Command::Unwatch { target: WatchRef::Run(run) } => match self.find(delivery, *run).await? {
                 Ok(view) => Some(view),
                 Err(refusal) => return Ok(*refusal),
             },
@@ -259,6 +273,14 @@ impl Handler {
             (Command::Hold { lasts, .. }, Some(view)) => {
                 Box::pin(self.hold(delivery, &view, lasts, None)).await?
             }
+            (Command::Log { lines, .. }, Some(view)) => Box::pin(self.log(delivery, &view, lines)).await?,
+            (Command::Digest, _) => Box::pin(self.digest()).await?,
+            (Command::Watch { target }, view) => {
+                Box::pin(self.watch(delivery, target.as_ref(), view.as_ref(), false)).await?
+            }
+            (Command::Unwatch { target }, view) => {
+                Box::pin(self.watch(delivery, Some(&target), view.as_ref(), true)).await?
+            }
             (Command::Notify { target }, _) => Box::pin(self.notify(delivery, &target)).await?,
             (Command::Nudge { board }, _) => Box::pin(self.nudge(delivery, &board)).await?,
             (Command::Handover { board, person }, _) => {
@@ -298,7 +320,8 @@ impl Handler {
                 | Command::Why(_)
                 | Command::Cancel(_)
                 | Command::Retry { .. }
-                | Command::Hold { .. },
+                | Command::Hold { .. }
+                | Command::Log { .. },
                 None,
             ) => no_such_run(None),
         };
@@ -397,7 +420,21 @@ impl Handler {
     }
 
     fn permission_about(&self, asked: Asked<'_>, delivery: &Delivery, about: About<'_>) -> Permission {
-        permits::permitted(asked, delivery, &self.inventory.now(), about)
+        permits::permitted(asked, delivery, &self.groups_of(delivery), &self.inventory.now(), about)
+    }
+
+    /// The groups of the lab that whoever acts is known to be in.
+    pub(super) fn groups_of(&self, delivery: &Delivery) -> Vec<String> {
+        self.groups.of(&self.inventory.now().people.keys(&delivery.actor), self.clock.now())
+    }
+
+    /// Waits a moment, right after the start or a reload, until it was asked once who is in the groups of the lab.
+    async fn until_groups_are_asked(&self, delivery: &Delivery) {
+        let named = self.inventory.now().groups();
+        if !named.is_empty() && Platform::CHATS.contains(&delivery.actor.platform) {
+            // Later, nobody is in what is not known, and that is told.
+            let _ = self.clock.timeout(GROUPS_WITHIN, self.groups.asked_once(&named)).await;
+        }
     }
 
     /// A delivery of somebody who is linked to another id: whichever they use, they are one requester.
@@ -463,7 +500,7 @@ impl Handler {
     fn denied(&self, delivery: &Delivery, verb: &str, target: String, denial: &Denial) -> Reaction {
         let lab = self.inventory.now();
         let here = |admin: &String| admin.starts_with("slack:") && delivery.place.platform == Platform::Slack;
-        let admins = lab.roles.admin.iter().filter(|admin| *admin != "*" && !policy::is_group(admin));
+        let admins = lab.roles.admin.iter().filter(|admin| *admin != "*" && !is_group(admin));
         let admins = admins.take(ADMINS_MAX).map(|admin| json!({ "id": admin, "here": here(admin) }));
         let facts = json!({
             "verb": verb,
@@ -471,9 +508,21 @@ impl Handler {
             "rule": denial.rule.as_str(),
             "needs": denial.needs.as_str(),
             "admins": admins.collect::<Vec<_>>(),
+            "unknown": self.unknown_to(denial),
         });
         let audit = Audit { verb: verb.into(), target, allowed: false, reason: denial.reason.clone() };
         Reaction { audit, ..Reaction::says(Note::new("denied", facts)) }
+    }
+
+    /// Groups whose members are not known now, where being in one could have changed the decision.
+    fn unknown_to(&self, denial: &Denial) -> Vec<Value> {
+        if denial.rule == Denies::Channel {
+            return vec![];
+        }
+        let named = self.inventory.now().groups();
+        let unknown = self.groups.unknown(&named, self.clock.now());
+        let facts = |Unknown { group, trouble }| json!({ "group": group, "trouble": trouble });
+        unknown.into_iter().take(ADMINS_MAX).map(facts).collect()
     }
 
     /// The run that is meant, or what to say when there is none.

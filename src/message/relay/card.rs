@@ -34,6 +34,9 @@ impl Shared {
         let Some(api) = self.apis.get(&place.platform) else {
             return Ok(Went::Ended(no_platform(place.platform)));
         };
+        if let Some(end) = self.untold(owed, place).await? {
+            return Ok(Went::Ended(end));
+        }
         if let Some(message) = message.as_deref().filter(|message| *message != TOLD_BY_URL)
             && let Err(wait) = self.pace(place.platform, |pacer| pacer.edit(message, self.clock.monotonic()))
         {
@@ -51,7 +54,10 @@ impl Shared {
             Some(TOLD_BY_URL) => self.card_by_url(owed, api, drawn).await,
             Some(message) => self.card_again(owed, api, message, drawn).await,
             None => {
-                let went = self.post(owed, api, place, &card, revision, true).await?;
+                // A post would call everybody on it, an edit calls nobody: mentions come with the first edit.
+                let mut posted = card.clone();
+                self.composer.names().uncall(&mut posted);
+                let went = self.post(owed, api, place, &posted, revision, true).await?;
                 match (&went, via) {
                     (Went::Ended(End::Dead { error }), Some(via)) if is_closed_channel(error) => {
                         Ok(Went::Ended(self.tell_by_url(owed, api, via, drawn, error).await))

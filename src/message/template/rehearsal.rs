@@ -32,6 +32,17 @@ pub(super) fn mistakes(catalogue: &Catalogue) -> Vec<String> {
     mistakes
 }
 
+/// The sample facts of a message; none for one that there is not, with the nearest that there is.
+pub(super) fn samples(name: &str) -> Result<Vec<Json>, Option<String>> {
+    let mut samples: Map<String, Json> =
+        serde_json::from_str(SAMPLES).expect("the samples are read by every test");
+    match samples.remove(name) {
+        Some(Json::Array(many)) => Ok(many),
+        Some(one) => Ok(vec![one]),
+        None => Err(nearest(name, samples.keys().map(String::as_str)).map(str::to_owned)),
+    }
+}
+
 /// A message that nothing ever asks for.
 fn unknown(place: &str, name: &str, samples: &Map<String, Json>) -> String {
     let near = nearest(name, samples.keys().map(String::as_str));

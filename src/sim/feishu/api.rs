@@ -1,9 +1,9 @@
 //! The simulated Feishu's HTTP API: tokens, who the bot is, messages, replies, edits.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
@@ -20,6 +20,10 @@ const TOO_FAST: i64 = 99_991_400;
 const NOT_IN_CHAT: i64 = 230_002;
 const RECALLED: i64 = 230_011;
 const NO_AUTHORITY: i64 = 41_050;
+const NO_DEPARTMENT_AUTHORITY: i64 = 40_004;
+const BAD_PARAMETER: i64 = 40_001;
+/// Most entries of a page of contacts.
+const PAGE_MAX: usize = 50;
 
 pub(super) fn routes(feishu: SimFeishu) -> Router {
     Router::new()
@@ -28,7 +32,10 @@ pub(super) fn routes(feishu: SimFeishu) -> Router {
         .route("/callback/ws/endpoint", post(socket::endpoint))
         .route("/ws/v2", get(socket::connect))
         .route("/open-apis/bot/v2/hook/{chat}", post(hook))
+        .route("/open-apis/contact/v3/users/find_by_department", get(members))
+        .route("/open-apis/contact/v3/departments/{id}/children", get(below))
         .route("/open-apis/contact/v3/users/{id}", get(person))
+        .route("/open-apis/im/v1/pins", post(pin))
         .route("/open-apis/im/v1/files", post(files::upload).layer(files::body_limit()))
         .route("/open-apis/im/v1/messages", post(send))
         .route("/open-apis/im/v1/messages/{id}/reply", post(reply))
@@ -73,6 +80,91 @@ async fn person(State(feishu): State<SimFeishu>, Path(id): Path<String>, headers
         }
         None => code(NO_AUTHORITY, "no user authority error"),
     }
+}
+
+/// Pins a message; one that is pinned already is answered the same.
+async fn pin(State(feishu): State<SimFeishu>, headers: HeaderMap, Json(body): Json<Value>) -> Response {
+    let mut world = feishu.lock();
+    if !knows(&world, &headers) {
+        return code(TOKEN_OVER, "token expired");
+    }
+    let id = body["message_id"].as_str().unwrap_or_default().to_owned();
+    if !world.messages.iter().any(|message| message.id == id && !message.recalled) {
+        return code(RECALLED, "the message was recalled");
+    }
+    if !world.pins.contains(&id) {
+        world.pins.push(id.clone());
+    }
+    drop(world);
+    feishu.changed.notify_waiters();
+    Json(json!({ "code": 0, "msg": "success", "data": { "pin": { "message_id": id } } })).into_response()
+}
+
+type Asked = Query<HashMap<String, String>>;
+
+/// Who is directly in a department.
+async fn members(State(feishu): State<SimFeishu>, Query(asked): Asked, headers: HeaderMap) -> Response {
+    let department = asked.get("department_id").cloned().unwrap_or_default();
+    contacts(&feishu, &department, &asked, &headers, |world| {
+        let (_, members) = world.departments.get(&department)?;
+        Some(members.iter().map(|id| json!({ "open_id": id, "name": world.people.get(id) })).collect())
+    })
+}
+
+/// What is below a department, at any depth where that is asked for.
+async fn below(
+    State(feishu): State<SimFeishu>,
+    Path(id): Path<String>,
+    Query(asked): Asked,
+    headers: HeaderMap,
+) -> Response {
+    let deep = asked.get("fetch_child").is_some_and(|flag| flag == "true");
+    contacts(&feishu, &id, &asked, &headers, |world| {
+        let mut found = vec![id.clone()];
+        let mut next = 0;
+        while next < found.len() && (deep || next == 0) {
+            let under: Vec<String> = world
+                .departments
+                .iter()
+                .filter(|(_, (parent, _))| *parent == found[next])
+                .map(|(id, _)| id.clone())
+                .collect();
+            found.extend(under);
+            next += 1;
+        }
+        Some(found[1..].iter().map(|id| json!({ "open_department_id": id, "name": id })).collect())
+    })
+}
+
+/// A page of contacts of a department that the app may see.
+fn contacts(
+    feishu: &SimFeishu,
+    department: &str,
+    asked: &HashMap<String, String>,
+    headers: &HeaderMap,
+    list: impl FnOnce(&World) -> Option<Vec<Value>>,
+) -> Response {
+    let mut world = feishu.lock();
+    if let Err(response) = stumble(&mut world, Call::Department, headers) {
+        return *response;
+    }
+    let number = |name: &str| asked.get(name).and_then(|text| text.parse::<usize>().ok());
+    let size = number("page_size").unwrap_or(10);
+    if !(1..=PAGE_MAX).contains(&size)
+        || asked.get("department_id_type").is_none_or(|kind| kind != "open_department_id")
+    {
+        return code(BAD_PARAMETER, "param error");
+    }
+    let Some(found) = list(&world).filter(|_| world.departments.contains_key(department)) else {
+        return code(NO_DEPARTMENT_AUTHORITY, "no dept authority error");
+    };
+    let from = number("page_token").unwrap_or(0).min(found.len());
+    let until = (from + size).min(found.len());
+    let mut data = json!({ "has_more": until < found.len(), "items": found[from..until] });
+    if until < found.len() {
+        data["page_token"] = json!(until.to_string());
+    }
+    Json(json!({ "code": 0, "msg": "success", "data": data })).into_response()
 }
 
 fn knows(world: &World, headers: &HeaderMap) -> bool {

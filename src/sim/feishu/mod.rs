@@ -126,6 +126,8 @@ pub enum Call {
     Edit,
     /// Who somebody is.
     Person,
+    /// Who is in a department, or what is below it.
+    Department,
     /// A file.
     Upload,
     /// An address for a long connection.
@@ -149,6 +151,10 @@ struct World {
     closed: Vec<String>,
     /// Whom the app may see, by their ids.
     people: HashMap<String, String>,
+    /// Pinned messages.
+    pins: Vec<String>,
+    /// Departments: what each is below, and who is in it.
+    departments: HashMap<String, (String, Vec<String>)>,
     events: u64,
     ids: u64,
     sockets: socket::Sockets,
@@ -183,7 +189,7 @@ pub struct SimFeishu {
 }
 
 impl SimFeishu {
-    /// Starts one on a free port of loopback.
+    /// Starts one on a free port of loopback, with Zhao in a department and Li in one below that.
     pub async fn start(config: SimFeishuConfig, clock: Clock, ids: Ids) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -195,6 +201,8 @@ impl SimFeishu {
             ids,
             url,
         };
+        feishu.set_department("od-firmware", "0", &["ou_zhao"]);
+        feishu.set_department("od-drivers", "od-firmware", &["ou_li"]);
         let routes = api::routes(feishu.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
         Ok(feishu)
@@ -220,6 +228,18 @@ impl SimFeishu {
     /// Somebody whom the app may see.
     pub fn add_person(&self, id: &str, name: &str) {
         self.lock().people.insert(id.to_owned(), name.to_owned());
+    }
+
+    /// A department below another one, with these people in it now.
+    pub fn set_department(&self, id: &str, parent: &str, members: &[&str]) {
+        let members = members.iter().map(|member| (*member).to_owned()).collect();
+        self.lock().departments.insert(id.to_owned(), (parent.to_owned(), members));
+    }
+
+    /// The pinned messages of a chat.
+    pub fn pinned(&self, chat: &str) -> Vec<Message> {
+        let pins = self.lock().pins.clone();
+        self.messages(chat).into_iter().filter(|message| pins.contains(&message.id)).collect()
     }
 
     /// Whatever was to go wrong goes well.

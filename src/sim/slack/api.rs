@@ -18,7 +18,7 @@ use super::wire::Cut;
 use super::{Shared, respond};
 
 /// The scopes that the app has, unless they were taken from it.
-const SCOPES: [&str; 9] = [
+const SCOPES: [&str; 11] = [
     "chat:write",
     "commands",
     "app_mentions:read",
@@ -28,6 +28,8 @@ const SCOPES: [&str; 9] = [
     "users:read",
     "channels:history",
     "groups:history",
+    "usergroups:read",
+    "pins:write",
 ];
 /// The one method that wants the app's own token.
 const OPEN_SOCKET: &str = "apps.connections.open";

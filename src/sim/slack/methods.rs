@@ -45,6 +45,8 @@ fn scope_of(method: &str) -> Option<&'static str> {
     match method {
         "conversations.history" | "conversations.replies" => Some("channels:history"),
         "conversations.open" => Some("im:write"),
+        "pins.add" => Some("pins:write"),
+        "usergroups.users.list" => Some("usergroups:read"),
         "files.getUploadURLExternal" | "files.completeUploadExternal" => Some("files:write"),
         _ => None,
     }
@@ -85,6 +87,20 @@ pub(super) fn call(shared: &Shared, method: &str, arguments: &Value) -> Answer {
             Ok(json!({"ok": true, "user": {"id": user.id, "team_id": TEAM, "name": user.name,
                 "real_name": user.name, "tz": "Etc/UTC", "tz_offset": 0, "is_bot": user.id == BOT_USER,
                 "deleted": false, "profile": {"display_name": user.name, "real_name": user.name}}}))
+        }),
+        "pins.add" => shared.change(|world| {
+            let channel = joined(world, arguments)?.id.clone();
+            let ts = text(arguments, "timestamp").to_owned();
+            world.message(&channel, &ts).ok_or_else(|| Failure::new("message_not_found"))?;
+            match world.pins.insert((channel, ts)) {
+                true => Ok(json!({"ok": true})),
+                false => Err(Failure::new("already_pinned")),
+            }
+        }),
+        "usergroups.users.list" => shared.change(|world| {
+            let members = world.groups.get(text(arguments, "usergroup"));
+            let members = members.ok_or_else(|| Failure::new("no_such_subteam"))?;
+            Ok(json!({"ok": true, "users": members}))
         }),
         "files.getUploadURLExternal" => files::begin(shared, arguments),
         "files.completeUploadExternal" => files::complete(shared, arguments),

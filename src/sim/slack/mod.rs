@@ -250,6 +250,12 @@ impl SimSlack {
         self.0.shared.change(|world| world.add_channel(id, name, has_bot, None));
     }
 
+    /// These are the members of a user group now.
+    pub fn set_group(&self, id: &str, members: &[&str]) {
+        let members = members.iter().map(|member| (*member).to_owned()).collect();
+        self.0.shared.change(|world| world.groups.insert(id.to_owned(), members));
+    }
+
     /// Adds a person, with a direct conversation with the bot.
     pub fn add_person(&self, id: &str, name: &str) {
         self.0.shared.change(|world| world.add_person(id, name));

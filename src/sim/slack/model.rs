@@ -1,6 +1,6 @@
 //! The simulated workspace: people, channels, messages, and what was read. No I/O, no clock: the time comes in.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::{Map, Value, json};
 
@@ -112,6 +112,10 @@ pub(super) struct ResponseUrl {
 pub struct World {
     /// People by id.
     pub users: BTreeMap<String, User>,
+    /// Members of user groups by their ids.
+    pub groups: BTreeMap<String, Vec<String>>,
+    /// Pinned messages, by their channels.
+    pub pins: BTreeSet<(String, String)>,
     /// Channels by id.
     pub channels: BTreeMap<String, Channel>,
     /// Answers that one person sees, oldest first.
@@ -127,7 +131,7 @@ pub struct World {
 }
 
 impl World {
-    /// Alice, Bob and Lead in `soc-ci`, `bring-up`, `random` (without the bot) and a direct conversation each.
+    /// Alice, Bob (of the user group `S0OPS`) and Lead in `soc-ci`, `bring-up`, `random` (without the bot) and a direct conversation each.
     pub(super) fn new() -> World {
         let mut world = World::default();
         world.users.insert(BOT_USER.into(), User { id: BOT_USER.into(), name: "boardhand".into() });
@@ -137,6 +141,7 @@ impl World {
         for (id, name) in [("U0ALICE", "alice"), ("U0BOB", "bob"), ("U0LEAD", "lead")] {
             world.add_person(id, name);
         }
+        world.groups.insert("S0OPS".into(), vec!["U0BOB".into()]);
         world
     }
 

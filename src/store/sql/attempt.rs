@@ -8,13 +8,13 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::judge::{self, standing_columns};
-use super::keep;
 use super::ledger::{self, Answer, Event, Reply};
 use super::link::{self, Row};
 use super::outcomes;
 use super::row::{self, Reader, expect_changed, statements, unavailable};
 use super::run::{attempt_of, read, run_columns};
 use super::script::{Script, Tx};
+use super::{keep, log};
 use crate::board::BoardId;
 use crate::clock::Timestamp;
 use crate::id::{Ids, LeaseId};
@@ -23,7 +23,7 @@ use crate::message::Note;
 use crate::outcome::{Counts, Outcome, Verdict};
 use crate::run::transition::{LOST_ATTEMPTS_MAX, POWER_CYCLE_FAILED, POWER_CYCLED, WORKER_LOST};
 use crate::run::{Decision, Keep, LeaseRef, Progress, Request, Run, RunEvent, RunState, Stage};
-use crate::store::{Fenced, Lookback, Result, Settle, StoreError};
+use crate::store::{Fenced, Lookback, RUN_LOG, Result, Settle, StoreError};
 
 statements! {
     // With what is known of its board, for the end of the attempt.
@@ -322,11 +322,15 @@ async fn attempt_end(tx: &mut Tx, ids: &Ids, end: AttemptEnd<'_>, mut script: Sc
     script.events(&[event.with(facts)]);
     script.cards_follow(&[run.number], now);
     tx.leave(script);
-    let count = notes.len();
+    // Whoever asks for the log then is told that it stands there.
+    if notes.iter().any(|note| note.template == RUN_LOG) {
+        tx.leave(log::shown(run.number, attempt));
+    }
+    let telling = notes.iter().rposition(|note| note.template != RUN_LOG);
     let replies: Vec<Reply<'_>> = notes
         .into_iter()
         .enumerate()
-        .map(|(i, note)| reply(run.number, note, finished && i + 1 == count, now))
+        .map(|(i, note)| reply(run.number, note, finished && telling == Some(i), now))
         .collect();
     ledger::owe(tx, ids, &replies, &[]).await
 }

@@ -17,7 +17,7 @@ use crate::id::Ids;
 use crate::store::{Result, StoreError};
 
 /// Tables in the order in which rows may be written: what a row refers to comes before it.
-pub(super) const TABLES: [&str; 24] = [
+pub(super) const TABLES: [&str; 26] = [
     "meta",
     "deliveries",
     "campaigns",
@@ -42,6 +42,8 @@ pub(super) const TABLES: [&str; 24] = [
     "builds",
     "drains",
     "calls",
+    "watches",
+    "digests",
 ];
 /// Rows that are carried at a time.
 const PAGE: i64 = 500;

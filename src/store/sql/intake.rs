@@ -16,7 +16,7 @@ use super::script::{Script, Tx};
 use super::writer::{COMMIT, Ends};
 use super::{
     asks, attempt, batch, board, builds, calls, campaign, drain, hold, keep, letters, log, run, schedule,
-    token,
+    token, watches,
 };
 use crate::board::BoardId;
 use crate::board::plan::PowerAction;
@@ -29,6 +29,7 @@ use crate::outcome::Outcome;
 use crate::run::{Keep, Request, Run, RunSpec, RunState};
 use crate::store::{
     CARD_HELD, CampaignEffect, Committed, Effect, Effected, Intake, LeaseTerms, NewRun, Result, StoreError,
+    Watched,
 };
 
 statements! {
@@ -225,6 +226,8 @@ fn writes_at_once(effect: &Effect) -> bool {
         | Effect::Offer { .. }
         | Effect::Build { .. }
         | Effect::Log { .. }
+        | Effect::Watch(_)
+        | Effect::Unwatch(_)
         | Effect::Accept { .. }
         | Effect::Resend { .. }
         | Effect::MakeToken(_)
@@ -386,6 +389,15 @@ impl<'a> Rows<'a> {
                 Ok(Applied::plain(Effected::Done))
             }
             Effect::Undrain { of, boards } => Ok(Applied::plain(drain::end(tx, of, boards).await?)),
+            Effect::Watch(of) => {
+                let run = match of {
+                    Watched::Run(number) => run::by_number(tx, *number).await?,
+                    Watched::Family(_) => None,
+                };
+                let watching = (&intake.actor, of);
+                Ok(Applied::plain(watches::watch(tx, watching, run.as_ref(), intake.received_at).await?))
+            }
+            Effect::Unwatch(of) => Ok(Applied::plain(watches::unwatch(tx, &intake.actor, of).await?)),
             Effect::Log { run, attempt, note } => {
                 let told = log::tell(tx, self.ids, (*run, *attempt), note, intake.received_at).await?;
                 Ok(Applied::of(if told { Effected::Done } else { Effected::AlreadyTold }, *run))

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::link::{self, Row};
 use super::row::{Reader, json, statements, unavailable};
 use super::script::{Script, Tx};
+use super::watches;
 use crate::board::BoardId;
 use crate::build::Build;
 use crate::chat::{AnswerVia, Platform};
@@ -39,11 +40,13 @@ statements! {
     RUNS_BUMP = "UPDATE runs
         SET revision = revision + 1
         WHERE number IN (SELECT value FROM jsonb_each(?1))";
-    CARDS_OF_RUNS = "SELECT id, run, replies, state = 'dead' AND message IS NULL AS lost
+    // A card whose run is over, and which its channel is not told in that state, has no thread and will have none.
+    CARDS_OF_RUNS = "SELECT id, run, replies, state = 'dead' AND message IS NULL AS lost,
+               last = 1 AND message IS NULL AND rev_sent >= rev_wanted AS untold
         FROM cards
         WHERE run IN (SELECT value FROM jsonb_each(?1)) AND batch IS NULL AND campaign IS NULL
         ORDER BY rowid";
-    CARDS_OF_CAMPAIGN = "SELECT id, run, replies, state = 'dead' AND message IS NULL AS lost
+    CARDS_OF_CAMPAIGN = "SELECT id, run, replies, state = 'dead' AND message IS NULL AS lost, 1 = 0 AS untold
         FROM cards
         WHERE campaign = ?1
         ORDER BY rowid";
@@ -117,6 +120,7 @@ pub(super) struct Reply<'a> {
 }
 
 /// An answer owed to a person.
+#[derive(Clone, Copy)]
 pub(super) struct Answer<'a> {
     pub(super) via: &'a AnswerVia,
     pub(super) note: &'a Note,
@@ -210,6 +214,8 @@ struct Thread {
     replies: i64,
     #[serde(skip)]
     lost: bool,
+    #[serde(skip)]
+    untold: bool,
 }
 
 impl Thread {
@@ -220,6 +226,7 @@ impl Thread {
             run: row.int("run")?,
             replies: row.int("replies")?,
             lost: row.flag("lost")?,
+            untold: row.flag("untold")?,
         })
     }
 }
@@ -227,22 +234,27 @@ impl Thread {
 /// Owes replies, in order, once per card of their runs, and answers.
 pub(super) async fn owe(tx: &mut Tx, ids: &Ids, replies: &[Reply<'_>], answers: &[Answer<'_>]) -> Result<()> {
     let mut threads = threads(tx, replies).await?;
-    let mut rows: Vec<OutboxRow<'_>> = Vec::with_capacity(replies.len() + answers.len());
+    let watched = watches::told(tx, replies).await?;
+    let mut rows: Vec<OutboxRow<'_>> = Vec::with_capacity(replies.len() + answers.len() + watched.len());
     let mut places = Vec::new();
     for reply in replies {
         for (index, thread) in threads.get_mut(&reply.run).into_iter().flatten().enumerate() {
             thread.replies += 1;
-            places.push((reply, index, thread.replies, thread.lost));
+            places.push((reply, index, thread.replies, (thread.lost, thread.untold)));
         }
     }
-    for (reply, index, seq, lost) in places {
+    for (reply, index, seq, (lost, untold)) in places {
         let (id, dead) = (MessageId::new(ids, reply.at), lost && !reply.last);
+        let owed = OutboxRow::reply(id, &threads[&reply.run][index].id, seq, (&reply.note, reply.at), dead);
         rows.push(OutboxRow {
             last: u8::from(reply.last),
-            ..OutboxRow::reply(id, &threads[&reply.run][index].id, seq, (&reply.note, reply.at), dead)
+            state: if untold && !dead { "sent" } else { owed.state },
+            ..owed
         });
     }
     // A program asks; nobody can tell it anything.
+    let watchers = watched.iter().map(|(via, note, at)| Answer { via, note, at: *at });
+    let answers: Vec<Answer<'_>> = answers.iter().copied().chain(watchers).collect();
     let told = answers.iter().filter(|answer| Platform::CHATS.contains(&answer.via.place.platform));
     rows.extend(told.map(|answer| OutboxRow {
         id: MessageId::new(ids, answer.at),

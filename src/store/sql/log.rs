@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::ledger::{self, Reply};
 use super::link;
 use super::row::{statements, unavailable};
-use super::script::Tx;
+use super::script::{Script, Tx};
 use crate::clock::Timestamp;
 use crate::id::Ids;
 use crate::message::Note;
@@ -15,6 +15,13 @@ statements! {
     LOG_SHOW = "UPDATE runs
         SET log_shown = ?2
         WHERE number = ?1 AND COALESCE(log_shown, 0) < ?2";
+}
+
+/// That it stands in the threads, among other statements.
+pub(super) fn shown(run: i64, attempt: u32) -> Script {
+    let mut script = Script::default();
+    script.add(LOG_SHOW, [run.into(), attempt.into()]);
+    script
 }
 
 /// Owes the log of an attempt to the threads of its run; gives whether it was not owed before.

@@ -118,6 +118,10 @@ statements! {
           AND parent IN (SELECT id
                          FROM cards
                          WHERE id IN (SELECT value FROM jsonb_each(?1)) AND state = 'dead' AND message IS NULL)";
+    // What nobody is told is told.
+    REPLIES_UNTOLD = "UPDATE outbox
+        SET state = 'sent'
+        WHERE state = 'owed' AND kind = 'reply' AND card IN (SELECT value FROM jsonb_each(?1))";
     REPLIES_BURY = "UPDATE outbox
         SET state = 'dead', error = ?2
         WHERE state = 'owed' AND kind = 'reply' AND last = 0
@@ -185,6 +189,11 @@ pub(super) fn end(tx: &mut Tx, ends: &[MessageEnd], now: Timestamp) {
         script.add(sql, [rows.as_str().into(), now.into()]);
     }
     script.add(CHILDREN_THREAD, [rows.into()]);
+    let untold = |end: &&MessageEnd| matches!(end.end, End::Untold { last: true, .. });
+    let untold: Vec<MessageId> = ends.iter().filter(untold).map(|end| end.id).collect();
+    if !untold.is_empty() {
+        script.add(REPLIES_UNTOLD, [row::json(&untold).into()]);
+    }
     let is_dead = |end: &&MessageEnd| matches!(end.end, End::Dead { .. });
     let dead: Vec<MessageId> = ends.iter().filter(is_dead).map(|end| end.id).collect();
     if !dead.is_empty() {
@@ -223,6 +232,7 @@ impl<'a> EndRow<'a> {
                 EndRow { end: "later", at: Some(*at), failed: u8::from(*failed), ..row }
             }
             End::Unsure { at } => EndRow { end: "unsure", at: Some(*at), failed: 1, ..row },
+            End::Untold { revision, .. } => EndRow { end: "untold", revision: Some(*revision), ..row },
             End::Dead { error } => EndRow { end: "dead", error: Some(error), ..row },
         }
     }

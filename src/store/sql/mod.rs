@@ -31,6 +31,7 @@ mod calls;
 mod campaign;
 mod carry;
 mod drain;
+mod digest;
 mod hold;
 mod intake;
 mod judge;
@@ -59,6 +60,7 @@ mod tidy;
 mod token;
 mod unbegun;
 mod unreadable;
+mod watches;
 mod writer;
 
 use std::sync::Arc;
@@ -82,10 +84,10 @@ use crate::outcome::Outcome;
 use crate::run::{LeaseRef, Progress, Request, Run, Stage};
 use crate::store::{
     AtRest, AuditFilter, BatchView, BoardRow, BuildFilter, Call, CallEnd, CampaignView, Census, Committed,
-    Cursor, Dealt, Decisions, Drain, Effected, Ended, Errand, ErrandView, Fenced, Grant, Granted, Happened,
-    Intake, Lapsed, LeaseTerms, LeaseView, Letter, MessageEnd, NewCall, Notice, Outdated, Owed, QueueChanges,
-    ReloadRequest, Result, RunFilter, RunStep, RunView, ScheduleRow, Settle, Store, StoreError, SuitePast,
-    Tally, Tidied, TidyFrom, TokenRow, Told,
+    Cursor, Dealt, Decisions, DigestRow, Drain, Effected, Ended, Errand, ErrandView, Fenced, Grant, Granted,
+    Happened, Intake, Lapsed, LeaseTerms, LeaseView, Letter, MessageEnd, NewCall, Notice, Outdated, Owed,
+    QueueChanges, ReloadRequest, Result, RunFilter, RunStep, RunView, ScheduleRow, Settle, Store, StoreError,
+    SuitePast, Tally, Tidied, TidyFrom, TimePast, TokenRow, Told, Watched,
 };
 
 pub use self::backup::{Copied, CopyError, NUMBERS_LEFT_OUT, backup, restore};
@@ -124,6 +126,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         calls::STATEMENTS,
         campaign::STATEMENTS,
         drain::STATEMENTS,
+        digest::STATEMENTS,
         hold::STATEMENTS,
         intake::STATEMENTS,
         judge::STATEMENTS,
@@ -146,6 +149,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         token::STATEMENTS,
         unbegun::STATEMENTS,
         unreadable::STATEMENTS,
+        watches::STATEMENTS,
         writer::STATEMENTS,
     ];
     files.concat()
@@ -358,6 +362,10 @@ impl Store for SqlStore {
         self.writer
             .write(move |tx| Box::pin(async move { hold::expire(tx, &ids, &lease, rest, &told, now).await }))
             .await
+    }
+
+    async fn watch_list(&self, requester: &str) -> Result<Vec<Watched>> {
+        watches::list(&self.readers, &self.unreadable, requester).await
     }
 
     async fn notice_list(&self) -> Result<Vec<Notice>> {
@@ -590,6 +598,23 @@ impl Store for SqlStore {
 
     async fn message_next_due(&self, now: Timestamp) -> Result<Option<Timestamp>> {
         message::next_due(&self.readers, now).await
+    }
+
+    async fn digest_list(&self) -> Result<Vec<DigestRow>> {
+        digest::list(&self.readers, &self.unreadable).await
+    }
+
+    async fn digest_put(&self, digest: &DigestRow) -> Result<()> {
+        let digest = digest.clone();
+        let write = self.writer.write(move |tx| {
+            digest::put(tx, &digest);
+            Box::pin(async { Ok(()) })
+        });
+        write.await
+    }
+
+    async fn time_past(&self, since: Timestamp, now: Timestamp) -> Result<TimePast> {
+        digest::past(&self.readers, &self.unreadable, since, now).await
     }
 
     async fn message_begin(&self, ids: &[MessageId], now: Timestamp) -> Result<()> {

@@ -11,4 +11,5 @@ mod quotas;
 mod retry;
 mod roles;
 mod runs;
+mod watches;
 mod words;

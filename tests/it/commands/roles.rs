@@ -136,3 +136,52 @@ async fn permissions_go_beyond_roles_and_every_refusal_says_which_rule_and_who_c
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_of_a_user_group_has_its_role_and_nobody_has_it_where_it_is_not_known_who_is_in() {
+    let text = yaml::small(2)
+        + "roles: {admin: [slack:U0LEAD], operator: [slack:S0OPS], user: ['*']}\n\
+           permissions: {families: {socA: [slack:S0OPS]}}\n";
+    lab(&text, async |lab| {
+        let seen = lab
+            .talk(&[
+                ("alice", "/lab quarantine soc-a-001 the fan is dead"),
+                ("bob", "/lab quarantine soc-a-001 the fan is dead"),
+                ("alice", "/run-test socA build-123"),
+            ])
+            .await;
+        insta::assert_snapshot!(seen, @r#"
+            alice> /lab quarantine soc-a-001 the fan is dead
+                🔒 Only an operator may take boards out of service; you are a user.
+                It needs the role `operator`; a lab admin gives it in boards.yaml.
+                A lab admin who can change that: @lead
+
+            bob> /lab quarantine soc-a-001 the fan is dead
+                🟠 `soc-a-001` is out of service: The fan is dead.
+                To put it back: `/lab return soc-a-001`
+
+            alice> /run-test socA build-123
+                🔒 Boards of socA are not for everybody: you may not start runs there.
+                Its boards are for those whom `permissions: families` of boards.yaml names.
+                A lab admin who can change that: @lead
+        "#);
+        let audit = lab.rows("SELECT reason FROM audit WHERE actor = 'slack:U0BOB'").await;
+        insta::assert_snapshot!(audit.join("\n"), @"slack:U0BOB is an operator, being in slack:S0OPS, and may take boards out of service");
+        lab.slack.set_scope("usergroups:read", false);
+        lab.restart().await;
+        insta::assert_snapshot!(lab.say("bob", "/lab return soc-a-001").await, @r#"
+            🔒 Only an operator may put boards back into service; you are a user.
+            It needs the role `operator`; a lab admin gives it in boards.yaml.
+            A lab admin who can change that: @lead
+            Nobody knows now who is in `slack:S0OPS` (missing_scope): until that is mended, nobody counts as one of them.
+        "#);
+        let ready = lab.get("/readyz").await;
+        assert!(ready.contains("it is not known who is in slack:S0OPS (missing_scope)"), "{ready}");
+        lab.slack.set_scope("usergroups:read", true);
+        lab.restart().await;
+        let returned = lab.say("bob", "/lab return soc-a-001").await;
+        assert!(returned.contains("back in service"), "{returned}");
+        lab.read_all();
+    })
+    .await;
+}

@@ -83,6 +83,18 @@ async fn somebody_new_asks_around() {
                 `/lab hold [#] [30m]`
                 Have a run's board as the run leaves it, should it fail, or once it has.
                 
+                `/lab log <#> [lines]`
+                Show a run's console log in its thread, or so many of its last lines here.
+                
+                `/lab watch [#|soc]`
+                Tell me directly how a run ends, or of a family's runs that go wrong; alone, what you watch.
+                
+                `/lab unwatch <#|soc>`
+                Do not tell me of it any more.
+                
+                `/lab digest`
+                What boards, queue and tests were up to in the last day.
+                
                 `/lab notify <board|soc>`
                 Tell me once when a board comes free.
                 
@@ -106,7 +118,6 @@ async fn somebody_new_asks_around() {
                 
                 `/lab campaign [campaign|#] [build|pause|resume|continue|rollback|cancel]`
                 Bring a build to many boards in waves, or see and steer how that goes.
-                
                 `/lab schedules [schedule] [pause|resume]`
                 What starts by itself and when; pausing one needs an operator.
                 
@@ -179,6 +190,18 @@ async fn somebody_new_asks_around() {
                 `/lab hold [#] [30m]`
                 Have a run's board as the run leaves it, should it fail, or once it has.
                 
+                `/lab log <#> [lines]`
+                Show a run's console log in its thread, or so many of its last lines here.
+                
+                `/lab watch [#|soc]`
+                Tell me directly how a run ends, or of a family's runs that go wrong; alone, what you watch.
+                
+                `/lab unwatch <#|soc>`
+                Do not tell me of it any more.
+                
+                `/lab digest`
+                What boards, queue and tests were up to in the last day.
+                
                 `/lab notify <board|soc>`
                 Tell me once when a board comes free.
                 
@@ -202,7 +225,6 @@ async fn somebody_new_asks_around() {
                 
                 `/lab campaign [campaign|#] [build|pause|resume|continue|rollback|cancel]`
                 Bring a build to many boards in waves, or see and steer how that goes.
-                
                 `/lab schedules [schedule] [pause|resume]`
                 What starts by itself and when; pausing one needs an operator.
                 

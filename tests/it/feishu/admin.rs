@@ -63,3 +63,45 @@ async fn dead_letters_and_the_record_are_read_in_chinese() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_in_a_department_or_below_it_has_its_role() {
+    let text = yaml::small(1)
+        + "roles: {operator: ['feishu:od-firmware'], user: ['*']}\nchannels: {locale: {feishu: zh}}\n";
+    lab_of(&text, How::Webhook, async |lab| {
+        lab.say("隔离 soc-a-001 风扇坏了").await;
+        assert_eq!(lab.feishu.say("ou_wu", CHAT, "恢复 soc-a-001").await, 200);
+        assert_eq!(lab.feishu.say("ou_zhao", CHAT, "恢复 soc-a-001").await, 200);
+        lab.settle().await;
+        insta::assert_snapshot!(steady(&lab.feishu.render(CHAT)), @r#"
+            ou_li: 隔离 soc-a-001 风扇坏了
+              ↩ 🟠 `soc-a-001` 已隔离：风扇坏了。
+              ↩ 恢复使用：`/lab 恢复 soc-a-001`
+            ou_wu: 恢复 soc-a-001
+              ↩ 🔒 只有 operator 才能恢复板卡；你是普通用户（user）。
+              ↩ 需要角色 `operator`，由实验室管理员在 boards.yaml 中授予。
+            ou_zhao: 恢复 soc-a-001
+              ↩ 🟢 `soc-a-001` 已恢复使用。下一个任务会先接管它。
+        "#);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_department_that_the_app_may_not_see_has_nobody_and_that_is_told() {
+    let text = yaml::small(1)
+        + "roles: {operator: ['feishu:od-secret'], user: ['*']}\nchannels: {locale: {feishu: zh}}\n";
+    lab_of(&text, How::Webhook, async |lab| {
+        lab.say("隔离 soc-a-001 风扇坏了").await;
+        lab.settle().await;
+        insta::assert_snapshot!(steady(&lab.feishu.render(CHAT)), @r#"
+            ou_li: 隔离 soc-a-001 风扇坏了
+              ↩ 🔒 只有 operator 才能隔离板卡；你是普通用户（user）。
+              ↩ 需要角色 `operator`，由实验室管理员在 boards.yaml 中授予。
+              ↩ 现在查不到这些组里有谁：`feishu:od-secret`（40004）。恢复之前，没有人算作其成员。
+        "#);
+        let ready = lab.ask("GET /readyz", "").await;
+        assert!(ready.contains("it is not known who is in feishu:od-secret (40004)"), "{ready}");
+    })
+    .await;
+}

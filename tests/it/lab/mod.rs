@@ -6,6 +6,7 @@ pub(crate) mod look;
 pub(crate) mod postgres;
 pub(crate) mod yaml;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +14,12 @@ use std::time::Duration;
 use boardhand::app::{App, Parts, SlackParts};
 use boardhand::artifact::Artifacts;
 use boardhand::board::{Inventory, lab_file};
+use boardhand::chat::feishu::client::FeishuClient;
 use boardhand::chat::jenkins::signature as jenkins;
 use boardhand::chat::slack::client::SlackClient;
 use boardhand::chat::slack::socket::Opener;
 use boardhand::chat::token::Tokens;
+use boardhand::chat::{ChatApi, Platform};
 use boardhand::cli::source::LabFile;
 use boardhand::clock::Clock;
 use boardhand::door::throttle::{Rate, Rates};
@@ -24,6 +27,7 @@ use boardhand::id::Ids;
 use boardhand::message::pace::Pacing;
 use boardhand::message::template::Catalogue;
 use boardhand::net::Http;
+use boardhand::sim::feishu::{SimFeishu, SimFeishuConfig};
 use boardhand::sim::slack::{SimSlack, SimSlackConfig};
 use boardhand::sim::{SimLab, Speed};
 use boardhand::store::sql::SqlStore;
@@ -135,6 +139,28 @@ pub(crate) async fn slack(door: &str, clock: &Clock, ids: &Ids) -> SimSlack {
         rate_limits: false,
     };
     SimSlack::start(config, clock.clone(), ids.clone()).await.expect("simulated Slack")
+}
+
+/// A simulated Feishu that is only asked and told: it delivers nothing.
+pub(crate) async fn feishu(clock: &Clock, ids: &Ids) -> SimFeishu {
+    let config = SimFeishuConfig {
+        app_id: "cli_lab".into(),
+        app_secret: "app-secret".into(),
+        encrypt_key: String::new(),
+        verification_token: String::new(),
+        webhook_url: None,
+    };
+    SimFeishu::start(config, clock.clone(), ids.clone()).await.expect("simulated Feishu")
+}
+
+/// What asks and tells it, and a simulated Slack.
+pub(crate) fn apis(slack: &SimSlack, feishu: &SimFeishu) -> BTreeMap<Platform, Arc<dyn ChatApi>> {
+    let (http, secret) = (Http::new(&[feishu.url()]), SecretString::from("app-secret"));
+    let client = FeishuClient::new(http, feishu.url(), "cli_lab".into(), secret, Clock::system());
+    BTreeMap::from([
+        (Platform::Slack, Arc::new(slack_parts(slack, Pacing::NONE).client) as _),
+        (Platform::Feishu, Arc::new(client) as _),
+    ])
 }
 
 /// What connects a server to it.

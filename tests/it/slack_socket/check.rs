@@ -1,5 +1,7 @@
 //! `boardhand check` with Slack's variables set: which way is used, whose token it is, what is lacking.
 
+use boardhand::clock::Clock;
+use boardhand::id::Ids;
 use boardhand::sim::slack::{ApiFault, SimSlack};
 use tokio::process::Command;
 
@@ -68,4 +70,50 @@ async fn a_check_tells_a_refused_token_and_does_not_fail_for_a_slack_that_is_awa
     let (code, said) = check(&slack, &SOCKET).await;
     assert!(code == Some(0) && said.contains("warning: slack may or may not"), "{said}");
     assert!(said.contains("warning: no socket: http_500"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_asks_for_the_groups_that_boards_yaml_names() {
+    let slack = slack().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("boards.yaml");
+    let lab = "boards: [{board_id: a, soc_family: s, board_ip: 10.0.0.1, lab_location: L}]\n";
+    let env = [SOCKET[0], SOCKET[1], ("BOARDHAND_BOARDS", file.to_str().expect("a path"))];
+    std::fs::write(&file, format!("{lab}roles: {{operator: [slack:S0OPS]}}\n")).expect("a file");
+    let (code, said) = check(&slack, &env).await;
+    assert!(code == Some(0) && said.contains("Slack: slack:S0OPS has 1 member: ok"), "{said}");
+    std::fs::write(&file, format!("{lab}roles: {{operator: [slack:S0OSP]}}\n")).expect("a file");
+    let (code, said) = check(&slack, &env).await;
+    assert!(
+        code == Some(1) && said.contains("who is in slack:S0OSP: no_such_subteam: there is no"),
+        "{said}"
+    );
+    slack.set_scope("usergroups:read", false);
+    let (code, said) = check(&slack, &env).await;
+    assert!(code == Some(1) && said.contains("missing_scope: the app lacks usergroups:read"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_asks_feishu_for_the_departments_that_boards_yaml_names() {
+    let feishu = crate::lab::feishu(&Clock::system(), &Ids::system()).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("boards.yaml");
+    let lab = "boards: [{board_id: a, soc_family: s, board_ip: 10.0.0.1, lab_location: L}]\n\
+               roles: {operator: ['feishu:od-firmware', 'feishu:od-other']}\n";
+    std::fs::write(&file, lab).expect("a file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_boardhand"));
+    command.args(["check", "--boards"]).arg(&file).env_clear().envs([
+        ("FEISHU_BASE_URL", feishu.url()),
+        ("FEISHU_APP_ID", "cli_lab"),
+        ("FEISHU_APP_SECRET", "app-secret"),
+        ("FEISHU_CONNECTION", "socket"),
+    ]);
+    let out = command.output().await.expect("boardhand runs");
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    insta::assert_snapshot!(said.lines().filter(|line| line.starts_with("Feishu: ")).collect::<Vec<_>>().join("\n"), @r#"
+        Feishu: bot boardhand (ou_boardhand): ok
+        Feishu: feishu:od-firmware has 2 members: ok
+        Feishu: error: it is not known who is in feishu:od-other: 40004: is it the id of a department (od-…), and is that in the app's contact range? publish a version
+    "#);
+    assert_eq!(out.status.code(), Some(1));
 }

@@ -27,6 +27,8 @@ store_tests! {
     a_reply_stands_in_the_thread_that_its_card_was_posted_into,
     no_more_is_given_than_asked_for,
     a_channel_with_many_cards_waiting_hides_no_other,
+    a_card_that_is_not_told_is_looked_at_again_with_the_next_state,
+    what_comes_after_a_card_that_is_never_told_is_not_owed,
 }
 
 async fn due(lab: &Lab) -> Vec<Owed> {
@@ -350,4 +352,47 @@ async fn a_channel_with_many_cards_waiting_hides_no_other(lab: &Lab) {
     assert_eq!(owed.len(), CHANNEL_HEADS_MAX as usize + 2);
     end(lab, owed[0].id, sent("171.1", 1)).await;
     assert!(numbers(&due(lab).await).contains(&(many as i64)), "the last one has come up");
+}
+
+async fn a_card_that_is_not_told_is_looked_at_again_with_the_next_state(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let (number, id, lease) = lab.running(&board).await;
+    assert_eq!(lab.store.run_tell(&lease, 1, &note("first"), at(2)).await.expect("told"), Fenced::Done);
+    let card = due(lab).await.remove(0);
+    let OwedKind::Card { revision, .. } = card.kind else { panic!("{card:?}") };
+    end(lab, card.id, End::Untold { revision, last: false }).await;
+    assert_eq!(due(lab).await, [], "nor is its thread");
+    lab.settled(&lease, id, outcome(Verdict::Failed, "tests-failed"), Decision::Finish).await;
+    let card = send_one(lab, "171.1").await;
+    assert!(matches!(card.kind, OwedKind::Card { run, message: None, last: true, .. } if run == number));
+    for template in ["first", "run-finished"] {
+        assert_eq!(said(&send_one(lab, "171.2").await), template);
+    }
+    assert_eq!(due(lab).await, []);
+}
+
+async fn what_comes_after_a_card_that_is_never_told_is_not_owed(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let (number, id, lease) = lab.running(&board).await;
+    lab.settled(&lease, id, outcome(Verdict::Passed, ""), Decision::Finish).await;
+    let card = due(lab).await.remove(0);
+    let OwedKind::Card { revision, .. } = card.kind else { panic!("{card:?}") };
+    end(lab, card.id, End::Untold { revision, last: true }).await;
+    assert_eq!(due(lab).await, []);
+    let log = Effect::Log { run: number, attempt: 1, note: note("run-log") };
+    lab.commit(log).await;
+    let retry =
+        Effect::Retry { of: number, once: None, run: Box::new(lab.new_run()), note: note("run-retried") };
+    lab.commit(retry).await;
+    let owed = due(lab).await;
+    assert!(owed.iter().all(|owed| matches!(owed.kind, OwedKind::Card { message: None, .. })), "{owed:?}");
+    let old = owed.iter().find(|owed| owed.id == card.id).expect("the old card has a newer state");
+    let OwedKind::Card { revision, .. } = old.kind else { panic!("{old:?}") };
+    end(lab, card.id, End::Untold { revision, last: true }).await;
+    let owed = due(lab).await;
+    assert!(
+        owed.iter().all(|owed| matches!(owed.kind, OwedKind::Card { run, .. } if run != number)),
+        "{owed:?}"
+    );
+    assert_eq!(lab.store.census().await.expect("census").dead, 0);
 }

@@ -18,6 +18,7 @@ mod outcomes;
 mod queue;
 mod run;
 mod tidy;
+mod watch;
 
 pub(crate) use lab::Lab;
 

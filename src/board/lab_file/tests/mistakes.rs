@@ -470,7 +470,7 @@ fn people_and_channels() {
     let top = |rest: &str, expect: &str| check(&format!("{BOARD}{rest}\n"), expect);
     top(
         "roles: {admin: [bob]}",
-        "2:17: error: an entry of a role must be slack:U…, slack:S…, feishu:ou_… or \"*\", not \"bob\"",
+        "2:17: error: an entry of a role must be slack:U…, slack:S…, feishu:ou_…, feishu:od-… or \"*\", not \"bob\"",
     );
     top("roles: {admin: bob}", "2:16: error: admin must be a list, not \"bob\"");
     top("roles: {admins: []}", "2:9: error: unknown key \"admins\" in roles; did you mean \"admin\"?");

@@ -1,6 +1,6 @@
 //! Statements about cards, replies, answers and letters, as PostgreSQL reads them.
 
-use super::super::{calls, ledger, letters, message};
+use super::super::{calls, digest, ledger, letters, message, watches};
 
 /// The numbers of a document.
 macro_rules! numbers {
@@ -28,7 +28,7 @@ macro_rules! head_replies {
 
 /// Each statement of which this file has another text, and that text.
 pub(super) fn texts() -> Vec<(&'static str, &'static str)> {
-    [changes(), due(), ends(), dead(), called()].concat()
+    [changes(), due(), ends(), dead(), called(), watches(), past()].concat()
 }
 
 fn changes() -> Vec<(&'static str, &'static str)> {
@@ -62,7 +62,8 @@ fn changes() -> Vec<(&'static str, &'static str)> {
         (
             ledger::CARDS_OF_RUNS,
             concat!(
-                "SELECT id, run, replies, state = 'dead' AND message IS NULL AS lost FROM cards WHERE run IN ",
+                "SELECT id, run, replies, state = 'dead' AND message IS NULL AS lost,
+       last = 1 AND message IS NULL AND rev_sent >= rev_wanted AS untold FROM cards WHERE run IN ",
                 numbers!(),
                 " AND batch IS NULL AND campaign IS NULL ORDER BY rowid"
             ),
@@ -333,6 +334,81 @@ fn called() -> Vec<(&'static str, &'static str)> {
                         ORDER BY n.due_at, n.event
                         LIMIT $3) AS k
     ORDER BY k.due_at, k.event, k.id
+    LIMIT $2",
+        ),
+    ]
+}
+
+fn watches() -> Vec<(&'static str, &'static str)> {
+    vec![
+        (
+            message::REPLIES_UNTOLD,
+            concat!(
+                "UPDATE outbox SET state = 'sent' WHERE state = 'owed' AND kind = 'reply' AND card IN ",
+                texts!()
+            ),
+        ),
+        (
+            watches::WATCH_INSERT,
+            "INSERT INTO watches (requester, by, run, family, asked_at)
+    SELECT $1::text, $2::text, $3::bigint, $4::text, $5::bigint
+    WHERE (SELECT COUNT(*) FROM watches WHERE requester = $1::text) < $6::bigint
+    ON CONFLICT DO NOTHING",
+        ),
+        (
+            watches::WATCH_IS_THERE,
+            "SELECT COUNT(*) FROM watches
+    WHERE requester = $1::text AND COALESCE(run, 0) = COALESCE($2::bigint, 0)
+      AND COALESCE(family, '') = COALESCE($3::text, '')",
+        ),
+        (
+            watches::WATCH_REMOVE,
+            "DELETE FROM watches
+    WHERE requester = $1::text AND COALESCE(run, 0) = COALESCE($2::bigint, 0)
+      AND COALESCE(family, '') = COALESCE($3::text, '')",
+        ),
+        (
+            watches::WATCHERS,
+            concat!(
+                "SELECT r.number, w.position, w.by, 0 AS of_family
+    FROM runs AS r
+    JOIN watches AS w ON w.run = r.number
+    WHERE r.number IN ",
+                numbers!(),
+                "
+    UNION ALL
+    SELECT r.number, w.position, w.by, 1
+    FROM runs AS r
+    JOIN watches AS w ON w.family = r.spec::json->>'family'
+    WHERE r.kind = 'test' AND r.number IN ",
+                numbers!()
+            ),
+        ),
+        (watches::WATCHES_TOLD, concat!("DELETE FROM watches WHERE run IN ", numbers!())),
+    ]
+}
+
+fn past() -> Vec<(&'static str, &'static str)> {
+    vec![
+        (
+            digest::PAST_USED,
+            "SELECT board, SUM(micros)::bigint AS micros
+    FROM (SELECT board, LEAST(ended_at, $2::bigint) - GREATEST(granted_at, $1::bigint) AS micros
+          FROM leases
+          WHERE ended_at > $1::bigint
+          UNION ALL
+          SELECT board, $2::bigint - GREATEST(granted_at, $1::bigint)
+          FROM leases
+          WHERE state IN ('active', 'finalizing', 'held')) AS used
+    GROUP BY board
+    ORDER BY board",
+        ),
+        (
+            digest::PAST_FLAKY,
+            "SELECT run, family, suite, (comparison::json->'changes'->'flaky')::text AS flaky
+    FROM outcomes
+    WHERE finished_at > $1 AND json_array_length(comparison::json->'changes'->'flaky') > 0
+    ORDER BY finished_at DESC, run DESC
     LIMIT $2",
         ),
     ]

@@ -1,0 +1,142 @@
+//! Who is told of runs by direct message: with the outcome, once, and no more than one may watch.
+
+use boardhand::board::Family;
+use boardhand::chat::{Actor, Platform};
+use boardhand::id::MessageId;
+use boardhand::message::Note;
+use boardhand::outcome::Verdict;
+use boardhand::run::Decision;
+use boardhand::store::{DigestRow, Effect, OwedKind, Settle, WATCHED, WATCHES_MAX, Watched};
+use serde_json::json;
+
+use super::lab::{T0, at, effected, li, outcome};
+use super::{Lab, store_tests};
+
+store_tests! {
+    an_end_is_told_to_whoever_watches_the_run_or_its_family,
+    a_family_is_told_of_what_went_wrong_alone,
+    nobody_watches_more_than_they_may_nor_what_has_ended,
+    what_is_not_watched_any_more_is_not_told,
+    a_digest_is_kept_as_it_stands,
+    what_has_happened_in_a_time_is_added_up,
+}
+
+fn bo() -> Actor {
+    Actor { platform: Platform::Feishu, id: "ou_bo".into(), team: String::new(), name: String::new() }
+}
+
+async fn commit(lab: &Lab, by: Actor, effect: Effect) -> String {
+    let mut intake = lab.intake(effect);
+    intake.actor = by;
+    effected(&lab.store.commit(intake).await.expect("commit")).to_owned()
+}
+
+/// A run on a board ends so.
+async fn end(lab: &Lab, (id, lease): (boardhand::id::RunId, &boardhand::run::LeaseRef), verdict: Verdict) {
+    let note = Note::new("run-finished", json!({ "verdict": verdict.as_str(), "run": { "number": 1 } }));
+    let settle = lab.settle(lease, id, outcome(verdict, "x"), Decision::Finish);
+    lab.store.run_settle(&Settle { notes: vec![note], ..settle }).await.map(drop).expect("settle");
+}
+
+/// Who is owed word, and whether of a family's run.
+async fn told(lab: &Lab) -> Vec<(String, bool)> {
+    let owed = lab.store.message_due(at(60), 100).await.expect("due");
+    let answers = owed.into_iter().filter_map(|owed| match owed.kind {
+        OwedKind::Answer { via, note } if note.template == WATCHED => {
+            assert!(via.is_open() && via.place.thread.is_none(), "{via:?}");
+            Some((via.place.channel, note.facts["of_family"] == json!(true)))
+        }
+        _ => None,
+    });
+    let mut told: Vec<_> = answers.collect();
+    told.sort();
+    told
+}
+
+async fn an_end_is_told_to_whoever_watches_the_run_or_its_family(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let (number, id, lease) = lab.running(&board).await;
+    assert_eq!(commit(lab, li(), Effect::Watch(Watched::Run(number))).await, "done");
+    assert_eq!(commit(lab, li(), Effect::Watch(Watched::Run(number))).await, "unchanged");
+    assert_eq!(commit(lab, bo(), Effect::Watch(Watched::Family(Family::new("socA")))).await, "done");
+    assert_eq!(commit(lab, bo(), Effect::Watch(Watched::Family(Family::new("socB")))).await, "done");
+    assert_eq!(told(lab).await, []);
+    end(lab, (id, &lease), Verdict::Failed).await;
+    assert_eq!(told(lab).await, [("U0LI".to_owned(), false), ("ou_bo".to_owned(), true)]);
+    assert_eq!(lab.store.watch_list(&li().key()).await.expect("list"), []);
+    assert_eq!(lab.store.watch_list(&bo().key()).await.expect("list").len(), 2);
+}
+
+async fn a_family_is_told_of_what_went_wrong_alone(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let (_, id, lease) = lab.running(&board).await;
+    commit(lab, bo(), Effect::Watch(Watched::Family(Family::new("socA")))).await;
+    end(lab, (id, &lease), Verdict::Passed).await;
+    assert_eq!(told(lab).await, []);
+}
+
+async fn nobody_watches_more_than_they_may_nor_what_has_ended(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let (number, id, lease) = lab.running(&board).await;
+    end(lab, (id, &lease), Verdict::Passed).await;
+    assert_eq!(commit(lab, li(), Effect::Watch(Watched::Run(number))).await, "already-finished");
+    assert_eq!(commit(lab, li(), Effect::Watch(Watched::Run(77))).await, "no-such-run");
+    for n in 0..WATCHES_MAX {
+        let family = Watched::Family(Family::new(format!("soc{n}")));
+        assert_eq!(commit(lab, li(), Effect::Watch(family)).await, "done");
+    }
+    let family = |name: &str| Watched::Family(Family::new(name));
+    assert_eq!(commit(lab, li(), Effect::Watch(family("more"))).await, "too-many");
+    assert_eq!(commit(lab, li(), Effect::Watch(family("soc0"))).await, "unchanged");
+    assert_eq!(commit(lab, bo(), Effect::Watch(family("more"))).await, "done");
+}
+
+async fn what_is_not_watched_any_more_is_not_told(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let (number, id, lease) = lab.running(&board).await;
+    commit(lab, li(), Effect::Watch(Watched::Run(number))).await;
+    assert_eq!(commit(lab, bo(), Effect::Unwatch(Watched::Run(number))).await, "unchanged");
+    assert_eq!(commit(lab, li(), Effect::Unwatch(Watched::Run(number))).await, "done");
+    end(lab, (id, &lease), Verdict::Failed).await;
+    assert_eq!(told(lab).await, []);
+}
+
+async fn a_digest_is_kept_as_it_stands(lab: &Lab) {
+    let row = DigestRow {
+        platform: Platform::Feishu,
+        channel: "oc_soc".into(),
+        id: MessageId::new(&lab.ids, T0),
+        message: None,
+        pinned: false,
+        shown_at: None,
+        begun_at: Some(at(1)),
+    };
+    lab.store.digest_put(&row).await.expect("put");
+    assert_eq!(lab.store.digest_list().await.expect("list"), std::slice::from_ref(&row));
+    let shown = DigestRow {
+        message: Some("om_1".into()),
+        pinned: true,
+        shown_at: Some(at(2)),
+        begun_at: None,
+        ..row
+    };
+    lab.store.digest_put(&shown).await.expect("put");
+    assert_eq!(lab.store.digest_list().await.expect("list"), [shown]);
+}
+
+async fn what_has_happened_in_a_time_is_added_up(lab: &Lab) {
+    let [board, other] = lab.boards().await;
+    // On its board from 1 to 60, which is when it ends, and its board is given back.
+    let (_, id, lease) = lab.running(&board).await;
+    end(lab, (id, &lease), Verdict::Failed).await;
+    let rest = boardhand::store::AtRest::Yes;
+    lab.store.lease_release(&lease, &rest, at(70)).await.map(drop).expect("released");
+    let held = lab.held(&other).await;
+    let past = lab.store.time_past(at(40), at(100)).await.expect("past");
+    assert_eq!(past.verdicts, [(Verdict::Failed, 1)]);
+    let seconds: Vec<_> = past.used.iter().map(|(board, used)| (board.clone(), used.as_secs())).collect();
+    assert_eq!(seconds, [(lease.board.clone(), 30), (held.board, 60)]);
+    assert_eq!(past.flaky, []);
+    let past = lab.store.time_past(at(80), at(100)).await.expect("past");
+    assert_eq!((past.verdicts, past.used.len()), (vec![], 1));
+}
