@@ -71,6 +71,9 @@ pub(super) struct RunArgs {
     /// Wait until it has ended, and end with its verdict.
     #[arg(long)]
     wait: bool,
+    /// Wait, and show its console meanwhile.
+    #[arg(long)]
+    follow: bool,
     /// Wait, and write its test cases there as JUnit XML.
     #[arg(long)]
     junit: Option<PathBuf>,
@@ -97,7 +100,7 @@ pub(super) async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         Err(problem) => return Ok(usage(&problem)),
     };
     let number = accepted["number"].as_i64().unwrap_or_default();
-    if !args.wait && args.junit.is_none() {
+    if !args.wait && !args.follow && args.junit.is_none() {
         if args.json {
             println!("{accepted}");
         } else {
@@ -105,7 +108,7 @@ pub(super) async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let ended = match server.ended(number).await {
+    let ended = match server.ended(number, args.follow).await {
         Ok(ended) => ended,
         Err(problem) => {
             eprintln!("boardhand: #{number} goes on without this command: {problem}");
@@ -205,10 +208,11 @@ impl Server {
         }
     }
 
-    /// The run once it has ended; every new state is told.
-    async fn ended(&self, number: i64) -> Result<Value, String> {
+    /// The run once it has ended; every new state is told, and its console where that is followed.
+    async fn ended(&self, number: i64, follow: bool) -> Result<Value, String> {
         let url = format!("{}/api/v1/runs/{number}?wait=1s", self.address);
         let (mut told, mut away) = (String::new(), 0);
+        let mut console = Followed { attempt: 1, from: 0 };
         loop {
             let asked_at = self.clock.monotonic();
             match read(self.http.get(&url, Some(&self.token), BODY_BYTES_MAX, WITHIN).await) {
@@ -218,6 +222,9 @@ impl Server {
                     if now != told {
                         eprintln!("#{number} {now}");
                         told = now;
+                    }
+                    if follow {
+                        self.show(number, &run, &mut console).await;
                     }
                     if run["state"] == "finished" {
                         return Ok(run);
@@ -233,6 +240,36 @@ impl Server {
                     }
                     self.clock.sleep(AGAIN).await;
                 }
+            }
+        }
+    }
+
+    /// Shows what is new on the console of a run. What is not answered now is shown later, or never: it is in the log.
+    async fn show(&self, number: i64, run: &Value, console: &mut Followed) {
+        let attempts = run["attempts"].as_array().map_or(0, Vec::len) as u64;
+        while console.attempt <= attempts {
+            let Followed { attempt, from } = *console;
+            let path = format!("/api/v1/runs/{number}/console?attempt={attempt}&from={from}");
+            let piece = match self.look(&path).await {
+                Ok(piece) => piece,
+                // This one has none; another may.
+                Err(Failed::Missing(_)) if attempt < attempts => {
+                    *console = Followed { attempt: attempt + 1, from: 0 };
+                    continue;
+                }
+                Err(_) => return,
+            };
+            for line in piece["lines"].as_array().into_iter().flatten() {
+                eprintln!("{}", said_there(line));
+            }
+            let next = piece["next"].as_u64().unwrap_or(from);
+            console.from = next;
+            if next == from {
+                if attempt == attempts {
+                    return;
+                }
+                // It went on with another attempt: the console of this one is over.
+                *console = Followed { attempt: attempt + 1, from: 0 };
             }
         }
     }
@@ -305,6 +342,20 @@ impl Server {
             }
         }
     }
+}
+
+/// How far a console was shown.
+#[derive(Clone, Copy)]
+struct Followed {
+    attempt: u64,
+    from: u64,
+}
+
+/// A line of a console, for a terminal.
+fn said_there(line: &Value) -> String {
+    let after = line["after_ms"].as_u64().unwrap_or_default();
+    let sent = if line["sent"] == true { "> " } else { "" };
+    format!("[{}.{:03}] {sent}{}", after / 1_000, after % 1_000, line["text"].as_str().unwrap_or_default())
 }
 
 /// Why there is no answer to go on with.

@@ -244,6 +244,22 @@ pub fn piece(path: &Path, from: u64, max: usize) -> io::Result<Piece> {
     Ok(Piece { lines, bytes, next, open })
 }
 
+/// Where the first line of the record at `path` begins at or behind the byte `from`; where none does among `max` bytes, the
+/// end of those.
+pub fn line_start(path: &Path, from: u64, max: usize) -> io::Result<Result<u64, u64>> {
+    let mut raw = File::open(with(path, "raw"))?;
+    let length = raw.metadata()?.len();
+    if from == 0 || from >= length {
+        return Ok(Ok(from.min(length)));
+    }
+    // A line begins behind the end of another.
+    raw.seek(SeekFrom::Start(from - 1))?;
+    let mut bytes = Vec::new();
+    raw.take(max as u64 + 1).read_to_end(&mut bytes)?;
+    let begins = memchr::memchr(b'\n', &bytes).map(|at| from + at as u64);
+    Ok(begins.ok_or(from - 1 + bytes.len() as u64))
+}
+
 /// How many lines were received before `offset` of the record at `path`, and how many bytes there are in all.
 pub fn lines_before(path: &Path, offset: u64) -> io::Result<(u64, u64)> {
     let raw = File::open(with(path, "raw"))?;

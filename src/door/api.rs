@@ -11,6 +11,7 @@ pub(super) mod list;
 pub(super) mod terminal;
 pub(super) mod tokens;
 pub(super) mod audit;
+mod console;
 mod events;
 pub(super) mod in_line;
 mod openapi;

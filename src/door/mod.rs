@@ -5,6 +5,7 @@
 mod api;
 mod artifacts;
 mod builds;
+pub mod console;
 pub mod control;
 mod ended;
 pub mod feishu;

@@ -5,16 +5,9 @@ use std::path::Path;
 
 use super::ansi::{self, Look};
 use super::html::push_escaped;
-use crate::chat::plain::clean;
 use crate::console::transcript::{self, LogLine, Piece};
+use crate::door::console::{self, Lines, PIECE_BYTES_MAX};
 use crate::outcome::redact::Redactor;
-
-/// Most received bytes of one piece.
-pub(super) const PIECE_BYTES_MAX: usize = 256 * 1024;
-/// How far before a piece is looked for the beginning of a key that goes on in it.
-const KEY_BYTES_MAX: u64 = 64 * 1024;
-/// How many lines further the same line is looked for after something was taken out.
-const AHEAD_MAX: usize = 200;
 
 /// A piece of a console.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,16 +43,13 @@ pub(super) fn shown(path: &Path, from: Begin, redactor: &Redactor) -> std::io::R
         Begin::Before(end) => ending(path, end.min(length))?,
         Begin::Tail => ending(path, length)?,
     };
-    let piece = transcript::piece(path, begin, max)?;
-    let inside_key = is_inside_key(path, begin)?;
+    let lines = console::lines(path, begin, max, redactor)?;
     // The first may be anything that somebody put into an address.
-    let line = first.saturating_add(memchr::memchr_iter(b'\n', &piece.bytes).count() as u64);
-    let html = rows(&piece, first, inside_key, redactor);
+    let line = first.saturating_add(memchr::memchr_iter(b'\n', &lines.piece.bytes).count() as u64);
+    let html = rows(&lines, first);
     let mut open = String::new();
-    if !piece.open.is_empty() {
-        push_escaped(&clean(&redactor.redact_whole(&piece.open)), &mut open);
-    }
-    Ok(Shown { html, open, from: begin, next: piece.next, length, line })
+    push_escaped(&lines.open, &mut open);
+    Ok(Shown { html, open, from: lines.from, next: lines.piece.next, length, line })
 }
 
 /// Where a piece begins that ends at `end`, the number of its first line, and its size.
@@ -78,52 +68,18 @@ fn ending(path: &Path, end: u64) -> std::io::Result<(u64, u64, usize)> {
     Ok((begin, lines + 1, usize::try_from(end - begin).unwrap_or(PIECE_BYTES_MAX)))
 }
 
-/// Whether a private key begins shortly before `at` and has not ended there.
-fn is_inside_key(path: &Path, at: u64) -> std::io::Result<bool> {
-    let begin = at.saturating_sub(KEY_BYTES_MAX);
-    let before = transcript::piece(path, begin, usize::try_from(at - begin).unwrap_or(0))?;
-    let text: String = before.lines.iter().map(|line| format!("{}\n", line.text)).collect();
-    let begins = text.rfind("-----BEGIN ");
-    Ok(begins.is_some_and(|begins| text.rfind("-----END ").is_none_or(|ends| ends < begins)))
-}
-
-const KEY_BEGINS: &str = "-----BEGIN PRIVATE KEY-----\n";
-
-fn rows(piece: &Piece, first: u64, inside_key: bool, redactor: &Redactor) -> String {
-    let mut text = String::from(if inside_key { KEY_BEGINS } else { "" });
-    piece.lines.iter().for_each(|line| {
-        text.push_str(&clean(&line.text).replace('\n', " "));
-        text.push('\n');
-    });
-    let redacted = redactor.redact_whole(&text);
+fn rows(lines: &Lines, first: u64) -> String {
+    let piece = &lines.piece;
     let looks = looks(piece);
-    let before = received_before(&piece.lines);
-    // Where a whole key became one word, lines are found by what they say.
-    let even = redacted.lines().count() == piece.lines.len();
-    let (mut html, mut at) = (String::with_capacity(2 * redacted.len()), 0);
-    for shown in redacted.lines() {
-        let ahead = if even { 1 } else { AHEAD_MAX };
-        let same = piece.lines.iter().skip(at).take(ahead).position(|line| clean(&line.text) == shown);
-        let index = same.map_or(at, |ahead| at + ahead).min(piece.lines.len().saturating_sub(1));
-        let Some(line) = piece.lines.get(index) else { break };
-        let number = (!line.sent).then(|| first.saturating_add(before[index] as u64));
-        let look = looks.as_ref().filter(|_| same.is_some() && !line.sent);
-        let look = look.and_then(|looks| looks.get(before[index])?.as_ref());
-        row(line, number, shown, look.map(Vec::as_slice), &mut html);
-        at = index + usize::from(even || same.is_some());
+    let mut html = String::with_capacity(3 * piece.bytes.len());
+    for shown in &lines.shown {
+        let line = &piece.lines[shown.index];
+        let number = (!line.sent).then(|| first.saturating_add(shown.received as u64));
+        let look = looks.as_ref().filter(|_| shown.whole && !line.sent);
+        let look = look.and_then(|looks| looks.get(shown.received)?.as_ref());
+        row(line, number, &shown.text, look.map(Vec::as_slice), &mut html);
     }
     html
-}
-
-/// How many lines were received before each.
-fn received_before(lines: &[LogLine]) -> Vec<usize> {
-    let mut count = 0;
-    let before = lines.iter().map(|line| {
-        let before = count;
-        count += usize::from(!line.sent);
-        before
-    });
-    before.collect()
 }
 
 type Pieces = Vec<(Look, String)>;
@@ -228,6 +184,23 @@ mod tests {
             let seen = show(&[&key], Begin::Byte(cut, 3));
             assert!(!seen.html.contains("c2VjcmV0") && seen.html.contains("after"), "{cut}: {}", seen.html);
         }
+    }
+
+    #[test]
+    fn whoever_asks_for_the_middle_of_a_line_is_not_given_half_a_secret() {
+        let redactor = Redactor::new(&["hunter2".to_owned()]).expect("a pattern");
+        let (_folder, path) = record(&["password: hunter2\r\nnext\r\nrest"]);
+        for byte in 1..19 {
+            let seen = shown(&path, Begin::Byte(byte, 2), &redactor).expect("is read");
+            assert!(seen.html.contains(">next<") && !seen.html.contains("er2"), "{byte}: {}", seen.html);
+            assert_eq!((seen.from, seen.open.as_str()), (19, "rest"));
+        }
+        let seen = shown(&path, Begin::Byte(26, 3), &redactor).expect("is read");
+        assert_eq!((seen.html.as_str(), seen.open.as_str(), seen.from, seen.next), ("", "", 29, 29));
+        let (_folder, path) = record(&[&"x".repeat(3 * PIECE_BYTES_MAX)]);
+        let seen = shown(&path, Begin::Byte(7, 1), &redactor).expect("is read");
+        assert!(seen.html.is_empty());
+        assert_eq!((seen.from, seen.next), (7 + PIECE_BYTES_MAX as u64, seen.from), "and it goes on");
     }
 
     #[test]

@@ -9,7 +9,9 @@ use axum::routing::{MethodRouter, delete, get, post};
 
 use super::super::{Door, machine};
 use super::shapes::{self, Kind, Shape};
-use super::{audit, board, builds, campaigns, drains, events, lease, list, openapi, terminal, tokens};
+use super::{
+    audit, board, builds, campaigns, console, drains, events, lease, list, openapi, terminal, tokens,
+};
 
 /// One request.
 pub(super) struct Route {
@@ -135,6 +137,16 @@ fn runs() -> Vec<Route> {
         .gives(200, "the events; Last-Event-ID goes on behind one", Media("text/event-stream"))
         .refuses(404, "there is no such run")
         .refuses(503, "too many follow something"),
+        Route::new(
+            ("get", "/api/v1/runs/{run}/console"),
+            get(console::console),
+            "The console of a run as lines; ask again from `next` on for what follows",
+        )
+        .opens(Opens::Link)
+        .asks("attempt", Kind::Number, "of which attempt; the last when absent")
+        .asks("from", Kind::Number, "from this received byte on; the beginning when absent")
+        .gives(200, "lines, until `next` stays where it is", One(&shapes::CONSOLE))
+        .refuses(404, "there is no such run, or no console yet"),
         Route::new(
             ("get", "/api/v1/runs/{run}/junit.xml"),
             get(super::junit_xml),

@@ -311,6 +311,27 @@ pub(super) static BUILD_TAKEN: Shape = Shape {
     needed: &[],
 };
 
+static LINE: Shape = Shape {
+    name: "ConsoleLine",
+    fields: &[
+        Field("after_ms", Number, "milliseconds since the attempt began"),
+        Field("sent", Flag, "whether boardhand typed it"),
+        Field("text", Text, "what it says, without secrets"),
+    ],
+    needed: &[],
+};
+
+pub(super) static CONSOLE: Shape = Shape {
+    name: "Console",
+    fields: &[
+        Field("attempt", Number, "of which attempt"),
+        Field("lines", Many(&LINE), "whole lines, in order"),
+        Field("open", Text, "what was received of a line that is not over"),
+        Field("next", Number, "from which byte to go on"),
+    ],
+    needed: &[],
+};
+
 pub(super) static BUILD: Shape = Shape {
     name: "Build",
     fields: &[

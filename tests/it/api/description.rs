@@ -88,6 +88,7 @@ async fn every_request_is_described_and_answers_as_it_says() {
         for (request, shape, body) in [
             (("POST", "/api/v1/runs"), "RunAccepted", run),
             (("GET", "/api/v1/runs/1?wait=60s"), "Run", ""),
+            (("GET", "/api/v1/runs/1/console"), "Console", ""),
             (("GET", "/api/v1/runs"), "RunRow", ""),
             (("POST", "/api/v1/builds"), "BuildTaken", r#"{"family": "socA", "build": "b1"}"#),
             (("GET", "/api/v1/builds"), "Build", ""),

@@ -88,6 +88,36 @@ async fn whoever_follows_is_let_go_of_when_the_server_stops() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_runs_something_sees_its_console_as_it_goes() {
+    lab(&yaml::small(1), async |lab| {
+        let args = ["run", "socA", "build-123", "--follow"];
+        let (code, said, console) = ended(&command(lab, ADMIN_TOKEN, &args).await);
+        assert_eq!(code, Some(0), "{said}{console}");
+        assert!(said.starts_with("#1 passed on soc-a-001"), "{said}");
+        // It is the log as everybody reads it, and nothing else but where the run is.
+        let (_, run) = call(lab, "GET", "/api/v1/runs/1", &[&admin()], "").await;
+        let link = run["url"].as_str().expect("a link").replace("/runs/1?", "/runs/1/console?");
+        let link = link.strip_prefix(&lab.door).expect("of this server");
+        let (_, log) = call(lab, "GET", link, &[], "").await;
+        assert_eq!(call(lab, "GET", "/api/v1/runs/1/console", &[], "").await.0, 404, "with its key alone");
+        let lines = log["lines"].as_array().expect("lines");
+        assert!(lines.len() > 5 && lines.iter().any(|line| line["sent"] == true), "{log}");
+        let shown: Vec<&str> = console.lines().filter(|line| line.starts_with('[')).collect();
+        assert_eq!(shown.len(), lines.len(), "{console}");
+        for (shown, line) in shown.iter().zip(lines) {
+            assert!(shown.ends_with(line["text"].as_str().expect("text")), "{shown}: {line}");
+        }
+        let (status, problem) = call(lab, "GET", "/api/v1/runs/1/console?attempt=2", &[&admin()], "").await;
+        assert_eq!((status, &problem["title"]), (404, &Value::from("there is no console")));
+        let next = format!("/api/v1/runs/1/console?from={}", log["next"]);
+        let (_, rest) = call(lab, "GET", &next, &[&admin()], "").await;
+        assert_eq!((&rest["lines"], &rest["next"]), (&Value::Array(vec![]), &log["next"]));
+        lab.settle().await;
+    })
+    .await;
+}
+
 #[test]
 fn so_many_follow_at_once() {
     let waits = Waits::default();
