@@ -9,6 +9,7 @@
 mod tests;
 
 use std::collections::{BTreeSet, HashSet};
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -349,11 +350,15 @@ impl Campaign {
 
     /// How the runs of the waves up to this one are.
     pub fn tally(&self, children: &[Child], wave: usize) -> Tally {
-        let targets = self.targets_of(wave);
-        let within = |planned: &&Planned| planned.target < targets;
+        self.tally_of(children, 0..self.targets_of(wave))
+    }
+
+    /// The same of these targets.
+    fn tally_of(&self, children: &[Child], targets: Range<usize>) -> Tally {
+        let within = |planned: &&Planned| targets.contains(&planned.target);
         let of = |child: &&Child| {
             child.phase == Phase::Forward
-                && self.plan.runs.get(child.place).is_some_and(|planned| planned.target < targets)
+                && self.plan.runs.get(child.place).is_some_and(|planned| targets.contains(&planned.target))
         };
         let children = || children.iter().filter(of);
         Tally {
@@ -376,16 +381,18 @@ impl Campaign {
     fn next_forward(&self, children: &[Child]) -> Next {
         let tally = self.tally(children, self.wave);
         if let Some(stop) = self.plan.terms.stop.filter(|_| !self.is_forgiven()) {
-            let failed = tally.ended - tally.passed;
-            let enough = tally.ended >= stop.after.max(1) as usize;
-            if enough && failed * 100 > stop.failed as usize * tally.ended {
+            let before = self.wave.checked_sub(1).map_or(0, |before| self.targets_of(before));
+            let own = self.tally_of(children, before..self.targets_of(self.wave));
+            let failed = own.ended - own.passed;
+            let enough = own.ended >= stop.after.max(1) as usize;
+            if enough && failed * 100 > stop.failed as usize * own.ended {
                 return Next::Become(State::TooManyFailed);
             }
         }
         if tally.ended == tally.planned {
             return match self.wave + 1 < self.waves() {
                 false => Next::Become(State::Completed),
-                true if tally.rate() >= self.plan.terms.gate || self.is_forgiven() => {
+                true if self.is_forgiven() || self.gated(children).rate() >= self.plan.terms.gate => {
                     Next::Wave(self.wave + 1)
                 }
                 true => Next::Become(State::GateFailed),
@@ -394,6 +401,12 @@ impl Campaign {
         let targets = self.targets_of(self.wave);
         let wanted = self.plan.runs.iter().enumerate().filter(|(_, planned)| planned.target < targets);
         self.start(Phase::Forward, wanted.map(|(place, _)| place), children)
+    }
+
+    /// What the gate looks at: all so far, but for what somebody forgave.
+    fn gated(&self, children: &[Child]) -> Tally {
+        let forgiven = self.forgiven.map_or(0, |wave| self.targets_of(wave));
+        self.tally_of(children, forgiven..self.targets_of(self.wave))
     }
 
     fn next_back(&self, children: &[Child]) -> Next {

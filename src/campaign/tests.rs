@@ -87,6 +87,18 @@ fn a_failed_gate_starts_nothing_more_until_somebody_says_so() {
 }
 
 #[test]
+fn what_somebody_let_go_on_is_held_against_no_later_wave() {
+    let terms = Terms { stop: Some(Stop { failed: 30, after: 1 }), ..waves() };
+    let mut rollout = campaign(8, terms);
+    let mut children = vec![];
+    settle(&mut rollout, &mut children, |_| Verdict::Failed);
+    assert_eq!((rollout.state, children.len()), (State::TooManyFailed, 1));
+    let mut goes_on = rollout.asked(Asked::Continue).expect("it may");
+    settle(&mut goes_on, &mut children, |_| Verdict::Passed);
+    assert_eq!((goes_on.state, goes_on.wave, children.len()), (State::Completed, 2, 8));
+}
+
+#[test]
 fn what_was_reached_is_put_back_and_nothing_else() {
     let mut rollout = campaign(8, waves());
     let mut children = vec![];
@@ -163,7 +175,7 @@ proptest! {
                     Next::Wave(wave) => {
                         let tally = now.tally(&children, now.wave);
                         prop_assert_eq!((wave, tally.ended), (now.wave + 1, tally.planned));
-                        prop_assert!(now.forgiven == Some(now.wave) || tally.rate() >= gate);
+                        prop_assert!(now.forgiven == Some(now.wave) || now.gated(&children).rate() >= gate);
                         now.wave = wave;
                     }
                     Next::Become(state) => now.state = state,

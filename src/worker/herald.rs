@@ -144,6 +144,17 @@ impl Herald {
     }
 }
 
+/// What was found; nothing where it can never be read: one such row keeps nobody from hearing of all others.
+fn readable<T>(found: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
+    match found {
+        Err(error) if error.is_lasting() => {
+            tracing::error!(%error, "programs outside are not told of this");
+            Ok(None)
+        }
+        found => found,
+    }
+}
+
 impl Shared {
     /// The calls that follow from what happened.
     async fn calls(&self, events: &[Happened]) -> Result<Vec<NewCall>, StoreError> {
@@ -160,7 +171,7 @@ impl Shared {
             if let Some(run) = event.run
                 && !views.contains_key(&run)
             {
-                views.insert(run, self.lab.store.run_view(run).await?);
+                views.insert(run, readable(self.lab.store.run_view(run).await)?);
             }
             let view = event.run.and_then(|run| views.get(&run)?.as_ref());
             // The lab's own looking after its boards is told as what became of them.
@@ -202,7 +213,7 @@ impl Shared {
     /// The status of the commit that a run's build was made of, where one is known.
     async fn status(&self, view: &RunView, is_over: bool) -> Result<Option<Status>, StoreError> {
         let (run, spec) = (&view.run, &view.run.spec);
-        let build = self.lab.store.build_find(&spec.family, &spec.build).await?;
+        let build = readable(self.lab.store.build_find(&spec.family, &spec.build).await)?;
         let commit = build.and_then(|build| build.source.commit).filter(|commit| forge::is_commit(commit));
         let Some(commit) = commit else { return Ok(None) };
         let outcome = match &run.state {
@@ -430,10 +441,12 @@ impl Agent for Herald {
     }
 
     async fn step(&mut self) -> Result<Step, StoreError> {
-        if self.gather().await? {
+        let more = self.gather().await;
+        // What is owed already goes out whatever happens meanwhile.
+        self.send().await?;
+        if more? {
             return Ok(Step::Worked);
         }
-        self.send().await?;
         let (clock, next) = (&self.shared.lab.clock, self.shared.lab.store.call_next_due().await?);
         // One that is due and not on its way waits for its lane, which rings.
         let wait = |at: Timestamp| at.since(clock.now()).max(LOOK_EVERY);

@@ -229,7 +229,15 @@ async fn a_campaign_is_paused_ended_and_what_is_not_there_is_said() {
             "{seen}"
         );
         assert_eq!(runs(lab).await.len(), 1, "one at once");
-        lab.say("alice", "/lab campaign 1 cancel").await;
+        let none = lab.say("alice", "/lab campaign other pause").await;
+        assert!(none.contains("There is no campaign other"), "{none}");
+        // A word that is asked of a campaign is no build: the one of that name is meant.
+        let seen = lab.say("alice", "/lab campaign rollout resume").await;
+        assert!(seen.contains("ampaign *1* rollout"), "{seen}");
+        let seen = lab.say("alice", "/lab campaign rollout continue").await;
+        assert!(seen.contains("`/lab campaign 1 continue` is not possible now"), "{seen}");
+        assert_eq!(lab.rows("SELECT count(*) FROM campaigns").await, ["1"]);
+        lab.say("alice", "/lab campaign rollout cancel").await;
         lab.settle().await;
         assert_eq!(runs(lab).await, ["- | build-crawl | cancelled"]);
         insta::assert_snapshot!(lab.say("alice", "/lab campaign rolout build-1").await, @r#"
@@ -249,7 +257,7 @@ async fn a_campaign_is_paused_ended_and_what_is_not_there_is_said() {
             Try: `/lab campaign rollout build-123`
         "#);
         let audit = lab.rows("SELECT target FROM audit WHERE verb = 'campaign' ORDER BY position").await;
-        assert_eq!(audit, ["rollout build-crawl", "1 rollout pause", "1 rollout cancel"]);
+        assert_eq!(audit, ["rollout build-crawl", "1 rollout pause", "1 rollout resume", "1 rollout cancel"]);
         lab.read_all();
     })
     .await;

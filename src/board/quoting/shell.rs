@@ -109,7 +109,11 @@ impl Words {
 
     /// Whether the word that now begins, or goes on, is text for another shell.
     fn is_evaluated(&self) -> bool {
-        let is = |word: &String, names: &[&str]| names.contains(&word.rsplit('/').next().unwrap_or_default());
+        // `$(x)eval` is `eval` where what stands before it turns out as nothing.
+        let is = |word: &String, names: &[&str]| {
+            let known = word.replace(UNKNOWN, "");
+            names.contains(&known.rsplit('/').next().unwrap_or_default())
+        };
         let shell = |word: &String| is(word, &["sh", "ash", "bash", "dash", "ksh", "zsh", "su"]);
         let eval = self.done.iter().any(|word| is(word, &["eval", "trap"]));
         // What may vanish, or be the `-c`, before the value: then nobody can tell what the shell reads.

@@ -98,6 +98,9 @@ fn a_placeholder_where_no_quoting_helps_is_refused_with_its_position() {
     check("a ${{ build.id }}", 3, "a placeholder cannot stand directly after `$`");
     let evaluated = "a placeholder cannot be text that another shell reads (eval, trap, sh -c)";
     check("eval {{ params.x }}", 5, evaluated);
+    check("$(EOF)eval {{ params.x }}", 11, evaluated);
+    check("ev$(EOF)al {{ params.x }}", 11, evaluated);
+    check("`EOF`sh -c {{ params.x }}", 11, evaluated);
     check("x=1 busybox sh -ec {{ params.x }}", 19, evaluated);
     check("su root -c \"ls \"{{ params.x }}", 16, evaluated);
     check("trap {{ params.x }} EXIT", 5, evaluated);

@@ -35,9 +35,13 @@ impl Handler {
         (what, seen): (Option<&str>, Option<i64>),
     ) -> Result<Reaction> {
         let Some(which) = which else { return self.campaigns().await };
-        let Some(number) = number(which) else { return self.begin_campaign(delivery, which, what).await };
-        let Some(view) = self.store.campaign_view(number).await? else {
-            let reason = Phrase::new("no-campaign", json!({ "number": number }));
+        let view = match (number(which), what.and_then(campaign_asked)) {
+            (Some(number), _) => self.store.campaign_view(number).await?,
+            (None, Some(asked)) => self.campaign_named(which, asked).await?,
+            (None, None) => return self.begin_campaign(delivery, which, what).await,
+        };
+        let Some(view) = view else {
+            let reason = Phrase::new("no-campaign", json!({ "number": which.trim_start_matches('#') }));
             return Ok(Reaction::refused(reason, &[], "/lab campaign"));
         };
         Ok(match what {
@@ -53,11 +57,26 @@ impl Handler {
         delivery: &Delivery,
         command: &Command,
     ) -> Result<(bool, Vec<String>)> {
-        let Command::Campaign { which: Some(which), .. } = command else { return Ok((false, vec![])) };
-        let Some(number) = number(which) else { return Ok((true, self.families_named(which))) };
-        let Some(view) = self.store.campaign_view(number).await? else { return Ok((false, vec![])) };
+        let Command::Campaign { which: Some(which), what, .. } = command else {
+            return Ok((false, vec![]));
+        };
+        let view = match (number(which), what.as_deref().and_then(campaign_asked)) {
+            (Some(number), _) => self.store.campaign_view(number).await?,
+            (None, Some(asked)) => self.campaign_named(which, asked).await?,
+            (None, None) => return Ok((true, self.families_named(which))),
+        };
+        let Some(view) = view else { return Ok((false, vec![])) };
         let families = view.campaign.plan.families().into_iter().map(ToString::to_string).collect();
         Ok((self.is_same(&view.by, delivery), families))
+    }
+
+    /// The newest campaign of that name of which this can be asked now, or else the newest at all. What can be asked of a
+    /// campaign is never taken for a build.
+    async fn campaign_named(&self, name: &str, asked: Asked) -> Result<Option<CampaignView>> {
+        let mut named = self.store.campaign_list(Some(LISTED_MAX)).await?;
+        named.retain(|view| view.campaign.plan.name.eq_ignore_ascii_case(name));
+        named.sort_by_key(|view| (view.campaign.asked(asked).is_some(), view.campaign.number));
+        Ok(named.pop())
     }
 
     /// The families of a campaign of boards.yaml.
