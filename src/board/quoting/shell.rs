@@ -111,7 +111,7 @@ impl Words {
     fn is_evaluated(&self) -> bool {
         // `$(x)eval` is `eval` where what stands before it turns out as nothing.
         let is = |word: &String, names: &[&str]| {
-            let known = word.replace(UNKNOWN, "");
+            let known = word.replace([UNKNOWN, '$'], "");
             names.contains(&known.rsplit('/').next().unwrap_or_default())
         };
         let shell = |word: &String| is(word, &["sh", "ash", "bash", "dash", "ksh", "zsh", "su"]);
@@ -273,7 +273,6 @@ impl Lexer {
 
     fn backticks(&mut self) -> Checked {
         let opened = self.taken();
-        self.command.push('`');
         loop {
             match self.take() {
                 None => return self.refuse(opened, "this backtick is never closed"),
@@ -326,7 +325,21 @@ impl Lexer {
                 self.at += 1;
                 self.parameter(dollar)
             }
-            _ => Ok(()),
+            _ => {
+                self.name();
+                Ok(())
+            }
+        }
+    }
+
+    /// The name of a variable: what it holds is unknown, and no text of the word.
+    fn name(&mut self) {
+        if self.peek_char(0).is_some_and(|c| c.is_ascii_digit()) {
+            self.at += 1;
+            return;
+        }
+        while self.peek_char(0).is_some_and(|c| c.is_ascii_alphanumeric() || c == '_') {
+            self.at += 1;
         }
     }
 
@@ -374,7 +387,6 @@ impl Lexer {
             }
         }
         self.command = outer;
-        self.command.push(')');
         Ok(())
     }
 

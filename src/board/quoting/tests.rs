@@ -100,6 +100,9 @@ fn a_placeholder_where_no_quoting_helps_is_refused_with_its_position() {
     check("eval {{ params.x }}", 5, evaluated);
     check("$(EOF)eval {{ params.x }}", 11, evaluated);
     check("ev$(EOF)al {{ params.x }}", 11, evaluated);
+    check("\"$x\"eval {{ params.x }}", 9, evaluated);
+    check("$x'eval' {{ params.x }}", 9, evaluated);
+    check("${x}eval {{ params.x }}", 9, evaluated);
     check("`EOF`sh -c {{ params.x }}", 11, evaluated);
     check("x=1 busybox sh -ec {{ params.x }}", 19, evaluated);
     check("su root -c \"ls \"{{ params.x }}", 16, evaluated);

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::act::audit;
 use super::hold::{Target, hold_in_the_way, not_held};
-use super::{Handler, Reaction};
+use super::{Handler, Reaction, closed_facts};
 use crate::board::{Board, BoardId};
 use crate::chat::{Actor, Delivery, Platform};
 use crate::command::Click;
@@ -87,6 +87,17 @@ impl Handler {
             Some(lease) => return Ok(Reaction::says(hold_in_the_way("hold-refused", lease))),
             None => {}
         }
+        let closed = match lab.boards.get(&board) {
+            Some(board) => self.closed(board).await?,
+            None => None,
+        };
+        // Whoever may drain a board is who works on it while it does.
+        let anyway = self.is_operator(delivery);
+        if let Some(closed) = closed.filter(|_| !anyway) {
+            let mut facts = closed_facts(&closed);
+            facts["board"] = json!(board);
+            return Ok(Reaction::says(Note::new("hold-drains", facts)));
+        }
         let wish = Reservation {
             id: LeaseId::new(&self.ids, delivery.received_at),
             by: delivery.actor.clone(),
@@ -110,8 +121,7 @@ impl Handler {
                 wish,
                 or_wait: false,
                 most,
-                // It is theirs to look at as it was left, whatever drains.
-                drains_seen: None,
+                drains_seen: (!anyway).then(|| self.queue.drains_seen()),
                 instance: self.instance,
             },
         })

@@ -175,7 +175,7 @@ impl Handler {
     }
 
     /// Whether whoever asks is an operator.
-    fn is_operator(&self, delivery: &Delivery) -> bool {
+    pub(super) fn is_operator(&self, delivery: &Delivery) -> bool {
         permits::role(delivery, &self.groups_of(delivery), &self.inventory.now()) >= Some(Role::Operator)
     }
 

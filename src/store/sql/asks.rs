@@ -14,7 +14,7 @@ use crate::board::{BoardId, Family};
 use crate::chat::{Actor, AnswerVia};
 use crate::clock::Timestamp;
 use crate::id::{Ids, LeaseId, MessageId};
-use crate::lease::{Fence, Holder, Lease, LeaseState};
+use crate::lease::{Fence, Hold, Holder, Lease, LeaseState};
 use crate::message::Note;
 use crate::store::{Effected, LeaseTerms, NOTICES_MAX, NUDGE_EVERY, Notice, Result};
 
@@ -151,9 +151,13 @@ pub(super) async fn accept(
     let Some(state) = lease::look(tx, &Unreadable::default(), board).await? else {
         return Ok((Effected::NotTheirs, None));
     };
-    let terms = LeaseTerms { instance: lease.instance, now, expires_at: lease.expires_at, drains_seen: None };
+    // Who takes it over wants it: an end that was brought forward because nobody used it is put back.
+    let idle_until = lease.hold.as_ref().and_then(|hold| hold.idle_until);
+    let expires_at = idle_until.unwrap_or(lease.expires_at);
+    let terms = LeaseTerms { instance: lease.instance, now, expires_at, drains_seen: None };
     let fresh = state.lease_of(id, board, Holder::Person(by.clone()), LeaseState::Held, &terms);
-    let fresh = Lease { hold: lease.hold.clone(), ..fresh };
+    let hold = lease.hold.clone().map(|hold| Hold { idle_until: None, ..hold });
+    let fresh = Lease { hold, ..fresh };
     lease::taken(tx, &fresh, now);
     ledger::events(tx, &[Event::board(now, "taken", board).with(json!({ "handed_over": by.key() }))]);
     tell_holder(tx, ids, &lease, note, now).await?;

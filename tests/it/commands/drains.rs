@@ -70,6 +70,24 @@ async fn a_board_that_drains_finishes_what_is_on_it_and_takes_nothing_new() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_that_drains_is_not_held_after_a_failure_but_by_whoever_works_on_it() {
+    lab(&closed(1), async |lab| {
+        let run = lab.run("alice", "/run-test socA build-fail").await;
+        assert!(lab.verdict(run).await.starts_with("failed"));
+        lab.settle().await;
+        lab.say("bob", "/lab drain soc-a-001 2h a new fan").await;
+        let seen = steady(&lab.say("alice", &format!("/lab hold {run}")).await);
+        insta::assert_snapshot!(seen, @"✋ `soc-a-001` was not held: *soc-a-001* takes nothing new until <time> (@bob): a new fan.");
+        let seen = lab.say("bob", &format!("/lab hold {run}")).await;
+        assert!(seen.contains("is yours until"), "{seen}");
+        lab.say("bob", "/lab release soc-a-001").await;
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_has_a_board_of_a_site_that_drains_is_told_and_keeps_it_to_its_end() {
     lab(&closed(2), async |lab| {
         lab.say("alice", "/lab reserve soc-a-001 1h DDR bring-up").await;

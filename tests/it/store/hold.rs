@@ -20,6 +20,7 @@ store_tests! {
     word_of_a_free_board_is_given_once_and_asked_for_within_bounds,
     a_holder_is_nudged_every_so_often,
     a_board_is_handed_over_to_the_one_it_is_offered_to_under_a_new_fence,
+    a_board_that_nobody_used_is_handed_over_for_the_time_that_it_had,
     a_board_on_which_a_run_is_changes_no_hands,
     time_is_added_up_to_the_longest_and_only_to_whoever_has_it,
     a_run_that_nobody_began_with_leaves_the_board_to_whoever_has_it,
@@ -161,6 +162,18 @@ async fn a_board_is_handed_over_to_the_one_it_is_offered_to_under_a_new_fence(la
     assert_eq!(says(lab, &wang(), at(7), accept(lab, &hold)).await, "not-theirs", "once");
     assert_eq!(lab.store.lease_state(&hold).await.expect("state"), Some(LeaseState::Released));
     assert_eq!(lab.store.lease_fenced(&hold, at(8)).await.expect("fenced"), Fenced::Stale);
+}
+
+async fn a_board_that_nobody_used_is_handed_over_for_the_time_that_it_had(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let hold = lab.held(&board).await;
+    let (lease, told) = (the_lease(lab).await, (via(), note("hold-idle")));
+    assert!(lab.store.hold_idle(&lease, at(605), &told, at(5)).await.expect("idle"));
+    assert_eq!(the_lease(lab).await.expires_at, at(605));
+    assert_eq!(says(lab, &li(), at(6), offer(&hold, wang())).await, "done");
+    assert_eq!(says(lab, &wang(), at(7), accept(lab, &hold)).await, "done");
+    let now = the_lease(lab).await;
+    assert_eq!((now.expires_at, now.hold.and_then(|hold| hold.idle_until)), (at(7200), None));
 }
 
 async fn a_board_on_which_a_run_is_changes_no_hands(lab: &Lab) {

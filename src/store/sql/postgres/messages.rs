@@ -379,7 +379,7 @@ fn watches() -> Vec<(&'static str, &'static str)> {
     UNION ALL
     SELECT r.number, w.position, w.by, 1
     FROM runs AS r
-    JOIN watches AS w ON w.family = r.spec::json->>'family'
+    JOIN watches AS w ON w.family = document_or_null(r.spec)->>'family'
     WHERE r.kind = 'test' AND r.number IN ",
                 numbers!()
             ),
