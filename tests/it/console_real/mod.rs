@@ -93,7 +93,9 @@ async fn a_wrong_password_is_told_after_two_tries() {
 async fn busybox_telnetd_with_a_bare_shell_is_driven() {
     for shell in ["sh -i", "busybox ash -i", "bash --norc -i"] {
         let rig = Rig::new();
-        let program = rig.script("shell", &format!("exec {shell}"));
+        // A suite that somebody started in the background ignores interrupts, and a shell would inherit that; the shell
+        // of a board takes them.
+        let program = rig.script("shell", &format!("exec env --default-signal=INT,QUIT {shell}"));
         let mut session = rig.telnet(rig.busybox_telnetd(program.to_str().expect("a path"), false)).await;
         session.login(None, None, WITHIN).await.unwrap_or_else(|error| panic!("{shell}: {error:?}"));
         drive(&mut session).await;
