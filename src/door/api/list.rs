@@ -17,7 +17,6 @@ use crate::board::{Board, Inventory};
 use crate::chat::Actor;
 use crate::clock::Timestamp;
 use crate::lease::{Holder, Lease};
-use crate::run::{Run, RunState};
 use crate::store::{BoardRow, Closed, Closing, Drain, RunFilter};
 
 /// Most items of one answer, and how many there are when nobody says.
@@ -54,31 +53,8 @@ pub(in crate::door) async fn runs(
     let full = u32::try_from(runs.len()).is_ok_and(|count| count == limit);
     let last = runs.last().map(|run| run.number).filter(|number| full && !unfinished && *number > 1);
     let next = last.map(|last| format!("/api/v1/runs?before={last}&limit={limit}"));
-    let items: Vec<Value> = runs.iter().map(|run| run_row(&door, run)).collect();
+    let items: Vec<Value> = runs.iter().map(|run| door.composer.run_row(run)).collect();
     Ok(Json(json!({ "items": items, "next": next })).into_response())
-}
-
-fn run_row(door: &Door, run: &Run) -> Value {
-    let (board, outcome) = match &run.state {
-        RunState::Queued { .. } => (None, None),
-        RunState::Active { lease, .. } => (Some(&lease.board), None),
-        RunState::Finished { outcome, at, .. } => (None, Some((outcome, *at))),
-    };
-    json!({
-        "id": run.id,
-        "number": run.number,
-        "family": run.spec.family,
-        "build": run.spec.build,
-        "suite": run.spec.suite,
-        "state": run.state.word(),
-        "verdict": outcome.map(|(outcome, _)| outcome.verdict.as_str()),
-        "cause": outcome.map(|(outcome, _)| outcome.cause.as_str()).filter(|cause| !cause.is_empty()),
-        "board": board,
-        "requested_by": run.requested_by.key(),
-        "created_at": run.created_at.rfc3339(),
-        "finished_at": outcome.map(|(_, at)| at.rfc3339()),
-        "url": door.links.run(run.number),
-    })
 }
 
 /// Which boards.

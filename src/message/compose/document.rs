@@ -4,16 +4,40 @@ use serde_json::{Value, json};
 
 use super::Composer;
 use crate::clock::Timestamp;
-use crate::run::RunState;
+use crate::run::{Run, RunState};
 use crate::store::RunView;
 
 impl Composer {
-    /// Everything about a run that a program may read.
+    /// A run in a list.
+    pub fn run_row(&self, run: &Run) -> Value {
+        let (board, outcome) = match &run.state {
+            RunState::Queued { .. } => (None, None),
+            RunState::Active { lease, .. } => (Some(&lease.board), None),
+            RunState::Finished { outcome, at, .. } => (None, Some((outcome, *at))),
+        };
+        json!({
+            "id": run.id,
+            "number": run.number,
+            "family": run.spec.family,
+            "build": run.spec.build,
+            "suite": run.spec.suite,
+            "state": run.state.word(),
+            "verdict": outcome.map(|(outcome, _)| outcome.verdict.as_str()),
+            "cause": outcome.map(|(outcome, _)| outcome.cause.as_str()).filter(|cause| !cause.is_empty()),
+            "board": board,
+            "requested_by": run.requested_by.key(),
+            "created_at": run.created_at.rfc3339(),
+            "finished_at": outcome.map(|(_, at)| at.rfc3339()),
+            "url": self.links.run(run.number),
+        })
+    }
+
+    /// Everything about a run that a program may read: its row in a list, and more.
     pub fn run_document(&self, view: &RunView) -> Value {
         let facts = self.run_facts(view);
         let run = &view.run;
         let outcome = match &run.state {
-            RunState::Finished { outcome, at, .. } => Some((outcome, *at)),
+            RunState::Finished { outcome, .. } => Some(outcome),
             RunState::Queued { .. } | RunState::Active { .. } => None,
         };
         let attempts: Vec<Value> = view
@@ -32,26 +56,20 @@ impl Composer {
                 })
             })
             .collect();
-        json!({
-            "id": run.id,
-            "number": run.number,
-            "family": run.spec.family,
-            "build": run.spec.build,
-            "suite": run.spec.suite,
-            "state": facts["state"],
-            "verdict": facts["verdict"],
-            "cause": outcome.map(|(outcome, _)| outcome.cause.as_str()).filter(|cause| !cause.is_empty()),
-            "stage": outcome.map(|(outcome, _)| outcome.stage.as_str()),
-            "detail": outcome.map(|(outcome, _)| outcome.detail.as_str()).filter(|detail| !detail.is_empty()),
+        let mut document = self.run_row(run);
+        let more = json!({
+            "stage": outcome.map(|outcome| outcome.stage.as_str()),
+            "detail": outcome.map(|outcome| outcome.detail.as_str()).filter(|detail| !detail.is_empty()),
+            // One that has ended is told with the board that it was on last.
             "board": facts["board"],
             "counts": facts["counts"],
             "queue": facts["why"],
             "attempts": attempts,
-            "requested_by": run.requested_by.key(),
-            "created_at": run.created_at.rfc3339(),
-            "finished_at": outcome.map(|(_, at)| at.rfc3339()),
-            "url": self.links.run(run.number),
             "junit_url": self.links.junit(run.number),
-        })
+        });
+        if let (Value::Object(document), Value::Object(more)) = (&mut document, more) {
+            document.extend(more);
+        }
+        document
     }
 }

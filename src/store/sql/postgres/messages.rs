@@ -2,20 +2,6 @@
 
 use super::super::{calls, digest, ledger, letters, message, watches};
 
-/// The numbers of a document.
-macro_rules! numbers {
-    () => {
-        "(SELECT value::bigint FROM json_array_elements_text($1::json))"
-    };
-}
-
-/// The texts of a document.
-macro_rules! texts {
-    () => {
-        "(SELECT value FROM json_array_elements_text($1::json))"
-    };
-}
-
 /// A reply that may go: the first that is owed in its thread.
 macro_rules! head_replies {
     () => {

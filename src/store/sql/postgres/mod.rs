@@ -1,6 +1,20 @@
 //! PostgreSQL under the same operations: how its statements read ([`text`]), how values and rows cross over ([`value`]),
 //! and how a server comes to be the only one at a database ([`open`]). No rule of the lab is decided here.
 
+/// The numbers of a document that is a statement's first value.
+macro_rules! numbers {
+    () => {
+        "(SELECT value::bigint FROM json_array_elements_text($1::json))"
+    };
+}
+
+/// The texts of a document that is a statement's first value.
+macro_rules! texts {
+    () => {
+        "(SELECT value FROM json_array_elements_text($1::json))"
+    };
+}
+
 mod messages;
 pub(super) mod open;
 mod runs;

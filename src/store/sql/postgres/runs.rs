@@ -7,20 +7,6 @@ use super::super::{
     queue, run, schedule, tally, tidy, writer,
 };
 
-/// The numbers of a document.
-macro_rules! numbers {
-    () => {
-        "(SELECT value::bigint FROM json_array_elements_text($1::json))"
-    };
-}
-
-/// The texts of a document.
-macro_rules! texts {
-    () => {
-        "(SELECT value FROM json_array_elements_text($1::json))"
-    };
-}
-
 const BEGIN_KNOWN: &str = "BEGIN;
     SELECT n.number, d.key, d.answer
     FROM (SELECT GREATEST(COALESCE((SELECT MAX(number) FROM runs), 0),
