@@ -56,6 +56,15 @@ impl Platform {
     }
 }
 
+/// A card as the platform takes it: Block Kit, or Feishu's card; null where no cards are drawn.
+pub fn drawn(platform: Platform, card: &Card) -> serde_json::Value {
+    match platform {
+        Platform::Slack => slack::blocks::render(card),
+        Platform::Feishu => feishu::card::render(card),
+        Platform::Jenkins | Platform::Api => serde_json::Value::Null,
+    }
+}
+
 /// Who acts: always by the platform's immutable id, never by name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Actor {

@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use serde_json::Value;
 
 use super::serve::load_templates;
-use crate::chat::{feishu, slack};
+use crate::chat::{Platform, drawn};
 use crate::message::Note;
-use crate::message::template::{DEFAULT_LOCALE, sample_facts};
+use crate::message::template::{DEFAULT_LOCALE, LOCALES, samples};
 
 /// Flags of `boardhand render`.
 #[derive(Debug, Args)]
@@ -24,7 +23,7 @@ pub(super) struct RenderArgs {
     #[arg(long)]
     pub(super) state: Option<String>,
     /// In which language.
-    #[arg(long, default_value = DEFAULT_LOCALE, value_parser = ["en", "zh"])]
+    #[arg(long, default_value = DEFAULT_LOCALE, value_parser = LOCALES)]
     pub(super) locale: String,
     /// A folder of message templates to use instead of the built-in ones.
     #[arg(long, env = "BOARDHAND_TEMPLATES")]
@@ -40,36 +39,20 @@ pub(super) enum CardPlatform {
     Feishu,
 }
 
-/// Prints the message.
-pub(super) fn render(args: &RenderArgs) -> anyhow::Result<ExitCode> {
-    let facts = sample_facts(&args.message).map_err(|near| {
-        let near = near.map_or(String::new(), |near| format!(": did you mean {near}?"));
-        anyhow::anyhow!("there is no message {}{near}", args.message)
-    })?;
-    let facts = picked(&args.message, facts, args.state.as_deref())?;
-    let catalogue = load_templates(args.templates.as_deref())?;
-    let card = catalogue.render(&args.locale, &Note::new(args.message.as_str(), facts));
-    let drawn = match args.platform {
-        CardPlatform::Slack => slack::blocks::render(&card),
-        CardPlatform::Feishu => feishu::card::render(&card),
-    };
-    println!("{}", serde_json::to_string_pretty(&drawn)?);
-    Ok(ExitCode::SUCCESS)
+impl From<CardPlatform> for Platform {
+    fn from(platform: CardPlatform) -> Platform {
+        match platform {
+            CardPlatform::Slack => Platform::Slack,
+            CardPlatform::Feishu => Platform::Feishu,
+        }
+    }
 }
 
-/// The facts in which the run is in that state, or has ended so; the first where nobody says.
-fn picked(message: &str, facts: Vec<Value>, state: Option<&str>) -> anyhow::Result<Value> {
-    let words = |facts: &Value| ["verdict", "state"].map(|name| facts[name].as_str().map(str::to_owned));
-    let mut known: Vec<String> = facts.iter().flat_map(words).flatten().collect();
-    let picked = facts
-        .into_iter()
-        .find(|facts| state.is_none_or(|state| words(facts).iter().flatten().any(|word| word == state)));
-    picked.ok_or_else(|| {
-        known.sort();
-        known.dedup();
-        match known.as_slice() {
-            [] => anyhow::anyhow!("{message} tells of no run: leave --state out"),
-            known => anyhow::anyhow!("{message} has samples of {}", known.join(", ")),
-        }
-    })
+/// Prints the message.
+pub(super) fn render(args: &RenderArgs) -> anyhow::Result<ExitCode> {
+    let facts = samples::sample(&args.message, args.state.as_deref())?;
+    let catalogue = load_templates(args.templates.as_deref())?;
+    let card = catalogue.render(&args.locale, &Note::new(args.message.as_str(), facts));
+    println!("{}", serde_json::to_string_pretty(&drawn(args.platform.into(), &card))?);
+    Ok(ExitCode::SUCCESS)
 }

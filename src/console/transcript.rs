@@ -260,6 +260,11 @@ pub fn line_start(path: &Path, from: u64, max: usize) -> io::Result<Result<u64, 
     Ok(begins.ok_or(from - 1 + bytes.len() as u64))
 }
 
+/// How many received bytes the record at `path` has.
+pub fn received(path: &Path) -> io::Result<u64> {
+    Ok(std::fs::metadata(with(path, "raw"))?.len())
+}
+
 /// How many lines were received before `offset` of the record at `path`, and how many bytes there are in all.
 pub fn lines_before(path: &Path, offset: u64) -> io::Result<(u64, u64)> {
     let raw = File::open(with(path, "raw"))?;
@@ -279,7 +284,7 @@ pub fn lines_before(path: &Path, offset: u64) -> io::Result<(u64, u64)> {
 
 /// Renders the end of the record at `path`: at most its last `max` received bytes.
 pub fn render_tail(path: &Path, max: usize) -> io::Result<String> {
-    let length = std::fs::metadata(with(path, "raw"))?.len();
+    let length = received(path)?;
     let from = length.saturating_sub(max as u64);
     let rendered = render(path, from, max)?;
     if from == 0 {

@@ -17,6 +17,9 @@ pub(super) mod in_line;
 mod openapi;
 pub(super) mod routes;
 mod shapes;
+mod tail;
+mod templates;
+mod unchanged;
 pub(super) mod who;
 
 use std::sync::Arc;

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::links::Links;
 use super::names::{Names, put_linked};
+use super::template::samples::{self, NoSample};
 use super::template::{Catalogue, DEFAULT_LOCALE};
 use super::{Card, Note};
 use crate::board::volume::Verbosity;
@@ -83,6 +84,12 @@ impl Composer {
         put_linked(&mut card, place.platform, &lab.people);
         self.names.fill(&mut card, place.platform);
         card
+    }
+
+    /// A message with sample facts, as it looks on this server in that language.
+    pub fn sample(&self, message: &str, state: Option<&str>, locale: &str) -> Result<Card, NoSample> {
+        let note = Note::new(message, samples::sample(message, state)?);
+        Ok(self.catalogue.render(locale, &note))
     }
 
     /// How much of runs a channel is told.

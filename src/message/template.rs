@@ -31,6 +31,7 @@
 mod filters;
 mod markup;
 mod rehearsal;
+pub mod samples;
 mod structure;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,8 @@ use crate::command::{Click, Verb};
 
 /// The language where none is chosen.
 pub const DEFAULT_LOCALE: &str = "en";
+/// Those that are built in.
+pub const LOCALES: [&str; 2] = ["en", "zh"];
 /// Longest template file.
 pub const FILE_BYTES_MAX: u64 = 256 * 1024;
 /// Most template files of one folder.
@@ -140,11 +143,6 @@ pub enum RenderError {
         /// What came out.
         tone: String,
     },
-}
-
-/// The sample facts of a message, for whoever wants to see one; for one that there is not, the nearest that there is.
-pub fn sample_facts(message: &str) -> Result<Vec<serde_json::Value>, Option<String>> {
-    rehearsal::samples(message)
 }
 
 impl Catalogue {

@@ -12,7 +12,8 @@ use boardhand::message::compose::Composer;
 use boardhand::message::links::Links;
 use boardhand::message::pace::Pacing;
 use boardhand::message::relay::Relay;
-use boardhand::message::template::{Catalogue, sample_facts};
+use boardhand::message::template::Catalogue;
+use boardhand::message::template::samples::sample;
 use boardhand::outcome::Verdict;
 use boardhand::run::{Decision, Stage};
 use boardhand::store::{Effect, Fenced, Settle};
@@ -156,9 +157,8 @@ impl Bench {
         self.store.commit(Effect::Start(vec![run])).await;
         let lease = self.store.on_board(id, 1, &board).await;
         let note = |template: &str| {
-            let samples = sample_facts(template).expect("a message");
-            let passed = samples.iter().find(|facts| facts["verdict"] == "passed");
-            Note::new(template, passed.or(samples.first()).expect("facts"))
+            let facts = sample(template, Some("passed")).or_else(|_| sample(template, None));
+            Note::new(template, facts.expect("a message"))
         };
         let notes = [note("run-testing")];
         let testing = self.store.store.run_advance(&lease, Stage::Testing, &notes, T0);

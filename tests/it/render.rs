@@ -33,7 +33,7 @@ async fn what_cannot_be_printed_is_said_with_what_can() {
     };
     insta::assert_snapshot!(said(&["run-crad"]).await, @"boardhand: there is no message run-crad: did you mean run-card?");
     insta::assert_snapshot!(said(&["run-card", "--state", "faild"]).await, @"boardhand: run-card has samples of booting, cancelled, failed, finished, infra, passed, queued, testing, timed-out");
-    insta::assert_snapshot!(said(&["stale-click", "--state", "failed"]).await, @"boardhand: stale-click tells of no run: leave --state out");
+    insta::assert_snapshot!(said(&["stale-click", "--state", "failed"]).await, @"boardhand: stale-click tells of no run: leave the state out");
 }
 
 #[tokio::test]

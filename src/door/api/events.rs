@@ -28,13 +28,15 @@ use crate::store::StoreError;
 /// Most events of one look.
 const PAGE: u32 = 200;
 /// How often a look is worth it, where something was committed.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How often a client hears that the stream goes on.
-const PING_EVERY: Duration = Duration::from_secs(15);
+pub(super) const PING_EVERY: Duration = Duration::from_secs(15);
+/// What it hears then.
+pub(super) const PING: &str = ": it goes on\n\n";
 /// How long a stream lasts: less than its connection may.
-const LASTS: Duration = Duration::from_secs(9 * 60);
+pub(super) const LASTS: Duration = Duration::from_secs(9 * 60);
 /// After how long a client comes again that lost the stream.
-const AGAIN: &str = "retry: 2000\n\n";
+pub(super) const AGAIN: &str = "retry: 2000\n\n";
 
 /// Follows a run.
 pub(super) async fn events(
@@ -66,25 +68,25 @@ pub(super) async fn events(
 }
 
 /// The id that a client had last.
-fn last_id(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn last_id(headers: &HeaderMap) -> Option<&str> {
     headers.get("last-event-id")?.to_str().ok()
 }
 
 /// A place among those that follow something.
-struct Place {
+pub(super) struct Place {
     _place: OwnedSemaphorePermit,
     parked: Option<Parked>,
 }
 
 impl Place {
     /// Whether the door closes.
-    fn is_closing(&self) -> bool {
+    pub(super) fn is_closing(&self) -> bool {
         self.parked.as_ref().is_some_and(Parked::is_closing)
     }
 }
 
 /// A place among those that follow something, while there is one.
-fn place(door: &Door, parking: Option<Extension<Parking>>) -> Result<Place, Problem> {
+pub(super) fn place(door: &Door, parking: Option<Extension<Parking>>) -> Result<Place, Problem> {
     let full = || {
         let detail = "too many follow something already; ask again, or with wait=60s";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "there is no place", detail).again(10)
@@ -98,7 +100,7 @@ fn place(door: &Door, parking: Option<Extension<Parking>>) -> Result<Place, Prob
 }
 
 /// A body that goes on as an answer.
-fn streamed(body: Body) -> Response {
+pub(super) fn streamed(body: Body) -> Response {
     let head = [
         (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
         (header::CACHE_CONTROL, "no-store"),
@@ -108,7 +110,7 @@ fn streamed(body: Body) -> Response {
 }
 
 /// One event. `data` is one line.
-fn event(out: &mut String, name: &str, id: Option<&str>, data: &str) {
+pub(super) fn event(out: &mut String, name: &str, id: Option<&str>, data: &str) {
     let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
     let _ = write!(out, "event: {name}\n{id}data: {data}\n\n");
 }
@@ -204,7 +206,7 @@ impl Story {
                 return "";
             }
             if now.since(self.pinged_at) >= PING_EVERY {
-                return ": it goes on\n\n";
+                return PING;
             }
             let commits = self.door.store.commits();
             if commits.is_none() || commits != before {

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::map_response;
+use axum::middleware::{from_fn, map_response};
 use axum::routing::{MethodRouter, delete, get, post};
 
 use super::super::{Door, machine};
 use super::shapes::{self, Kind, Shape};
 use super::{
-    audit, board, builds, campaigns, console, drains, events, lease, list, openapi, terminal, tokens,
+    audit, board, builds, campaigns, console, drains, events, lease, list, openapi, templates, terminal,
+    tokens, unchanged,
 };
 
 /// One request.
@@ -94,7 +95,7 @@ impl Route {
 pub(in crate::door) fn router() -> Router<Arc<Door>> {
     let router =
         table().into_iter().fold(Router::new(), |router, route| router.route(route.path, route.handler));
-    router.layer(map_response(machine::told_as_problem))
+    router.layer(from_fn(unchanged::if_unchanged)).layer(map_response(machine::told_as_problem))
 }
 
 /// Every request.
@@ -345,9 +346,25 @@ fn admin() -> Vec<Route> {
 }
 
 fn about() -> Vec<Route> {
-    use Gives::Media;
+    use Gives::{List, Media, One};
     let json = "application/json";
     vec![
+        Route::new(
+            ("get", "/api/v1/templates"),
+            get(templates::list),
+            "Every message that chats are told, with the states that it has samples of",
+        )
+        .gives(200, "all of them", List(&shapes::TEMPLATE_ROW)),
+        Route::new(
+            ("get", "/api/v1/templates/{message}"),
+            get(templates::one),
+            "A message with sample facts, as this server's templates show it",
+        )
+        .asks("platform", Kind::Words(&["slack", "feishu"]), "whose card; Slack's when absent")
+        .asks("locale", Kind::Words(&["en", "zh"]), "in which language; English when absent")
+        .asks("state", Kind::Text, "of a run in this state, or with this verdict")
+        .gives(200, "the card", One(&shapes::TEMPLATE))
+        .refuses(404, "there is no such message, and what comes near"),
         Route::new(("get", "/api/v1/openapi.json"), get(openapi::document), "This description")
             .opens(Opens::Nothing)
             .gives(200, "OpenAPI 3.1", Media(json)),

@@ -55,6 +55,27 @@ pub(super) static PROBLEM: Shape = Shape {
     needed: &["status", "title", "detail"],
 };
 
+pub(super) static TEMPLATE_ROW: Shape = Shape {
+    name: "TemplateRow",
+    fields: &[
+        Field("message", Text, "its name"),
+        Field("states", Texts, "states and verdicts of a run that there are samples of"),
+        Field("url", Text, "where it is shown"),
+    ],
+    needed: &[],
+};
+
+pub(super) static TEMPLATE: Shape = Shape {
+    name: "Template",
+    fields: &[
+        Field("message", Text, "its name"),
+        Field("platform", Words(&["slack", "feishu"]), "whose card it is"),
+        Field("locale", Text, "its language"),
+        Field("card", Map, "the card as the platform takes it"),
+    ],
+    needed: &[],
+};
+
 pub(super) static RUN_WANTED: Shape = Shape {
     name: "RunWanted",
     fields: &[

@@ -3,17 +3,12 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::{BUILTIN, Catalogue, DEFAULT_LOCALE, Note, RenderError};
+use super::{BUILTIN, Catalogue, DEFAULT_LOCALE, Note, RenderError, samples};
 use crate::board::near::nearest;
-
-/// Facts for every message: one set, or a list of them. They stand beside the built-in messages, which the tests fill in
-/// with them as well.
-const SAMPLES: &str = include_str!("../../../message-templates/samples.json");
 
 /// What a catalogue's messages fail on, as `en/mine.yaml:12: what is wrong`.
 pub(super) fn mistakes(catalogue: &Catalogue) -> Vec<String> {
-    let samples: Map<String, Json> =
-        serde_json::from_str(SAMPLES).expect("the samples are read by every test");
+    let samples = samples::all();
     let mut mistakes = Vec::new();
     for (locale, messages) in &catalogue.locales {
         for (name, message) in &messages.messages {
@@ -30,17 +25,6 @@ pub(super) fn mistakes(catalogue: &Catalogue) -> Vec<String> {
         }
     }
     mistakes
-}
-
-/// The sample facts of a message; none for one that there is not, with the nearest that there is.
-pub(super) fn samples(name: &str) -> Result<Vec<Json>, Option<String>> {
-    let mut samples: Map<String, Json> =
-        serde_json::from_str(SAMPLES).expect("the samples are read by every test");
-    match samples.remove(name) {
-        Some(Json::Array(many)) => Ok(many),
-        Some(one) => Ok(vec![one]),
-        None => Err(nearest(name, samples.keys().map(String::as_str)).map(str::to_owned)),
-    }
 }
 
 /// A message that nothing ever asks for.

@@ -108,6 +108,8 @@ async fn every_request_is_described_and_answers_as_it_says() {
             (("GET", "/api/v1/tokens"), "Token", ""),
             (("DELETE", "/api/v1/tokens/x"), "TokenRevoked", ""),
             (("GET", "/api/v1/audit"), "Decision", ""),
+            (("GET", "/api/v1/templates"), "TemplateRow", ""),
+            (("GET", "/api/v1/templates/run-card"), "Template", ""),
         ] {
             is_as_described(lab, &document, request, shape, body).await;
         }

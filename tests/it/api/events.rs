@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use boardhand::door::{FOLLOWING_MAX, Waits};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
@@ -15,12 +15,16 @@ type Event = (String, Option<String>, Value);
 
 /// Everything that a client is sent until the stream ends.
 async fn follow(lab: &Lab, run: i64, headers: &[&str]) -> Vec<Event> {
+    stream(lab, &format!("/api/v1/runs/{run}/events"), headers).await
+}
+
+async fn stream(lab: &Lab, path: &str, headers: &[&str]) -> Vec<Event> {
     let mut curl = Command::new("curl");
     curl.args(["-sSN", "-H", &admin()]);
     for header in headers {
         curl.args(["-H", header]);
     }
-    let output = curl.arg(format!("{}/api/v1/runs/{run}/events", lab.door)).output().await.expect("curl");
+    let output = curl.arg(format!("{}{path}", lab.door)).output().await.expect("curl");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     assert!(text.starts_with("retry: 2000\n\n"), "{text}");
     text.split("\n\n").filter_map(event).collect()
@@ -60,6 +64,61 @@ async fn a_run_is_followed_to_its_end_and_gone_on_with() {
         assert!(String::from_utf8_lossy(&output.stdout).contains("event: end"), "{link}");
         assert_eq!(call(lab, "GET", "/api/v1/runs/1/events", &[], "").await.0, 404);
         assert_eq!(call(lab, "GET", "/api/v1/runs/9/events", &[&admin()], "").await.0, 404);
+        lab.settle().await;
+    })
+    .await;
+}
+
+/// What a console's events say, each received line once, and the ids of those that had any.
+fn said(events: &[Event]) -> (Vec<String>, Vec<String>) {
+    let with = events.iter().filter(|(name, _, data)| name == "console" && data["lines"] != json!([]));
+    let (mut lines, mut ids) = (vec![], vec![]);
+    for (_, id, data) in with {
+        ids.push(id.clone().expect("an id"));
+        let all = data["lines"].as_array().expect("lines").iter().filter(|line| line["sent"] == false);
+        lines.extend(all.map(|line| format!("{} {}", data["attempt"], line["text"].as_str().expect("text"))));
+    }
+    (lines, ids)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_console_is_followed_over_all_attempts_and_gone_on_with() {
+    lab(&yaml::small(3), async |lab| {
+        let body = r#"{"family": "socA", "build": "build-missing"}"#;
+        let (_, accepted) = call(lab, "POST", "/api/v1/runs", &[&admin()], body).await;
+        let events = "Accept: text/event-stream";
+        let follow = async |headers: &[&str]| {
+            let admin = admin();
+            let headers: Vec<&str> = headers.iter().copied().chain([events, &admin]).collect();
+            stream(lab, "/api/v1/runs/1/console", &headers).await
+        };
+        // From before it has a board, over each of its attempts, until it has ended.
+        let all = follow(&[]).await;
+        let (lines, ids) = said(&all);
+        let (last, id, run) = all.last().expect("an end");
+        assert_eq!((last.as_str(), id, run["verdict"].as_str()), ("end", &None, Some("infra")));
+        // The same lines as in one piece, each once.
+        let mut whole = vec![];
+        for attempt in 1..=3 {
+            let path = format!("/api/v1/runs/1/console?attempt={attempt}");
+            let (_, piece) = call(lab, "GET", &path, &[&admin()], "").await;
+            let received =
+                piece["lines"].as_array().expect("lines").iter().filter(|line| line["sent"] == false);
+            whole.extend(received.map(|line| format!("{attempt} {}", line["text"].as_str().expect("text"))));
+        }
+        assert_eq!(lines, whole);
+        assert!(lines.len() > 30, "{lines:?}");
+        // Behind an id, what follows it and nothing else; behind the last one, the end alone.
+        let rest = follow(&[&format!("Last-Event-ID: {}", ids[0])]).await;
+        let (behind, _) = said(&rest);
+        assert!(lines.ends_with(&behind) && behind.len() < lines.len(), "{behind:?}");
+        let last = format!("Last-Event-ID: {}", ids[ids.len() - 1]);
+        assert_eq!(said(&follow(&[&last]).await).0, Vec::<String>::new());
+        // A link opens it, and nothing else does.
+        let link = accepted["url"].as_str().expect("a link").replace("/runs/1?", "/runs/1/console?");
+        let output = Command::new("curl").args(["-sSN", "-H", events, &link]).output().await.expect("curl");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("event: end"), "{link}");
+        assert_eq!(call(lab, "GET", "/api/v1/runs/1/console", &[events], "").await.0, 404);
         lab.settle().await;
     })
     .await;

@@ -206,6 +206,82 @@ async fn boards_and_runs_are_listed_in_lines_and_in_pages() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_client_has_already_is_not_sent_again() {
+    lab(&yaml::small(2), async |lab| {
+        let boards = format!("{}/api/v1/boards", lab.door);
+        let get = async |tags: &[&str]| {
+            let headers = [&["Authorization: Bearer ", ADMIN_TOKEN].concat()].map(String::clone);
+            let tags = tags.iter().map(|tag| format!("If-None-Match: {tag}"));
+            let mut curl = Command::new("curl");
+            curl.args(["-sS", "-i"]);
+            headers.into_iter().chain(tags).for_each(|header| {
+                curl.args(["-H", &header]);
+            });
+            let output = curl.arg(&boards).output().await.expect("curl");
+            let text = String::from_utf8(output.stdout).expect("text");
+            let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+            let tag = head
+                .lines()
+                .find_map(|line| line.to_ascii_lowercase().strip_prefix("etag: ").map(str::to_owned));
+            let status = head.split(' ').nth(1).expect("a status").to_owned();
+            (status, tag.expect("a tag"), body.to_owned())
+        };
+        let (status, tag, body) = get(&[]).await;
+        assert_eq!((status.as_str(), body.is_empty()), ("200", false));
+        // As it was, also behind a proxy that packs answers, and among others.
+        for have in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".into()] {
+            assert_eq!(get(&[&have]).await, ("304".to_owned(), tag.clone(), String::new()), "{have}");
+        }
+        assert_eq!(get(&["\"other\""]).await, (status, tag.clone(), body));
+        lab.say("alice", "/lab reserve soc-a-001 1h").await;
+        let (status, other, body) = get(&[&tag]).await;
+        assert_eq!(status, "200");
+        assert!(other != tag && body.contains("U0ALICE"), "{body}");
+        lab.say("alice", "/lab release").await;
+        lab.settle().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_is_seen_as_chats_would_be_told_it() {
+    lab(&yaml::small(1), async |lab| {
+        let get =
+            async |path: &str| call(lab, "GET", &format!("/api/v1/templates{path}"), &[&admin()], "").await;
+        let (status, all) = get("").await;
+        let all = all["items"].as_array().expect("items").clone();
+        assert!(status == 200 && all.len() > 100, "{} messages", all.len());
+        for message in &all {
+            let url =
+                message["url"].as_str().expect("an address").strip_prefix("/api/v1/templates").expect("ours");
+            assert_eq!(
+                get(&format!("{url}?platform=feishu&locale=zh")).await.1["card"]["schema"],
+                "2.0",
+                "{url}"
+            );
+        }
+        let card = all.iter().find(|message| message["message"] == "run-card").expect("the card");
+        assert!(card["states"].as_array().expect("states").contains(&"failed".into()), "{card}");
+        let (status, slack) = get("/run-card?state=failed").await;
+        assert_eq!((status, &slack["platform"], &slack["locale"]), (200, &"slack".into(), &"en".into()));
+        assert!(slack["card"]["text"].as_str().is_some_and(|text| text.contains("Failed")), "{slack}");
+        let (status, feishu) = get("/run-card?state=failed&platform=feishu&locale=zh").await;
+        assert!(status == 200 && feishu.to_string().contains("失败"), "{feishu}");
+        for (path, status, said) in [
+            ("/run-crad", 404, "did you mean run-card?"),
+            ("/run-card?state=faild", 400, "run-card has samples of booting, cancelled, failed"),
+            ("/run-card?platform=jenkins", 400, "platform must be slack or feishu"),
+            ("/run-card?locale=tlh", 400, "locale must be en or zh"),
+        ] {
+            let (found, problem) = get(path).await;
+            let detail = problem["detail"].as_str().unwrap_or_default();
+            assert!(found == status && detail.contains(said), "{path}: {found} {problem}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_token_opens_it_and_nothing_else_does() {
     lab(&yaml::small(1), async |lab| {
         let body = r#"{"family": "socA", "build": "build-123"}"#;
