@@ -526,6 +526,8 @@ async fn take_over(
     }
     let boards: Vec<BoardId> = inventory.boards.keys().cloned().collect();
     store.board_register(&boards, now).await?;
+    // Programs are told of everything from here on, whatever happens before anybody looks for it first.
+    store.call_read_to().await?;
     // Whoever holds the data directory is the only process on it.
     store.lab_put(&inventory.hash).await
 }

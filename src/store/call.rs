@@ -1,11 +1,13 @@
 //! Calls: what programs outside are told of what happened. They are made of events, which were written with the change
 //! itself, and owed until they were made or given up. Plain data.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::board::BoardId;
 use crate::clock::Timestamp;
 use crate::id::MessageId;
+use crate::outcome::Verdict;
 
 /// Most calls of one look at what is due, and most of one lane.
 pub const CALLS_DUE_MAX: u32 = 512;
@@ -52,6 +54,44 @@ pub struct NewCall {
     pub url: Option<String>,
     /// What is told, byte for byte.
     pub body: String,
+}
+
+/// What follows from a look at what happened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Owing {
+    /// The calls.
+    pub calls: Vec<NewCall>,
+    /// Runs that decide a status of a commit from now on.
+    pub statuses: Vec<StatusOf>,
+}
+
+impl Owing {
+    /// Whether nothing follows.
+    pub fn is_empty(&self) -> bool {
+        self.calls.is_empty() && self.statuses.is_empty()
+    }
+}
+
+/// A run of whose end a commit has a status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusOf {
+    /// The run.
+    pub run: i64,
+    /// The commit that its build was made of.
+    pub commit: String,
+    /// What is told apart: a commit has one status of each, which all of its runs decide.
+    pub context: String,
+}
+
+/// Runs of one status that have ended in the same way; those that were repeated are none of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusPart {
+    /// How; `None` of those that have not ended.
+    pub verdict: Option<Verdict>,
+    /// How many.
+    pub count: u32,
+    /// The newest.
+    pub newest: i64,
 }
 
 /// A call that is owed.

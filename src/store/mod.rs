@@ -43,7 +43,10 @@ use crate::run::{LeaseRef, Progress, Request, Run, Stage};
 
 pub use self::board::{BoardRow, Errand, ErrandView, Health, Quarantine};
 pub use self::build::{BuildFilter, BuildsOf};
-pub use self::call::{CALLS_DUE_MAX, Call, CallEnd, Happened, LANE_HEADS_MAX, LANE_OWED_MAX, NewCall};
+pub use self::call::{
+    CALLS_DUE_MAX, Call, CallEnd, Happened, LANE_HEADS_MAX, LANE_OWED_MAX, NewCall, Owing, StatusOf,
+    StatusPart,
+};
 pub use self::campaign::{CampaignEffect, CampaignView};
 pub use self::digest::{DigestRow, FLAKY_RUNS_MAX, TimePast};
 pub use self::drain::{Closed, Closing, Drain, Drained, NewDrain, changes};
@@ -302,9 +305,11 @@ pub trait Store: Send + Sync {
     async fn call_read_to(&self) -> Result<i64>;
     /// What happened after that, in the order of the commits, at most so much.
     async fn call_events(&self, after: i64, limit: u32) -> Result<Vec<Happened>>;
-    /// Owes calls for what happened after `from` and up to `to`, as many in one lane as [`LANE_OWED_MAX`] says. Where others have done so, nothing happens; gives whether
-    /// that is not so.
-    async fn call_owe(&self, from: i64, to: i64, calls: &[NewCall], now: Timestamp) -> Result<bool>;
+    /// Owes calls for what happened after `from` and up to `to`, as many in one lane as [`LANE_OWED_MAX`] says, and notes
+    /// which runs decide a status. Where others have done so, nothing happens; gives whether that is not so.
+    async fn call_owe(&self, from: i64, to: i64, owing: &Owing, now: Timestamp) -> Result<bool>;
+    /// How the runs are that decide the status of a commit.
+    async fn status_parts(&self, commit: &str, context: &str) -> Result<Vec<StatusPart>>;
     /// Calls to make now, the oldest first: of one lane at most [`LANE_HEADS_MAX`].
     async fn call_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Call>>;
     /// When the next call is due, or was.

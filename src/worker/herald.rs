@@ -7,6 +7,7 @@
 //! still.
 
 mod forge;
+mod status;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,10 +18,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio::task::{self, JoinSet};
 
-use self::forge::Status;
 use super::runner::Lab;
 use super::steps::{Agent, LOOK_ANYWAY, LOOK_EVERY, Step};
-use crate::board::hooks::{Forge, Hooks, StatusSink, Webhook, is_among};
+use crate::board::hooks::{Hooks, Webhook};
 use crate::board::hosts::Address;
 use crate::chat::jenkins::signature::sign_standard;
 use crate::clock::Timestamp;
@@ -28,8 +28,7 @@ use crate::doorbell::Bell;
 use crate::id::MessageId;
 use crate::net::outward::{Outward, OutwardRequest};
 use crate::net::{HttpReply, Method, NetError};
-use crate::run::RunState;
-use crate::store::{CALLS_DUE_MAX, Call, CallEnd, Happened, NewCall, RunView, StoreError};
+use crate::store::{CALLS_DUE_MAX, Call, CallEnd, Happened, NewCall, Owing, RunView, StoreError};
 
 /// Most events of one look.
 const EVENTS_MAX: u32 = 500;
@@ -104,15 +103,15 @@ impl Herald {
         };
         let events = store.call_events(from, EVENTS_MAX).await?;
         let to = events.last().map_or(from, |event| event.seq);
-        let calls = self.shared.calls(&events).await?;
-        let marks = !calls.is_empty() || to - marked >= MARK_EVERY;
-        if marks && !store.call_owe(marked, to, &calls, self.shared.lab.clock.now()).await? {
+        let owing = self.shared.owing(&events).await?;
+        let marks = !owing.is_empty() || to - marked >= MARK_EVERY;
+        if marks && !store.call_owe(marked, to, &owing, self.shared.lab.clock.now()).await? {
             // Somebody else has looked on; from there, then.
             self.looked = None;
             return Ok(true);
         }
         self.looked = Some(Looked { to, marked: if marks { to } else { marked } });
-        Ok(!calls.is_empty() || events.len() >= EVENTS_MAX as usize)
+        Ok(!owing.is_empty() || events.len() >= EVENTS_MAX as usize)
     }
 
     /// Makes the calls that are due, in lanes of their own.
@@ -156,11 +155,11 @@ fn readable<T>(found: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreE
 }
 
 impl Shared {
-    /// The calls that follow from what happened.
-    async fn calls(&self, events: &[Happened]) -> Result<Vec<NewCall>, StoreError> {
+    /// What follows from what happened.
+    async fn owing(&self, events: &[Happened]) -> Result<Owing, StoreError> {
         let lab = self.lab.inventory.now();
         let mut views: HashMap<i64, Option<RunView>> = HashMap::new();
-        let mut calls = Vec::new();
+        let mut owing = Owing::default();
         for event in events {
             let Some(kind) = kind_of(event) else { continue };
             let callback = event.callback.as_ref().filter(|_| kind == "run.finished");
@@ -197,42 +196,17 @@ impl Shared {
                 run: event.run,
                 body: body.to_owned(),
             };
-            calls.extend(told.map(|hook| call(hook, &body)));
-            let Some(view) = view.filter(|_| is_status) else { continue };
-            let names = sinks(&lab.hooks, family, kind);
-            if !names.is_empty()
-                && let Some(status) = self.status(view, kind == "run.finished").await?
-            {
-                let body = json!(status).to_string();
-                calls.extend(names.iter().map(|name| call(Some(format!("{STATUS}{name}")), &body)));
-            }
+            owing.calls.extend(told.map(|hook| call(hook, &body)));
+            let Some(view) = view.filter(|_| is_status && status::is_told(&lab.hooks, family)) else {
+                continue;
+            };
+            let Some(of) = self.status_of(view).await? else { continue };
+            let body = json!(of).to_string();
+            let names = status::sinks(&lab.hooks, family, kind);
+            owing.calls.extend(names.iter().map(|name| call(Some(format!("{STATUS}{name}")), &body)));
+            owing.statuses.push(of);
         }
-        Ok(calls)
-    }
-
-    /// The status of the commit that a run's build was made of, where one is known.
-    async fn status(&self, view: &RunView, is_over: bool) -> Result<Option<Status>, StoreError> {
-        let (run, spec) = (&view.run, &view.run.spec);
-        let build = readable(self.lab.store.build_find(&spec.family, &spec.build).await)?;
-        let commit = build.and_then(|build| build.source.commit).filter(|commit| forge::is_commit(commit));
-        let Some(commit) = commit else { return Ok(None) };
-        let outcome = match &run.state {
-            RunState::Finished { outcome, .. } if is_over => Some(outcome),
-            _ => None,
-        };
-        let says = match outcome {
-            Some(outcome) if outcome.cause.is_empty() => outcome.verdict.as_str().to_owned(),
-            Some(outcome) => format!("{}: {}", outcome.verdict.as_str(), outcome.cause),
-            None => "waits for a board".to_owned(),
-        };
-        Ok(Some(Status {
-            commit,
-            run: run.number,
-            context: format!("boardhand/{}/{}", spec.family, spec.suite),
-            verdict: outcome.map(|outcome| outcome.verdict),
-            says: format!("#{} {says}", run.number),
-            url: self.lab.links.closed_page(run.number),
-        }))
+        Ok(owing)
     }
 
     /// What is told: its type, its time and its data, as Standard Webhooks have them.
@@ -278,33 +252,6 @@ impl Shared {
         self.lab.doorbell.ring(Bell::Herald);
     }
 
-    /// Tells a forge of a status.
-    async fn tell(&self, call: &Call, sink: &StatusSink) -> CallEnd {
-        let Ok(status) = serde_json::from_str::<Status>(&call.body) else {
-            return CallEnd::Dead { error: "it cannot be read".into() };
-        };
-        let mut change = None;
-        if let Some(question) = forge::question(sink, &status) {
-            match self.ask(question, sink.private).await {
-                Ok(reply) if reply.status == 200 => match forge::change(&reply.body) {
-                    Some(number) => change = Some(number),
-                    None => return CallEnd::Dead { error: "it has no change with this commit".into() },
-                },
-                other => return self.ended(call, other),
-            }
-        }
-        match self.ask(forge::request(sink, &status, change), sink.private).await {
-            Ok(reply) if forge::is_known(sink, reply.status, &reply.body) => CallEnd::Made,
-            answer => self.ended(call, answer),
-        }
-    }
-
-    async fn ask(&self, request: forge::Request, private: bool) -> Result<HttpReply, NetError> {
-        let forge::Request { method, url, headers, body } = request;
-        let headers = &headers;
-        self.outward.send(OutwardRequest { method, url: &url, headers, body, private, within: WITHIN }).await
-    }
-
     async fn make(&self, call: &Call) -> CallEnd {
         if let Some(name) = call.hook.as_deref().and_then(|hook| hook.strip_prefix(STATUS)) {
             let sink = self.lab.inventory.now().hooks.statuses.get(name).cloned();
@@ -338,14 +285,18 @@ impl Shared {
     }
 
     fn ended(&self, call: &Call, answer: Result<HttpReply, NetError>) -> CallEnd {
-        let (error, wait) = match answer {
-            Ok(reply) if (200..300).contains(&reply.status) => return CallEnd::Made,
+        match answer {
+            Ok(reply) if (200..300).contains(&reply.status) => CallEnd::Made,
             Ok(reply) if reply.status == GONE => {
-                return CallEnd::Dead { error: "answered 410: it is not wanted any more".into() };
+                CallEnd::Dead { error: "answered 410: it is not wanted any more".into() }
             }
-            Ok(reply) => (format!("answered {}", reply.status), reply.retry_after()),
-            Err(error) => (error.to_string(), None),
-        };
+            Ok(reply) => self.failed(call, format!("answered {}", reply.status), reply.retry_after()),
+            Err(error) => self.failed(call, error.to_string(), None),
+        }
+    }
+
+    /// Once more after a while, unless that was the last time.
+    fn failed(&self, call: &Call, error: String, wait: Option<Duration>) -> CallEnd {
         match pause(call.tries, |most| self.lab.ids.below(most)) {
             Some(pause) => {
                 let at = self.lab.clock.now() + pause.max(wait.unwrap_or_default());
@@ -361,18 +312,6 @@ fn pause(failed: u32, below: impl Fn(u64) -> u64) -> Option<Duration> {
     let pause = *PAUSES.get(failed as usize)?;
     let more = u64::try_from((pause / JITTER).as_millis()).unwrap_or_default();
     Some(pause + Duration::from_millis(below(more + 1)))
-}
-
-/// The forges that are told of a run of this family. Gerrit would be told of what is to come in so many words, and of
-/// nothing to vote on.
-fn sinks(hooks: &Hooks, family: Option<&str>, kind: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    for (name, sink) in &hooks.statuses {
-        if is_among(&sink.families, family) && (kind == "run.finished" || sink.forge != Forge::Gerrit) {
-            names.push(name.clone());
-        }
-    }
-    names
 }
 
 /// Where a call goes as the lab file is now.

@@ -11,7 +11,10 @@ use super::unreadable::Unreadable;
 use crate::board::BoardId;
 use crate::clock::Timestamp;
 use crate::id::MessageId;
-use crate::store::{Call, CallEnd, Happened, LANE_HEADS_MAX, LANE_OWED_MAX, NewCall, Result};
+use crate::outcome::Verdict;
+use crate::store::{
+    Call, CallEnd, Happened, LANE_HEADS_MAX, LANE_OWED_MAX, NewCall, Owing, Result, StatusPart,
+};
 
 statements! {
     // What happened before there were any calls is told to nobody.
@@ -37,6 +40,21 @@ statements! {
         SELECT value->>'run', value->>'url'
         FROM jsonb_each(?1)";
     CALLBACKS_REMOVE = "DELETE FROM callbacks WHERE run IN (SELECT value FROM jsonb_each(?1))";
+    STATUSES_INSERT = "INSERT INTO statuses (run, revision, context)
+        SELECT value->>'run', value->>'commit', value->>'context'
+        FROM jsonb_each(?1)
+        WHERE true
+        ON CONFLICT (run) DO NOTHING";
+    // One that was repeated counts until its repeat does.
+    STATUS_PARTS = "SELECT r.verdict, COUNT(*) AS count, MAX(r.number) AS newest
+        FROM statuses AS s
+        JOIN runs AS r ON r.number = s.run
+        WHERE s.revision = ?1 AND s.context = ?2
+          AND NOT EXISTS (SELECT 1
+                          FROM runs AS n
+                          JOIN statuses AS later ON later.run = n.number
+                          WHERE n.retry_of = r.number)
+        GROUP BY r.verdict";
     // Lane by lane, by skipping from one to the next in the index: a few of each, whatever waits behind them.
     CALLS_DUE = "WITH RECURSIVE lanes (lane) AS (
             SELECT MIN(lane) FROM calls INDEXED BY calls_owed WHERE state = 'owed'
@@ -122,14 +140,19 @@ pub(super) async fn happened(
 pub(super) async fn owe(
     tx: &mut Tx,
     (from, to): (i64, i64),
-    calls: &[NewCall],
+    Owing { calls, statuses }: &Owing,
     now: Timestamp,
 ) -> Result<bool> {
     let query = link::query(CALLS_READ).bind(from.to_string()).bind(to.to_string());
     if query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() == 0 {
         return Ok(false);
     }
+    let mut script = Script::default();
+    if !statuses.is_empty() {
+        script.add(STATUSES_INSERT, [row::json(statuses).into()]);
+    }
     if calls.is_empty() {
+        tx.leave(script);
         return Ok(true);
     }
     let row = |call| {
@@ -140,13 +163,27 @@ pub(super) async fn owe(
     let rows: Vec<CallRow<'_>> = calls.iter().map(row).collect();
     let called_back: Vec<i64> =
         calls.iter().filter(|call| call.hook.is_none()).filter_map(|call| call.run).collect();
-    let mut script = Script::default();
     let values = [row::json(&rows).into(), now.into(), LANE_OWED_MAX.into(), TOO_MANY.into()];
     script.add(CALLS_INSERT, values);
     letters::write(&mut script, &calls.iter().map(|call| call.id).collect::<Vec<_>>(), now);
     script.add(CALLBACKS_REMOVE, [row::json(&called_back).into()]);
     tx.leave(script);
     Ok(true)
+}
+
+/// How the runs are that decide a status.
+pub(super) async fn status_parts(readers: &Readers, commit: &str, context: &str) -> Result<Vec<StatusPart>> {
+    let query = link::query(STATUS_PARTS).bind(commit).bind(context);
+    let rows = query.fetch_all(readers).await.map_err(unavailable)?;
+    let part = |found: &Row| {
+        let row = Reader::new(found, "runs", "newest");
+        let verdict = match row.opt_text("verdict")? {
+            Some(_) => Some(row.word("verdict", Verdict::from_word)?),
+            None => None,
+        };
+        Ok(StatusPart { verdict, count: row.count("count")?, newest: row.int("newest")? })
+    };
+    rows.iter().map(part).collect()
 }
 
 /// Calls to make now, the oldest first.

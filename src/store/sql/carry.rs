@@ -17,13 +17,14 @@ use crate::id::Ids;
 use crate::store::{Result, StoreError};
 
 /// Tables in the order in which rows may be written: what a row refers to comes before it.
-pub(super) const TABLES: [&str; 26] = [
+pub(super) const TABLES: [&str; 27] = [
     "meta",
     "deliveries",
     "campaigns",
     "runs",
     "campaign_runs",
     "callbacks",
+    "statuses",
     "boards",
     "attempts",
     "events",

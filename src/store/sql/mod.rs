@@ -85,9 +85,9 @@ use crate::run::{LeaseRef, Progress, Request, Run, Stage};
 use crate::store::{
     AtRest, AuditFilter, BatchView, BoardRow, BuildFilter, Call, CallEnd, CampaignView, Census, Committed,
     Cursor, Dealt, Decisions, DigestRow, Drain, Effected, Ended, Errand, ErrandView, Fenced, Grant, Granted,
-    Happened, Intake, Lapsed, LeaseTerms, LeaseView, Letter, MessageEnd, NewCall, Notice, Outdated, Owed,
-    QueueChanges, ReloadRequest, Result, RunFilter, RunStep, RunView, ScheduleRow, Settle, Store, StoreError,
-    SuitePast, Tally, Tidied, TidyFrom, TimePast, TokenRow, Told, Watched,
+    Happened, Intake, Lapsed, LeaseTerms, LeaseView, Letter, MessageEnd, Notice, Outdated, Owed, Owing,
+    QueueChanges, ReloadRequest, Result, RunFilter, RunStep, RunView, ScheduleRow, Settle, StatusPart, Store,
+    StoreError, SuitePast, Tally, Tidied, TidyFrom, TimePast, TokenRow, Told, Watched,
 };
 
 pub use self::backup::{Copied, CopyError, NUMBERS_LEFT_OUT, backup, restore};
@@ -537,12 +537,16 @@ impl Store for SqlStore {
         calls::happened(&self.readers, &self.unreadable, after, limit).await
     }
 
-    async fn call_owe(&self, from: i64, to: i64, calls: &[NewCall], now: Timestamp) -> Result<bool> {
-        let calls = calls.to_vec();
+    async fn call_owe(&self, from: i64, to: i64, owing: &Owing, now: Timestamp) -> Result<bool> {
+        let owing = owing.clone();
         let write = self
             .writer
-            .write(move |tx| Box::pin(async move { calls::owe(tx, (from, to), &calls, now).await }));
+            .write(move |tx| Box::pin(async move { calls::owe(tx, (from, to), &owing, now).await }));
         write.await
+    }
+
+    async fn status_parts(&self, commit: &str, context: &str) -> Result<Vec<StatusPart>> {
+        calls::status_parts(&self.readers, commit, context).await
     }
 
     async fn call_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Call>> {

@@ -1,36 +1,88 @@
-//! Commit statuses: how a run ended, told to the forge that has the commit of its build. Pure: what is asked of GitHub,
-//! GitLab and Gerrit, and what their answers mean; nothing is sent here.
+//! Commit statuses: how runs ended, told to the forge that has the commit of their build. Pure: which runs decide one
+//! status together and how, what is asked of GitHub, GitLab and Gerrit, and what their answers mean; nothing is sent here.
 
 use std::fmt::Write;
 
 use secrecy::ExposeSecret;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::board::hooks::{Forge, StatusSink};
 use crate::net::Method;
 use crate::outcome::Verdict;
+use crate::run::RunSpec;
+use crate::store::StatusPart;
 
 /// Longest description, in characters: GitHub takes no more.
 const DESCRIPTION_MAX: usize = 140;
+/// Longest name of a status, in characters: GitHub and GitLab take no more.
+const CONTEXT_MAX: usize = 255;
 /// What Gerrit puts in front of its JSON, so that no page can read it.
 const GERRIT_GUARD: &[u8] = b")]}'";
 
-/// The status of a commit, as it is kept until it is told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The status of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Status {
     /// The commit.
     pub(super) commit: String,
-    /// The run's number.
-    pub(super) run: i64,
     /// What is told apart: a forge keeps the newest status of each.
     pub(super) context: String,
     /// How it ended; `None` while it has not.
     pub(super) verdict: Option<Verdict>,
     /// In a few words.
     pub(super) says: String,
-    /// The run's page, for people who sign in.
+    /// The page of the run that decides it, for people who sign in.
     pub(super) url: String,
+}
+
+/// What the runs of a status come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Decided {
+    /// How it ended; `None` while it has not.
+    pub(super) verdict: Option<Verdict>,
+    /// The newest run that ended so.
+    pub(super) run: i64,
+    /// How many passed.
+    pub(super) passed: u32,
+    /// Of how many.
+    pub(super) all: u32,
+}
+
+/// What a run's status is called; `None` where it says nothing about the suite as it stands: somebody has set its
+/// parameters. Which boards a run names is told apart, so that a look at one of them is no part of what a merge waits for.
+pub(super) fn context(spec: &RunSpec) -> Option<String> {
+    if !spec.params.is_empty() {
+        return None;
+    }
+    let selector = &spec.selector;
+    let mut context = format!("boardhand/{}/{}", spec.family, spec.suite);
+    let board = selector.board.as_ref().filter(|_| !spec.on_own_board).map(|board| board.as_str());
+    for part in board.into_iter().chain(selector.revision.as_deref()) {
+        context.extend(["/", part]);
+    }
+    for (tag, value) in &selector.tags {
+        context.extend(["/", tag, "=", value]);
+    }
+    Some(context.chars().take(CONTEXT_MAX).collect())
+}
+
+/// What runs come to together: the worst decides, and one that has not ended may be the worst yet, unless one has failed.
+pub(super) fn decided(parts: &[StatusPart]) -> Option<Decided> {
+    let weight = |part: &&StatusPart| match part.verdict {
+        Some(Verdict::Failed) => 5,
+        Some(Verdict::TimedOut) => 4,
+        None => 3,
+        Some(Verdict::Infra) => 2,
+        Some(Verdict::Cancelled) => 1,
+        Some(Verdict::Passed) => 0,
+    };
+    let worst = parts.iter().max_by_key(weight)?;
+    let passed = parts.iter().filter(|part| part.verdict == Some(Verdict::Passed));
+    Some(Decided {
+        verdict: worst.verdict,
+        run: worst.newest,
+        passed: passed.map(|part| part.count).sum(),
+        all: parts.iter().map(|part| part.count).sum(),
+    })
 }
 
 /// A request to a forge.
@@ -182,7 +234,6 @@ mod tests {
     fn status(verdict: Option<Verdict>) -> Status {
         Status {
             commit: COMMIT.into(),
-            run: 42,
             context: "boardhand/socA/smoke".into(),
             verdict,
             says: "x".repeat(200),
@@ -229,6 +280,54 @@ mod tests {
         assert_eq!(question(&sink(Forge::Github), &status(None)), None);
         assert_eq!(change(b")]}'\n[{\"_number\": 7}]"), Some(7));
         assert_eq!((change(b")]}'\n[]"), change(b"<html>")), (None, None));
+    }
+
+    #[test]
+    fn the_worst_run_decides_and_none_is_green_before_all_are() {
+        let part = |verdict, count, newest| StatusPart { verdict, count, newest };
+        let of = |parts: &[StatusPart]| decided(parts).map(|it| (it.verdict, it.run, it.passed, it.all));
+        let passed = part(Some(Verdict::Passed), 2, 9);
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[passed]), Some((Some(Verdict::Passed), 9, 2, 2)));
+        assert_eq!(of(&[passed, part(None, 1, 3)]), Some((None, 3, 2, 3)));
+        for (worse, better) in [
+            (Some(Verdict::Failed), Some(Verdict::TimedOut)),
+            (Some(Verdict::TimedOut), None),
+            (None, Some(Verdict::Infra)),
+            (Some(Verdict::Infra), Some(Verdict::Cancelled)),
+            (Some(Verdict::Cancelled), Some(Verdict::Passed)),
+        ] {
+            let told = of(&[part(better, 1, 2), part(worse, 1, 1)]).expect("a status");
+            assert_eq!((told.0, told.1), (worse, 1), "{worse:?} before {better:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_run_names_is_told_apart_and_what_somebody_set_is_not_told() {
+        let mut spec = crate::run::RunSpec {
+            kind: Default::default(),
+            family: crate::board::Family::new("socA"),
+            build: "build-1".into(),
+            suite: "smoke".into(),
+            selector: Default::default(),
+            priority: Default::default(),
+            boards: 1,
+            on_own_board: false,
+            timeout: None,
+            params: Default::default(),
+        };
+        assert_eq!(context(&spec).as_deref(), Some("boardhand/socA/smoke"));
+        spec.selector.board = Some(crate::board::BoardId::new("soc-a-001"));
+        assert_eq!(context(&spec).as_deref(), Some("boardhand/socA/smoke/soc-a-001"));
+        spec.on_own_board = true;
+        assert_eq!(context(&spec).as_deref(), Some("boardhand/socA/smoke"), "nobody asked for it");
+        spec.selector.revision = Some("rev2".into());
+        spec.selector.tags.insert("ddr".into(), "8g".repeat(200));
+        let context_of = context(&spec).expect("a status");
+        assert!(context_of.starts_with("boardhand/socA/smoke/rev2/ddr=8g8g"), "{context_of}");
+        assert_eq!(context_of.chars().count(), CONTEXT_MAX);
+        spec.params.insert("iterations".into(), crate::board::plan::ParamValue::Integer(5));
+        assert_eq!(context(&spec), None);
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use boardhand::id::MessageId;
 use boardhand::outcome::Verdict;
-use boardhand::store::{CallEnd, Effect, Effected, LANE_HEADS_MAX, LANE_OWED_MAX, NewCall, NewRun};
+use boardhand::store::{
+    CallEnd, Effect, Effected, LANE_HEADS_MAX, LANE_OWED_MAX, NewCall, NewRun, Owing, StatusOf, StatusPart,
+};
 
 use super::lab::{Lab, at, effected, outcome};
 use super::store_tests;
@@ -11,6 +13,7 @@ store_tests! {
     what_happened_is_read_in_its_order_and_calls_are_made_of_it_once,
     a_lane_that_stands_still_hides_no_other_and_has_a_bound,
     a_call_that_is_given_up_is_a_letter_and_comes_back,
+    the_runs_of_a_status_decide_it_without_those_that_were_repeated,
 }
 
 /// A call of an event to somebody.
@@ -25,6 +28,11 @@ fn new(lab: &Lab, lane: &str, event: i64) -> NewCall {
         url: None,
         body: "{}".into(),
     }
+}
+
+/// These calls are owed.
+fn owing(calls: &[NewCall]) -> Owing {
+    Owing { calls: calls.to_vec(), statuses: vec![] }
 }
 
 async fn due(lab: &Lab, seconds: u64) -> Vec<String> {
@@ -50,8 +58,8 @@ async fn what_happened_is_read_in_its_order_and_calls_are_made_of_it_once(lab: &
     assert_eq!(lab.store.call_events(from, 1).await.expect("read").len(), 1);
     let to = events[2].seq;
     let call = NewCall { hook: None, run: Some(1), url: ci.map(str::to_owned), ..new(lab, "host ci", to) };
-    assert!(lab.store.call_owe(from, to, std::slice::from_ref(&call), at(1)).await.expect("written"));
-    assert!(!lab.store.call_owe(from, to, &[new(lab, "late", to)], at(1)).await.expect("written"));
+    assert!(lab.store.call_owe(from, to, &owing(std::slice::from_ref(&call)), at(1)).await.expect("written"));
+    assert!(!lab.store.call_owe(from, to, &owing(&[new(lab, "late", to)]), at(1)).await.expect("written"));
     assert_eq!(lab.store.call_read_to().await.expect("read"), to);
     assert_eq!(due(lab, 1).await, ["host ci 0"]);
     let again = lab.store.call_events(from, 10).await.expect("read");
@@ -63,10 +71,10 @@ async fn what_happened_is_read_in_its_order_and_calls_are_made_of_it_once(lab: &
 async fn a_lane_that_stands_still_hides_no_other_and_has_a_bound(lab: &Lab) {
     let many: Vec<NewCall> = (0..i64::from(LANE_OWED_MAX)).map(|event| new(lab, "slow", event)).collect();
     let from = lab.store.call_read_to().await.expect("read");
-    assert!(lab.store.call_owe(from, 1, &many, at(0)).await.expect("written"));
+    assert!(lab.store.call_owe(from, 1, &owing(&many), at(0)).await.expect("written"));
     assert!(
         lab.store
-            .call_owe(1, 2, &[new(lab, "other", 1), new(lab, "slow", -1)], at(1))
+            .call_owe(1, 2, &owing(&[new(lab, "other", 1), new(lab, "slow", -1)]), at(1))
             .await
             .expect("written")
     );
@@ -80,7 +88,7 @@ async fn a_lane_that_stands_still_hides_no_other_and_has_a_bound(lab: &Lab) {
 async fn a_call_that_is_given_up_is_a_letter_and_comes_back(lab: &Lab) {
     let from = lab.store.call_read_to().await.expect("read");
     let call = new(lab, "ci", 1);
-    assert!(lab.store.call_owe(from, 1, std::slice::from_ref(&call), at(0)).await.expect("written"));
+    assert!(lab.store.call_owe(from, 1, &owing(std::slice::from_ref(&call)), at(0)).await.expect("written"));
     let later = CallEnd::Later { at: at(5), error: "answered 500".into() };
     lab.store.call_end(call.id, later, at(0)).await.expect("written");
     assert_eq!((due(lab, 4).await.len(), due(lab, 5).await), (0, vec!["ci 1".to_owned()]));
@@ -93,4 +101,33 @@ async fn a_call_that_is_given_up_is_a_letter_and_comes_back(lab: &Lab) {
     assert_eq!(effected(&resent), Effected::Done.as_str());
     assert_eq!(due(lab, 10).await, ["ci 0"]);
     assert_eq!(lab.store.letter_list(10).await.expect("read").1, 0);
+}
+
+async fn the_runs_of_a_status_decide_it_without_those_that_were_repeated(lab: &Lab) {
+    lab.commit(Effect::Start(vec![lab.new_run(), lab.new_run(), lab.new_run()])).await;
+    for run in [1, 2] {
+        let outcome = outcome(Verdict::Cancelled, "cancelled");
+        let note = super::lab::note("run-cancelled");
+        lab.commit(Effect::Cancel { run, by: super::lab::li(), outcome, note }).await;
+    }
+    let of = |run, context: &str| StatusOf { run, commit: "c0ffee".into(), context: context.into() };
+    let statuses = vec![of(1, "smoke"), of(2, "smoke"), of(3, "smoke"), of(3, "smoke")];
+    let from = lab.store.call_read_to().await.expect("read");
+    assert!(lab.store.call_owe(from, 1, &Owing { calls: vec![], statuses }, at(0)).await.expect("written"));
+    let parts = async |context: &str| {
+        let mut parts = lab.store.status_parts("c0ffee", context).await.expect("read");
+        parts.sort_by_key(|part| part.newest);
+        parts
+    };
+    let cancelled = |count, newest| StatusPart { verdict: Some(Verdict::Cancelled), count, newest };
+    let open = |count, newest| StatusPart { verdict: None, count, newest };
+    assert_eq!(parts("smoke").await, [cancelled(2, 2), open(1, 3)]);
+    assert_eq!(parts("full").await, []);
+    let run = Box::new(NewRun { retry_of: Some(2), ..lab.new_run() });
+    lab.commit(Effect::Retry { of: 2, once: None, run, note: super::lab::note("run-retried") }).await;
+    assert_eq!(parts("smoke").await, [cancelled(2, 2), open(1, 3)], "its repeat is none of it yet");
+    let statuses = vec![of(4, "smoke"), of(1, "other")];
+    assert!(lab.store.call_owe(1, 2, &Owing { calls: vec![], statuses }, at(0)).await.expect("written"));
+    assert_eq!(parts("smoke").await, [cancelled(1, 1), open(2, 4)]);
+    assert_eq!(parts("other").await, [], "a run decides one status");
 }

@@ -315,6 +315,67 @@ async fn forges_are_told_how_the_runs_of_a_commit_ended() {
     .await;
 }
 
+/// The status that GitHub has of a commit under this name: what it was told last, and in which words.
+fn status(receiver: &Receiver, context: &str) -> Option<(String, String)> {
+    let posted = receiver.posted();
+    let mut told = posted.iter().rev().filter_map(|one| serde_json::from_str::<Value>(&one.body).ok());
+    let last = told.find(|told| told["context"] == context)?;
+    let text = |key: &str| last[key].as_str().unwrap_or_default().to_owned();
+    Some((text("state"), text("description")))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_is_green_only_when_every_run_of_its_status_is() {
+    let receiver = Receiver::start().await;
+    let statuses = format!(
+        "statuses:\n  github: {{forge: github, url: 'http://127.0.0.1:{}', project: soc/boot, token: t0ken, private: true}}\n",
+        receiver.port
+    );
+    lab(&(yaml::small(1) + &statuses), async |lab| {
+        for build in ["build-fail", "build-123"] {
+            let commit = "0123456789abcdef0123456789abcdef01234567";
+            let build = json!({"family": "socA", "build": build, "commit": commit}).to_string();
+            assert_eq!(call(lab, "POST", "/api/v1/builds", &[&admin()], &build).await.0, 201);
+        }
+        let smoke = "boardhand/socA/smoke";
+        let says = async |context: &str, state: &str, words: &str| {
+            let expect = Some((state.to_owned(), words.to_owned()));
+            let came = lab.clock.timeout(WITHIN, async {
+                while status(&receiver, context) != expect {
+                    lab.clock.sleep(std::time::Duration::from_millis(10)).await;
+                }
+            });
+            assert!(came.await.is_ok(), "never {expect:?}: {:?}", receiver.posted());
+        };
+        // Its beginning is not taken, and comes again when the run is over: it tells what is so then.
+        receiver.answers([StatusCode::INTERNAL_SERVER_ERROR]);
+        lab.say("alice", "/run-test socA build-fail").await;
+        lab.until_card(1, "Failed").await;
+        says(smoke, "failure", "#1 failed: tests-failed").await;
+        let posted = receiver.until(lab, 3).await;
+        assert!(posted[1..].iter().all(|one| one.body.contains("failure")), "{posted:?}");
+        // One that passes after it does not make up for it.
+        lab.say("alice", "/run-test socA build-123").await;
+        lab.until_card(2, "Passed").await;
+        says(smoke, "failure", "#1 failed: tests-failed (1 of 2 passed)").await;
+        // What somebody sets is no part of it, and which board it names is told apart.
+        lab.say("alice", "/run-test socA build-123 iterations=2").await;
+        lab.until_card(3, "Passed").await;
+        lab.say("alice", "/run-test soc-a-001 build-123").await;
+        lab.until_card(4, "Passed").await;
+        says("boardhand/socA/smoke/soc-a-001", "success", "#4 passed").await;
+        says(smoke, "failure", "#1 failed: tests-failed (1 of 2 passed)").await;
+        // Its repeat counts in its place.
+        lab.say("alice", "/lab retry 1").await;
+        lab.until_card(5, "Failed").await;
+        says(smoke, "failure", "#5 failed: tests-failed (1 of 2 passed)").await;
+        lab.settle().await;
+        assert!(receiver.posted().iter().all(|one| !one.body.contains("#3 ")), "{:?}", receiver.posted());
+        lab.read_all();
+    })
+    .await;
+}
+
 #[test]
 fn the_manuals_sections_are_read() {
     let manual = include_str!("../../../docs/webhooks.md");

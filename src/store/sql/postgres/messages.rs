@@ -303,6 +303,13 @@ fn called() -> Vec<(&'static str, &'static str)> {
     SELECT (value->>'run')::bigint, value->>'url'
     FROM json_array_elements($1::json)",
         ),
+        (
+            calls::STATUSES_INSERT,
+            "INSERT INTO statuses (run, revision, context)
+    SELECT (value->>'run')::bigint, value->>'commit', value->>'context'
+    FROM json_array_elements($1::json)
+    ON CONFLICT (run) DO NOTHING",
+        ),
         (calls::CALLBACKS_REMOVE, concat!("DELETE FROM callbacks WHERE run IN ", numbers!())),
         (
             calls::CALLS_DUE,

@@ -1,0 +1,9 @@
+-- Runs that decide the status of a commit, from when a forge is first told of them.
+CREATE TABLE statuses (
+    run      INTEGER NOT NULL PRIMARY KEY REFERENCES runs (number),
+    revision TEXT    NOT NULL,
+    -- What is told apart, such as boardhand/socA/smoke.
+    context  TEXT    NOT NULL
+) STRICT;
+
+CREATE INDEX statuses_of_commit ON statuses (revision, context, run);
