@@ -1,11 +1,12 @@
 //! `boardhand reserve`, `extend`, `release` and `leases`: boards of one's own, over a server's API. Whoever waits for one
-//! and is ended waits on: `release` gives the place in line back.
+//! and is told to stop leaves the line; only one that is killed waits on, and `release` gives its place back.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::ask::Asking;
 use super::run::{Failed, Server};
@@ -73,13 +74,22 @@ async fn taken(server: &Server, args: &ReserveArgs) -> Result<Value, String> {
 async fn in_turn(server: &Server, mut lease: Value) -> Result<Value, String> {
     let (clock, path) = (Clock::system(), lease["url"].as_str().unwrap_or_default().to_owned());
     let (mut told, mut away) = (String::new(), 0);
+    let mut stopped = std::pin::pin!(stopped());
     while lease["status"] == "waiting" {
         let place = line(&lease);
         if place != told {
             eprintln!("{place}");
             told = place;
         }
-        clock.sleep(LOOK_EVERY).await;
+        tokio::select! {
+            () = clock.sleep(LOOK_EVERY) => {}
+            // Nobody is there any more to be told of the board.
+            () = &mut stopped => {
+                server.send(Method::DELETE, &path, None).await?;
+                lease["status"] = json!("gone");
+                return Ok(lease);
+            }
+        }
         match server.look(&path).await {
             Ok(now) => (lease, away) = (now, 0),
             // Given up or taken away: a place in line that is over is nowhere.
@@ -89,6 +99,15 @@ async fn in_turn(server: &Server, mut lease: Value) -> Result<Value, String> {
         }
     }
     Ok(lease)
+}
+
+/// Resolves when the process is told to stop.
+async fn stopped() {
+    let Ok(mut terminated) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated.recv() => {}
+    }
 }
 
 /// Keeps a board for longer.

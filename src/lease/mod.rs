@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::board::{BoardId, Family};
-use crate::chat::Actor;
+use crate::chat::{Actor, Platform};
 use crate::clock::Timestamp;
 use crate::id::{InstanceId, LeaseId, RunId};
 
@@ -120,6 +120,14 @@ pub struct Reservation {
     pub asked_at: Timestamp,
     /// The newest run when it was asked for: its place among runs. The store gives it.
     pub place: i64,
+}
+
+impl Reservation {
+    /// Whether whoever asks for the same again means this place in line. People want one board of a kind; each request of
+    /// a program wants one of its own, unless it names the board, which is one.
+    pub fn is_asked_once(&self) -> bool {
+        self.board.is_some() || self.by.platform != Platform::Api
+    }
 }
 
 impl LeaseState {

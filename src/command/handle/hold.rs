@@ -528,9 +528,9 @@ fn is_held_as(lease: &Lease, name: &str) -> bool {
     lease.hold.is_some() && lease.board.as_str().eq_ignore_ascii_case(name)
 }
 
-/// Whether it is a wish for the same.
+/// Whether it is the place in line that is asked for again.
 fn is_same(before: &Reservation, wish: &Reservation) -> bool {
-    before.family == wish.family && before.board == wish.board
+    wish.is_asked_once() && before.family == wish.family && before.board == wish.board
 }
 
 fn unreserved(delivery: &Delivery, wish: &Reservation) -> Reaction {

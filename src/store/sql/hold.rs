@@ -134,11 +134,7 @@ pub(super) async fn reserve(
     if !or_wait {
         return Ok(plain(if is_full { Effected::TooMany } else { Effected::NotTheirs }));
     }
-    let same = link::query(WAITING_SAME).bind(&requester).bind(wish.family.as_str());
-    let same = same.bind(wish.board.as_ref().map(BoardId::as_str));
-    let same = same.fetch_optional(tx.connection().await?).await.map_err(unavailable)?;
-    if let Some(same) = same {
-        let id = Reader::new(&same, "reservations", "id").id("id")?;
+    if let Some(id) = waiting_same(tx, &requester, wish).await? {
         return Ok(Reserved { id, ..plain(Effected::AlreadyWaiting) });
     }
     if is_full {
@@ -156,6 +152,17 @@ pub(super) async fn reserve(
         .bind(wish.asked_at.as_micros());
     query.execute(tx.connection().await?).await.map_err(unavailable)?;
     Ok(plain(Effected::Queued))
+}
+
+/// The place in line that is asked for again.
+async fn waiting_same(tx: &mut Tx, requester: &str, wish: &Reservation) -> Result<Option<LeaseId>> {
+    if !wish.is_asked_once() {
+        return Ok(None);
+    }
+    let same = link::query(WAITING_SAME).bind(requester).bind(wish.family.as_str());
+    let same = same.bind(wish.board.as_ref().map(BoardId::as_str));
+    let same = same.fetch_optional(tx.connection().await?).await.map_err(unavailable)?;
+    same.map(|same| Reader::new(&same, "reservations", "id").id("id")).transpose()
 }
 
 /// The lease that a reservation becomes.

@@ -382,6 +382,79 @@ async fn whoever_repeats_a_request_that_was_hung_up_on_waits_on() {
     .await;
 }
 
+/// What a request was answered that waited.
+async fn answer(lab: &Lab, waiting: &mut tokio::process::Child) -> (u16, Value) {
+    let read = lab.clock.timeout(WITHIN, async {
+        let mut text = String::new();
+        let mut stdout = waiting.stdout.take().expect("piped");
+        stdout.read_to_string(&mut text).await.expect("an answer");
+        text
+    });
+    let text = read.await.expect("it is answered");
+    let (answer, status) = text.rsplit_once('\n').expect("a status");
+    (status.parse().expect("a number"), serde_json::from_str(answer).expect("JSON"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_with_one_token_that_wait_for_a_family_get_a_board_each() {
+    lab(&yaml::small(1), async |lab| {
+        let ci = token(lab, "ci", "user").await;
+        let body = r#"{"board_family": "socA", "wait": 100}"#;
+        lab.say("alice", "/lab reserve soc-a-001 1h").await;
+        let mut first = waits(lab, &ci, "first", body);
+        so_many_wait(lab, "1").await;
+        let mut second = waits(lab, &ci, "second", body);
+        so_many_wait(lab, "2").await;
+        lab.say("alice", "/lab release").await;
+        let (status, one) = answer(lab, &mut first).await;
+        assert_eq!((status, &one["board_id"]), (201, &json!("soc-a-001")), "{one}");
+        // The second waits on, and the first may give its board back without taking it from under anybody.
+        so_many_wait(lab, "1").await;
+        let (status, again) = keyed(lab, &ci, "first", serde_json::from_str(body).expect("JSON")).await;
+        assert_eq!((status, &again["lease_id"]), (200, &one["lease_id"]), "the same key is the same board");
+        let bearer = format!("Authorization: Bearer {ci}");
+        let url = |lease: &Value| lease["url"].as_str().expect("an address").to_owned();
+        assert_eq!(call(lab, "DELETE", &url(&one), &[&bearer], "").await.0, 200);
+        let (status, two) = answer(lab, &mut second).await;
+        assert_eq!((status, &two["board_id"]), (201, &json!("soc-a-001")), "{two}");
+        assert_ne!(two["lease_id"], one["lease_id"]);
+        assert_eq!(call(lab, "DELETE", &url(&two), &[&bearer], "").await.0, 200);
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_waits_in_line_and_is_told_to_stop_leaves_it() {
+    lab(&yaml::small(1), async |lab| {
+        lab.say("alice", "/lab reserve soc-a-001 1h").await;
+        let mut reserve = tokio::process::Command::new(env!("CARGO_BIN_EXE_boardhand"));
+        reserve.args(["reserve", "socA", "--server", &lab.door]).env("BOARDHAND_TOKEN", ADMIN_TOKEN);
+        reserve.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let mut reserve = reserve.kill_on_drop(true).spawn().expect("it runs");
+        so_many_wait(lab, "1").await;
+        // It listens once it has said where it stands.
+        let mut said = [0; 64];
+        let read = reserve.stderr.as_mut().expect("piped").read(&mut said).await.expect("where it stands");
+        assert!(String::from_utf8_lossy(&said[..read]).starts_with("socA "), "{said:?}");
+        let id = reserve.id().expect("it runs").to_string();
+        let ended = tokio::process::Command::new("kill").args(["-TERM", &id]).status().await;
+        assert!(ended.expect("kill").success());
+        let output = reserve.wait_with_output().await.expect("it ends");
+        let out = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(
+            (output.status.code(), out.as_str()),
+            (Some(3), "socA             api:admin is not in line any more\n")
+        );
+        nobody_waits(lab).await;
+        lab.say("alice", "/lab release").await;
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_prefers_a_place_gets_a_board_there_and_many_at_once_get_one_each() {
     let mut text = yaml::small(4);

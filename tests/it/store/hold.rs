@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use boardhand::board::{BoardId, Family};
-use boardhand::chat::Actor;
+use boardhand::chat::{Actor, Platform};
 use boardhand::clock::Timestamp;
 use boardhand::id::{LeaseId, MessageId};
-use boardhand::lease::{Lease, LeaseState};
+use boardhand::lease::{Lease, LeaseState, Reservation};
 use boardhand::outcome::Verdict;
 use boardhand::run::{Decision, LeaseRef, RunState, Stage};
 use boardhand::store::{Committed, Effect, Fenced, NOTICES_MAX, NUDGE_EVERY, Notice};
@@ -24,6 +24,7 @@ store_tests! {
     a_board_on_which_a_run_is_changes_no_hands,
     time_is_added_up_to_the_longest_and_only_to_whoever_has_it,
     a_run_that_nobody_began_with_leaves_the_board_to_whoever_has_it,
+    each_request_of_a_program_for_a_family_is_a_place_in_line_of_its_own,
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -235,4 +236,40 @@ async fn a_run_that_nobody_began_with_leaves_the_board_to_whoever_has_it(lab: &L
     assert_eq!(begun, Fenced::Done);
     assert_eq!(lab.store.lease_return(&[hold.id], at(8)).await.expect("return"), []);
     assert!(matches!(lab.view(number).await.run.state, RunState::Active { .. }));
+}
+
+async fn each_request_of_a_program_for_a_family_is_a_place_in_line_of_its_own(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let token = Actor { platform: Platform::Api, id: "ci".into(), name: String::new(), ..li() };
+    let wants = |who: &Actor, board: Option<&BoardId>, second: u64| {
+        let wish = Reservation {
+            id: LeaseId::new(&lab.ids, at(second)),
+            by: who.clone(),
+            family: Family::new("socA"),
+            board: board.cloned(),
+            lasts: HOUR,
+            reason: String::new(),
+            asked_at: at(second),
+            place: i64::MAX,
+        };
+        let instance = lab.instance;
+        Effect::Reserve { wish, at_once: vec![], or_wait: true, most: 3, drains_seen: None, instance }
+    };
+    for (who, board, told) in [
+        (&token, None, ["queued", "queued"]),
+        (&token, Some(&board), ["queued", "already-waiting"]),
+        (&wang(), None, ["queued", "already-waiting"]),
+        (&wang(), Some(&board), ["queued", "already-waiting"]),
+        // Three is most.
+        (&token, None, ["too-many", "too-many"]),
+    ] {
+        for (second, told) in (2..).zip(told) {
+            assert_eq!(
+                says(lab, who, at(second), wants(who, board, second)).await,
+                told,
+                "{who:?} {board:?}"
+            );
+        }
+    }
+    assert_eq!(lab.store.reservation_list().await.expect("places").len(), 5);
 }
