@@ -30,7 +30,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use self::who::Caller;
@@ -256,6 +256,11 @@ async fn view(door: &Door, number: i64) -> Result<Option<RunView>, Problem> {
 pub(super) fn unreadable(error: StoreError) -> Problem {
     tracing::warn!(%error, "the store does not answer the API");
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not now, try again", "the store does not answer")
+}
+
+/// What stands under a key that may be null, as if it were not there then.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(found: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(found)?.unwrap_or_default())
 }
 
 /// How long an answer is to be held back.

@@ -15,7 +15,7 @@ use super::super::Door;
 use super::super::machine::{self, Problem};
 use super::board::document;
 use super::who::Caller;
-use super::{delivery, unreadable};
+use super::{delivery, or_default, unreadable};
 use crate::board::{BoardId, Inventory, Site};
 use crate::chat::plain;
 use crate::clock::Timestamp;
@@ -30,7 +30,7 @@ use crate::store::{Drain, Drained};
 struct Wanted {
     board: Option<String>,
     site: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     reason: String,
     lasts: Option<String>,
 }

@@ -18,7 +18,7 @@ use super::board::document;
 use super::in_line::{Ended, LOOKS_MAX, Waiter, Way};
 use super::list::{Known, named};
 use super::who::Caller;
-use super::{WAIT_MAX, delivery, unreadable};
+use super::{WAIT_MAX, delivery, or_default, unreadable};
 use crate::board::Inventory;
 use crate::chat::plain;
 use crate::clock::{Timestamp, shown_duration};
@@ -43,25 +43,20 @@ struct Wanted {
     board_family: Option<String>,
     board_id: Option<String>,
     /// For how long, in seconds.
-    #[serde(default = "lasts_s")]
-    timeout: u64,
-    #[serde(default)]
+    timeout: Option<u64>,
+    #[serde(default, deserialize_with = "or_default")]
     reason: String,
     /// What whoever asks calls itself; shown beside the name of its token.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     worker_id: String,
     /// A board there, where one is free.
     preferred_location: Option<String>,
     /// How long the answer waits for the board, in seconds.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     wait: u64,
     /// Whether to stay in line when that is over.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     queue: bool,
-}
-
-fn lasts_s() -> u64 {
-    LASTS_S
 }
 
 /// How much longer.
@@ -69,8 +64,7 @@ fn lasts_s() -> u64 {
 #[serde(deny_unknown_fields)]
 struct Longer {
     /// In seconds.
-    #[serde(default = "lasts_s")]
-    timeout: u64,
+    timeout: Option<u64>,
 }
 
 /// Which leases.
@@ -206,7 +200,7 @@ impl Wanted {
     fn command(&self, target: &str) -> Result<Command, Problem> {
         Ok(Command::Reserve {
             target: target.to_owned(),
-            lasts: Some(seconds(self.timeout)?),
+            lasts: Some(seconds(self.timeout.unwrap_or(LASTS_S))?),
             reason: line("reason", &self.reason)?,
             waits: self.queue || self.wait > 0,
             site: self.preferred_location.clone(),
@@ -259,7 +253,7 @@ pub(in crate::door) async fn renew(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let longer: Longer = if body.is_empty() { Longer { timeout: LASTS_S } } else { document(&body)? };
+    let longer: Longer = if body.is_empty() { Longer { timeout: None } } else { document(&body)? };
     let lease = match find(&door, &id).await? {
         LeaseView::Lease(lease, None) if lease.is_held_by(&caller.actor) => *lease,
         LeaseView::Lease(lease, None) => {
@@ -272,8 +266,10 @@ pub(in crate::door) async fn renew(
             return Err(Problem::new(StatusCode::CONFLICT, "this lease is waited for", detail));
         }
     };
-    let command =
-        Command::Extend { board: Some(lease.board.to_string()), by: Some(seconds(longer.timeout)?) };
+    let command = Command::Extend {
+        board: Some(lease.board.to_string()),
+        by: Some(seconds(longer.timeout.unwrap_or(LASTS_S))?),
+    };
     let delivery = delivery(&door, &caller, command, &headers)?;
     machine::carry_out(&door, delivery, &body).await?;
     let LeaseView::Lease(lease, ended_at) = find(&door, &id).await? else { return Err(missing()) };

@@ -40,9 +40,9 @@ pub(in crate::door) async fn runs(
     Query(query): Query<RunsQuery>,
 ) -> Result<Response, Problem> {
     let unfinished = match query.state.as_deref() {
-        None | Some("") => false,
+        None => false,
         Some("unfinished") => true,
-        Some(_) => return Err(bad("state", "unfinished, or nothing")),
+        Some(_) => return Err(bad("state", "unfinished, or left out")),
     };
     if query.before.is_some() && unfinished {
         return Err(bad("before", "left out with state=unfinished, which is one list"));

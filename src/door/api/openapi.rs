@@ -28,9 +28,9 @@ fn described(table: &[Route]) -> Value {
     let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     let mut schemas = BTreeMap::new();
     for route in table {
-        let shapes =
-            route.body.into_iter().chain(route.answers.iter().filter_map(|(_, _, gives)| gives.shape()));
-        shapes.chain([&PROBLEM]).for_each(|shape| gather(&mut schemas, shape));
+        route.body.into_iter().for_each(|shape| gather(&mut schemas, shape, Way::In));
+        let given = route.answers.iter().filter_map(|(_, _, gives)| gives.shape());
+        given.chain([&PROBLEM]).for_each(|shape| gather(&mut schemas, shape, Way::Out));
         paths
             .entry(route.path.replace("{*", "{"))
             .or_default()
@@ -64,14 +64,8 @@ fn operation(route: &Route) -> Value {
     for (status, says, gives) in &route.answers {
         responses.insert(status.to_string(), answer(says, *gives));
     }
-    if route.opens != Opens::Nothing {
-        for (status, says) in [
-            ("401", "the token is missing or opens nothing"),
-            ("403", "the token may not"),
-            ("429", "these are too many requests; Retry-After says when to ask again"),
-        ] {
-            responses.entry(status).or_insert_with(|| answer(says, Gives::One(&PROBLEM)));
-        }
+    for (status, says) in refusals(route) {
+        responses.entry(status).or_insert_with(|| answer(says, Gives::One(&PROBLEM)));
     }
     let security = match route.opens {
         Opens::Token => json!([{ "token": [] }]),
@@ -92,6 +86,22 @@ fn operation(route: &Route) -> Value {
         });
     }
     operation
+}
+
+/// What a request of this kind can be refused with, whatever it asks for.
+fn refusals(route: &Route) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let asks = route.opens != Opens::Nothing;
+    let all = [
+        (!route.query.is_empty(), "400", "the query is none, and why"),
+        (asks, "401", "the token is missing or opens nothing"),
+        (asks, "403", "the token may not"),
+        (placeholders(route.path).next().is_some(), "404", "there is no such thing, and what comes near"),
+        (route.once, "409", "something else was asked for under this key"),
+        (route.once || route.body.is_some(), "422", "it cannot be carried out, and why"),
+        (asks, "429", "these are too many requests; Retry-After says when to ask again"),
+        (asks, "503", "not now, try again"),
+    ];
+    all.into_iter().filter(|(can, ..)| *can).map(|(_, status, says)| (status, says))
 }
 
 /// `getApiV1RunsRun`: unique, as long as path and method are.
@@ -134,8 +144,16 @@ fn reference(shape: &Shape) -> Value {
     json!({ "$ref": format!("#/components/schemas/{}", shape.name) })
 }
 
-/// A shape and those within it.
-fn gather(schemas: &mut BTreeMap<&'static str, Value>, shape: &'static Shape) {
+/// Whether a shape is sent to the server or comes from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    In,
+    Out,
+}
+
+/// A shape and those within it. What is wanted has what it needs and nothing unknown; what is given has all of its keys.
+/// Null is nothing in both.
+fn gather(schemas: &mut BTreeMap<&'static str, Value>, shape: &'static Shape, way: Way) {
     if schemas.contains_key(shape.name) {
         return;
     }
@@ -143,18 +161,39 @@ fn gather(schemas: &mut BTreeMap<&'static str, Value>, shape: &'static Shape) {
         .fields
         .iter()
         .map(|field| {
-            let mut schema = schema(field.1, !shape.needed.contains(&field.0));
+            let nullable = !shape.needed.contains(&field.0);
+            let mut schema = match way {
+                Way::In => wanted(field.1, nullable),
+                Way::Out => schema(field.1, nullable),
+            };
             schema["description"] = field.2.into();
             (field.0.to_owned(), schema)
         })
         .collect();
-    schemas
-        .insert(shape.name, json!({ "type": "object", "properties": properties, "required": shape.needed }));
+    let mut described = json!({ "type": "object", "properties": properties, "required": shape.needed });
+    if way == Way::In {
+        described["additionalProperties"] = false.into();
+    }
+    schemas.insert(shape.name, described);
     for field in shape.fields {
         if let Kind::Of(inner) | Kind::Many(inner) = field.1 {
-            gather(schemas, inner);
+            gather(schemas, inner, way);
         }
     }
+}
+
+/// A value that is sent here: what is needed is not empty, and no number is negative.
+fn wanted(kind: Kind, nullable: bool) -> Value {
+    let mut wanted = schema(kind, nullable);
+    match kind {
+        Kind::Text if !nullable => wanted["minLength"] = 1.into(),
+        Kind::Number => {
+            wanted["type"] = if nullable { json!(["integer", "null"]) } else { json!("integer") };
+            wanted["minimum"] = 0.into();
+        }
+        _ => {}
+    }
+    wanted
 }
 
 fn schema(kind: Kind, nullable: bool) -> Value {

@@ -173,7 +173,8 @@ fn made() -> Vec<Route> {
         .asks("branch", Kind::Text, "only of this branch; with a family")
         .asks("limit", Kind::Number, "so many, 200 at most; 50 when absent")
         .asks("before", Kind::Number, "only those with smaller numbers")
-        .gives(200, "a page of them", List(&shapes::BUILD)),
+        .gives(200, "a page of them", List(&shapes::BUILD))
+        .refuses(404, "there is no such kind of board"),
         Route::new(("post", "/api/v1/builds"), post(builds::register), "Register a build")
             .takes(&shapes::BUILD_TOLD)
             .gives(201, "it is registered", One(&shapes::BUILD_TAKEN))
@@ -235,7 +236,8 @@ fn boards() -> Vec<Route> {
         )
         .asks("watch", Kind::Flag, "see, and type nothing")
         .gives(101, "the WebSocket", Media("application/octet-stream"))
-        .refuses(409, "there is no place, and why"),
+        .refuses(409, "there is no place, and why")
+        .refuses(426, "this is a WebSocket"),
         Route::new(
             ("post", "/api/v1/boards/{board}/quarantine"),
             post(board::quarantine),

@@ -289,12 +289,14 @@ pub(super) static BUILD_TOLD: Shape = Shape {
         Field("number", Number, "its number there"),
         Field("url", Text, "its page there"),
         Field("result", Text, "how it ended there"),
-        Field("artifacts", Many(&ARTIFACT), "its files"),
+        Field("artifacts", Many(&ARTIFACT_TOLD), "its files"),
     ],
     needed: &["family", "build"],
 };
 
-static ARTIFACT: Shape = Shape {
+static ARTIFACT_TOLD: Shape = Shape { name: "ArtifactTold", ..ARTIFACT };
+
+const ARTIFACT: Shape = Shape {
     name: "Artifact",
     fields: &[
         Field("name", Text, "its name"),
@@ -304,6 +306,8 @@ static ARTIFACT: Shape = Shape {
     ],
     needed: &["name", "url"],
 };
+
+static ARTIFACT_KNOWN: Shape = Shape { needed: &[], ..ARTIFACT };
 
 static STARTED: Shape = Shape {
     name: "RunStarted",
@@ -364,7 +368,7 @@ pub(super) static BUILD: Shape = Shape {
         Field("job", Text, "the CI's job"),
         Field("url", Text, "its page there"),
         Field("result", Text, "how it ended there"),
-        Field("artifacts", Many(&ARTIFACT), "its files"),
+        Field("artifacts", Many(&ARTIFACT_KNOWN), "its files"),
         Field("registered_by", Text, "who told of it"),
         Field("registered_at", Time, "when"),
     ],

@@ -65,6 +65,8 @@ fn none(why: NoSample) -> Problem {
             Problem::new(StatusCode::NOT_FOUND, "there is no such message", detail)
                 .near(near.into_iter().collect())
         }
-        NoSample::Stateless { .. } | NoSample::State { .. } => bad("state", &detail),
+        NoSample::Stateless { .. } | NoSample::State { .. } => {
+            Problem::new(StatusCode::BAD_REQUEST, "this query is none", detail)
+        }
     }
 }

@@ -16,7 +16,7 @@ use super::super::Door;
 use super::super::machine::Problem;
 use super::board::document;
 use super::who::Caller;
-use super::{permitted, record, record_once, unreadable};
+use super::{or_default, permitted, record, record_once, unreadable};
 use crate::board::is_name;
 use crate::chat::{Platform, token};
 use crate::clock::Timestamp;
@@ -36,15 +36,10 @@ const LIVES_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
 #[serde(deny_unknown_fields)]
 struct Wanted {
     name: String,
-    #[serde(default = "user")]
-    role: String,
-    #[serde(default)]
+    role: Option<String>,
+    #[serde(default, deserialize_with = "or_default")]
     scope: Vec<String>,
     expires: Option<String>,
-}
-
-fn user() -> String {
-    "user".to_owned()
 }
 
 /// Makes a token.
@@ -61,8 +56,8 @@ pub(in crate::door) async fn make(
             "name must be of letters, digits, '.', '_' and '-', and not one of boardhand's own",
         ));
     }
-    let standing =
-        Standing::parse(&wanted.role, &wanted.scope).map_err(|bad| Problem::invalid(bad.to_string()))?;
+    let role = wanted.role.as_deref().unwrap_or("user");
+    let standing = Standing::parse(role, &wanted.scope).map_err(|bad| Problem::invalid(bad.to_string()))?;
     if caller.standing.as_ref().is_some_and(|own| !own.covers(&standing)) {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
@@ -78,7 +73,7 @@ pub(in crate::door) async fn make(
     // None outlives the one that made it.
     let expires_at = asked.into_iter().chain(caller.expires_at).min();
     let (secret, hash) = token::fresh(&door.handler.ids.bytes());
-    let target = format!("{name} {} {}", wanted.role, standing.scope().join(" "));
+    let target = format!("{name} {role} {}", standing.scope().join(" "));
     let new = NewToken { name: name.clone(), hash, standing: standing.clone(), expires_at };
     let audit =
         Audit { verb: "token".into(), target: target.trim_end().into(), allowed: true, reason: because };

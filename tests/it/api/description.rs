@@ -4,8 +4,10 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use tokio::process::Command;
 
 use super::{admin, call};
+use crate::console_real::rig::from_pypi;
 use crate::lab::{Lab, lab, yaml};
 
 /// A path with something in the place of each name.
@@ -168,6 +170,44 @@ async fn its_page_needs_nothing_from_anywhere() {
         for outside in ["http://", "https://", "src=", "<script", "@import", "<link"] {
             assert!(!page.contains(outside), "the page wants {outside}");
         }
+    })
+    .await;
+}
+
+/// Schemathesis makes requests of the description, good ones and every kind of bad one, and holds the answers to it.
+/// That a request which fits is carried out it cannot ask for: there may be no such board. Who is let in is asked above:
+/// a run is hidden from strangers as one that is not there. And what is deleted is over, but not forgotten.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_is_sent_is_answered_as_described() {
+    let program = from_pypi("schemathesis", "schemathesis==4.32.5", "schemathesis");
+    let folder = tempfile::tempdir().expect("a folder");
+    // A board that is not free is 503, which says when to come again.
+    let known = "[checks]\nnot_a_server_error.expected-statuses = [\"2xx\", \"3xx\", \"4xx\", 503]\n\
+                 [parameters]\n\"path.board\" = \"soc-a-001\"\n\"path.run\" = \"1\"\n\"path.id\" = \"b1\"\n\
+                 \"path.message\" = \"run-card\"\n";
+    std::fs::write(folder.path().join("schemathesis.toml"), known).expect("a file");
+    lab(&yaml::small(2), async |lab| {
+        let run = lab.run("alice", "/run-test socA build-123").await;
+        lab.until_card(run, "Passed").await;
+        let build = r#"{"family": "socA", "build": "b1"}"#;
+        assert_eq!(call(lab, "POST", "/api/v1/builds", &[&admin()], build).await.0, 201);
+        let long = std::env::var_os("BOARDHAND_HOSTILE_ROUNDS").is_some();
+        let phases = if long { "coverage,fuzzing,stateful" } else { "coverage" };
+        let output = Command::new(&program)
+            .current_dir(folder.path())
+            .args(["run", &format!("{}/openapi.json", lab.door), "-H", &admin(), "--phases", phases])
+            .args(["--max-time", "120", "--request-timeout", "20", "--seed", "1", "--continue-on-failure"])
+            .args(["--exclude-checks", "positive_data_acceptance,ignored_auth,use_after_free"])
+            .output()
+            .await
+            .expect("schemathesis runs");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{said}");
+        let generated =
+            said.lines().find_map(|line| line.trim().split_once(" generated")?.0.parse::<u32>().ok());
+        assert!(generated.is_some_and(|count| count > 500), "{said}");
+        lab.settle().await;
+        lab.read_all();
     })
     .await;
 }
