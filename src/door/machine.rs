@@ -15,6 +15,7 @@ use super::{Door, Refusal};
 use crate::chat::jenkins::decode::DecodeProblem;
 use crate::chat::{Delivery, plain};
 use crate::clock::Timestamp;
+use crate::doorbell::Bell;
 use crate::lease::Holder;
 use crate::message::Note;
 use crate::run::RunState;
@@ -235,8 +236,27 @@ pub(super) async fn start(door: &Door, delivery: Delivery) -> Result<Response, R
     }
     let before = committed.answer.facts.get("effected").and_then(Value::as_str)
         == Some(Effected::AlreadyStarted.as_str());
-    let status = if committed.fresh && !before { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let is_new = committed.fresh && !before;
+    if !is_new && let Some(refused) = call_back(door, &asked, number).await? {
+        return Ok(refused.into_response());
+    }
+    let status = if is_new { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, Json(accepted(door, &view, &committed.answer))).into_response())
+}
+
+/// Tells the end of a run where a repeat of its request wants that: who repeats it may wait somewhere else by now, and for
+/// a run that is over. Why it cannot be told there, where that is so.
+async fn call_back(door: &Door, asked: &Delivery, number: i64) -> Result<Option<Problem>, Refusal> {
+    let url = match door.handler.callback_of(asked) {
+        None => return Ok(None),
+        Some(Err(refused)) => return Ok(Some(Problem::of(door, &refused))),
+        Some(Ok(url)) => url,
+    };
+    let moved = door.store.call_back(number, url, door.clock.now()).await;
+    if moved.map_err(|error| Refusal::Busy(error.to_string()))? {
+        door.doorbell.ring(Bell::Herald);
+    }
+    Ok(None)
 }
 
 /// Ends the run that a machine names.

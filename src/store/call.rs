@@ -35,6 +35,13 @@ pub struct Happened {
     pub callback: Option<String>,
 }
 
+impl Happened {
+    /// Whether nothing happened but that somebody wants to be told the end of a run which is over.
+    pub fn is_only_called_back(&self) -> bool {
+        self.kind == "registered" && self.run.is_some()
+    }
+}
+
 /// A call on its way into the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewCall {

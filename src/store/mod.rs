@@ -44,8 +44,8 @@ use crate::run::{LeaseRef, Progress, Request, Run, Stage};
 pub use self::board::{BoardRow, Errand, ErrandView, Health, Quarantine};
 pub use self::build::{BuildFilter, BuildsOf};
 pub use self::call::{
-    CALLS_DUE_MAX, Call, CallEnd, Happened, LANE_HEADS_MAX, LANE_OWED_MAX, NewCall, Owing, StatusOf,
-    StatusPart,
+    CALLS_DUE_MAX, Call, CallEnd, Happened, LANE_HEADS_MAX, LANE_OWED_MAX, NewCall, Owing,
+    StatusOf, StatusPart,
 };
 pub use self::campaign::{CampaignEffect, CampaignView};
 pub use self::digest::{DigestRow, FLAKY_RUNS_MAX, TimePast};
@@ -308,6 +308,9 @@ pub trait Store: Send + Sync {
     /// Owes calls for what happened after `from` and up to `to`, as many in one lane as [`LANE_OWED_MAX`] says, and notes
     /// which runs decide a status. Where others have done so, nothing happens; gives whether that is not so.
     async fn call_owe(&self, from: i64, to: i64, owing: &Owing, now: Timestamp) -> Result<bool>;
+    /// The end of a run is told there from now on; where it is over it is told once more, unless that was told there, or is
+    /// still to be. Gives whether anything was changed.
+    async fn call_back(&self, run: i64, url: &str, now: Timestamp) -> Result<bool>;
     /// How the runs are that decide the status of a commit.
     async fn status_parts(&self, commit: &str, context: &str) -> Result<Vec<StatusPart>>;
     /// Calls to make now, the oldest first: of one lane at most [`LANE_HEADS_MAX`].

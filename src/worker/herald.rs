@@ -9,7 +9,7 @@
 mod forge;
 mod status;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +28,9 @@ use crate::doorbell::Bell;
 use crate::id::MessageId;
 use crate::net::outward::{Outward, OutwardRequest};
 use crate::net::{HttpReply, Method, NetError};
-use crate::store::{CALLS_DUE_MAX, Call, CallEnd, Happened, NewCall, Owing, RunView, StoreError};
+use crate::store::{
+    CALLS_DUE_MAX, Call, CallEnd, Happened, NewCall, Owing, RunView, StoreError,
+};
 
 /// Most events of one look.
 const EVENTS_MAX: u32 = 500;
@@ -159,12 +161,19 @@ impl Shared {
     async fn owing(&self, events: &[Happened]) -> Result<Owing, StoreError> {
         let lab = self.lab.inventory.now();
         let mut views: HashMap<i64, Option<RunView>> = HashMap::new();
+        let mut called_back = HashSet::new();
         let mut owing = Owing::default();
         for event in events {
             let Some(kind) = kind_of(event) else { continue };
-            let callback = event.callback.as_ref().filter(|_| kind == "run.finished");
-            let is_status = !lab.hooks.statuses.is_empty() && matches!(kind, "run.accepted" | "run.finished");
-            if lab.hooks.webhooks.is_empty() && callback.is_none() && !is_status {
+            let ends = event.run.filter(|_| kind == "run.finished");
+            let callback =
+                event.callback.as_ref().filter(|_| ends.is_some_and(|run| called_back.insert(run)));
+            // Only one who asked afterwards is told of that.
+            let is_again = event.is_only_called_back();
+            let is_status = !lab.hooks.statuses.is_empty()
+                && matches!(kind, "run.accepted" | "run.finished")
+                && !is_again;
+            if (lab.hooks.webhooks.is_empty() || is_again) && callback.is_none() && !is_status {
                 continue;
             }
             if let Some(run) = event.run
@@ -181,8 +190,9 @@ impl Shared {
             let family = view.map(|view| view.run.spec.family.as_str());
             let family = family.or(board.map(|board| board.family.as_str()));
             let family = family.or_else(|| event.facts["family"].as_str());
-            let wants =
-                |(name, webhook): (&String, &Webhook)| webhook.wants(kind, family).then(|| name.clone());
+            let wants = |(name, webhook): (&String, &Webhook)| {
+                (!is_again && webhook.wants(kind, family)).then(|| name.clone())
+            };
             let hooks: Vec<Option<String>> = lab.hooks.webhooks.iter().filter_map(wants).map(Some).collect();
             let told = hooks.into_iter().chain(callback.map(|_| None));
             let body = self.body(event, kind, view, family);
@@ -359,6 +369,7 @@ fn kind_of(event: &Happened) -> Option<&'static str> {
         "retried" => "run.retried",
         "settled" if event.facts["finished"] == Value::Bool(false) => "run.attempt-ended",
         "settled" | "withdrawn" => "run.finished",
+        "registered" if event.is_only_called_back() => "run.finished",
         "taken" => "lease.taken",
         "released" => "lease.released",
         "lapsed" => "lease.lapsed",

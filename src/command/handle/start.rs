@@ -72,6 +72,13 @@ impl Handler {
         })
     }
 
+    /// Where a request wants the end of its run told; why that cannot be, where it cannot.
+    pub fn callback_of<'d>(&self, delivery: &'d Delivery) -> Option<std::result::Result<&'d str, Note>> {
+        let Intent::Command(command) = &delivery.intent else { return None };
+        let Command::RunTest(RunTest { callback: Some(url), .. }) = &**command else { return None };
+        Some(self.no_callback(url).map_or(Ok(url), |refused| Err(refused.answer)))
+    }
+
     /// Why the end of a run cannot be told there.
     fn no_callback(&self, url: &str) -> Option<Reaction> {
         let (reason, next) = match self.inventory.now().hooks.may_call_back(url).err()? {

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::ledger::Event;
 use super::letters;
 use super::link::{self, Readers, Row};
 use super::row::{self, Reader, statements, unavailable};
@@ -39,7 +40,18 @@ statements! {
     CALLBACKS_INSERT = "INSERT INTO callbacks (run, url)
         SELECT value->>'run', value->>'url'
         FROM jsonb_each(?1)";
-    CALLBACKS_REMOVE = "DELETE FROM callbacks WHERE run IN (SELECT value FROM jsonb_each(?1))";
+    // Somebody may have asked for another since it was read.
+    CALLBACKS_REMOVE = "DELETE FROM callbacks
+        WHERE (run, url) IN (SELECT value->>'run', value->>'url' FROM jsonb_each(?1))";
+    CALLED_BACK_TO = "SELECT r.number, r.attempt, CASE WHEN r.state = 'finished' THEN 1 ELSE 0 END AS is_over,
+               CASE WHEN EXISTS (SELECT 1 FROM callbacks WHERE run = ?1 AND url = ?2)
+                      OR EXISTS (SELECT 1 FROM calls WHERE run = ?1 AND hook = '' AND url = ?2)
+                    THEN 1 ELSE 0 END AS is_known
+        FROM runs AS r
+        WHERE r.number = ?1";
+    CALLBACK_MOVE = "INSERT INTO callbacks (run, url)
+        VALUES (?1, ?2)
+        ON CONFLICT (run) DO UPDATE SET url = excluded.url";
     STATUSES_INSERT = "INSERT INTO statuses (run, revision, context)
         SELECT value->>'run', value->>'commit', value->>'context'
         FROM jsonb_each(?1)
@@ -117,6 +129,25 @@ pub(super) fn call_back(tx: &mut Tx, callbacks: &[Callback<'_>]) {
     tx.leave(script);
 }
 
+/// Tells the end of a run there from now on, once more where it is over.
+pub(super) async fn call_back_to(tx: &mut Tx, run: i64, url: &str, now: Timestamp) -> Result<bool> {
+    let query = link::query(CALLED_BACK_TO).bind(run).bind(url);
+    let found = query.fetch_optional(tx.connection().await?).await.map_err(unavailable)?;
+    let Some(found) = found else { return Ok(false) };
+    let row = Reader::new(&found, "runs", "number");
+    if row.flag("is_known")? {
+        return Ok(false);
+    }
+    let (is_over, attempt) = (row.flag("is_over")?, row.count("attempt")?);
+    let mut script = Script::default();
+    script.add(CALLBACK_MOVE, [run.into(), url.into()]);
+    if is_over {
+        script.events(&[Event::run(now, "registered", run, attempt)]);
+    }
+    tx.leave(script);
+    Ok(true)
+}
+
 /// Up to which event calls were made; the newest one, from then on, where nobody has asked before.
 pub(super) async fn read_to(tx: &mut Tx) -> Result<i64> {
     let connection = tx.connection().await?;
@@ -161,8 +192,9 @@ pub(super) async fn owe(
         CallRow { id: *id, hook, lane, event: *event, kind, run: *run, url: url.as_deref(), body }
     };
     let rows: Vec<CallRow<'_>> = calls.iter().map(row).collect();
-    let called_back: Vec<i64> =
-        calls.iter().filter(|call| call.hook.is_none()).filter_map(|call| call.run).collect();
+    let called_back = calls.iter().filter(|call| call.hook.is_none());
+    let called_back: Vec<Callback<'_>> =
+        called_back.filter_map(|call| Some(Callback { run: call.run?, url: call.url.as_deref()? })).collect();
     let values = [row::json(&rows).into(), now.into(), LANE_OWED_MAX.into(), TOO_MANY.into()];
     script.add(CALLS_INSERT, values);
     letters::write(&mut script, &calls.iter().map(|call| call.id).collect::<Vec<_>>(), now);

@@ -545,6 +545,13 @@ impl Store for SqlStore {
         write.await
     }
 
+    async fn call_back(&self, run: i64, url: &str, now: Timestamp) -> Result<bool> {
+        let url = url.to_owned();
+        self.writer
+            .write(move |tx| Box::pin(async move { calls::call_back_to(tx, run, &url, now).await }))
+            .await
+    }
+
     async fn status_parts(&self, commit: &str, context: &str) -> Result<Vec<StatusPart>> {
         calls::status_parts(&self.readers, commit, context).await
     }

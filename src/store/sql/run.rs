@@ -26,7 +26,7 @@ pub(super) use run_columns;
 statements! {
     STEPS = "SELECT seq, at, kind, attempt, board, facts->>'stage' AS stage
         FROM events
-        WHERE run = ?1 AND seq > ?2
+        WHERE run = ?1 AND seq > ?2 AND kind <> 'registered'
         ORDER BY seq
         LIMIT ?3 + 0";
     RUN_BY_NUMBER = concat!("SELECT ", run_columns!(), ", r.revision, r.progress, r.keep,

@@ -13,6 +13,7 @@ store_tests! {
     what_happened_is_read_in_its_order_and_calls_are_made_of_it_once,
     a_lane_that_stands_still_hides_no_other_and_has_a_bound,
     a_call_that_is_given_up_is_a_letter_and_comes_back,
+    whoever_asks_for_a_run_again_is_called_back_too_and_nobody_twice,
     the_runs_of_a_status_decide_it_without_those_that_were_repeated,
 }
 
@@ -130,4 +131,47 @@ async fn the_runs_of_a_status_decide_it_without_those_that_were_repeated(lab: &L
     assert!(lab.store.call_owe(1, 2, &Owing { calls: vec![], statuses }, at(0)).await.expect("written"));
     assert_eq!(parts("smoke").await, [cancelled(1, 1), open(2, 4)]);
     assert_eq!(parts("other").await, [], "a run decides one status");
+}
+
+async fn whoever_asks_for_a_run_again_is_called_back_too_and_nobody_twice(lab: &Lab) {
+    let from = lab.store.call_read_to().await.expect("read");
+    lab.commit(Effect::Start(vec![NewRun { callback: Some("https://ci/1".into()), ..lab.new_run() }])).await;
+    let asks = async |url: &str| lab.store.call_back(1, url, at(1)).await.expect("written");
+    assert!(!asks("https://ci/1").await, "that is known");
+    assert!(asks("https://ci/2").await);
+    assert!(!lab.store.call_back(9, "https://ci/2", at(1)).await.expect("written"), "there is no such run");
+    let cancel = Effect::Cancel {
+        run: 1,
+        by: super::lab::li(),
+        outcome: outcome(Verdict::Cancelled, "cancelled"),
+        note: super::lab::note("run-cancelled"),
+    };
+    lab.commit(cancel).await;
+    let told = async |after: i64| {
+        let events = lab.store.call_events(after, 10).await.expect("read");
+        events.into_iter().map(|event| (event.seq, event.kind, event.callback)).collect::<Vec<_>>()
+    };
+    let before = told(from).await;
+    let end = before.last().expect("its end").clone();
+    assert_eq!((end.1.as_str(), end.2.as_deref()), ("withdrawn", Some("https://ci/2")));
+    // Somebody asks again while this is on its way.
+    assert!(asks("https://ci/3").await);
+    let call = |event, url: &str| NewCall {
+        hook: None,
+        run: Some(1),
+        url: Some(url.to_owned()),
+        ..new(lab, "host ci", event)
+    };
+    let owed = owing(&[call(end.0, "https://ci/2")]);
+    assert!(lab.store.call_owe(from, end.0, &owed, at(2)).await.expect("written"));
+    let after = told(end.0).await;
+    let [(seq, kind, url)] = &after[..] else { panic!("{after:?}") };
+    assert_eq!((kind.as_str(), url.as_deref()), ("registered", Some("https://ci/3")));
+    let owed = owing(&[call(*seq, "https://ci/3")]);
+    assert!(lab.store.call_owe(end.0, *seq, &owed, at(2)).await.expect("written"));
+    assert!(!asks("https://ci/2").await && !asks("https://ci/3").await, "both were told");
+    assert_eq!(told(*seq).await, []);
+    let steps = lab.store.run_steps(1, 0, 10).await.expect("read");
+    let steps: Vec<&str> = steps.iter().map(|step| step.kind.as_str()).collect();
+    assert_eq!(steps, ["accepted", "withdrawn"], "nothing happened to the run");
 }

@@ -170,6 +170,37 @@ async fn the_end_of_a_run_is_told_to_whoever_asked_and_only_where_that_is_allowe
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_asks_for_the_same_run_again_is_told_its_end_where_they_wait_now() {
+    let receiver = Receiver::start().await;
+    lab(&with_callbacks(&receiver), async |lab| {
+        let ask = async |hook: &str| {
+            let url = format!("http://localhost:{}/{hook}", receiver.port);
+            let body = json!({"family": "socA", "build": "build-crawl", "idempotency_key": "job-1", "callback_url": url});
+            call(lab, "POST", "/api/v1/runs", &[&admin()], &body.to_string()).await.0
+        };
+        assert_eq!((ask("first").await, ask("first").await, ask("second").await), (202, 200, 200));
+        lab.say("alice", "/lab cancel 1").await;
+        let told = receiver.until(lab, 1).await;
+        lab.settle().await;
+        assert_eq!((ask("second").await, ask("third").await), (200, 200));
+        let told = [told, receiver.until(lab, 2).await].concat();
+        lab.settle().await;
+        assert_eq!(receiver.posted().len(), 2, "each once, and nobody where nobody waits any more");
+        let (first, again) = (&told[0], &told[2]);
+        assert_eq!((first.path.as_str(), again.path.as_str()), ("/second", "/third"));
+        assert_eq!((again.kind().as_str(), &again.json()["data"]), ("run.finished", &first.json()["data"]));
+        assert_ne!(first.id, again.id);
+        let elsewhere = json!({"family": "socA", "build": "build-crawl", "idempotency_key": "job-1",
+            "callback_url": "https://evil.example.com/"});
+        let (status, problem) = call(lab, "POST", "/api/v1/runs", &[&admin()], &elsewhere.to_string()).await;
+        let says = "callbacks do not go to evil.example.com: boards.yaml does not list it";
+        assert_eq!((status, &problem["detail"]), (422, &json!(says)), "{problem}");
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_taken_comes_again_under_the_same_id_and_in_the_end_is_a_letter() {
     let receiver = Receiver::start().await;
     let text = with_callbacks(&receiver) + "roles: {admin: [slack:U0LEAD], user: ['*']}\n";

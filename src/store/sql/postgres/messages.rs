@@ -310,7 +310,11 @@ fn called() -> Vec<(&'static str, &'static str)> {
     FROM json_array_elements($1::json)
     ON CONFLICT (run) DO NOTHING",
         ),
-        (calls::CALLBACKS_REMOVE, concat!("DELETE FROM callbacks WHERE run IN ", numbers!())),
+        (
+            calls::CALLBACKS_REMOVE,
+            "DELETE FROM callbacks
+    WHERE (run, url) IN (SELECT (value->>'run')::bigint, value->>'url' FROM json_array_elements($1::json))",
+        ),
         (
             calls::CALLS_DUE,
             "WITH RECURSIVE lanes (lane) AS (

@@ -148,7 +148,7 @@ fn runs() -> Vec<(&'static str, &'static str)> {
             run::STEPS,
             "SELECT seq, at, kind, attempt, board, facts::json->>'stage' AS stage
     FROM events
-    WHERE run = $1 AND seq > $2
+    WHERE run = $1 AND seq > $2 AND kind <> 'registered'
     ORDER BY seq
     LIMIT $3",
         ),
