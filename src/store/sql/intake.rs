@@ -101,14 +101,19 @@ pub(super) async fn commit(
             (None, Some(answer)) => Reader::new(answer, "deliveries", "key")
                 .json("answer")
                 .map(|answer| Committed { fresh: false, answer }),
-            (None, None) => match rows.effect_apart(tx, intake).await {
-                Ok(effect) => {
-                    is_kept = intake.is_kept(effect.effected);
-                    Ok(Committed { fresh: true, answer: effect.answer(intake) })
+            (None, None) => {
+                if looks_at_runs(&intake.effect) {
+                    rows.write(tx).await?;
                 }
-                Err(error) if error.is_lasting() => Err(error),
-                Err(error) => return Err(error),
-            },
+                match rows.effect_apart(tx, intake).await {
+                    Ok(effect) => {
+                        is_kept = intake.is_kept(effect.effected);
+                        Ok(Committed { fresh: true, answer: effect.answer(intake) })
+                    }
+                    Err(error) if error.is_lasting() => Err(error),
+                    Err(error) => return Err(error),
+                }
+            }
         };
         first.entry(intake.key.as_str()).or_insert(committed.len());
         committed.push(answer);
@@ -237,6 +242,16 @@ fn writes_at_once(effect: &Effect) -> bool {
         | Effect::Retry { .. }
         | Effect::Reload { .. }
         | Effect::Errand { .. } => false,
+    }
+}
+
+/// Whether an effect is about all runs of something, also about those that its own group has just started.
+fn looks_at_runs(effect: &Effect) -> bool {
+    match effect {
+        Effect::Campaign(effect) => {
+            matches!(&**effect, CampaignEffect::Ask { asked, .. } if asked.ends_runs())
+        }
+        _ => false,
     }
 }
 
@@ -730,6 +745,17 @@ impl<'a> Rows<'a> {
             }
         }
         id
+    }
+
+    /// Writes what was gathered so far, before somebody looks for it in the tables.
+    async fn write(&mut self, tx: &mut Tx) -> Result<()> {
+        if self.runs.is_empty() {
+            return Ok(());
+        }
+        let rest = Rows::new(self.ids, self.number);
+        let gathered = std::mem::replace(self, rest);
+        self.retries.clone_from(&gathered.retries);
+        gathered.flush(tx, std::iter::empty(), Ends::Open).await
     }
 
     /// Writes everything that was gathered, and the deliveries with their answers.

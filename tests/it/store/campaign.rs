@@ -13,6 +13,7 @@ use super::store_tests;
 store_tests! {
     a_step_is_written_once_and_tells_nobody_where_it_comes_too_late,
     what_is_asked_is_guarded_by_its_state_and_ends_what_waits,
+    what_a_step_of_the_same_commit_starts_ends_with_its_campaign,
     the_same_is_begun_once_and_two_never_work_against_each_other,
     a_button_that_is_drawn_on_an_older_state_does_nothing,
     a_campaigns_card_comes_with_its_first_run_and_follows_the_campaign_alone,
@@ -85,6 +86,36 @@ async fn what_is_asked_is_guarded_by_its_state_and_ends_what_waits(lab: &Lab) {
     assert_eq!((view.campaign.state, view.children[0].verdict), (State::Cancelled, Some(Verdict::Cancelled)));
     assert_eq!(lab.store.campaign_list(None).await.expect("read"), []);
     assert_eq!(lab.store.campaign_list(Some(5)).await.expect("read"), [view]);
+}
+
+async fn what_a_step_of_the_same_commit_starts_ends_with_its_campaign(lab: &Lab) {
+    let first = begun(lab).await;
+    let then = Campaign { version: 1, ..first.clone() };
+    let step = CampaignEffect::Step { then, starts: vec![child(lab, 0), child(lab, 1)], told: None };
+    let cancel = CampaignEffect::Ask {
+        number: first.number,
+        seen: None,
+        asked: Asked::Cancel,
+        outcome: outcome(Verdict::Cancelled, "cancelled"),
+        told: told(),
+    };
+    let commit = |effect| lab.store.commit(lab.intake(effect));
+    let campaign = |effect| commit(Effect::Campaign(Box::new(effect)));
+    // While the first is on its way to the disk, the others queue, and are committed together.
+    let (before, step, cancel, after) = tokio::join!(
+        commit(Effect::Start(vec![lab.new_run()])),
+        campaign(step),
+        campaign(cancel),
+        commit(Effect::Start(vec![lab.new_run()])),
+    );
+    let numbers: Vec<i64> =
+        [&before, &after].iter().map(|started| number(&started.as_ref().expect("committed").answer)).collect();
+    assert_eq!(numbers, [1, 4], "each has its own");
+    assert_eq!(effected(&step.expect("committed")), "done");
+    assert_eq!(effected(&cancel.expect("committed")), "done");
+    let view = lab.store.campaign_view(first.number).await.expect("read").expect("there");
+    let verdicts: Vec<_> = view.children.iter().map(|child| child.verdict).collect();
+    assert_eq!((view.campaign.state, verdicts), (State::Cancelled, vec![Some(Verdict::Cancelled); 2]));
 }
 
 /// Begins one of that name and build; gives what came of it and a number.
