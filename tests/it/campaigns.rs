@@ -42,6 +42,16 @@ async fn runs(lab: &Lab) -> Vec<String> {
     lab.rows(sql).await
 }
 
+/// Waits until there are as many runs.
+async fn until_runs(lab: &Lab, count: usize) {
+    let there = lab.clock.timeout(crate::lab::WITHIN, async {
+        while runs(lab).await.len() < count {
+            lab.clock.sleep(std::time::Duration::from_millis(5)).await;
+        }
+    });
+    assert!(there.await.is_ok(), "{count} runs never were: {:?}", runs(lab).await);
+}
+
 /// The card of the campaign, which is all that stands in the channel itself.
 fn card(lab: &Lab) -> Message {
     let mut found: Vec<Message> = lab.slack.channel(CHANNEL);
@@ -218,9 +228,7 @@ async fn a_run_that_is_retried_counts_by_its_last_and_a_gate_can_be_passed_anywa
 async fn a_campaign_is_paused_ended_and_what_is_not_there_is_said() {
     lab(&with_campaign(2, "families: [socA], suites: [smoke], repeats: 6, at_once: 1"), async |lab| {
         lab.say("alice", "/lab campaign rollout build-crawl").await;
-        while runs(lab).await.is_empty() {
-            lab.clock.sleep(std::time::Duration::from_millis(5)).await;
-        }
+        until_runs(lab, 1).await;
         lab.until_state(1, "testing").await;
         lab.say("alice", "/lab campaign 1 pause").await;
         let seen = steady(&lab.say("bob", "/lab campaigns").await);
@@ -261,6 +269,30 @@ async fn a_campaign_is_paused_ended_and_what_is_not_there_is_said() {
         lab.read_all();
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_else_retried_does_not_end_with_it_but_for_an_operator() {
+    for (who, bobs) in [("alice", "- | build-crawl | -"), ("lead", "- | build-crawl | cancelled")] {
+        let keys = "families: [socA], suites: [smoke], repeats: 2, at_once: 1";
+        let text = with_campaign(1, keys) + "roles: {operator: [slack:U0LEAD], user: ['*']}\n";
+        lab(&text, async |lab| {
+            lab.say("alice", "/lab campaign rollout build-crawl").await;
+            until_runs(lab, 1).await;
+            lab.until_state(1, "testing").await;
+            lab.say("alice", "/lab cancel 1").await;
+            until_runs(lab, 2).await;
+            lab.until_state(2, "testing").await;
+            lab.say("bob", "/lab retry 1").await;
+            lab.say(who, "/lab campaign 1 cancel").await;
+            lab.until_state(2, "finished").await;
+            assert_eq!(runs(lab).await, ["- | build-crawl | cancelled", "- | build-crawl | cancelled", bobs]);
+            lab.say("bob", "/lab cancel 3").await;
+            lab.settle().await;
+            lab.read_all();
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,7 +14,8 @@ use crate::board::Family;
 use crate::campaign::{Asked, Definition, LIVE_MAX, Plan, Planned, RUNS_MAX, Targets};
 use crate::chat::{Delivery, Place, Platform};
 use crate::command::parse::build_problem;
-use crate::command::{Command, RunTest, campaign_asked, grammar};
+use crate::command::policy::Asked as Asking;
+use crate::command::{Command, RunTest, Verb, campaign_asked, grammar};
 use crate::message::compose::campaign_facts;
 use crate::message::{Note, Phrase};
 use crate::run::{Priority, RunSpec};
@@ -139,6 +140,7 @@ impl Handler {
                 seen,
                 asked,
                 outcome: withdrawn(delivery),
+                theirs: self.only_theirs(delivery),
                 told,
             })),
             answer: Note::new("campaign-asked", &facts),
@@ -151,6 +153,13 @@ impl Handler {
                 format!("{} {} {}", campaign.number, campaign.plan.name, asked.as_str()),
             ),
         }
+    }
+
+    /// Whose runs end with a campaign: only those of whoever ends it where they may not end other people's. What somebody
+    /// else has retried is theirs.
+    fn only_theirs(&self, delivery: &Delivery) -> Option<Vec<String>> {
+        let others = self.permission(Asking::Click(Verb::Cancel), delivery, (false, None));
+        (!others.is_allowed()).then(|| self.inventory.now().people.keys(&delivery.actor))
     }
 
     async fn begin_campaign(&self, delivery: &Delivery, name: &str, build: Option<&str>) -> Result<Reaction> {

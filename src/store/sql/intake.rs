@@ -544,7 +544,7 @@ impl<'a> Rows<'a> {
                 let number = campaign::insert(tx, plan, &intake.actor, told, now).await?;
                 Ok(Applied::of(Effected::Done, number))
             }
-            CampaignEffect::Ask { number, seen, asked, outcome, told } => {
+            CampaignEffect::Ask { number, seen, asked, outcome, theirs, told } => {
                 let found = campaign::by_number(tx, *number).await?;
                 let found = found.filter(|found| seen.is_none_or(|seen| seen == found.since));
                 let Some((then, found)) = found.and_then(|found| Some((found.asked(*asked)?, found))) else {
@@ -560,8 +560,11 @@ impl<'a> Rows<'a> {
                 campaign::redraw(tx, *number, now);
                 ledger::tell_campaign(tx, self.ids, *number, told, now).await?;
                 let open = if asked.ends_runs() { campaign::open(tx, *number).await? } else { vec![] };
+                let ends = |run: &Run| {
+                    theirs.as_ref().is_none_or(|theirs| theirs.contains(&run.requested_by.key()))
+                };
                 for run in open {
-                    if let Some(run) = run::by_number(tx, run).await? {
+                    if let Some(run) = run::by_number(tx, run).await?.filter(ends) {
                         let note = Note::new("run-cancelled", serde_json::json!({}));
                         self.cancel(tx, run, &intake.actor, outcome, &note, now).await?;
                     }

@@ -77,6 +77,7 @@ async fn what_is_asked_is_guarded_by_its_state_and_ends_what_waits(lab: &Lab) {
         seen: None,
         asked,
         outcome: outcome(Verdict::Cancelled, "cancelled"),
+        theirs: None,
         told: told(),
     };
     assert_eq!(effected(&campaign(lab, ask(Asked::Resume)).await), "unchanged");
@@ -97,6 +98,7 @@ async fn what_a_step_of_the_same_commit_starts_ends_with_its_campaign(lab: &Lab)
         seen: None,
         asked: Asked::Cancel,
         outcome: outcome(Verdict::Cancelled, "cancelled"),
+        theirs: None,
         told: told(),
     };
     let commit = |effect| lab.store.commit(lab.intake(effect));
@@ -153,6 +155,7 @@ async fn a_button_that_is_drawn_on_an_older_state_does_nothing(lab: &Lab) {
         seen: Some(seen),
         asked,
         outcome: outcome(Verdict::Cancelled, "cancelled"),
+        theirs: None,
         told: told(),
     };
     assert_eq!(effected(&campaign(lab, ask(0, Asked::Pause)).await), "done");
@@ -196,6 +199,7 @@ async fn a_campaigns_card_comes_with_its_first_run_and_follows_the_campaign_alon
         seen: None,
         asked: Asked::Cancel,
         outcome: outcome(Verdict::Cancelled, "cancelled"),
+        theirs: None,
         told: told(),
     };
     campaign(lab, cancel).await;
