@@ -369,6 +369,16 @@ impl Campaign {
         }
     }
 
+    /// Where it is, in one word for people and programs: that everything ran does not say that it passed, and a retry may
+    /// still make up for what did not.
+    pub fn word(&self, children: &[Child]) -> &'static str {
+        let all = self.tally(children, self.waves().saturating_sub(1));
+        match self.state {
+            State::Completed if all.passed < all.ended => "completed-with-failures",
+            state => state.as_str(),
+        }
+    }
+
     /// What follows from how its runs are.
     pub fn next(&self, children: &[Child]) -> Next {
         match self.state {

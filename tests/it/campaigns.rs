@@ -4,6 +4,7 @@
 use boardhand::sim::BootStage;
 use boardhand::sim::slack::Message;
 
+use crate::api::{admin, call};
 use crate::lab::{CHANNEL, Lab, lab, steady, yaml};
 
 /// A lab of so many boards with this campaign.
@@ -293,6 +294,33 @@ async fn what_somebody_else_retried_does_not_end_with_it_but_for_an_operator() {
         })
         .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_ran_to_its_end_says_that_not_everything_passed_until_a_retry_does() {
+    lab(&with_campaign(2, "boards_of: [socA], suites: [smoke]"), async |lab| {
+        breaks(lab, "soc-a-001", true);
+        lab.say("alice", "/lab campaign rollout build-123").await;
+        until_told(lab, "completed, but not everything passed").await;
+        lab.settle().await;
+        assert_eq!(thread(lab), ["Campaign 1 rollout: completed, but not everything passed"]);
+        let shown = steady(&lab.slack.render_channel(CHANNEL));
+        assert!(shown.contains("*completed, but not everything passed* · wave 1 of 1"), "{shown}");
+        let state = async || {
+            let (status, shown) = call(lab, "GET", "/api/v1/campaigns/1", &[&admin()], "").await;
+            assert_eq!(status, 200, "{shown}");
+            shown["state"].as_str().expect("a state").to_owned()
+        };
+        assert_eq!(state().await, "completed-with-failures");
+        breaks(lab, "soc-a-001", false);
+        let failed = lab.rows("SELECT number FROM runs WHERE verdict = 'failed'").await.remove(0);
+        lab.say("alice", &format!("/lab retry {failed}")).await;
+        lab.until_card(3, "Passed").await;
+        lab.settle().await;
+        assert_eq!(state().await, "completed");
+        lab.read_all();
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

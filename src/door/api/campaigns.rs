@@ -147,7 +147,7 @@ fn row(view: &CampaignView) -> Value {
         "number": campaign.number,
         "name": plan.name,
         "build": plan.build,
-        "state": campaign.state.as_str(),
+        "state": campaign.word(&view.children),
         "wave": campaign.wave + 1,
         "waves": campaign.waves(),
         "gate": plan.terms.gate,

@@ -188,6 +188,7 @@ const CAMPAIGN_STATES: Kind = Words(&[
     "rolling-back",
     "rollback-failed",
     "completed",
+    "completed-with-failures",
     "cancelled",
     "rolled-back",
 ]);

@@ -41,7 +41,7 @@ pub fn campaign_facts(view: &CampaignView, links: &Links) -> Value {
             "number": campaign.number,
             "name": campaign.plan.name,
             "build": campaign.plan.build,
-            "state": campaign.state.as_str(),
+            "state": campaign.word(&view.children),
             "wave": campaign.wave + 1,
             "waves": campaign.waves(),
             "reaches": campaign.targets_of(campaign.wave),
