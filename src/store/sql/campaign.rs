@@ -36,7 +36,7 @@ statements! {
     CAMPAIGN_ONCE = "SELECT number FROM campaigns WHERE once = ?1";
     // One of the same name is in the way where both name their boards, or both bring the same build.
     CAMPAIGNS_IN_THE_WAY = "SELECT COUNT(*) AS live,
-            MAX(CASE WHEN plan->>'name' = ?2 AND (?4 OR plan->>'build' = ?3) THEN number END) AS other
+            MAX(CASE WHEN json_valid(plan) AND plan->>'name' = ?2 AND (?4 OR plan->>'build' = ?3) THEN number END) AS other
         FROM campaigns INDEXED BY campaigns_live
         WHERE ended_at IS NULL AND number <> ?1";
     CAMPAIGN_READ = concat!("SELECT ", campaign_columns!(), " FROM campaigns WHERE number = ?1");

@@ -24,7 +24,7 @@ macro_rules! run_columns {
 pub(super) use run_columns;
 
 statements! {
-    STEPS = "SELECT seq, at, kind, attempt, board, facts->>'stage' AS stage
+    STEPS = "SELECT seq, at, kind, attempt, board, CASE WHEN json_valid(facts) THEN facts->>'stage' END AS stage
         FROM events
         WHERE run = ?1 AND seq > ?2 AND kind <> 'registered'
         ORDER BY seq

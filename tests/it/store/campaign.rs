@@ -15,6 +15,7 @@ store_tests! {
     what_is_asked_is_guarded_by_its_state_and_ends_what_waits,
     what_a_step_of_the_same_commit_starts_ends_with_its_campaign,
     the_same_is_begun_once_and_two_never_work_against_each_other,
+    one_that_cannot_be_read_keeps_no_other_from_beginning,
     a_button_that_is_drawn_on_an_older_state_does_nothing,
     a_campaigns_card_comes_with_its_first_run_and_follows_the_campaign_alone,
 }
@@ -146,6 +147,19 @@ async fn the_same_is_begun_once_and_two_never_work_against_each_other(lab: &Lab)
         assert_eq!(begin(lab, &format!("other-{n}"), "build-1", None).await.0, "done");
     }
     assert_eq!(begin(lab, "one-more", "build-1", None).await.0, "too-many");
+}
+
+async fn one_that_cannot_be_read_keeps_no_other_from_beginning(lab: &Lab) {
+    assert_eq!(begin(lab, "rollout", "build-1", None).await, said("done", 1));
+    lab.commit(Effect::Start(vec![lab.new_run()])).await;
+    let dir = lab.dir.as_ref().expect("a lab of its own").path();
+    crate::lab::look::tamper(dir, "UPDATE campaigns SET plan = '{'; UPDATE events SET facts = '{'").await;
+    assert_eq!(begin(lab, "rollout", "build-2", None).await, said("done", 2));
+    assert_eq!(begin(lab, "rollout", "build-2", None).await, said("in-the-way", 2));
+    let live = lab.store.campaign_list(None).await.expect("read");
+    assert_eq!(live.iter().map(|view| view.campaign.number).collect::<Vec<_>>(), [2]);
+    let steps = lab.store.run_steps(1, 0, 5).await.expect("read");
+    assert_eq!(steps.iter().map(|step| (step.kind.as_str(), step.stage.as_deref())).collect::<Vec<_>>(), [("accepted", None)]);
 }
 
 async fn a_button_that_is_drawn_on_an_older_state_does_nothing(lab: &Lab) {

@@ -146,7 +146,7 @@ fn runs() -> Vec<(&'static str, &'static str)> {
         ),
         (
             run::STEPS,
-            "SELECT seq, at, kind, attempt, board, facts::json->>'stage' AS stage
+            "SELECT seq, at, kind, attempt, board, document_or_null(facts)->>'stage' AS stage
     FROM events
     WHERE run = $1 AND seq > $2 AND kind <> 'registered'
     ORDER BY seq
@@ -336,8 +336,9 @@ fn campaigns() -> Vec<(&'static str, &'static str)> {
         (
             campaign::CAMPAIGNS_IN_THE_WAY,
             "SELECT COUNT(*) AS live,
-           MAX(CASE WHEN plan::json->>'name' = $2 AND ($4 <> 0 OR plan::json->>'build' = $3) THEN number END) AS other
+           MAX(CASE WHEN document->>'name' = $2 AND ($4 <> 0 OR document->>'build' = $3) THEN number END) AS other
     FROM campaigns
+    CROSS JOIN LATERAL (SELECT document_or_null(plan) AS document) AS read
     WHERE ended_at IS NULL AND number <> $1",
         ),
         (
