@@ -324,6 +324,30 @@ async fn one_that_ran_to_its_end_says_that_not_everything_passed_until_a_retry_d
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_start_no_runs_begins_no_campaign_and_a_quota_bounds_how_many_wait() {
+    let text = with_campaign(3, "boards_of: [socA], suites: [smoke]")
+        + "roles: {operator: [slack:U0LEAD], user: ['*']}\npermissions: {verbs: {run-test: operator}}\n\
+           quotas: {operator: {queued: 2}}\n";
+    lab(&text, async |lab| {
+        let seen = lab.say("alice", "/lab campaign rollout build-123").await;
+        assert!(seen.contains("Only an operator may start runs"), "{seen}");
+        let seen = lab.say("lead", "/lab campaign rollout build-123").await;
+        assert!(seen.contains("3 runs on 3 targets in 1 wave, at most 2 at once"), "{seen}");
+        until_told(lab, "3 of 3 runs passed").await;
+        lab.settle().await;
+        let audit = lab
+            .rows("SELECT actor, target, allowed FROM audit WHERE verb = 'campaign' ORDER BY position")
+            .await;
+        assert_eq!(
+            audit,
+            ["slack:U0ALICE | rollout build-123 | 0", "slack:U0LEAD | rollout build-123 | 1"]
+        );
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_stops_on_the_way_goes_on_and_starts_nothing_twice() {
     lab(&with_campaign(4, ROLLOUT), async |lab| {
         lab.say("alice", "/lab campaign rollout build-123").await;

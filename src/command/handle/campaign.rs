@@ -14,7 +14,7 @@ use crate::board::Family;
 use crate::campaign::{Asked, Definition, LIVE_MAX, Plan, Planned, RUNS_MAX, Targets};
 use crate::chat::{Delivery, Place, Platform};
 use crate::command::parse::build_problem;
-use crate::command::policy::Asked as Asking;
+use crate::command::policy::{self, About, Asked as Asking, Permission};
 use crate::command::{Command, RunTest, Verb, campaign_asked, grammar};
 use crate::message::compose::campaign_facts;
 use crate::message::{Note, Phrase};
@@ -184,10 +184,22 @@ impl Handler {
         if build_problem(build).is_some() {
             return Ok(Reaction::refused(Phrase::new("not-a-build", json!({ "value": build })), &[], next()));
         }
+        // Its runs are asked for by whoever begins it: they must be allowed to, and have no more than they may.
+        let (asked, families) = (Command::RunTest(RunTest::default()), self.families_named(name));
+        let may = self.permission_for(Asking::Command(&asked), delivery, About::default(), &families);
+        if let Permission::Denied(denial) = may {
+            return Ok(self.denied(delivery, "campaign", format!("{name} {build}"), &denial));
+        }
         let mut plan = match self.campaign_plan(delivery, name, definition, build).await? {
             Ok(plan) => plan,
             Err(refused) => return Ok(*refused),
         };
+        let most = policy::quota(&delivery.actor, &lab).queued.unwrap_or(u32::MAX);
+        if most == 0 {
+            let reason = Phrase::new("too-many-queued", json!({ "most": most, "waiting": 0 }));
+            return Ok(Reaction::refused(reason, &[], "/lab runs mine"));
+        }
+        plan.terms.at_once = plan.terms.at_once.min(most);
         let facts = json!({
             "name": name, "build": plan.build, "targets": plan.targets.len(), "runs": plan.runs.len(),
             "waves": plan.terms.waves.len().max(1), "at_once": plan.terms.at_once,
