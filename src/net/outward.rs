@@ -5,7 +5,9 @@
 //! | | where it may go |
 //! | --- | --- |
 //! | public | addresses that the whole internet routes |
-//! | private | those, and private ones and this machine; never link-local ones, where clouds keep their credentials |
+//! | private | those, and private ones and this machine; never link-local ones |
+//!
+//! Where clouds keep their credentials nothing goes, wherever that is.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
@@ -103,12 +105,29 @@ impl Resolve for Guard {
     }
 }
 
+/// Where machines of clouds are given their credentials, beside link-local addresses: Alibaba Cloud, Azure, and in the newer
+/// kind AWS, Google, Oracle and Scaleway.
+const CREDENTIALS: [IpAddr; 6] = [
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)),
+];
+
 /// Whether requests may go there.
 fn may(ip: IpAddr, private: bool) -> bool {
-    match ip {
-        IpAddr::V4(ip) => may_v4(ip, private),
-        IpAddr::V6(ip) => may_v6(ip, private),
-    }
+    // What one of the newer kind stands for is what is asked.
+    let ip = match ip {
+        IpAddr::V6(newer) => inside(newer).map_or(ip, IpAddr::V4),
+        IpAddr::V4(_) => ip,
+    };
+    !CREDENTIALS.contains(&ip)
+        && match ip {
+            IpAddr::V4(ip) => may_v4(ip, private),
+            IpAddr::V6(ip) => may_v6(ip, private),
+        }
 }
 
 /// Special-purpose blocks of RFC 6890 and its registry.
@@ -126,9 +145,6 @@ fn may_v4(ip: Ipv4Addr, private: bool) -> bool {
 }
 
 fn may_v6(ip: Ipv6Addr, private: bool) -> bool {
-    if let Some(inside) = inside(ip) {
-        return may_v4(inside, private);
-    }
     let first = ip.segments()[0];
     // Global unicast, without the blocks of it that are for tunnels, documentation and protocols.
     let global = first & 0xe000 == 0x2000 && !(first == 0x2001 && ip.segments()[1] < 0x0200);
@@ -181,6 +197,15 @@ mod tests {
             ("2002:7f00:1::", at_home),
             ("2001:0:1::", never),
             ("169.254.169.254", never),
+            ("100.100.100.200", never),
+            ("::ffff:100.100.100.200", never),
+            ("100.100.100.201", at_home),
+            ("168.63.129.16", never),
+            ("fd00:ec2::254", never),
+            ("fd00:ec2::255", at_home),
+            ("fd20:ce::254", never),
+            ("fd00:c1::a9fe:a9fe", never),
+            ("fd00:42::42", never),
             ("fe80::1", never),
             ("fec0::1", never),
             ("::", never),

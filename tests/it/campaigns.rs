@@ -338,10 +338,7 @@ async fn who_may_start_no_runs_begins_no_campaign_and_a_quota_bounds_how_many_wa
         let audit = lab
             .rows("SELECT actor, target, allowed FROM audit WHERE verb = 'campaign' ORDER BY position")
             .await;
-        assert_eq!(
-            audit,
-            ["slack:U0ALICE | rollout build-123 | 0", "slack:U0LEAD | rollout build-123 | 1"]
-        );
+        assert_eq!(audit, ["slack:U0ALICE | rollout build-123 | 0", "slack:U0LEAD | rollout build-123 | 1"]);
         lab.read_all();
     })
     .await;

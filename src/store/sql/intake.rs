@@ -560,9 +560,8 @@ impl<'a> Rows<'a> {
                 campaign::redraw(tx, *number, now);
                 ledger::tell_campaign(tx, self.ids, *number, told, now).await?;
                 let open = if asked.ends_runs() { campaign::open(tx, *number).await? } else { vec![] };
-                let ends = |run: &Run| {
-                    theirs.as_ref().is_none_or(|theirs| theirs.contains(&run.requested_by.key()))
-                };
+                let ends =
+                    |run: &Run| theirs.as_ref().is_none_or(|theirs| theirs.contains(&run.requested_by.key()));
                 for run in open {
                     if let Some(run) = run::by_number(tx, run).await?.filter(ends) {
                         let note = Note::new("run-cancelled", serde_json::json!({}));

@@ -111,8 +111,10 @@ async fn what_a_step_of_the_same_commit_starts_ends_with_its_campaign(lab: &Lab)
         campaign(cancel),
         commit(Effect::Start(vec![lab.new_run()])),
     );
-    let numbers: Vec<i64> =
-        [&before, &after].iter().map(|started| number(&started.as_ref().expect("committed").answer)).collect();
+    let numbers: Vec<i64> = [&before, &after]
+        .iter()
+        .map(|started| number(&started.as_ref().expect("committed").answer))
+        .collect();
     assert_eq!(numbers, [1, 4], "each has its own");
     assert_eq!(effected(&step.expect("committed")), "done");
     assert_eq!(effected(&cancel.expect("committed")), "done");
@@ -159,7 +161,10 @@ async fn one_that_cannot_be_read_keeps_no_other_from_beginning(lab: &Lab) {
     let live = lab.store.campaign_list(None).await.expect("read");
     assert_eq!(live.iter().map(|view| view.campaign.number).collect::<Vec<_>>(), [2]);
     let steps = lab.store.run_steps(1, 0, 5).await.expect("read");
-    assert_eq!(steps.iter().map(|step| (step.kind.as_str(), step.stage.as_deref())).collect::<Vec<_>>(), [("accepted", None)]);
+    assert_eq!(
+        steps.iter().map(|step| (step.kind.as_str(), step.stage.as_deref())).collect::<Vec<_>>(),
+        [("accepted", None)]
+    );
 }
 
 async fn a_button_that_is_drawn_on_an_older_state_does_nothing(lab: &Lab) {
