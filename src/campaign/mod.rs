@@ -258,6 +258,8 @@ pub struct Child {
     pub verdict: Option<Verdict>,
     /// Why, in one word.
     pub cause: String,
+    /// Whether it, or a run that repeats it, ever had a board.
+    pub touched: bool,
 }
 
 /// How the runs of a wave, or of all waves so far, are.
@@ -422,7 +424,7 @@ impl Campaign {
     fn next_back(&self, children: &[Child]) -> Next {
         let reached: HashSet<usize> = children
             .iter()
-            .filter(|child| child.phase == Phase::Forward)
+            .filter(|child| child.phase == Phase::Forward && child.touched)
             .filter_map(|child| self.plan.runs.get(child.place).map(|planned| planned.target))
             .collect();
         let wanted = self.plan.rollback.iter().enumerate();

@@ -42,7 +42,15 @@ fn waves() -> Terms {
 }
 
 fn child(phase: Phase, place: usize, verdict: Option<Verdict>) -> Child {
-    Child { phase, place, run: place as i64, last: place as i64, verdict, cause: String::new() }
+    Child {
+        phase,
+        place,
+        run: place as i64,
+        last: place as i64,
+        verdict,
+        cause: String::new(),
+        touched: true,
+    }
 }
 
 /// Goes on until nothing follows; runs end by `verdict`.
@@ -110,6 +118,19 @@ fn what_was_reached_is_put_back_and_nothing_else() {
     let put_back: Vec<usize> =
         children.iter().filter(|child| child.phase == Phase::Back).map(|child| child.place).collect();
     assert_eq!(put_back, [0, 1, 2, 3]);
+}
+
+#[test]
+fn what_never_had_a_board_is_not_put_back() {
+    let mut rollout = campaign(2, Terms::default());
+    let mut children = vec![];
+    settle(&mut rollout, &mut children, |_| Verdict::Cancelled);
+    children[1].touched = false;
+    let mut back = rollout.asked(Asked::Rollback).expect("it may");
+    settle(&mut back, &mut children, |_| Verdict::Passed);
+    let put_back: Vec<usize> =
+        children.iter().filter(|child| child.phase == Phase::Back).map(|child| child.place).collect();
+    assert_eq!((back.state, put_back), (State::RolledBack, vec![0]));
 }
 
 #[test]

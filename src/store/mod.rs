@@ -44,8 +44,8 @@ use crate::run::{LeaseRef, Progress, Request, Run, Stage};
 pub use self::board::{BoardRow, Errand, ErrandView, Health, Quarantine};
 pub use self::build::{BuildFilter, BuildsOf};
 pub use self::call::{
-    CALLS_DUE_MAX, Call, CallEnd, Happened, LANE_HEADS_MAX, LANE_OWED_MAX, NewCall, Owing,
-    StatusOf, StatusPart,
+    CALLS_DUE_MAX, Call, CallEnd, Happened, LANE_HEADS_MAX, LANE_OWED_MAX, NewCall, Owing, StatusOf,
+    StatusPart,
 };
 pub use self::campaign::{CampaignEffect, CampaignView};
 pub use self::digest::{DigestRow, FLAKY_RUNS_MAX, TimePast};

@@ -28,9 +28,7 @@ use crate::doorbell::Bell;
 use crate::id::MessageId;
 use crate::net::outward::{Outward, OutwardRequest};
 use crate::net::{HttpReply, Method, NetError};
-use crate::store::{
-    CALLS_DUE_MAX, Call, CallEnd, Happened, NewCall, Owing, RunView, StoreError,
-};
+use crate::store::{CALLS_DUE_MAX, Call, CallEnd, Happened, NewCall, Owing, RunView, StoreError};
 
 /// Most events of one look.
 const EVENTS_MAX: u32 = 500;

@@ -51,7 +51,12 @@ statements! {
     CAMPAIGN_WRITE = "UPDATE campaigns
         SET version = ?2, wave = ?3, state = ?4, since = ?5, forgiven = ?6, ended_at = ?7
         WHERE number = ?1 AND version = ?2 - 1";
-    CAMPAIGN_CHILDREN = concat!(chain!(), "SELECT c.phase, c.place, c.run, last.run AS last_run, r.verdict, r.cause
+    CAMPAIGN_CHILDREN = concat!(chain!(), "SELECT c.phase, c.place, c.run, last.run AS last_run, r.verdict, r.cause,
+               CASE WHEN EXISTS (SELECT 1
+                                 FROM chain AS k
+                                 JOIN attempts AS a ON a.run = k.run
+                                 WHERE k.root = c.run)
+                    THEN 1 ELSE 0 END AS touched
         FROM campaign_runs AS c
         JOIN last ON last.root = c.run
         JOIN runs AS r ON r.number = last.run
@@ -227,5 +232,6 @@ fn child(found: &Row) -> Result<Child> {
             None => None,
         },
         cause: row.opt_text("cause")?.unwrap_or_default().to_owned(),
+        touched: row.flag("touched")?,
     })
 }
