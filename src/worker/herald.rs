@@ -7,6 +7,7 @@
 //! still.
 
 mod forge;
+mod places;
 mod status;
 
 use std::collections::{HashMap, HashSet};
@@ -18,6 +19,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio::task::{self, JoinSet};
 
+use self::places::Places;
 use super::runner::Lab;
 use super::steps::{Agent, LOOK_ANYWAY, LOOK_EVERY, Step};
 use crate::board::hooks::{Hooks, Webhook};
@@ -34,10 +36,10 @@ use crate::store::{CALLS_DUE_MAX, Call, CallEnd, Happened, NewCall, Owing, RunVi
 const EVENTS_MAX: u32 = 500;
 /// After so many events without a call, how far it has looked is marked all the same.
 const MARK_EVERY: i64 = 200;
-/// Most lanes at once.
-const LANES_MAX: usize = 16;
 /// Longest wait for an answer.
 const WITHIN: Duration = Duration::from_secs(10);
+/// Whoever takes so long keeps others waiting.
+const SLOW: Duration = Duration::from_secs(5);
 /// The pauses between tries; after the last the call is given up. About a day in all.
 pub const PAUSES: [Duration; 9] = [
     Duration::from_secs(5),
@@ -62,8 +64,10 @@ pub struct Herald {
     shared: Arc<Shared>,
     /// How far it has looked, and up to where that is marked.
     looked: Option<Looked>,
-    lanes: JoinSet<()>,
-    busy: HashMap<task::Id, String>,
+    /// Each gives whether it was slow.
+    lanes: JoinSet<bool>,
+    lane_of: HashMap<task::Id, String>,
+    places: Places,
 }
 
 #[derive(Clone, Copy)]
@@ -88,7 +92,13 @@ impl Herald {
     /// A herald of this lab.
     pub fn new(lab: Arc<Lab>) -> Self {
         let shared = Arc::new(Shared { lab, outward: Outward::default() });
-        Herald { shared, looked: None, lanes: JoinSet::new(), busy: HashMap::new() }
+        Herald {
+            shared,
+            looked: None,
+            lanes: JoinSet::new(),
+            lane_of: HashMap::new(),
+            places: Places::default(),
+        }
     }
 
     /// Owes calls for what happened since the last look; gives whether there may be more.
@@ -117,11 +127,13 @@ impl Herald {
     /// Makes the calls that are due, in lanes of their own.
     async fn send(&mut self) -> Result<(), StoreError> {
         while let Some(ended) = self.lanes.try_join_next_with_id() {
-            let id = match &ended {
-                Ok((id, ())) => *id,
-                Err(error) => error.id(),
+            let (id, was_slow) = match &ended {
+                Ok((id, was_slow)) => (*id, *was_slow),
+                Err(error) => (error.id(), true),
             };
-            self.busy.remove(&id);
+            if let Some(lane) = self.lane_of.remove(&id) {
+                self.places.give_back(lane, was_slow);
+            }
         }
         let due = self.shared.lab.store.call_due(self.shared.lab.clock.now(), CALLS_DUE_MAX).await?;
         let mut lanes: Vec<(String, Vec<Call>)> = Vec::new();
@@ -132,12 +144,12 @@ impl Herald {
             }
         }
         for (lane, calls) in lanes {
-            if self.busy.len() >= LANES_MAX || self.busy.values().any(|busy| *busy == lane) {
+            if !self.places.take(&lane) {
                 continue;
             }
             let shared = self.shared.clone();
             let task = self.lanes.spawn(async move { shared.lane(calls).await });
-            self.busy.insert(task.id(), lane);
+            self.lane_of.insert(task.id(), lane);
         }
         Ok(())
     }
@@ -244,10 +256,15 @@ impl Shared {
         json!({ "type": kind, "timestamp": event.at.rfc3339(), "data": data }).to_string()
     }
 
-    /// Makes calls one after the other, then rings: more may have become due behind them.
-    async fn lane(&self, calls: Vec<Call>) {
+    /// Makes calls one after the other, then rings: more may have become due behind them. Gives whether the last one took
+    /// long; where that failed, the others are left for later.
+    async fn lane(&self, calls: Vec<Call>) -> bool {
+        let mut was_slow = false;
         for call in calls {
+            let began_at = self.lab.clock.monotonic();
             let end = self.make(&call).await;
+            was_slow = self.lab.clock.monotonic().since(began_at) >= SLOW;
+            let leaves = was_slow && !matches!(end, CallEnd::Made);
             if let CallEnd::Dead { error } = &end {
                 tracing::warn!(call.id = %call.id, hook = call.hook, kind = call.kind, error, "a call is given up");
             }
@@ -256,8 +273,12 @@ impl Shared {
                 tracing::error!(%error, "how a call went is not noted; it is made again");
                 break;
             }
+            if leaves {
+                break;
+            }
         }
         self.lab.doorbell.ring(Bell::Herald);
+        was_slow
     }
 
     async fn make(&self, call: &Call) -> CallEnd {

@@ -34,9 +34,14 @@ statements! {
     CALLS_INSERT = "INSERT INTO calls (id, hook, lane, event, kind, run, url, body, owed_at, due_at, state, error)
         SELECT value->>'id', value->>'hook', value->>'lane', value->>'event', value->>'kind', value->>'run',
                value->>'url', value->>'body', ?2, ?2,
-               CASE WHEN is_full THEN 'dead' ELSE 'owed' END, CASE WHEN is_full THEN ?4 END
-        FROM (SELECT value, (SELECT COUNT(*) FROM calls WHERE state = 'owed' AND lane = value->>'lane') >= ?3 AS is_full
-              FROM jsonb_each(?1)) AS told";
+               CASE WHEN crowded.lane IS NULL THEN 'owed' ELSE 'dead' END,
+               CASE WHEN crowded.lane IS NOT NULL THEN ?4 END
+        FROM jsonb_each(?1) AS told
+        LEFT JOIN (SELECT lane
+                   FROM calls
+                   WHERE state = 'owed' AND lane IN (SELECT value->>'lane' FROM jsonb_each(?1))
+                   GROUP BY lane
+                   HAVING COUNT(*) >= ?3) AS crowded ON crowded.lane = told.value->>'lane'";
     CALLBACKS_INSERT = "INSERT INTO callbacks (run, url)
         SELECT value->>'run', value->>'url'
         FROM jsonb_each(?1)";

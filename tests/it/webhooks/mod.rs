@@ -108,7 +108,11 @@ async fn take(
         signature: header("webhook-signature"),
         body: String::from_utf8(body.to_vec()).expect("UTF-8"),
     };
+    let is_silent = posted.path == "/silent";
     receiver.posted.lock().expect("posts").push(posted);
+    if is_silent {
+        std::future::pending::<()>().await;
+    }
     let answer = receiver.answers.lock().expect("answers").pop_front().unwrap_or(StatusCode::OK);
     // Gerrit's answer to the question which change has a commit.
     (answer, ")]}'\n[{\"_number\": 7}]")
@@ -293,6 +297,33 @@ async fn a_webhook_is_told_what_it_wants_in_order_and_across_a_restart() {
         for secret in [SECRET, OLD_SECRET] {
             assert_eq!(posted[0].checked(secret).await, "proved", "both sign while one is replaced");
         }
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_who_never_answer_hold_up_nobody_else() {
+    let receiver = Receiver::start().await;
+    let port = receiver.port;
+    let hook = |name: &str, path: &str| {
+        format!(
+            "  {name}: {{url: 'http://127.0.0.1:{port}/{path}', secret: {SECRET}, events: ['*'], private: true}}\n"
+        )
+    };
+    let silent: String = (10..40).map(|n| hook(&format!("a{n}"), "silent")).collect();
+    let text = yaml::small(1) + "webhooks:\n" + &silent + &hook("z", "answers");
+    lab(&text, async |lab| {
+        let build = r#"{"family": "socA", "build": "b1", "branch": "main"}"#;
+        assert_eq!(call(lab, "POST", "/api/v1/builds", &[&admin()], build).await.0, 201);
+        let came = lab.clock.timeout(WITHIN, async {
+            while !receiver.posted().iter().any(|one| one.path == "/answers") {
+                lab.clock.sleep(std::time::Duration::from_millis(10)).await;
+            }
+        });
+        assert!(came.await.is_ok(), "{:?}", receiver.posted());
+        let owed = lab.rows("SELECT count(*) FROM calls WHERE hook <> 'z' AND state = 'made'").await;
+        assert_eq!(owed, ["0"]);
         lab.read_all();
     })
     .await;

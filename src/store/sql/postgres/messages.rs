@@ -293,9 +293,15 @@ fn called() -> Vec<(&'static str, &'static str)> {
             "INSERT INTO calls (id, hook, lane, event, kind, run, url, body, owed_at, due_at, state, error)
     SELECT value->>'id', value->>'hook', value->>'lane', (value->>'event')::bigint, value->>'kind',
            (value->>'run')::bigint, value->>'url', value->>'body', $2, $2,
-           CASE WHEN is_full THEN 'dead' ELSE 'owed' END, CASE WHEN is_full THEN $4 END
-    FROM (SELECT value, (SELECT COUNT(*) FROM calls WHERE state = 'owed' AND lane = value->>'lane') >= $3 AS is_full
-          FROM json_array_elements($1::json)) AS told",
+           CASE WHEN crowded.lane IS NULL THEN 'owed' ELSE 'dead' END,
+           CASE WHEN crowded.lane IS NOT NULL THEN $4 END
+    FROM json_array_elements($1::json) AS told (value)
+    LEFT JOIN (SELECT lane
+               FROM calls
+               WHERE state = 'owed'
+                 AND lane IN (SELECT j.value->>'lane' FROM json_array_elements($1::json) AS j (value))
+               GROUP BY lane
+               HAVING COUNT(*) >= $3) AS crowded ON crowded.lane = told.value->>'lane'",
         ),
         (
             calls::CALLBACKS_INSERT,
