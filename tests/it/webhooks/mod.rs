@@ -3,12 +3,14 @@
 
 use std::collections::VecDeque;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
+use boardhand::clock::Clock;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -59,6 +61,8 @@ impl Posted {
 struct Receiver {
     posted: Arc<Mutex<Vec<Posted>>>,
     answers: Arc<Mutex<VecDeque<StatusCode>>>,
+    /// Whether whoever never answers does so after all.
+    talks: Arc<AtomicBool>,
     port: u16,
 }
 
@@ -81,6 +85,18 @@ impl Receiver {
         self.answers.lock().expect("answers").extend(answers);
     }
 
+    /// What was posted to a hook, when it has been.
+    async fn told(&self, hook: &str) -> String {
+        loop {
+            if let Some(posted) =
+                self.posted().iter().find(|posted| posted.path == format!("/webhook-step/{hook}"))
+            {
+                return posted.body.clone();
+            }
+            Clock::system().sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
     /// Waits until it got as many.
     async fn until(&self, lab: &Lab, count: usize) -> Vec<Posted> {
         let came = lab.clock.timeout(WITHIN, async {
@@ -98,7 +114,7 @@ async fn take(
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
-) -> (StatusCode, &'static str) {
+) -> (StatusCode, String) {
     let header =
         |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let posted = Posted {
@@ -110,12 +126,16 @@ async fn take(
     };
     let is_silent = posted.path == "/silent";
     receiver.posted.lock().expect("posts").push(posted);
-    if is_silent {
-        std::future::pending::<()>().await;
+    while is_silent && !receiver.talks.load(Ordering::Relaxed) {
+        Clock::system().sleep(std::time::Duration::from_millis(10)).await;
     }
     let answer = receiver.answers.lock().expect("answers").pop_front().unwrap_or(StatusCode::OK);
+    // A pipeline that waits is told what came for it, once it has come.
+    if let Some(hook) = uri.path().strip_prefix("/told/") {
+        return (StatusCode::OK, receiver.told(hook).await);
+    }
     // Gerrit's answer to the question which change has a commit.
-    (answer, ")]}'\n[{\"_number\": 7}]")
+    (answer, ")]}'\n[{\"_number\": 7}]".into())
 }
 
 fn with_callbacks(receiver: &Receiver) -> String {
@@ -324,6 +344,8 @@ async fn many_who_never_answer_hold_up_nobody_else() {
         assert!(came.await.is_ok(), "{:?}", receiver.posted());
         let owed = lab.rows("SELECT count(*) FROM calls WHERE hook <> 'z' AND state = 'made'").await;
         assert_eq!(owed, ["0"]);
+        receiver.talks.store(true, Ordering::Relaxed);
+        lab.settle().await;
         lab.read_all();
     })
     .await;
@@ -458,10 +480,8 @@ fn the_manuals_sections_are_read() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_manuals_step_of_a_shared_library_waits_for_its_run() {
-    // The pipeline listens there itself, once it has been told where.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = free.local_addr().expect("address").port();
-    drop(free);
+    let receiver = Receiver::start().await;
+    let port = receiver.port;
     let text = yaml::small(1)
         + &format!("callbacks: {{hosts: ['http://127.0.0.1:{port}'], secret: {SECRET}, private: true}}\n");
     lab(&text, async |lab| {
@@ -481,7 +501,7 @@ async fn the_manuals_step_of_a_shared_library_waits_for_its_run() {
                 .args([step.as_os_str(), "socA".as_ref(), build.as_ref()])
                 .env("BOARDHAND", &lab.door)
                 .env("BOARDHAND_TOKEN", crate::lab::ADMIN_TOKEN)
-                .env("HOOK_PORT", port.to_string())
+                .env("HOOKS", format!("http://127.0.0.1:{port}"))
                 .env("JOB_NAME", "compiler/main")
                 .env("BUILD_NUMBER", build)
                 .stdin(Stdio::null())

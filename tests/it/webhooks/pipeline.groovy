@@ -1,30 +1,17 @@
 // A pipeline's world, for the manual's shared-library step: the steps of Jenkins' plugins that it uses, over real HTTP.
-// Arguments: the step's file, the family, the build. Prints what the step echoes and returns; ends with 1 on `error`.
-import com.sun.net.httpserver.HttpServer
-import java.util.concurrent.SynchronousQueue
+// Arguments: the step's file, the family, the build. HOOKS is where hooks are, and who asks there is told what came.
+// Prints what the step echoes and returns; ends with 1 on `error`.
 import org.codehaus.groovy.control.CompilerConfiguration
 
 abstract class Pipeline extends Script {
     def getEnv() { System.getenv() }
 
     def registerWebhook() {
-        def told = new SynchronousQueue<String>()
-        def server = HttpServer.create(new InetSocketAddress('127.0.0.1', env.HOOK_PORT as int), 0)
-        server.createContext('/webhook-step/ci') { exchange ->
-            def body = exchange.requestBody.getText('UTF-8')
-            exchange.sendResponseHeaders(200, -1)
-            exchange.close()
-            told.put(body)
-        }
-        server.start()
-        [url: "http://127.0.0.1:${env.HOOK_PORT}/webhook-step/ci".toString(), told: told, server: server]
+        def id = UUID.randomUUID().toString()
+        [url: "${env.HOOKS}/webhook-step/${id}".toString(), told: "${env.HOOKS}/told/${id}".toString()]
     }
 
-    def waitForWebhook(hook) {
-        def body = hook.told.take()
-        hook.server.stop(0)
-        body
-    }
+    def waitForWebhook(hook) { new URL(hook.told).getText('UTF-8') }
 
     def httpRequest(Map asked) {
         def connection = new URL(asked.url.toString()).openConnection()
