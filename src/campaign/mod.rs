@@ -260,6 +260,10 @@ pub struct Child {
     pub cause: String,
     /// Whether it, or a run that repeats it, ever had a board.
     pub touched: bool,
+    /// Whether the last one waits for a board.
+    pub waits: bool,
+    /// Whether the board that it waits for takes nothing new: meanwhile others have its place.
+    pub kept_out: bool,
 }
 
 /// How the runs of a wave, or of all waves so far, are.
@@ -342,6 +346,14 @@ impl Campaign {
             Some(_) if wave + 1 >= self.plan.terms.waves.len() => all,
             Some(Wave::Targets(count)) => (*count as usize).clamp(1, all.max(1)),
             Some(Wave::Percent(percent)) => (all * *percent as usize).div_ceil(100).clamp(1, all.max(1)),
+        }
+    }
+
+    /// What was planned of a run.
+    pub fn planned(&self, child: &Child) -> Option<&Planned> {
+        match child.phase {
+            Phase::Forward => self.plan.runs.get(child.place),
+            Phase::Back => self.plan.rollback.get(child.place),
         }
     }
 
@@ -444,7 +456,7 @@ impl Campaign {
 
     /// As many of those that were not started as there is room for.
     fn start(&self, phase: Phase, wanted: impl Iterator<Item = usize>, children: &[Child]) -> Next {
-        let open = children.iter().filter(|child| child.verdict.is_none()).count();
+        let open = children.iter().filter(|child| child.verdict.is_none() && !child.kept_out).count();
         let room = (self.plan.terms.at_once as usize).saturating_sub(open);
         let started: HashSet<usize> = children.iter().filter(|c| c.phase == phase).map(|c| c.place).collect();
         let places: Vec<usize> = wanted.filter(|place| !started.contains(place)).take(room).collect();

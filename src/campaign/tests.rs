@@ -50,6 +50,8 @@ fn child(phase: Phase, place: usize, verdict: Option<Verdict>) -> Child {
         verdict,
         cause: String::new(),
         touched: true,
+        waits: false,
+        kept_out: false,
     }
 }
 
@@ -131,6 +133,15 @@ fn what_never_had_a_board_is_not_put_back() {
     let put_back: Vec<usize> =
         children.iter().filter(|child| child.phase == Phase::Back).map(|child| child.place).collect();
     assert_eq!((back.state, put_back), (State::RolledBack, vec![0]));
+}
+
+#[test]
+fn what_waits_for_a_board_that_takes_nothing_leaves_its_place_to_others() {
+    let rollout = campaign(4, Terms { at_once: 1, ..Terms::default() });
+    let mut children = vec![child(Phase::Forward, 0, None)];
+    assert_eq!(rollout.next(&children), Next::Wait);
+    children[0].kept_out = true;
+    assert_eq!(rollout.next(&children), Next::Start(Phase::Forward, vec![1]));
 }
 
 #[test]

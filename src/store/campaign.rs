@@ -52,6 +52,13 @@ pub enum CampaignEffect {
         /// What is told in the thread of its card.
         told: Note,
     },
+    /// Something is told in the thread of its card.
+    Tell {
+        /// Which.
+        number: i64,
+        /// What.
+        told: Note,
+    },
     /// What follows from how its runs are. Where it has changed since it was read, nothing happens, and nobody is told. Its
     /// cards are posted with the first run that it starts.
     Step {

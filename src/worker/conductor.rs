@@ -2,7 +2,9 @@
 //! and commits that under the version it read: what it starts has a key of its own by campaign, phase and place, so that
 //! a server which dies at any point, or a second one that looks too, starts nothing twice. It decides nothing itself.
 
-use std::collections::HashMap;
+mod kept_out;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,12 +32,14 @@ pub struct Conductor {
     lab: Arc<Lab>,
     /// What the card of each shows that is looked at; `None` before the first look.
     shown: Option<HashMap<i64, Value>>,
+    /// Runs of which was told that their boards take nothing.
+    told: BTreeSet<i64>,
 }
 
 impl Conductor {
     /// A conductor of this lab.
     pub fn new(lab: Arc<Lab>) -> Self {
-        Conductor { lab, shown: None }
+        Conductor { lab, shown: None, told: BTreeSet::new() }
     }
 
     /// Does what follows for a campaign; gives whether something did.
@@ -64,14 +68,28 @@ impl Conductor {
         let mut facts = campaign_facts(&after, &self.lab.links);
         facts["passed_wave"] = self.wave_facts(view);
         let told = tells.map(|template| Note::new(template, facts));
+        let key = format!("campaign:{}:{}", campaign.number, then.version);
+        let fresh = self.commit(view, key, CampaignEffect::Step { then, starts, told }, now).await?;
+        self.lab.doorbell.ring(Bell::Scheduler);
+        Ok(fresh)
+    }
+
+    /// Commits what follows under a key of its own; gives whether nobody did before.
+    async fn commit(
+        &self,
+        view: &CampaignView,
+        key: String,
+        effect: CampaignEffect,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let intake = Intake {
-            key: format!("campaign:{}:{}", campaign.number, then.version),
+            key,
             platform: Platform::Api,
             actor: view.by.clone(),
             source: None,
             received_at: now,
             remembered: true,
-            effect: Effect::Campaign(Box::new(CampaignEffect::Step { then, starts, told })),
+            effect: Effect::Campaign(Box::new(effect)),
             answer: Note::new("recorded", json!({})),
             instead: vec![],
             answer_via: None,
@@ -79,7 +97,6 @@ impl Conductor {
             audit: Audit::default(),
         };
         let committed = self.lab.store.commit(intake).await?;
-        self.lab.doorbell.ring(Bell::Scheduler);
         self.lab.doorbell.ring(Bell::Relay);
         Ok(committed.fresh)
     }
@@ -178,6 +195,7 @@ impl Agent for Conductor {
 
     async fn step(&mut self) -> Result<Step, StoreError> {
         let mut views = self.lab.store.campaign_list(None).await?;
+        self.keep_out(&mut views).await?;
         let mut moved = false;
         for view in &views {
             match Box::pin(self.look(view)).await {

@@ -345,6 +345,32 @@ async fn who_may_start_no_runs_begins_no_campaign_and_a_quota_bounds_how_many_wa
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_out_of_service_holds_up_no_other_and_people_are_told() {
+    let text = with_campaign(3, "boards_of: [socA], suites: [smoke], at_once: 1")
+        + "roles: {operator: [slack:U0LEAD], user: ['*']}\n";
+    lab(&text, async |lab| {
+        lab.say("lead", "/lab quarantine soc-a-001 the fan is dead").await;
+        lab.say("alice", "/lab campaign rollout build-123").await;
+        until_told(lab, "waits for `soc-a-001`, which is quarantined: the fan is dead").await;
+        until_told(lab, "2 of 3 runs passed, 0 did not, 1 to come").await;
+        let told = steady(&lab.slack.render_thread(CHANNEL, &card(lab).ts));
+        assert!(told.contains("`/lab return soc-a-001` · `/lab cancel 1`"), "{told}");
+        lab.say("alice", "/lab cancel 1").await;
+        until_told(lab, "completed, but not everything passed").await;
+        lab.settle().await;
+        assert_eq!(
+            thread(lab),
+            [
+                "Campaign 1 rollout waits for soc-a-001",
+                "Campaign 1 rollout: completed, but not everything passed"
+            ]
+        );
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_stops_on_the_way_goes_on_and_starts_nothing_twice() {
     lab(&with_campaign(4, ROLLOUT), async |lab| {
         lab.say("alice", "/lab campaign rollout build-123").await;

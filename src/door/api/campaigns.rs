@@ -17,7 +17,7 @@ use super::board::document;
 use super::list::limit;
 use super::who::Caller;
 use super::{delivery, unreadable};
-use crate::campaign::{Asked, Phase};
+use crate::campaign::Asked;
 use crate::chat::{Delivery, api};
 use crate::clock::Timestamp;
 use crate::command::{Command, campaign_asked};
@@ -168,9 +168,7 @@ fn shown(view: &CampaignView) -> Value {
         .children
         .iter()
         .map(|child| {
-            let list =
-                if child.phase == Phase::Forward { &campaign.plan.runs } else { &campaign.plan.rollback };
-            let planned = list.get(child.place);
+            let planned = campaign.planned(child);
             json!({
                 "number": child.last,
                 "target": planned.and_then(|planned| campaign.plan.targets.get(planned.target)),

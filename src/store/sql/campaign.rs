@@ -52,6 +52,7 @@ statements! {
         SET version = ?2, wave = ?3, state = ?4, since = ?5, forgiven = ?6, ended_at = ?7
         WHERE number = ?1 AND version = ?2 - 1";
     CAMPAIGN_CHILDREN = concat!(chain!(), "SELECT c.phase, c.place, c.run, last.run AS last_run, r.verdict, r.cause,
+               CASE WHEN r.state = 'queued' THEN 1 ELSE 0 END AS waits,
                CASE WHEN EXISTS (SELECT 1
                                  FROM chain AS k
                                  JOIN attempts AS a ON a.run = k.run
@@ -233,5 +234,7 @@ fn child(found: &Row) -> Result<Child> {
         },
         cause: row.opt_text("cause")?.unwrap_or_default().to_owned(),
         touched: row.flag("touched")?,
+        waits: row.flag("waits")?,
+        kept_out: false,
     })
 }

@@ -570,6 +570,10 @@ impl<'a> Rows<'a> {
                 }
                 Ok(Applied::of(Effected::Done, *number))
             }
+            CampaignEffect::Tell { number, told } => {
+                ledger::tell_campaign(tx, self.ids, *number, told, now).await?;
+                Ok(Applied::of(Effected::Done, *number))
+            }
             CampaignEffect::Step { then, starts, told } => {
                 if !campaign::write(tx, then, now).await? {
                     return Ok(Applied::of(Effected::Unchanged, then.number));
