@@ -10,6 +10,7 @@ mod tests;
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -112,7 +113,7 @@ pub struct Campaign {
     /// Rises with each change.
     pub version: i64,
     /// What it does; fixed when it is accepted.
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     /// The wave it is in, from 0.
     pub wave: usize,
     /// Where it is in its life.

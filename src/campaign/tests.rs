@@ -33,7 +33,15 @@ fn campaign(targets: usize, terms: Terms) -> Campaign {
         terms,
         cards: vec![],
     };
-    Campaign { number: 1, version: 0, plan, wave: 0, state: State::Running, since: 0, forgiven: None }
+    Campaign {
+        number: 1,
+        version: 0,
+        plan: plan.into(),
+        wave: 0,
+        state: State::Running,
+        since: 0,
+        forgiven: None,
+    }
 }
 
 fn waves() -> Terms {

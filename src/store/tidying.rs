@@ -20,6 +20,8 @@ pub struct Outdated {
     pub leases: Timestamp,
     /// Builds that were registered before this, where a newer good one of their branch is there.
     pub builds: Timestamp,
+    /// Campaigns that were over before this; their runs stay.
+    pub campaigns: Timestamp,
     /// How far the scheduler has read; `None` keeps every event.
     pub read_to: Option<Cursor>,
 }

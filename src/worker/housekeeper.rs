@@ -154,6 +154,7 @@ impl Housekeeper {
             errands: history,
             leases: history,
             builds: history,
+            campaigns: history,
             read_to: self.queue.read_to(),
         };
         let tidied = self.store.tidy(&outdated, from, ROWS_MAX).await?;

@@ -1,5 +1,8 @@
 //! Campaigns: their rows, and the runs that they started. A write is guarded by the version that was read.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
 use serde::Serialize;
 
 use super::link::{self, Readers, Row};
@@ -11,10 +14,13 @@ use crate::chat::{Actor, Place};
 use crate::clock::Timestamp;
 use crate::store::{CampaignView, Effected, Result};
 
-/// The columns of a campaign.
+/// Most plans that are kept at hand, when no more campaigns are looked at.
+const PLANS_MAX: usize = 128;
+
+/// The columns of a campaign, without its plan.
 macro_rules! campaign_columns {
     () => {
-        "number, version, plan, wave, state, since, forgiven, requested_by, origin, asked_at, ended_at"
+        "number, version, wave, state, since, forgiven, requested_by, origin, asked_at, ended_at"
     };
 }
 
@@ -29,6 +35,22 @@ macro_rules! chain {
     };
 }
 
+/// Campaigns that were over before `?1`, the oldest first, `?2` at most. The newest stays, so that no number comes again.
+macro_rules! outdated {
+    () => {
+        "(SELECT o.number
+          FROM campaigns AS o
+          WHERE o.ended_at < ?1
+            AND o.number < (SELECT MAX(number) FROM campaigns)
+            AND NOT EXISTS (SELECT 1
+                            FROM campaign_runs AS c
+                            JOIN runs AS r ON r.number = c.run
+                            WHERE c.campaign = o.number AND r.state <> 'finished')
+          ORDER BY o.ended_at, o.number
+          LIMIT ?2 + 0)"
+    };
+}
+
 statements! {
     CAMPAIGN_INSERT = "INSERT INTO campaigns (plan, state, requested_by, origin, asked_at, once)
         VALUES (?1, 'running', ?2, ?3, ?4, ?5)
@@ -39,7 +61,8 @@ statements! {
             MAX(CASE WHEN json_valid(plan) AND plan->>'name' = ?2 AND (?4 OR plan->>'build' = ?3) THEN number END) AS other
         FROM campaigns INDEXED BY campaigns_live
         WHERE ended_at IS NULL AND number <> ?1";
-    CAMPAIGN_READ = concat!("SELECT ", campaign_columns!(), " FROM campaigns WHERE number = ?1");
+    CAMPAIGN_READ = concat!("SELECT plan, ", campaign_columns!(), " FROM campaigns WHERE number = ?1");
+    CAMPAIGN_PLANS = "SELECT number, plan FROM campaigns WHERE number IN (SELECT value FROM jsonb_each(?1))";
     CAMPAIGNS_LIVE = concat!("SELECT ", campaign_columns!(), "
         FROM campaigns
         WHERE ended_at IS NULL
@@ -75,9 +98,49 @@ statements! {
             owed_at = CASE WHEN rev_wanted > rev_sent THEN owed_at ELSE ?2 END,
             last = CASE WHEN EXISTS (SELECT 1 FROM campaigns WHERE number = ?1 AND ended_at IS NOT NULL) THEN 1 ELSE 0 END
         WHERE campaign = ?1";
+    CAMPAIGN_CARDS_LEAVE = concat!("UPDATE cards SET campaign = NULL WHERE campaign IN ", outdated!());
+    CAMPAIGN_RUNS_FORGET = concat!("DELETE FROM campaign_runs WHERE campaign IN ", outdated!());
+    CAMPAIGNS_FORGET = concat!("DELETE FROM campaigns WHERE number IN ", outdated!());
     CAMPAIGN_RUNS_INSERT = "INSERT INTO campaign_runs (campaign, phase, place, run)
         SELECT value->>'campaign', value->>'phase', value->>'place', value->>'run'
         FROM jsonb_each(?1)";
+}
+
+/// Plans that were read: none ever changes, and one may be of thousands of runs.
+#[derive(Default)]
+pub(super) struct Plans(Mutex<HashMap<i64, Arc<Plan>>>);
+
+impl Plans {
+    /// Those of these campaigns; what is not at hand is read.
+    async fn of(
+        &self,
+        readers: &Readers,
+        unreadable: &Unreadable,
+        numbers: &[i64],
+    ) -> Result<HashMap<i64, Arc<Plan>>> {
+        let mut plans = self.at_hand().clone();
+        let missing: Vec<i64> =
+            numbers.iter().copied().filter(|number| !plans.contains_key(number)).collect();
+        if missing.is_empty() {
+            return Ok(plans);
+        }
+        let query = link::query(CAMPAIGN_PLANS).bind(row::json(&missing));
+        let rows = query.fetch_all(readers).await.map_err(unavailable)?;
+        let plan = |found: &Row| {
+            let row = Reader::new(found, "campaigns", "number");
+            Ok((row.int("number")?, Arc::new(row.json("plan")?)))
+        };
+        plans.extend(unreadable.sift(&rows, plan)?);
+        if plans.len() > PLANS_MAX {
+            plans.retain(|number, _| numbers.contains(number));
+        }
+        self.at_hand().clone_from(&plans);
+        Ok(plans)
+    }
+
+    fn at_hand(&self) -> MutexGuard<'_, HashMap<i64, Arc<Plan>>> {
+        self.0.lock().expect("nothing panics under this lock")
+    }
 }
 
 /// A run that a campaign started.
@@ -124,7 +187,7 @@ pub(super) async fn in_the_way(tx: &mut Tx, number: i64, plan: &Plan) -> Result<
 pub(super) async fn by_number(tx: &mut Tx, number: i64) -> Result<Option<Campaign>> {
     let query = link::query(CAMPAIGN_READ).bind(number);
     let found = query.fetch_optional(tx.connection().await?).await.map_err(unavailable)?;
-    found.map(|row| read(&row).map(|view| view.campaign)).transpose()
+    found.map(|row| whole(&row).map(|view| view.campaign)).transpose()
 }
 
 /// Writes one, unless it has changed since the version before this one was read; gives whether it was written.
@@ -150,6 +213,15 @@ pub(super) fn cards(tx: &mut Tx, campaign: i64, run: i64) {
     tx.leave(script);
 }
 
+/// Forgets those that were over before, at most so many; their runs stay.
+pub(super) fn forget(tx: &mut Tx, before: Timestamp, most: u32) {
+    let mut script = Script::default();
+    for sql in [CAMPAIGN_CARDS_LEAVE, CAMPAIGN_RUNS_FORGET, CAMPAIGNS_FORGET] {
+        script.add(sql, [before.into(), most.into()]);
+    }
+    tx.leave(script);
+}
+
 /// The runs of one that have not ended.
 pub(super) async fn open(tx: &mut Tx, number: i64) -> Result<Vec<i64>> {
     let query = link::query(CAMPAIGN_OPEN).bind(number);
@@ -171,7 +243,7 @@ pub(super) async fn started(tx: &mut Tx, started: &[Started]) -> Result<()> {
 pub(super) async fn view(readers: &Readers, number: i64) -> Result<Option<CampaignView>> {
     let query = link::query(CAMPAIGN_READ).bind(number);
     match query.fetch_optional(readers).await.map_err(unavailable)? {
-        Some(row) => Ok(Some(with_children(readers, read(&row)?).await?)),
+        Some(row) => Ok(Some(with_children(readers, whole(&row)?).await?)),
         None => Ok(None),
     }
 }
@@ -180,6 +252,7 @@ pub(super) async fn view(readers: &Readers, number: i64) -> Result<Option<Campai
 pub(super) async fn list(
     readers: &Readers,
     unreadable: &Unreadable,
+    plans: &Plans,
     newest: Option<u32>,
 ) -> Result<Vec<CampaignView>> {
     let query = match newest {
@@ -187,8 +260,12 @@ pub(super) async fn list(
         None => link::query(CAMPAIGNS_LIVE),
     };
     let rows = query.fetch_all(readers).await.map_err(unavailable)?;
+    let number = |row: &Row| Reader::new(row, "campaigns", "number").int("number");
+    let numbers = rows.iter().map(number).collect::<Result<Vec<_>>>()?;
+    let plans = plans.of(readers, unreadable, &numbers).await?;
+    let view = |row: &Row| plans.get(&number(row)?).map(|plan| read(row, plan.clone())).transpose();
     let mut views = Vec::with_capacity(rows.len());
-    for view in unreadable.sift(&rows, read)? {
+    for view in unreadable.sift(&rows, view)?.into_iter().flatten() {
         views.push(with_children(readers, view).await?);
     }
     Ok(views)
@@ -201,13 +278,18 @@ async fn with_children(readers: &Readers, view: CampaignView) -> Result<Campaign
     Ok(CampaignView { children, ..view })
 }
 
-fn read(found: &Row) -> Result<CampaignView> {
+/// One that was read with its plan.
+fn whole(found: &Row) -> Result<CampaignView> {
+    read(found, Arc::new(Reader::new(found, "campaigns", "number").json("plan")?))
+}
+
+fn read(found: &Row, plan: Arc<Plan>) -> Result<CampaignView> {
     let row = Reader::new(found, "campaigns", "number");
     Ok(CampaignView {
         campaign: Campaign {
             number: row.int("number")?,
             version: row.int("version")?,
-            plan: row.json("plan")?,
+            plan,
             wave: row.count("wave")? as usize,
             state: row.word("state", State::from_word)?,
             since: row.int("since")?,

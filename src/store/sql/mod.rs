@@ -160,6 +160,7 @@ pub struct SqlStore {
     writer: Arc<Writer>,
     readers: Readers,
     unreadable: Arc<Unreadable>,
+    plans: campaign::Plans,
     ids: Ids,
     /// Set where this server has given up its place to others.
     gave_up: watch::Receiver<bool>,
@@ -500,7 +501,7 @@ impl Store for SqlStore {
     }
 
     async fn campaign_list(&self, newest: Option<u32>) -> Result<Vec<CampaignView>> {
-        campaign::list(&self.readers, &self.unreadable, newest).await
+        campaign::list(&self.readers, &self.unreadable, &self.plans, newest).await
     }
 
     async fn drain_list(&self) -> Result<Vec<Drain>> {

@@ -5,7 +5,7 @@
 use super::link;
 use super::row::{Reader, statements, unavailable};
 use super::script::Tx;
-use super::{calls, letters};
+use super::{calls, campaign, letters};
 use crate::clock::Timestamp;
 use crate::store::{Outdated, Result, Tidied, TidyFrom};
 
@@ -75,6 +75,7 @@ pub(super) async fn tidy(tx: &mut Tx, outdated: &Outdated, from: TidyFrom, limit
     let (audit, audit_at) = page(tx, audit, from.audit, END, outdated.audit, limit).await?;
     letters::forget(tx, outdated.messages);
     calls::forget(tx, outdated.messages, limit);
+    campaign::forget(tx, outdated.campaigns, limit);
     let messages = (OUTBOX_PAGE, OUTBOX_REMOVE);
     let (messages, messages_at) = page(tx, messages, from.messages, END, outdated.messages, limit).await?;
     let errands = (ERRANDS_PAGE, ERRANDS_REMOVE);

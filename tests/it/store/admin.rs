@@ -129,6 +129,7 @@ async fn letters_are_forgotten_with_their_messages(lab: &Lab) {
             errands: before,
             leases: before,
             builds: before,
+            campaigns: before,
             read_to: None,
         };
         lab.store.tidy(&outdated, TidyFrom::default(), 100).await.expect("tidy");

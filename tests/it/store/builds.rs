@@ -96,6 +96,7 @@ async fn old_builds_go_but_the_latest_and_those_that_runs_wait_for(lab: &Lab) {
         errands: at(0),
         leases: at(0),
         builds: at(seconds),
+        campaigns: at(0),
         read_to: None,
     };
     let tidied = lab.store.tidy(&outdated(0), TidyFrom::default(), 100).await.expect("tidy");

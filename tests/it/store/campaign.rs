@@ -5,7 +5,9 @@ use boardhand::campaign::{Asked, Campaign, LIVE_MAX, Phase, Plan, Planned, State
 use boardhand::chat::Place;
 use boardhand::message::Note;
 use boardhand::outcome::Verdict;
-use boardhand::store::{CampaignEffect, Committed, Effect, End, MessageEnd, NewRun, Owed, OwedKind, Told};
+use boardhand::store::{
+    CampaignEffect, Committed, Effect, End, MessageEnd, NewRun, Owed, OwedKind, TidyFrom, Told,
+};
 
 use super::lab::{Lab, at, channel, effected, li, number, outcome, spec};
 use super::store_tests;
@@ -15,6 +17,8 @@ store_tests! {
     what_is_asked_is_guarded_by_its_state_and_ends_what_waits,
     what_a_step_of_the_same_commit_starts_ends_with_its_campaign,
     the_same_is_begun_once_and_two_never_work_against_each_other,
+    what_was_over_long_ago_is_forgotten_and_its_runs_stay,
+    a_plan_is_read_once_however_often_campaigns_are_listed,
     one_that_cannot_be_read_keeps_no_other_from_beginning,
     a_button_that_is_drawn_on_an_older_state_does_nothing,
     a_campaigns_card_comes_with_its_first_run_and_follows_the_campaign_alone,
@@ -149,6 +153,44 @@ async fn the_same_is_begun_once_and_two_never_work_against_each_other(lab: &Lab)
         assert_eq!(begin(lab, &format!("other-{n}"), "build-1", None).await.0, "done");
     }
     assert_eq!(begin(lab, "one-more", "build-1", None).await.0, "too-many");
+}
+
+async fn what_was_over_long_ago_is_forgotten_and_its_runs_stay(lab: &Lab) {
+    let first = begun(lab).await;
+    let then = first.moved_to(State::Running);
+    let mut starts = vec![child(lab, 0)];
+    starts[0].2.cards = vec![channel()];
+    campaign(lab, CampaignEffect::Step { then, starts, told: None }).await;
+    let cancel = |number| CampaignEffect::Ask {
+        number,
+        seen: None,
+        asked: Asked::Cancel,
+        outcome: outcome(Verdict::Cancelled, "cancelled"),
+        theirs: None,
+        told: told(),
+    };
+    let tidied = async || {
+        let outdated = super::tidy::before(lab, 1).await;
+        lab.store.tidy(&outdated, TidyFrom::default(), 250).await.expect("tidy");
+        let left = lab.store.campaign_list(Some(9)).await.expect("read");
+        left.iter().map(|view| view.campaign.number).collect::<Vec<_>>()
+    };
+    assert_eq!(tidied().await, [1], "it goes on");
+    assert_eq!(effected(&campaign(lab, cancel(1)).await), "done");
+    assert_eq!(tidied().await, [1], "the newest stays, so that its number does not come again");
+    let second = begun(lab).await;
+    assert_eq!(tidied().await, [second.number]);
+    assert!(lab.store.run_view(1).await.expect("read").is_some());
+    assert_eq!(effected(&campaign(lab, cancel(1)).await), "unchanged");
+}
+
+async fn a_plan_is_read_once_however_often_campaigns_are_listed(lab: &Lab) {
+    let first = begun(lab).await;
+    let live = lab.store.campaign_list(None).await.expect("read");
+    let dir = lab.dir.as_ref().expect("a lab of its own").path();
+    crate::lab::look::tamper(dir, "UPDATE campaigns SET plan = '{'").await;
+    assert_eq!(lab.store.campaign_list(None).await.expect("read"), live);
+    assert_eq!(live[0].campaign, first);
 }
 
 async fn one_that_cannot_be_read_keeps_no_other_from_beginning(lab: &Lab) {

@@ -20,10 +20,19 @@ store_tests! {
 }
 
 /// Everything before this, read as far as the newest event.
-async fn before(lab: &Lab, seconds: u64) -> Outdated {
+pub(super) async fn before(lab: &Lab, seconds: u64) -> Outdated {
     let read_to = Some(lab.store.queue_changes(None).await.expect("changes").cursor);
     let at = at(seconds);
-    Outdated { events: at, audit: at, messages: at, errands: at, leases: at, builds: at, read_to }
+    Outdated {
+        events: at,
+        audit: at,
+        messages: at,
+        errands: at,
+        leases: at,
+        builds: at,
+        campaigns: at,
+        read_to,
+    }
 }
 
 /// One walk from its beginning to its end: what it removed, and how many pages it took.

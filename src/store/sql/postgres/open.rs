@@ -225,7 +225,14 @@ impl SqlStore {
             tokio::spawn(standby::beat(Arc::downgrade(&writer), gives_up));
         }
         let readers = Readers::Postgres(readers);
-        Ok(SqlStore { writer, readers, unreadable: Arc::default(), ids: options.ids, gave_up })
+        Ok(SqlStore {
+            writer,
+            readers,
+            unreadable: Arc::default(),
+            plans: Default::default(),
+            ids: options.ids,
+            gave_up,
+        })
     }
 }
 

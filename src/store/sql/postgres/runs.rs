@@ -342,6 +342,10 @@ fn campaigns() -> Vec<(&'static str, &'static str)> {
     WHERE ended_at IS NULL AND number <> $1",
         ),
         (
+            campaign::CAMPAIGN_PLANS,
+            concat!("SELECT number, plan FROM campaigns WHERE number IN ", numbers!()),
+        ),
+        (
             campaign::CAMPAIGN_RUNS_INSERT,
             "INSERT INTO campaign_runs (campaign, phase, place, run)
     SELECT (value->>'campaign')::bigint, value->>'phase', (value->>'place')::bigint, (value->>'run')::bigint
