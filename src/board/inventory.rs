@@ -10,6 +10,7 @@ use super::groups::is_group;
 use super::hooks::Hooks;
 use super::hosts::HostRule;
 use super::maintenance::Window;
+use super::mapping::Mapping;
 use super::people::People;
 use super::plan::{ParamSpec, Plan};
 use super::quoting::{CommandTemplate, UrlTemplate};
@@ -66,6 +67,8 @@ pub struct Builds {
     pub artifact_hosts: Vec<HostRule>,
     /// Which runs start with them: `on_build:`.
     pub rules: BTreeMap<String, BuildRule>,
+    /// How what other programs post becomes builds and runs: `mapping:`.
+    pub mappings: BTreeMap<String, Mapping>,
 }
 
 /// Runs that start with a build: an entry of `on_build:`.

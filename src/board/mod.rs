@@ -11,6 +11,7 @@ pub mod inventory;
 pub mod lab_file;
 pub mod live;
 pub mod maintenance;
+pub mod mapping;
 pub mod near;
 pub mod groups;
 pub mod people;

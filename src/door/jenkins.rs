@@ -1,16 +1,19 @@
 //! Jenkins' door: prove, decode, handle, commit, answer. Whoever posts is a program and reads the status first: 202 for
-//! a run that was accepted, 201 for a build that was registered, 200 for what was taken before, 4xx with what to change.
+//! a run that was accepted, 201 for a build that was registered, 200 for what was taken before or means nothing here, 4xx
+//! with what to change.
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use serde_json::json;
 
 use super::{Door, Refusal, builds, machine};
 use crate::chat::Intent;
-use crate::chat::jenkins::decode;
+use crate::chat::jenkins::decode::{self, Decoded};
 use crate::chat::jenkins::signature::Signed;
 
 /// One request of Jenkins.
@@ -24,10 +27,13 @@ pub(super) async fn receive(
     let proof = verifier
         .verify(now, &signed(&headers)?, &body)
         .map_err(|problem| Refusal::Unsigned(problem.to_string()))?;
-    let default = door.handler.inventory.now().channels.default.clone();
-    match decode::decode(&body, &proof, now, default.as_deref()) {
-        Ok(delivery) if matches!(delivery.intent, Intent::Build(_)) => builds::tell(&door, delivery).await,
-        Ok(delivery) => machine::start(&door, delivery).await,
+    let lab = door.handler.inventory.now();
+    match decode::decode(&body, &proof, now, lab.channels.default.as_deref(), &lab.builds.mappings) {
+        Ok(Decoded::Delivery(delivery)) if matches!(delivery.intent, Intent::Build(_)) => {
+            builds::tell(&door, *delivery).await
+        }
+        Ok(Decoded::Delivery(delivery)) => machine::start(&door, *delivery).await,
+        Ok(Decoded::Nothing(why)) => Ok(Json(json!({ "detail": why })).into_response()),
         Err(problem) => Ok(machine::Problem::unread(&door, &problem).into_response()),
     }
 }

@@ -74,7 +74,9 @@ impl Problem {
     /// A document that asks for nothing.
     pub(super) fn unread(door: &Door, problem: &DecodeProblem) -> Problem {
         let phrase = problem.phrase().map(|phrase| door.composer.for_program(&json!(phrase)));
-        Problem::invalid(phrase.unwrap_or_else(|| problem.to_string()))
+        let Some(phrase) = phrase else { return Problem::invalid(problem.to_string()) };
+        let by = problem.mapping().map(|name| format!("as the mapping {name} of boards.yaml reads it, "));
+        Problem::invalid(by.unwrap_or_default() + &phrase)
     }
 
     /// What a command was answered, when that was no acceptance.

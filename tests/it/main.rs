@@ -25,6 +25,7 @@ mod kill;
 mod lab;
 mod loops;
 mod many;
+mod mapping;
 mod meaning;
 mod metrics;
 mod outage;

@@ -14,6 +14,7 @@ mod families;
 mod hooks;
 mod host;
 mod maintenance;
+mod mapping;
 mod notes;
 mod people;
 mod permissions;
@@ -50,6 +51,7 @@ pub use self::campaigns::{CAMPAIGNS_MAX, WAVES_MAX};
 pub use self::hooks::WEBHOOKS_MAX;
 pub use self::host::HOST_ARGUMENTS_MAX;
 pub use self::maintenance::WINDOWS_MAX;
+pub use self::mapping::MAPPINGS_MAX;
 pub use self::plans::{BUILT_IN_PLAN, RESERVED_PARAMS, WATCH_MAX};
 pub use self::problem::{Mark, PROBLEMS_MAX, Problem, Severity, render};
 pub use self::reader::DURATION_MAX;
@@ -58,7 +60,7 @@ pub use self::sequences::{RELAYS_MAX, SEQUENCE_STEPS_MAX, SEQUENCE_WAITS_MAX, SE
 pub use self::steps::STEPS_MAX;
 pub use self::tree::{DEPTH_MAX, FILE_BYTES_MAX, NODES_MAX};
 
-const TOP_KEYS: [&str; 19] = [
+const TOP_KEYS: [&str; 20] = [
     "boards",
     "families",
     "plans",
@@ -75,6 +77,7 @@ const TOP_KEYS: [&str; 19] = [
     "host_programs",
     "artifact_hosts",
     "on_build",
+    "mapping",
     "webhooks",
     "callbacks",
     "statuses",
@@ -173,6 +176,7 @@ fn inventory(reader: &mut Reader<'_>, root: &Node) -> Option<Inventory> {
         builds: Builds {
             artifact_hosts: builds::hosts(reader, section("artifact_hosts"), "artifact_hosts"),
             rules: builds::rules(reader, section("on_build"), &families),
+            mappings: mapping::mappings(reader, section("mapping")),
         },
         hooks: hooks::hooks(reader, section("webhooks"), section("callbacks"), section("statuses")),
         host_programs,

@@ -1,9 +1,12 @@
 //! From the body of a proved request of a machine to a [`Delivery`]. Pure; looks no name up.
 
-use serde_json::Value;
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::signature::Proof;
+use crate::board::mapping::{self, Mapping, MappingProblem, Reading};
 use crate::chat::{Actor, AnswerVia, Delivery, Intent, Place, Platform, key_of};
 use crate::clock::Timestamp;
 use crate::command::Command;
@@ -37,6 +40,26 @@ pub enum DecodeProblem {
     /// A thread of no channel.
     #[error("\"thread_ts\" needs \"channel\" beside it")]
     Thread,
+    /// No document comes of it.
+    #[error(transparent)]
+    Mapping(#[from] MappingProblem),
+    /// The document that came of it is none.
+    #[error("as the mapping {mapping} of boards.yaml reads it, {problem}")]
+    Mapped {
+        /// The mapping.
+        mapping: String,
+        /// What is wrong.
+        problem: Box<DecodeProblem>,
+    },
+}
+
+/// What a request comes to.
+#[derive(Debug, PartialEq)]
+pub enum Decoded {
+    /// This.
+    Delivery(Box<Delivery>),
+    /// Nothing, and why.
+    Nothing(String),
 }
 
 impl DecodeProblem {
@@ -44,22 +67,49 @@ impl DecodeProblem {
     pub fn phrase(&self) -> Option<Phrase> {
         match self {
             DecodeProblem::Document(DocumentProblem::Command(problem)) => Some(problem.phrase()),
+            DecodeProblem::Mapped { problem, .. } => problem.phrase(),
+            _ => None,
+        }
+    }
+
+    /// The mapping that read the request, if one did.
+    pub fn mapping(&self) -> Option<&str> {
+        match self {
+            DecodeProblem::Mapped { mapping, .. } => Some(mapping),
             _ => None,
         }
     }
 }
 
-/// Decodes a request. `default` is where cards stand when it names no channel: `slack:C0SOCCI`.
+/// Decodes a request. `default` is where cards stand when it names no channel: `slack:C0SOCCI`; one that a mapping takes
+/// is read by it.
 pub fn decode(
     body: &[u8],
     proof: &Proof,
     now: Timestamp,
     default: Option<&str>,
+    mappings: &BTreeMap<String, Mapping>,
+) -> Result<Decoded, DecodeProblem> {
+    let posted = document::object(body)?;
+    let delivery = match mapping::read(mappings, &posted)? {
+        Reading::Nothing(why) => return Ok(Decoded::Nothing(why)),
+        Reading::AsItIs => of_document(&posted, body, proof, now, default)?,
+        Reading::Document(mapping, document) => of_document(&document, body, proof, now, default)
+            .map_err(|problem| DecodeProblem::Mapped { mapping, problem: Box::new(problem) })?,
+    };
+    Ok(Decoded::Delivery(Box::new(delivery)))
+}
+
+fn of_document(
+    document: &Map<String, Value>,
+    body: &[u8],
+    proof: &Proof,
+    now: Timestamp,
+    default: Option<&str>,
 ) -> Result<Delivery, DecodeProblem> {
-    let document = document::object(body)?;
     match document.get("event").and_then(Value::as_str) {
-        Some(BUILD_FINISHED) => Ok(build(document::read_build(&document)?, body, proof.id.as_deref(), now)),
-        None | Some("" | RUN_REQUEST) => run(document::read(&document)?, proof, now, default),
+        Some(BUILD_FINISHED) => Ok(build(document::read_build(document)?, body, proof.id.as_deref(), now)),
+        None | Some("" | RUN_REQUEST) => run(document::read(document)?, proof, now, default),
         Some(_) => Err(DecodeProblem::Event),
     }
 }
@@ -170,7 +220,10 @@ mod tests {
     fn decoded(more: &str, id: Option<&str>, default: Option<&str>) -> Result<Delivery, DecodeProblem> {
         let body = format!(r#"{{"family": "socA", "build": "b"{more}}}"#);
         let proof = Proof { scheme: Scheme::Hub, id: id.map(str::to_owned) };
-        decode(body.as_bytes(), &proof, Timestamp::from_micros(1), default)
+        match decode(body.as_bytes(), &proof, Timestamp::from_micros(1), default, &BTreeMap::new())? {
+            Decoded::Delivery(delivery) => Ok(*delivery),
+            Decoded::Nothing(why) => panic!("{why}"),
+        }
     }
 
     #[track_caller]
