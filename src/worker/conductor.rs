@@ -20,9 +20,11 @@ use crate::doorbell::Bell;
 use crate::id::RunId;
 use crate::message::Note;
 use crate::message::compose::campaign_facts;
+use crate::outcome::Verdict;
 use crate::store::{Audit, CampaignEffect, CampaignView, Effect, Intake, NewRun, StoreError};
 
-/// Most campaigns that are over and whose cards are looked at at the start: how their last runs ended may not be told.
+/// Most campaigns that are over and whose cards are looked at: how their last runs ended may not be told, and what failed
+/// may be retried.
 const OVER_MAX: usize = 20;
 /// How long ago they were over at most.
 const OVER_SINCE: Duration = Duration::from_secs(60 * 60);
@@ -128,18 +130,26 @@ impl Conductor {
     async fn redraw(&mut self, views: &[CampaignView]) -> Result<(), StoreError> {
         let before = self.shown.take().unwrap_or_default();
         let mut shown = HashMap::new();
+        let retried = views.iter().rev().filter(|view| self.may_be_retried(view)).take(OVER_MAX);
+        let retried: BTreeSet<i64> = retried.map(|view| view.campaign.number).collect();
         for view in views {
             let (number, facts) = (view.campaign.number, campaign_facts(view, &self.lab.links));
             if before.get(&number) != Some(&facts) {
                 self.lab.store.campaign_redraw(number, self.lab.clock.now()).await?;
                 self.lab.doorbell.ring(Bell::Relay);
             }
-            if !view.campaign.state.is_over() || goes_on(view) {
+            if !view.campaign.state.is_over() || goes_on(view) || retried.contains(&number) {
                 shown.insert(number, facts);
             }
         }
         self.shown = Some(shown);
         Ok(())
+    }
+
+    /// Whether somebody may still make up for what failed: for a while after its end its card follows that.
+    fn may_be_retried(&self, view: &CampaignView) -> bool {
+        let fails = view.children.iter().any(|child| child.verdict != Some(Verdict::Passed));
+        fails && view.ended_at.is_some_and(|at| at >= self.lab.clock.now() - OVER_SINCE)
     }
 
     /// The wave that was looked at, from 1, and how its runs were.

@@ -318,6 +318,8 @@ async fn one_that_ran_to_its_end_says_that_not_everything_passed_until_a_retry_d
         lab.until_card(3, "Passed").await;
         lab.settle().await;
         assert_eq!(state().await, "completed");
+        until_told(lab, "*completed* · wave 1 of 1").await;
+        lab.settle().await;
         lab.read_all();
     })
     .await;

@@ -59,7 +59,12 @@ impl Conductor {
                     told: Note::new("campaign-kept-out", facts),
                 };
                 let key = format!("campaign:{}:kept-out:{run}", view.campaign.number);
-                self.commit(view, key, effect, now).await?;
+                match self.commit(view, key, effect, now).await {
+                    Err(error) if error.is_lasting() => {
+                        tracing::error!(campaign = view.campaign.number, %error, "nobody is told what a campaign waits for");
+                    }
+                    told => drop(told?),
+                }
             }
         }
         self.told = kept_out;
