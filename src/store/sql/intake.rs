@@ -306,6 +306,7 @@ impl<'a> Rows<'a> {
             return self.effect(tx, intake).await;
         }
         tx.execute(SAVEPOINT).await?;
+        let gathered = self.gathered();
         let mut applied = self.effect(tx, intake).await;
         if applied.is_ok()
             && let Err(error) = tx.connection().await
@@ -315,9 +316,41 @@ impl<'a> Rows<'a> {
         if applied.as_ref().is_err_and(StoreError::is_lasting) {
             tx.forget();
             tx.execute(UNDO).await?;
+            self.cut(gathered);
         }
         tx.execute(RELEASE).await?;
         applied
+    }
+
+    /// How much is gathered.
+    fn gathered(&self) -> Gathered {
+        Gathered {
+            number: self.number,
+            runs: self.runs.len(),
+            cards: self.cards.len(),
+            events: self.events.len(),
+            replies: self.replies.len(),
+            in_batches: (self.batches.runs.len(), self.batches.cards.len()),
+            campaigns: (self.campaigns.len(), self.campaign_cards.len()),
+            callbacks: self.callbacks.len(),
+            retried: self.retried.len(),
+        }
+    }
+
+    /// Drops what was gathered since.
+    fn cut(&mut self, to: Gathered) {
+        self.number = to.number;
+        self.runs.truncate(to.runs);
+        self.cards.truncate(to.cards);
+        self.events.truncate(to.events);
+        self.replies.truncate(to.replies);
+        self.batches.runs.truncate(to.in_batches.0);
+        self.batches.cards.truncate(to.in_batches.1);
+        self.campaigns.truncate(to.campaigns.0);
+        self.campaign_cards.truncate(to.campaigns.1);
+        self.callbacks.truncate(to.callbacks);
+        self.retried.truncate(to.retried);
+        self.retries.retain(|_, number| *number <= to.number);
     }
 
     /// Gathers the rows of an intake's effect. What changes a run that is there already is written at once.
@@ -843,6 +876,20 @@ impl<'a> Rows<'a> {
         }
         Ok(())
     }
+}
+
+/// How many rows of each kind were gathered, and the number given last.
+#[derive(Clone, Copy)]
+struct Gathered {
+    number: i64,
+    runs: usize,
+    cards: usize,
+    events: usize,
+    replies: usize,
+    in_batches: (usize, usize),
+    campaigns: (usize, usize),
+    callbacks: usize,
+    retried: usize,
 }
 
 /// Whose a card is.

@@ -13,7 +13,7 @@ store_tests! {
     old_builds_go_but_the_latest_and_those_that_runs_wait_for,
 }
 
-fn build(family: &str, id: &str, branch: Option<&str>, result: BuildResult) -> Build {
+pub(super) fn build(family: &str, id: &str, branch: Option<&str>, result: BuildResult) -> Build {
     Build {
         number: 0,
         family: Family::new(family),

@@ -134,6 +134,27 @@ async fn a_cancel_that_meets_a_corrupt_row_on_its_way_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn a_build_that_is_refused_on_its_way_starts_none_of_its_runs() {
+    let dir = tempfile::tempdir().expect("dir");
+    let lab = Lab::over(open(dir.path(), None).await);
+    // Its row is written when everything else of it was gathered.
+    tamper(
+        dir.path(),
+        "CREATE TRIGGER refuse BEFORE INSERT ON builds BEGIN SELECT RAISE(ABORT, 'refused'); END",
+    )
+    .await;
+    let build = Box::new(super::builds::build("socA", "1", None, boardhand::build::BuildResult::Success));
+    let built = lab.intake(Effect::Build { build, runs: vec![lab.new_run(), lab.new_run()] });
+    let sound = lab.intake(Effect::Start(vec![lab.new_run()]));
+    let (refused, started) = tokio::join!(lab.store.commit(built), lab.store.commit(sound));
+    assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
+    assert!(started.expect("commit").fresh);
+    let filter = RunFilter { limit: 9, ..RunFilter::default() };
+    let runs = lab.store.run_list(&filter).await.expect("runs");
+    assert_eq!(runs.iter().map(|run| run.number).collect::<Vec<_>>(), [1]);
+}
+
+#[tokio::test]
 async fn a_batchs_cancel_that_meets_a_corrupt_row_on_its_way_ends_none_of_its_runs() {
     let dir = tempfile::tempdir().expect("dir");
     let lab = Lab::over(open(dir.path(), None).await);
