@@ -313,8 +313,8 @@ pub trait Store: Send + Sync {
     async fn call_back(&self, run: i64, url: &str, now: Timestamp) -> Result<bool>;
     /// How the runs are that decide the status of a commit.
     async fn status_parts(&self, commit: &str, context: &str) -> Result<Vec<StatusPart>>;
-    /// Calls to make now, the oldest first: of one lane at most [`LANE_HEADS_MAX`].
-    async fn call_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Call>>;
+    /// Calls to make now, the oldest first: of one lane at most [`LANE_HEADS_MAX`], and of these lanes none.
+    async fn call_due(&self, now: Timestamp, limit: u32, except: &[String]) -> Result<Vec<Call>>;
     /// When the next call is due, or was.
     async fn call_next_due(&self) -> Result<Option<Timestamp>>;
     /// How making a call went; one that is given up is a letter.

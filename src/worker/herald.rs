@@ -135,7 +135,8 @@ impl Herald {
                 self.places.give_back(lane, was_slow);
             }
         }
-        let due = self.shared.lab.store.call_due(self.shared.lab.clock.now(), CALLS_DUE_MAX).await?;
+        let (store, now) = (&self.shared.lab.store, self.shared.lab.clock.now());
+        let due = store.call_due(now, CALLS_DUE_MAX, &self.places.none_for()).await?;
         let mut lanes: Vec<(String, Vec<Call>)> = Vec::new();
         for call in due {
             match lanes.iter_mut().find(|(known, _)| *known == call.lane) {

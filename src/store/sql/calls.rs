@@ -88,6 +88,7 @@ statements! {
                                     WHERE n.state = 'owed' AND n.lane = lanes.lane AND n.due_at <= ?1
                                     ORDER BY n.due_at, n.event
                                     LIMIT ?3 + 0)
+        WHERE lanes.lane NOT IN (SELECT value FROM jsonb_each(?4))
         ORDER BY k.due_at, k.event, k.id
         LIMIT ?2 + 0";
     CALLS_NEXT = "SELECT MIN(due_at) FROM calls WHERE state = 'owed'";
@@ -228,12 +229,12 @@ pub(super) async fn due(
     readers: &Readers,
     unreadable: &Unreadable,
     now: Timestamp,
-    limit: u32,
+    (limit, except): (u32, &[String]),
 ) -> Result<Vec<Call>> {
     // Those that cannot be read stay at the front: they must fill neither the page nor their lane's part of it.
     let bad = unreadable.count() as i64;
     let query = link::query(CALLS_DUE).bind(now.as_micros()).bind(i64::from(limit) + bad);
-    let query = query.bind(i64::from(LANE_HEADS_MAX) + bad);
+    let query = query.bind(i64::from(LANE_HEADS_MAX) + bad).bind(row::json(except));
     unreadable.sift(&query.fetch_all(readers).await.map_err(unavailable)?, call)
 }
 

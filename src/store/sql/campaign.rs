@@ -24,14 +24,18 @@ macro_rules! campaign_columns {
     };
 }
 
-/// Each run of campaign `?1` with the last one that repeats it.
+/// Each run of campaign `?1` with the last one that repeats it, and whether any of them had a board.
 macro_rules! chain {
     () => {
         "WITH RECURSIVE chain (root, run) AS (
              SELECT run, run FROM campaign_runs WHERE campaign = ?1
              UNION
              SELECT chain.root, r.number FROM chain JOIN runs AS r ON r.retry_of = chain.run),
-         last (root, run) AS (SELECT root, MAX(run) FROM chain GROUP BY root) "
+         last (root, run, touched) AS (
+             SELECT root, MAX(run),
+                    MAX(CASE WHEN EXISTS (SELECT 1 FROM attempts AS a WHERE a.run = chain.run) THEN 1 ELSE 0 END)
+             FROM chain
+             GROUP BY root) "
     };
 }
 
@@ -76,11 +80,7 @@ statements! {
         WHERE number = ?1 AND version = ?2 - 1";
     CAMPAIGN_CHILDREN = concat!(chain!(), "SELECT c.phase, c.place, c.run, last.run AS last_run, r.verdict, r.cause,
                CASE WHEN r.state = 'queued' THEN 1 ELSE 0 END AS waits,
-               CASE WHEN EXISTS (SELECT 1
-                                 FROM chain AS k
-                                 JOIN attempts AS a ON a.run = k.run
-                                 WHERE k.root = c.run)
-                    THEN 1 ELSE 0 END AS touched
+               last.touched
         FROM campaign_runs AS c
         JOIN last ON last.root = c.run
         JOIN runs AS r ON r.number = last.run
@@ -240,12 +240,13 @@ pub(super) async fn started(tx: &mut Tx, started: &[Started]) -> Result<()> {
 }
 
 /// One with its runs.
-pub(super) async fn view(readers: &Readers, number: i64) -> Result<Option<CampaignView>> {
+pub(super) async fn view(readers: &Readers, plans: &Plans, number: i64) -> Result<Option<CampaignView>> {
     let query = link::query(CAMPAIGN_READ).bind(number);
-    match query.fetch_optional(readers).await.map_err(unavailable)? {
-        Some(row) => Ok(Some(with_children(readers, whole(&row)?).await?)),
-        None => Ok(None),
-    }
+    let found = query.fetch_optional(readers).await.map_err(unavailable)?;
+    let Some(found) = found else { return Ok(None) };
+    let plan = plans.at_hand().get(&number).cloned();
+    let view = plan.map_or_else(|| whole(&found), |plan| read(&found, plan))?;
+    Ok(Some(with_children(readers, view).await?))
 }
 
 /// Those that are not over, each with its runs; or, with a limit, those and the newest.

@@ -167,6 +167,10 @@ pub struct SqlStore {
 }
 
 impl SqlStore {
+    fn new(writer: Arc<Writer>, readers: Readers, ids: Ids, gave_up: watch::Receiver<bool>) -> SqlStore {
+        SqlStore { writer, readers, unreadable: Arc::default(), plans: Default::default(), ids, gave_up }
+    }
+
     /// Ends the store after what is queued, and lets go of the data directory. Dropping it does the same, later.
     pub async fn close(&self) {
         self.readers.close().await;
@@ -497,7 +501,7 @@ impl Store for SqlStore {
     }
 
     async fn campaign_view(&self, number: i64) -> Result<Option<CampaignView>> {
-        campaign::view(&self.readers, number).await
+        campaign::view(&self.readers, &self.plans, number).await
     }
 
     async fn campaign_list(&self, newest: Option<u32>) -> Result<Vec<CampaignView>> {
@@ -557,8 +561,8 @@ impl Store for SqlStore {
         calls::status_parts(&self.readers, commit, context).await
     }
 
-    async fn call_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Call>> {
-        calls::due(&self.readers, &self.unreadable, now, limit).await
+    async fn call_due(&self, now: Timestamp, limit: u32, except: &[String]) -> Result<Vec<Call>> {
+        calls::due(&self.readers, &self.unreadable, now, (limit, except)).await
     }
 
     async fn call_next_due(&self) -> Result<Option<Timestamp>> {

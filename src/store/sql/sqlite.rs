@@ -75,14 +75,7 @@ impl SqlStore {
         let readers = Readers::Sqlite(readers);
         let (_, gave_up) = tokio::sync::watch::channel(false);
         let writer = Arc::new(writer);
-        Ok(SqlStore {
-            writer,
-            readers,
-            unreadable: Arc::default(),
-            plans: Default::default(),
-            ids: options.ids,
-            gave_up,
-        })
+        Ok(SqlStore::new(writer, readers, options.ids, gave_up))
     }
 }
 

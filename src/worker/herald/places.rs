@@ -25,6 +25,13 @@ impl Places {
         has_room && self.busy.insert(lane.to_owned())
     }
 
+    /// The lanes for which there is none now.
+    pub(super) fn none_for(&self) -> Vec<String> {
+        let is_full = self.slow_ones() >= SLOW_MAX;
+        let slow = self.slow.iter().filter(|lane| is_full && !self.busy.contains(*lane));
+        self.busy.iter().chain(slow).cloned().collect()
+    }
+
     /// Gives one back.
     pub(super) fn give_back(&mut self, lane: String, was_slow: bool) {
         self.busy.remove(&lane);
@@ -59,6 +66,7 @@ mod tests {
         assert_eq!(taken(&mut places), 0, "each is called once at a time");
         (0..LANES_MAX).for_each(|n| places.give_back(lane(n), true));
         assert_eq!((0..LANES_MAX).filter(|n| places.take(&lane(*n))).count(), SLOW_MAX);
+        assert_eq!(places.none_for().len(), LANES_MAX, "those that are called, and the other slow ones");
         assert!(places.take("host that answers"));
         places.give_back(lane(0), false);
         assert!(places.take(&lane(0)), "it answers again");

@@ -6,7 +6,7 @@ use boardhand::store::{
     CallEnd, Effect, Effected, LANE_HEADS_MAX, LANE_OWED_MAX, NewCall, NewRun, Owing, StatusOf, StatusPart,
 };
 
-use super::lab::{Lab, at, effected, outcome};
+use super::lab::{Lab, at, effected};
 use super::store_tests;
 
 store_tests! {
@@ -37,7 +37,7 @@ fn owing(calls: &[NewCall]) -> Owing {
 }
 
 async fn due(lab: &Lab, seconds: u64) -> Vec<String> {
-    let due = lab.store.call_due(at(seconds), 500).await.expect("read");
+    let due = lab.store.call_due(at(seconds), 500, &[]).await.expect("read");
     due.into_iter().map(|call| format!("{} {}", call.lane, call.tries)).collect()
 }
 
@@ -45,13 +45,7 @@ async fn what_happened_is_read_in_its_order_and_calls_are_made_of_it_once(lab: &
     let from = lab.store.call_read_to().await.expect("read");
     let run = NewRun { callback: Some("https://ci/x".into()), ..lab.new_run() };
     lab.commit(Effect::Start(vec![run, lab.new_run()])).await;
-    let cancel = Effect::Cancel {
-        run: 1,
-        by: super::lab::li(),
-        outcome: outcome(Verdict::Cancelled, "cancelled"),
-        note: super::lab::note("run-cancelled"),
-    };
-    lab.commit(cancel).await;
+    lab.commit(super::intake::cancel(1)).await;
     let events = lab.store.call_events(from, 10).await.expect("read");
     let told: Vec<_> = events.iter().map(|e| (e.kind.as_str(), e.run, e.callback.as_deref())).collect();
     let ci = Some("https://ci/x");
@@ -82,6 +76,8 @@ async fn a_lane_that_stands_still_hides_no_other_and_has_a_bound(lab: &Lab) {
     let due = due(lab, 1).await;
     assert_eq!(due.iter().filter(|call| *call == "slow 0").count(), LANE_HEADS_MAX as usize);
     assert_eq!(due.last().map(String::as_str), Some("other 0"));
+    let others = lab.store.call_due(at(1), 500, &["slow".to_owned()]).await.expect("read");
+    assert_eq!(others.iter().map(|call| call.lane.as_str()).collect::<Vec<_>>(), ["other"]);
     let (letters, count) = lab.store.letter_list(10).await.expect("read");
     assert_eq!((letters[0].error.as_str(), count), ("too many calls are owed there", 1));
 }
@@ -107,9 +103,7 @@ async fn a_call_that_is_given_up_is_a_letter_and_comes_back(lab: &Lab) {
 async fn the_runs_of_a_status_decide_it_without_those_that_were_repeated(lab: &Lab) {
     lab.commit(Effect::Start(vec![lab.new_run(), lab.new_run(), lab.new_run()])).await;
     for run in [1, 2] {
-        let outcome = outcome(Verdict::Cancelled, "cancelled");
-        let note = super::lab::note("run-cancelled");
-        lab.commit(Effect::Cancel { run, by: super::lab::li(), outcome, note }).await;
+        lab.commit(super::intake::cancel(run)).await;
     }
     let of = |run, context: &str| StatusOf { run, commit: "c0ffee".into(), context: context.into() };
     let statuses = vec![of(1, "smoke"), of(2, "smoke"), of(3, "smoke"), of(3, "smoke")];
@@ -140,13 +134,7 @@ async fn whoever_asks_for_a_run_again_is_called_back_too_and_nobody_twice(lab: &
     assert!(!asks("https://ci/1").await, "that is known");
     assert!(asks("https://ci/2").await);
     assert!(!lab.store.call_back(9, "https://ci/2", at(1)).await.expect("written"), "there is no such run");
-    let cancel = Effect::Cancel {
-        run: 1,
-        by: super::lab::li(),
-        outcome: outcome(Verdict::Cancelled, "cancelled"),
-        note: super::lab::note("run-cancelled"),
-    };
-    lab.commit(cancel).await;
+    lab.commit(super::intake::cancel(1)).await;
     let told = async |after: i64| {
         let events = lab.store.call_events(after, 10).await.expect("read");
         events.into_iter().map(|event| (event.seq, event.kind, event.callback)).collect::<Vec<_>>()

@@ -336,6 +336,7 @@ fn called() -> Vec<(&'static str, &'static str)> {
                         WHERE n.state = 'owed' AND n.lane = lanes.lane AND n.due_at <= $1
                         ORDER BY n.due_at, n.event
                         LIMIT $3) AS k
+    WHERE lanes.lane NOT IN (SELECT value FROM json_array_elements_text($4::json))
     ORDER BY k.due_at, k.event, k.id
     LIMIT $2",
         ),

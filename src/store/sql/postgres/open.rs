@@ -225,14 +225,7 @@ impl SqlStore {
             tokio::spawn(standby::beat(Arc::downgrade(&writer), gives_up));
         }
         let readers = Readers::Postgres(readers);
-        Ok(SqlStore {
-            writer,
-            readers,
-            unreadable: Arc::default(),
-            plans: Default::default(),
-            ids: options.ids,
-            gave_up,
-        })
+        Ok(SqlStore::new(writer, readers, options.ids, gave_up))
     }
 }
 
