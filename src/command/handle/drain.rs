@@ -2,13 +2,14 @@
 //! board of it as their own is told. Maintenance windows of boards.yaml do the same at their times, and are shown with
 //! them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::act::audit;
 use super::{Handler, Reaction};
-use crate::board::{Board, BoardId, Inventory, Site};
+use crate::board::{Board, BoardId, Family, Inventory, Site};
 use crate::chat::{AnswerVia, Delivery};
 use crate::clock::Timestamp;
 use crate::command::{grammar, parse};
@@ -178,17 +179,11 @@ fn exactly(lab: &Inventory, name: &str) -> Option<Drained> {
     board.cloned().map(Drained::Board).or_else(|| site().cloned().map(Drained::Site))
 }
 
-/// The family of all that these words would drain, where they name something; where those are several, none that a token
-/// could be for.
-pub(super) fn family_of(lab: &Inventory, typed: &str) -> Option<String> {
-    let of = meant(lab, typed, None, "").ok()?.of;
-    let mut families: Vec<&str> = of.boards(lab).map(|board| board.family.as_str()).collect();
-    families.dedup();
-    match families.as_slice() {
-        [] => None,
-        [family] => Some((*family).to_owned()),
-        _ => Some(String::new()),
-    }
+/// The families of all that these words would drain, where they name something.
+pub(super) fn families_of(lab: &Inventory, typed: &str) -> Vec<String> {
+    let Ok(Meant { of, .. }) = meant(lab, typed, None, "") else { return vec![] };
+    let families: BTreeSet<&Family> = of.boards(lab).map(|board| &board.family).collect();
+    families.into_iter().map(ToString::to_string).collect()
 }
 
 /// What is meant by words of which the first name a board or a site: the longest name that there is, then perhaps a time,
@@ -228,6 +223,21 @@ fn unknown(lab: &Inventory, typed: &str) -> Reaction {
 mod tests {
     use super::*;
     use crate::board::lab_file;
+
+    #[test]
+    fn whatever_families_are_on_a_site_are_drained_with_it() {
+        let board = |id: &str, family: &str| {
+            format!(
+                "  - {{board_id: {id}, soc_family: {family}, board_ip: 10.0.0.1, lab_location: Lab, telnet_port: 2{id}}}\n"
+            )
+        };
+        let text = "boards:\n".to_owned() + &board("1", "socB") + &board("2", "socA") + &board("3", "socB");
+        let lab = lab_file::parse("boards.yaml", &text, &|_| None).inventory.expect("a lab");
+        let check = |typed: &str, expect: &[&str]| assert_eq!(families_of(&lab, typed), expect, "{typed}");
+        check("lab 2h a new fan", &["socA", "socB"]);
+        check("2", &["socA"]);
+        check("nothing", &[]);
+    }
 
     #[test]
     fn the_longest_name_is_meant_then_a_time_then_why() {

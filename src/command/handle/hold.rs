@@ -286,6 +286,14 @@ impl Handler {
     }
 
     fn released(&self, delivery: &Delivery, lease: &Lease) -> Reaction {
+    /// The families of the boards that whoever asks has.
+    pub(super) async fn families_held(&self, delivery: &Delivery) -> Result<Vec<String>> {
+        let (lab, leases) = (self.inventory.now(), self.store.lease_list().await?);
+        let held = leases.iter().filter(|lease| lease.is_held_by(&delivery.actor));
+        let families = held.filter_map(|lease| lab.board(lease.board.as_str())).map(|board| &board.family);
+        Ok(families.map(ToString::to_string).collect())
+    }
+
         let facts = self.facts_of(delivery, lease);
         let theirs = lease.is_held_by(&delivery.actor);
         let taken = || {

@@ -238,7 +238,7 @@ impl Handler {
         let own_run =
             run.as_ref().is_some_and(|view| self.is_same(&view.run.requested_by, delivery)) || own_campaign;
         let own_board = self.is_about_own_board(delivery, &command).await?;
-        families.extend(self.family_meant(&command, run.as_ref()));
+        families.extend(self.families_meant(delivery, &command, run.as_ref()).await?);
         let about = About { own_run, own_board, family: None };
         let because = match self.permission_for(Asked::Command(&command), delivery, about, &families) {
             Permission::Allowed { because } => because,
@@ -464,12 +464,32 @@ impl Handler {
             .unwrap_or_else(|| of(families.first().map(String::as_str)))
     }
 
+    /// The families of what a command would change, where it names a run, a board, a site, a schedule or a family that
+    /// there is.
+    async fn families_meant(
+        &self,
+        delivery: &Delivery,
+        command: &Command,
+        run: Option<&RunView>,
+    ) -> Result<Vec<String>> {
+        let lab = self.inventory.now();
+        Ok(match command {
+            Command::Drain { target: Some(target), .. } | Command::Undrain { target } => {
+                drain::families_of(&lab, target)
+            }
+            Command::Extend { board: None, .. } => self.families_held(delivery).await?,
+            Command::Schedules { name: Some(name), .. } => {
+                let known = lab.schedules.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+                let starts = known.and_then(|(_, schedule)| schedule.run.split_whitespace().next());
+                starts.and_then(|of| self.family_known_as(of)).into_iter().map(|of| of.to_string()).collect()
+            }
+            _ => self.family_meant(command, run).into_iter().collect(),
+        })
+    }
+
     /// The family of what a command would change, where it names a run, a board or a family that there is.
     fn family_meant(&self, command: &Command, run: Option<&RunView>) -> Option<String> {
         let named = match command {
-            Command::Drain { target: Some(target), .. } | Command::Undrain { target } => {
-                return drain::family_of(&self.inventory.now(), target);
-            }
             Command::RunTest(asked) => &asked.target,
             Command::Power { board, .. }
             | Command::Quarantine { board, .. }

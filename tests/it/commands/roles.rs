@@ -138,6 +138,29 @@ async fn permissions_go_beyond_roles_and_every_refusal_says_which_rule_and_who_c
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_of_several_families_needs_a_permit_for_each_of_them() {
+    let text = yaml::small(1).replace("Lab Site B", "Lab Site A")
+        + "roles: {admin: [slack:U0LEAD], operator: [slack:U0BOB], user: [\"*\"]}\n\
+           permissions: {families: {socA: [slack:U0ALICE]}}\n\
+           schedules: {nightly: {cron: '0 3 * * *', run: socA build-1}}\n";
+    lab(&text, async |lab| {
+        let denied = "Boards of socA are not for everybody";
+        for text in ["/lab drain soc-a-001", "/lab drain lab site a 2h", "/lab undrain Lab Site A"] {
+            let seen = lab.say("bob", text).await;
+            assert!(seen.contains(denied), "{text}: {seen}");
+        }
+        let seen = lab.say("bob", "/lab drain soc-b-001").await;
+        assert!(seen.contains("takes nothing new"), "{seen}");
+        lab.say("bob", "/lab undrain soc-b-001").await;
+        let seen = lab.say("bob", "/lab schedules pause nightly").await;
+        assert!(seen.contains(denied), "{seen}");
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_of_a_user_group_has_its_role_and_nobody_has_it_where_it_is_not_known_who_is_in() {
     let text = yaml::small(2)
         + "roles: {admin: [slack:U0LEAD], operator: [slack:S0OPS], user: ['*']}\n\
