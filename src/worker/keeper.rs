@@ -76,6 +76,14 @@ impl Keeper {
     ) -> Result<(), StoreError> {
         let used_at = self.watch.used_at(&self.lab.used, lease, hold, now);
         let store = &self.lab.store;
+        // It was brought forward to so long after that moment. Also where that end has come: it was used before, or
+        // nobody could look meanwhile.
+        if hold.idle_until.is_some() && used_at > lease.expires_at - IDLE_GRACE {
+            if store.hold_used(lease, now).await? {
+                self.lab.doorbell.ring(Bell::Scheduler);
+            }
+            return Ok(());
+        }
         if lease.expires_at <= now {
             let rest = LeaseId::new(&self.lab.ids, now);
             let told = self.told("hold-over", lease, hold, by);
@@ -96,7 +104,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Brings the end forward of what nobody uses, and puts it back once somebody does.
+    /// Brings the end forward of what nobody uses.
     async fn look_idle(
         &self,
         lease: &Lease,
@@ -105,16 +113,13 @@ impl Keeper {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let store = &self.lab.store;
-        if hold.idle_until.is_some() {
-            // It was brought forward to so long after that moment.
-            if used_at > lease.expires_at - IDLE_GRACE && store.hold_used(lease, now).await? {
-                self.lab.doorbell.ring(Bell::Scheduler);
-            }
-            return Ok(());
-        }
         let Some(idle) = self.lab.inventory.now().reservations.idle else { return Ok(()) };
         let until = now + IDLE_GRACE;
-        if hold.run.is_some() || now.since(used_at) < idle || lease.expires_at <= until {
+        if hold.idle_until.is_some()
+            || hold.run.is_some()
+            || now.since(used_at) < idle
+            || lease.expires_at <= until
+        {
             return Ok(());
         }
         let shorter = Lease { expires_at: until, ..lease.clone() };
