@@ -48,6 +48,11 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// Until when its holder has it who uses it: its end, before that was brought forward because nobody did.
+    pub fn ends_at(&self) -> Timestamp {
+        self.hold.as_ref().and_then(|hold| hold.idle_until).unwrap_or(self.expires_at)
+    }
+
     /// Whether this person has the board as their own.
     pub fn is_held_by(&self, person: &Actor) -> bool {
         self.hold.is_some() && matches!(&self.holder, Holder::Person(holder) if holder.key() == person.key())

@@ -200,7 +200,7 @@ impl Handler {
         }
         let longest = self.longest(delivery);
         let mut facts = self.facts_of(delivery, lease);
-        let asked_until = lease.expires_at.max(delivery.received_at) + by;
+        let asked_until = lease.ends_at().max(delivery.received_at) + by;
         let is_cut = asked_until > lease.granted_at + longest;
         extend_with(&mut facts, json!({ "longest_s": longest.as_secs_f64(), "cut": is_cut }));
         Ok(Reaction {

@@ -152,9 +152,8 @@ pub(super) async fn accept(
         return Ok((Effected::NotTheirs, None));
     };
     // Who takes it over wants it: an end that was brought forward because nobody used it is put back.
-    let idle_until = lease.hold.as_ref().and_then(|hold| hold.idle_until);
-    let expires_at = idle_until.unwrap_or(lease.expires_at);
-    let terms = LeaseTerms { instance: lease.instance, now, expires_at, drains_seen: None };
+    let (instance, expires_at) = (lease.instance, lease.ends_at());
+    let terms = LeaseTerms { instance, now, expires_at, drains_seen: None };
     let fresh = state.lease_of(id, board, Holder::Person(by.clone()), LeaseState::Held, &terms);
     let hold = lease.hold.clone().map(|hold| Hold { idle_until: None, ..hold });
     let fresh = Lease { hold, ..fresh };

@@ -303,7 +303,9 @@ pub(super) async fn extend(
     let Some(lease) = hold_of(tx, board, fence).await?.filter(|lease| lease.is_held_by(by)) else {
         return Ok((Effected::NotTheirs, None));
     };
-    if from.is_some_and(|from| from != lease.expires_at) {
+    // What was brought forward because nobody used the board counts as it was, also for a button from before that.
+    let end = lease.ends_at();
+    if from.is_some_and(|from| from != lease.expires_at && from != end) {
         return Ok((Effected::AlreadyExtended, Some(lease.expires_at)));
     }
     // What was brought forward because nobody used the board counts as it was.

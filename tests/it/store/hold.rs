@@ -210,6 +210,12 @@ async fn time_is_added_up_to_the_longest_and_only_to_whoever_has_it(lab: &Lab) {
     assert_eq!(says(lab, &li(), at(5), from(at(7200))).await, "already-extended");
     assert_eq!(says(lab, &li(), at(5), from(at(7200) + HOUR)).await, "done");
     assert_eq!(the_lease(lab).await.expires_at, at(7200) + 2 * HOUR);
+    // A button from before its end was brought forward is about the end that it had; after that it says nothing new.
+    let (lease, told) = (the_lease(lab).await, (via(), note("hold-idle")));
+    assert!(lab.store.hold_idle(&lease, at(605), &told, at(5)).await.expect("idle"));
+    assert_eq!(says(lab, &li(), at(6), from(at(7200) + 2 * HOUR)).await, "done");
+    assert_eq!(the_lease(lab).await.expires_at, at(7200) + 3 * HOUR);
+    assert_eq!(says(lab, &li(), at(6), from(at(605))).await, "already-extended");
     assert_eq!(says(lab, &li(), at(5), extend(20)).await, "done");
     let longest = the_lease(lab).await.granted_at + 8 * HOUR;
     assert_eq!(the_lease(lab).await.expires_at, longest);
