@@ -102,7 +102,8 @@ impl Handler {
         if choices.is_empty() {
             choices.extend(broken);
         }
-        if before.is_some() || !is_known {
+        // Whoever is in line has their turn there; nobody ever has it for a board that drains.
+        if before.is_some() && !anyway || !is_known {
             choices.clear();
         }
         let mut waits = foreseen_facts(&foreseen);
@@ -285,7 +286,6 @@ impl Handler {
         Ok(wishes)
     }
 
-    fn released(&self, delivery: &Delivery, lease: &Lease) -> Reaction {
     /// The families of the boards that whoever asks has.
     pub(super) async fn families_held(&self, delivery: &Delivery) -> Result<Vec<String>> {
         let (lab, leases) = (self.inventory.now(), self.store.lease_list().await?);
@@ -294,6 +294,7 @@ impl Handler {
         Ok(families.map(ToString::to_string).collect())
     }
 
+    fn released(&self, delivery: &Delivery, lease: &Lease) -> Reaction {
         let facts = self.facts_of(delivery, lease);
         let theirs = lease.is_held_by(&delivery.actor);
         let taken = || {

@@ -117,8 +117,9 @@ pub(super) async fn reserve(
     let requester = wish.by.key();
     let count = link::query(BOARDS_OF).bind(&requester);
     let boards = count.count(tx.connection().await?).await.map_err(unavailable)?;
-    // Who asks again for what they wait for is told their place.
-    let is_full = boards >= i64::from(most);
+    // Who asks again for what they wait for is told their place, where the board is not theirs at once now.
+    let same = waiting_same(tx, &requester, wish).await?;
+    let is_full = boards - i64::from(same.is_some()) >= i64::from(most);
     let plain = |effected| Reserved { effected, id: wish.id, got: None };
     let is_outdated = !at_once.is_empty() && drain::is_newer(tx, terms.drains_seen).await?;
     for (index, (board, _)) in at_once.iter().enumerate().filter(|_| !is_full && !is_outdated) {
@@ -129,12 +130,15 @@ pub(super) async fn reserve(
         }
         let lease = held(wish, board, &found, terms);
         lease::taken(tx, &lease, terms.now);
+        if let Some(same) = same {
+            unreserve(tx, same).await?;
+        }
         return Ok(Reserved { got: Some((index, lease.fence)), ..plain(Effected::Done) });
     }
     if !or_wait {
         return Ok(plain(if is_full { Effected::TooMany } else { Effected::NotTheirs }));
     }
-    if let Some(id) = waiting_same(tx, &requester, wish).await? {
+    if let Some(id) = same {
         return Ok(Reserved { id, ..plain(Effected::AlreadyWaiting) });
     }
     if is_full {
@@ -308,8 +312,6 @@ pub(super) async fn extend(
     if from.is_some_and(|from| from != lease.expires_at && from != end) {
         return Ok((Effected::AlreadyExtended, Some(lease.expires_at)));
     }
-    // What was brought forward because nobody used the board counts as it was.
-    let end = lease.hold.as_ref().and_then(|hold| hold.idle_until).unwrap_or(lease.expires_at);
     let until = (end.max(now) + longer).min(lease.granted_at + longest);
     if until <= lease.expires_at {
         return Ok((Effected::AtMost, Some(lease.expires_at)));

@@ -88,6 +88,30 @@ async fn a_board_that_drains_is_not_held_after_a_failure_but_by_whoever_works_on
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_works_on_a_board_has_it_also_where_they_were_in_line_before_it_drained() {
+    lab(&closed(1), async |lab| {
+        let run = lab.run("alice", "/run-test socA build-crawl").await;
+        lab.until_state(run, "testing").await;
+        let place = lab.say("bob", "/lab reserve soc-a-001 1h the fan").await;
+        assert!(place.contains("place 1 in line"), "{place}");
+        lab.say("bob", "/lab drain soc-a-001").await;
+        lab.say("alice", &format!("/lab cancel {run}")).await;
+        lab.direct("bob", "Nothing is on").await;
+        let theirs = lab.say("bob", "/lab reserve soc-a-001 1h the fan").await;
+        assert!(theirs.contains("is yours until"), "{theirs}");
+        assert!(
+            lab.rows("SELECT id FROM reservations").await.is_empty(),
+            "and nobody waits for it in their name"
+        );
+        lab.say("bob", "/lab undrain soc-a-001").await;
+        lab.say("bob", "/lab release soc-a-001").await;
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_has_a_board_of_a_site_that_drains_is_told_and_keeps_it_to_its_end() {
     lab(&closed(2), async |lab| {
         lab.say("alice", "/lab reserve soc-a-001 1h DDR bring-up").await;
