@@ -20,6 +20,9 @@ use crate::store::LeaseView;
 /// How often something is looked at again that changed while it was looked at.
 pub(super) const LOOKS_MAX: u32 = 3;
 
+/// Most keys of one place that are forgotten with it.
+const KEYS_MAX: usize = 256;
+
 /// Who waits for which place in line.
 #[derive(Default)]
 pub(in crate::door) struct InLine(Mutex<HashMap<LeaseId, Here>>);
@@ -36,6 +39,19 @@ struct Here {
     keys: Vec<String>,
     /// Closed when the last of them has given it up.
     leaving: Option<watch::Receiver<()>>,
+}
+
+impl Here {
+    /// One more key that led here; of too many, the oldest is let go of: a repeat under it is told that this is over.
+    fn asked_under(&mut self, key: String) {
+        if self.keys.contains(&key) {
+            return;
+        }
+        if self.keys.len() >= KEYS_MAX {
+            self.keys.remove(0);
+        }
+        self.keys.push(key);
+    }
 }
 
 /// What the one who goes leaves behind.
@@ -92,7 +108,7 @@ impl InLine {
                 here.count += 1;
                 here.stays |= way.stays;
                 here.ours |= way.first;
-                here.keys.push(key);
+                here.asked_under(key);
             }
         }
         Ok(())
@@ -287,6 +303,20 @@ mod tests {
         line.keep(id);
         assert!(matches!(line.leave(id), Left::Stays) && matches!(line.leave(id), Left::Stays));
         assert!(line.here().is_empty());
+    }
+
+    #[test]
+    fn a_place_that_lives_on_knows_no_more_keys_than_are_forgotten_with_it() {
+        let (line, id) = (InLine::default(), LeaseId::new(&Ids::seeded(1), Timestamp::default()));
+        assert!(line.enter(id, key(0), way(false, false)).is_ok());
+        let most = u32::try_from(KEYS_MAX).expect("few");
+        // Each comes twice and goes; the one from before waits on.
+        for n in (1..=most).flat_map(|n| [n, n]) {
+            assert!(line.enter(id, key(n), way(false, false)).is_ok());
+            assert!(matches!(line.leave(id), Left::Others));
+        }
+        let Left::Nobody(untold, _done) = line.leave(id) else { panic!("the last gives it up") };
+        assert_eq!(untold.keys, (1..=most).map(key).collect::<Vec<_>>(), "the oldest is let go of");
     }
 
     #[test]
