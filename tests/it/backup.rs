@@ -9,6 +9,8 @@ use boardhand::outcome::Verdict;
 use boardhand::run::Decision;
 use boardhand::store::RunFilter;
 use boardhand::store::sql::{NUMBERS_LEFT_OUT, OpenError, SqlStore, SqliteOptions};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection};
 
 use crate::lab::look::rows;
 use crate::store::Lab;
@@ -162,4 +164,35 @@ async fn what_is_no_backup_changes_nothing_and_what_was_there_is_put_aside() {
         }
     }
     assert_eq!(open(&older).await.store.census().await.expect("census").queued, 2, "what was there is whole");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_put_aside_stays_whole() {
+    let home = tempfile::tempdir().expect("a folder");
+    let (data, file) = (home.path().join("data"), home.path().join("lab.db"));
+    let lab = open(&data).await;
+    assert_eq!(backed_up(&data, &file).await.0, Some(0));
+    drop(lab);
+    while boardhand(&["restore", text(&file), "--data-dir", text(&data)]).1.contains("in use") {
+        tokio::task::yield_now().await;
+    }
+    // Somebody looks into it: SQLite has a file beside it then.
+    let (database, wal) = (data.join("boardhand.db"), data.join("boardhand.db-wal"));
+    let mut reader = SqliteConnectOptions::new().filename(&database).connect().await.expect("SQLite");
+    let runs = "SELECT number FROM runs";
+    sqlx::query(runs).fetch_all(&mut reader).await.expect("no run");
+    assert!(wal.exists());
+    // Nothing can have that name.
+    std::os::unix::fs::symlink("nowhere", data.join("boardhand.db.before-1")).expect("a link");
+    let arguments = ["restore", text(&file), "--data-dir", text(&data), "--replace"];
+    let (code, said) = boardhand(&arguments);
+    assert!(code == Some(1) && said.contains("boardhand.db.before-1"), "{said}");
+    assert!(wal.exists(), "nothing is taken away");
+    std::fs::remove_file(data.join("boardhand.db.before-1")).expect("removed");
+    let (code, said) = boardhand(&arguments);
+    assert_eq!(code, Some(0), "{said}");
+    let aside = |end: &str| data.join(format!("boardhand.db.before-1{end}"));
+    assert!(aside("").is_file() && aside("-wal").is_file() && !wal.exists(), "it goes as a whole");
+    reader.close().await.expect("closed");
+    assert_eq!(open(&data).await.store.census().await.expect("census").queued, 0);
 }

@@ -199,23 +199,42 @@ async fn look(copy: &mut SqliteConnection, file: &Path) -> Result<Copied, CopyEr
 /// it, so that a folder is never without one; what SQLite has beside it must not be there for the other.
 async fn aside(data_dir: &Path) -> Result<PathBuf, CopyError> {
     let file = data_dir.join("boardhand.db");
-    let free = |n: &u32| !data_dir.join(format!("boardhand.db.before-{n}")).exists();
+    let free = |n: &u32| {
+        ["", "-wal"].iter().all(|end| !data_dir.join(format!("boardhand.db.before-{n}{end}")).exists())
+    };
     let n = (1..).find(free).unwrap_or(1);
     // One that cannot be opened goes aside as it is.
     if let Ok(mut old) = SqliteConnectOptions::new().filename(&file).connect().await {
         let _ = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut old).await;
         let _ = old.close().await;
     }
+    // Nothing is taken away before all of it is there under its other name.
+    for end in ["", "-wal"] {
+        let from = data_dir.join(format!("boardhand.db{end}"));
+        if from.exists() {
+            keep(&from, &data_dir.join(format!("boardhand.db.before-{n}{end}")))?;
+        }
+    }
+    sync(data_dir)?;
     for end in ["-wal", "-shm"] {
         let from = data_dir.join(format!("boardhand.db{end}"));
         if from.exists() {
-            let failed = |source| CopyError::File { file: from.clone(), source };
-            std::fs::rename(&from, data_dir.join(format!("boardhand.db.before-{n}{end}"))).map_err(failed)?;
+            std::fs::remove_file(&from).map_err(|source| CopyError::File { file: from.clone(), source })?;
         }
     }
-    let before = data_dir.join(format!("boardhand.db.before-{n}"));
-    std::fs::hard_link(&file, &before).map_err(|source| CopyError::File { file: before.clone(), source })?;
-    Ok(before)
+    Ok(data_dir.join(format!("boardhand.db.before-{n}")))
+}
+
+/// Gives a file another name too, or makes a copy where files have but one.
+fn keep(file: &Path, other: &Path) -> Result<(), CopyError> {
+    let failed = |source| CopyError::File { file: other.into(), source };
+    match std::fs::hard_link(file, other) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            std::fs::copy(file, other).map_err(failed)?;
+            sync(other)
+        }
+        linked => linked.map_err(failed),
+    }
 }
 
 /// Removes what an attempt before left.
