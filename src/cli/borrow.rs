@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::AbortHandle;
+
 use super::reload::Server;
 use crate::board::BoardId;
 use crate::clock::Clock;
 use crate::config;
 use crate::door::control::{Answer, Ask, checker};
 use crate::id::{Ids, InstanceId, LeaseId};
-use crate::lease::{Grip, Holder};
+use crate::lease::reaper::RENEW_EVERY;
+use crate::lease::{Grip, Holder, Trust};
 use crate::run::LeaseRef;
 use crate::store::sql::{OpenError, SqlStore};
 use crate::store::{AtRest, Granted, LeaseTerms, Store};
@@ -25,7 +28,7 @@ pub(super) enum Lender {
     /// A server runs.
     Server { data_dir: PathBuf, clock: Clock },
     /// None does, and none can start while this is open.
-    Store { store: Arc<SqlStore>, clock: Clock, ids: Ids, instance: InstanceId },
+    Store { store: Arc<SqlStore>, clock: Clock, ids: Ids, instance: InstanceId, renews: AbortHandle },
 }
 
 /// A board in hand.
@@ -78,7 +81,8 @@ impl Lender {
         let now = clock.now();
         store.board_register(boards, now).await?;
         let instance = InstanceId::new(ids, now);
-        Ok(Lender::Store { store, clock: clock.clone(), ids: ids.clone(), instance })
+        let renews = tokio::spawn(renew(store.clone(), clock.clone(), instance)).abort_handle();
+        Ok(Lender::Store { store, clock: clock.clone(), ids: ids.clone(), instance, renews })
     }
 
     /// Takes a board for a moment.
@@ -91,7 +95,9 @@ impl Lender {
                 let ask = Ask::Lease { board: board.clone(), by: user() };
                 match server.ask(&ask).await.map_err(|error| failed(&error))? {
                     Answer::Leased { id, fence } => {
-                        let grip = Grip::new(LeaseRef { id, board: board.clone(), fence });
+                        let named = LeaseRef { id, board: board.clone(), fence };
+                        // The server takes it back when it may not drive boards any more.
+                        let grip = Grip::new(named, Trust::always());
                         Ok(Borrowed { grip: Arc::new(grip), server: Some(server) })
                     }
                     Answer::Held { holder } => Err(NotLent::Held(who(&holder))),
@@ -99,7 +105,7 @@ impl Lender {
                     Answer::Reloaded(_) => Err(NotLent::Failed("the server answers something else".into())),
                 }
             }
-            Lender::Store { store, clock, ids, instance } => {
+            Lender::Store { store, clock, ids, instance, .. } => {
                 let now = clock.now();
                 let terms =
                     LeaseTerms { instance: *instance, now, expires_at: now + LASTS, drains_seen: None };
@@ -109,7 +115,7 @@ impl Lender {
                     Granted::Leases(leases) => match leases.into_iter().next() {
                         Some(lease) => {
                             let lease = LeaseRef { id: lease.id, board: lease.board, fence: lease.fence };
-                            Ok(Borrowed { grip: Arc::new(Grip::new(lease)), server: None })
+                            Ok(Borrowed { grip: Arc::new(Grip::new(lease, store.trust())), server: None })
                         }
                         None => Err(NotLent::Failed("no lease was given".into())),
                     },
@@ -145,7 +151,8 @@ impl Lender {
 
     /// Gives back what is still in hand, and lets go of the data directory.
     pub(super) async fn close(self) {
-        let Lender::Store { store, clock, instance, .. } = self else { return };
+        let Lender::Store { store, clock, instance, renews, .. } = self else { return };
+        renews.abort();
         // What was in hand when somebody interrupted it.
         for lease in store.lease_list().await.unwrap_or_default() {
             if lease.instance == instance {
@@ -155,6 +162,16 @@ impl Lender {
             }
         }
         store.close().await;
+    }
+}
+
+/// Keeps what is in hand. With the data in PostgreSQL a board may be driven only for a while after a write.
+async fn renew(store: Arc<SqlStore>, clock: Clock, instance: InstanceId) {
+    loop {
+        clock.sleep(RENEW_EVERY).await;
+        if let Err(error) = store.lease_renew(instance, clock.now() + LASTS).await {
+            tracing::warn!(%error, "what is in hand was not renewed");
+        }
     }
 }
 

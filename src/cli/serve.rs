@@ -34,10 +34,12 @@ use crate::config::{
 use crate::door::server::raise_file_limit;
 use crate::door::standby;
 use crate::id::Ids;
+use crate::lease::LeaseState;
 use crate::message::pace::Pacing;
 use crate::message::template::Catalogue;
 use crate::net::Http;
 use crate::sim::{SimLab, Speed};
+use crate::store::Store;
 use crate::store::sql::SqlStore;
 use crate::worker::reloader::Reloader;
 
@@ -52,6 +54,9 @@ const VARIABLE_BYTES_MAX: u64 = 64 * 1024;
 const WHO_WE_ARE_AGAIN: Duration = Duration::from_secs(60);
 /// How long whoever was told that this server stands by has for the rest of its answer.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// How long a database is waited for that is told that this server has ended.
+const FAREWELL_WITHIN: Duration = Duration::from_secs(5);
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
@@ -107,9 +112,10 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         Some(url) => tracing::info!("the data is in the PostgreSQL database {}", url.place()),
         None => tracing::info!("the data is in {}", config.data_dir.display()),
     }
-    let artifacts = artifacts(&config, &clock)?;
+    let (artifacts, store) = (artifacts(&config, &clock)?, Arc::new(store));
+    let ending = (store.clone(), clock.clone());
     let app = App::new(Parts {
-        store: Arc::new(store),
+        store,
         inventory: Arc::new(inventory),
         catalogue: load_templates(config.templates.as_deref())?,
         slack,
@@ -142,7 +148,25 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         None => app,
     };
     tracing::info!(listen = %config.listen, public_url = config.public_url, boards, simulate = config.simulate, "serving");
-    serve_until_told(app, listener, stops, Some(hangups)).await
+    let code = serve_until_told(app, listener, stops, Some(hangups)).await?;
+    if code == ExitCode::SUCCESS && config.database.is_some() {
+        let (store, clock) = ending;
+        if !clock.timeout(FAREWELL_WITHIN, farewell(&store)).await.unwrap_or_default() {
+            tracing::warn!("the next server waits a while, since this one could not end in order");
+        }
+    }
+    Ok(code)
+}
+
+/// Leaves the database in order, so that whoever comes next need not wait; gives whether nothing of this server drives a
+/// board any more.
+async fn farewell(store: &SqlStore) -> bool {
+    let Ok(leases) = store.lease_list().await else { return false };
+    let is_at_rest = leases.iter().all(|lease| lease.state == LeaseState::Held);
+    if is_at_rest {
+        store.close().await;
+    }
+    is_at_rest
 }
 
 /// Opens the store; where it stands by, once its turn has come, and whoever asks is told meanwhile. `None` when the
@@ -154,7 +178,12 @@ async fn take_place(
 ) -> anyhow::Result<Option<(SqlStore, Option<TcpListener>, Stops)>> {
     let opening = SqlStore::at(config.database.as_ref(), &config.data_dir, ids, config.standby);
     if !config.standby {
-        return Ok(Some((opening.await?, None, stops)));
+        let opened = tokio::select! {
+            opened = opening => opened?,
+            _ = stops.terminate.recv() => return Ok(None),
+            _ = stops.interrupt.recv() => return Ok(None),
+        };
+        return Ok(Some((opened, None, stops)));
     }
     let listener = listen(config.listen).await?.into_std()?;
     let (works, over) = oneshot::channel::<()>();

@@ -148,11 +148,13 @@ async fn until_let_go(
     read: &mut (impl tokio::io::AsyncRead + Unpin),
     mut closing: watch::Receiver<bool>,
 ) {
-    let mut nothing = [0];
+    let (mut nothing, trust) = ([0], control.lab.store.trust());
     tokio::select! {
         _ = read.read(&mut nothing) => {}
         () = control.lab.clock.sleep(moment::MOMENT_LASTS) => {}
         () = closes(&mut closing) => {}
+        // Another server may give the board away.
+        () = trust.over() => {}
     }
 }
 

@@ -4,10 +4,13 @@
 pub mod queue;
 pub mod reaper;
 pub mod scheduler;
+mod trust;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::trust::Trust;
 
 use crate::board::{BoardId, Family};
 use crate::chat::{Actor, Platform};
@@ -156,24 +159,25 @@ impl LeaseState {
 
 /// A live lease in somebody's hand: whatever can change a board asks for one and checks it before every write.
 pub trait InHand: Send + Sync {
-    /// Whether the holder may still drive the board; once false, never true again.
+    /// Whether the holder may drive the board now.
     fn trusted(&self) -> bool;
     /// What it is, for logs: board and fence.
     fn label(&self) -> String;
 }
 
-/// The hand of a process that drives boards: trusts a lease until it is told that it is lost. The process holds its data
-/// directory for as long as it lives, so that nobody else can have been given the board before.
+/// The hand of a process that drives boards: trusts a lease until it is told that it is lost, and for as long as the process
+/// may drive boards at all.
 #[derive(Debug)]
 pub struct Grip {
     lease: crate::run::LeaseRef,
     lost: tokio::sync::watch::Sender<bool>,
+    trust: Trust,
 }
 
 impl Grip {
     /// Takes the lease in hand.
-    pub fn new(lease: crate::run::LeaseRef) -> Self {
-        Grip { lease, lost: tokio::sync::watch::Sender::new(false) }
+    pub fn new(lease: crate::run::LeaseRef, trust: Trust) -> Self {
+        Grip { lease, lost: tokio::sync::watch::Sender::new(false), trust }
     }
 
     /// The lease.
@@ -186,17 +190,20 @@ impl Grip {
         self.lost.send_replace(true);
     }
 
-    /// Waits until the lease is lost.
+    /// Waits until the lease is lost, or may be.
     pub async fn lost(&self) {
         let mut lost = self.lost.subscribe();
-        // The sender lives in `self`, so waiting ends only with the value.
-        let _ = lost.wait_for(|lost| *lost).await;
+        tokio::select! {
+            // The sender lives in `self`, so waiting ends only with the value.
+            _ = lost.wait_for(|lost| *lost) => {}
+            () = self.trust.over() => {}
+        }
     }
 }
 
 impl InHand for Grip {
     fn trusted(&self) -> bool {
-        !*self.lost.borrow()
+        !*self.lost.borrow() && self.trust.holds()
     }
 
     fn label(&self) -> String {

@@ -35,7 +35,7 @@ use crate::build::Build;
 use crate::chat::{AnswerVia, Place};
 use crate::clock::Timestamp;
 use crate::id::{InstanceId, LeaseId, MessageId};
-use crate::lease::{Holder, Lease, LeaseState, Reservation};
+use crate::lease::{Holder, Lease, LeaseState, Reservation, Trust};
 use crate::message::Note;
 use crate::meter::Times;
 use crate::outcome::Outcome;
@@ -410,6 +410,8 @@ pub trait Store: Send + Sync {
     /// Rises whenever this process commits something that a loop may have to hear of; `None` where other processes
     /// commit too, and only a look tells.
     fn commits(&self) -> Option<u64>;
+    /// How long this process may drive the boards whose leases it has.
+    fn trust(&self) -> Trust;
     /// Resolves when the store has ended and will never take a write again.
     async fn ended(&self);
 }

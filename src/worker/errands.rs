@@ -254,7 +254,8 @@ async fn switch(
     if is_theirs {
         lab.used.note(&lease.board, lab.clock.now());
     }
-    let grip = Grip::new(LeaseRef { id: lease.id, board: lease.board, fence: lease.fence });
+    let named = LeaseRef { id: lease.id, board: lease.board, fence: lease.fence };
+    let grip = Grip::new(named, lab.store.trust());
     let switching = Box::pin(lab.power.act(&grip, board, &errand.action));
     let done = match lab.clock.timeout(lasts.saturating_sub(CHECK_MARGIN), switching).await {
         Ok(done) => done.map_err(|error| error.to_string()),

@@ -203,7 +203,7 @@ impl Keeper {
         let (lab, id) = (self.lab.clone(), lease.id);
         let task = self.resting.spawn(async move {
             let named = LeaseRef { id: lease.id, board: lease.board, fence: lease.fence };
-            finalize::after_a_person(&lab, &Grip::new(named)).await;
+            finalize::after_a_person(&lab, &Grip::new(named, lab.store.trust())).await;
             [Bell::Scheduler, Bell::Keeper].iter().for_each(|bell| lab.doorbell.ring(*bell));
         });
         self.under.insert(task.id(), id);

@@ -46,6 +46,6 @@ pub async fn take(lab: &Lab, instance: InstanceId, board: &BoardId, by: Actor) -
 /// Gives it back as it was found.
 pub async fn give_back(lab: &Lab, lease: &Lease) {
     let lease = LeaseRef { id: lease.id, board: lease.board.clone(), fence: lease.fence };
-    finalize::give_back(lab, &Grip::new(lease), &AtRest::Yes).await;
+    finalize::give_back(lab, &Grip::new(lease, lab.store.trust()), &AtRest::Yes).await;
     lab.doorbell.ring(Bell::Scheduler);
 }

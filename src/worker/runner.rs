@@ -99,7 +99,7 @@ pub async fn drive(lab: Arc<Lab>, mut leases: Vec<Lease>, number: i64, orders: w
         let view = match lab.persist(|| lab.store.run_view(number)).await {
             Ok(view) => view,
             Err(error) => {
-                return Box::pin(abandon(&lab, None, &leases, &grips_on(&leases), &error)).await;
+                return Box::pin(abandon(&lab, None, &leases, &grips_on(&lab, &leases), &error)).await;
             }
         };
         let driven = view.as_ref().and_then(|view| match &view.run.state {
@@ -115,7 +115,7 @@ pub async fn drive(lab: Arc<Lab>, mut leases: Vec<Lease>, number: i64, orders: w
         tracing::Span::current()
             .record("board.id", leases[0].board.as_str())
             .record("lease.fence", leases[0].fence.0);
-        Box::pin(run_attempt(&lab, &leases, &grips_on(&leases), view, attempt, orders)).await;
+        Box::pin(run_attempt(&lab, &leases, &grips_on(&lab, &leases), view, attempt, orders)).await;
     }
     .instrument(span)
     .await;
@@ -123,9 +123,11 @@ pub async fn drive(lab: Arc<Lab>, mut leases: Vec<Lease>, number: i64, orders: w
     [Bell::Pool, Bell::Keeper].iter().for_each(|bell| bells.ring(*bell));
 }
 
-fn grips_on(leases: &[Lease]) -> Vec<Arc<Grip>> {
-    let grip =
-        |lease: &Lease| Grip::new(LeaseRef { id: lease.id, board: lease.board.clone(), fence: lease.fence });
+fn grips_on(lab: &Lab, leases: &[Lease]) -> Vec<Arc<Grip>> {
+    let grip = |lease: &Lease| {
+        let named = LeaseRef { id: lease.id, board: lease.board.clone(), fence: lease.fence };
+        Grip::new(named, lab.store.trust())
+    };
     leases.iter().map(|lease| Arc::new(grip(lease))).collect()
 }
 

@@ -142,7 +142,7 @@ impl Seats {
         }
         let target = ConsoleTarget::from(&found.console);
         let named = LeaseRef { id: lease.id, board: board.clone(), fence: lease.fence };
-        let grip = Arc::new(Grip::new(named));
+        let grip = Arc::new(Grip::new(named, self.lab.store.trust()));
         let hand: Arc<dyn InHand> = grip.clone();
         let attached = Box::pin(Terminal::attach(&self.lab.clock, hand, &target)).await;
         let terminal = attached.map_err(NoSeat::Console)?;
@@ -219,7 +219,7 @@ impl Place {
         mut typed: mpsc::Receiver<Key>,
     ) -> Over {
         let clock = self.seats.lab.clock.clone();
-        let mut closing = self.seats.closing.clone();
+        let (mut closing, trust) = (self.seats.closing.clone(), self.seats.lab.store.trust());
         let mut look_at = clock.monotonic();
         let mut seen = None;
         let over = loop {
@@ -255,6 +255,7 @@ impl Place {
                     seen = commits;
                     look_at = clock.monotonic() + LOOK_EVERY;
                 }
+                () = trust.over() => break Over::NotHeld,
                 () = is_true(&mut closing) => break Over::Stops,
             }
         };

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use boardhand::clock::Clock;
 use boardhand::id::{Ids, InstanceId};
+use boardhand::lease::{Grip, InHand};
 use boardhand::outcome::Verdict;
 use boardhand::run::Decision;
 use boardhand::store::sql::{
-    GIVE_UP_AFTER, OpenError, PostgresOptions, SqlStore, SqliteOptions, TAKEN_AFTER, statements,
-    statements_of_postgres,
+    GIVE_UP_AFTER, LET_GO_AFTER, OpenError, PostgresOptions, SqlStore, SqliteOptions, TAKEN_AFTER,
+    TRUSTED_FOR, statements, statements_of_postgres,
 };
 use boardhand::store::{Effect, RunFilter, Store, StoreError};
 use sqlx::postgres::PgTypeInfo;
@@ -272,6 +273,7 @@ async fn when_the_server_that_works_is_killed_the_one_that_stands_by_serves() {
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
         assert_eq!(server.wait().await.expect("it ends").code(), Some(0));
     }
+    assert_eq!(marks(&url).await, 0, "the one that worked has ended in order");
 }
 
 #[tokio::test]
@@ -361,6 +363,32 @@ async fn a_server_that_another_took_the_database_from_never_writes_again() {
     assert!(lab.store.ready().await.is_err());
     assert_eq!(other.run_view(number).await.expect("view").expect("a run").run.state.word(), "queued");
     other.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_cut_off_lets_go_of_its_boards_before_another_has_them() {
+    let url = postgres::database().await;
+    let lab = Lab::over(open(&url).await.expect("store"));
+    let [board] = lab.boards().await;
+    let (number, _, lease) = lab.running(&board).await;
+    let grip = Grip::new(lease, lab.store.trust());
+    assert!(grip.trusted());
+    // It has nothing to say to the database for now, and does not notice.
+    postgres::fetch(&url, KILL).await;
+    let other = reopen(&url).await;
+    assert!(!grip.trusted(), "the other could give the board away from here on");
+    Clock::system().timeout(Duration::from_secs(60), grip.lost()).await.expect("whoever drives it is told");
+    let lapsed = other.lease_takeover(InstanceId::new(&lab.ids, T0), at(100)).await.expect("takeover");
+    assert_eq!((lapsed.len(), lapsed[0].requeued), (1, true));
+    assert_eq!(other.run_view(number).await.expect("view").expect("a run").run.state.word(), "queued");
+    assert!(TRUSTED_FOR < LET_GO_AFTER);
+    other.close().await;
+    assert_eq!(marks(&url).await, 0, "nobody need wait for one that ended in order");
+}
+
+/// How many servers left a mark that did not end in order.
+async fn marks(url: &str) -> usize {
+    postgres::fetch(url, "SELECT name FROM meta WHERE name IN ('server', 'beat')").await.len()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -77,7 +77,7 @@ use crate::build::Build;
 use crate::chat::{AnswerVia, Place};
 use crate::clock::Timestamp;
 use crate::id::{Ids, InstanceId, LeaseId, MessageId};
-use crate::lease::{Holder, Lease, LeaseState, Reservation};
+use crate::lease::{Holder, Lease, LeaseState, Reservation, Trust};
 use crate::message::Note;
 use crate::meter::Times;
 use crate::outcome::Outcome;
@@ -94,7 +94,8 @@ pub use self::backup::{Copied, CopyError, NUMBERS_LEFT_OUT, backup, restore};
 pub use self::carry::{Carried, CarryError, carry};
 pub use self::open::OpenError;
 pub use self::postgres::{
-    GIVE_UP_AFTER, PostgresOptions, PostgresUrl, TAKEN_AFTER, statements as statements_of_postgres,
+    GIVE_UP_AFTER, LET_GO_AFTER, PostgresOptions, PostgresUrl, TAKEN_AFTER, TRUSTED_FOR,
+    statements as statements_of_postgres,
 };
 pub use self::sqlite::SqliteOptions;
 
@@ -164,11 +165,25 @@ pub struct SqlStore {
     ids: Ids,
     /// Set where this server has given up its place to others.
     gave_up: watch::Receiver<bool>,
+    trust: Trust,
 }
 
 impl SqlStore {
-    fn new(writer: Arc<Writer>, readers: Readers, ids: Ids, gave_up: watch::Receiver<bool>) -> SqlStore {
-        SqlStore { writer, readers, unreadable: Arc::default(), plans: Default::default(), ids, gave_up }
+    fn new(
+        writer: Arc<Writer>,
+        readers: Readers,
+        ids: Ids,
+        (gave_up, trust): (watch::Receiver<bool>, Trust),
+    ) -> SqlStore {
+        SqlStore {
+            writer,
+            readers,
+            unreadable: Arc::default(),
+            plans: Default::default(),
+            ids,
+            gave_up,
+            trust,
+        }
     }
 
     /// Ends the store after what is queued, and lets go of the data directory. Dropping it does the same, later.
@@ -697,6 +712,10 @@ impl Store for SqlStore {
     fn commits(&self) -> Option<u64> {
         // The lock of the data directory keeps every other process out.
         Some(self.writer.commits())
+    }
+
+    fn trust(&self) -> Trust {
+        self.trust.clone()
     }
 
     async fn ended(&self) {

@@ -117,7 +117,8 @@ impl Home {
     /// What is said at an orderly end.
     pub(super) fn farewell(&self) -> Option<&'static str> {
         match self {
-            Home::Postgres(home) if home.beats() => Some(postgres::standby::FAREWELL),
+            // What stands there is not its own any more where another has the database.
+            Home::Postgres(home) if !home.is_lost() => Some(postgres::FAREWELL),
             Home::Postgres(_) | Home::Sqlite(_) => None,
         }
     }

@@ -17,6 +17,7 @@ use super::link::{Connection, Readers};
 use super::open::{Home, OpenError, lock, secret_make};
 use super::writer::Writer;
 use crate::id::Ids;
+use crate::lease::Trust;
 
 /// How a store is opened.
 #[derive(Clone)]
@@ -71,11 +72,11 @@ impl SqlStore {
 
         let readers = readers(&file, &options).await.map_err(database)?;
         let home = Home::Sqlite(Box::new(writing));
-        let writer = Writer::start(connection, home, options.ids.clone(), Some(lock));
+        let writer = Writer::start(connection, home, options.ids.clone(), (Some(lock), Trust::always()));
         let readers = Readers::Sqlite(readers);
         let (_, gave_up) = tokio::sync::watch::channel(false);
         let writer = Arc::new(writer);
-        Ok(SqlStore::new(writer, readers, options.ids, gave_up))
+        Ok(SqlStore::new(writer, readers, options.ids, (gave_up, Trust::always())))
     }
 }
 

@@ -21,6 +21,7 @@ use super::row::statements;
 use super::script::Tx;
 use crate::clock::Clock;
 use crate::id::Ids;
+use crate::lease::Trust;
 use crate::meter::{ANSWER_BUCKETS, Times};
 use crate::store::{Committed, Intake, Result, StoreError};
 
@@ -51,13 +52,19 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the writer on an open connection. It keeps `lock`, where there is one, for as long as it can write.
-    pub(super) fn start(connection: Connection, home: Home, ids: Ids, lock: Option<std::fs::File>) -> Self {
+    /// Starts the writer on an open connection. It keeps `lock`, where there is one, for as long as it can write, and renews
+    /// `trust` with every group.
+    pub(super) fn start(
+        connection: Connection,
+        home: Home,
+        ids: Ids,
+        (lock, trust): (Option<std::fs::File>, Trust),
+    ) -> Self {
         let (writes, queued) = mpsc::channel(WRITES_QUEUED_MAX);
         let commits = Arc::new(AtomicU64::new(0));
         let times = Times::new(ANSWER_BUCKETS);
         let (clock, tx) = (Clock::system(), Some(Tx::new(connection)));
-        let group = Group { tx, home, ids, commits: commits.clone(), clock, times: times.clone() };
+        let group = Group { tx, home, ids, commits: commits.clone(), clock, times: times.clone(), trust };
         let task = tokio::spawn(async move {
             let drive = tokio::spawn(group.drive(queued));
             if let Err(error) = drive.await {
@@ -235,6 +242,7 @@ struct Group {
     /// Measures, and decides nothing.
     clock: Clock,
     times: Times,
+    trust: Trust,
 }
 
 impl Group {
@@ -273,9 +281,10 @@ impl Group {
         if intakes.is_empty() && operations.is_empty() {
             return;
         }
-        let began_at = self.clock.monotonic();
+        let (began_at, trusted_from) = (self.clock.monotonic(), self.trust.begin());
         match self.transaction(&intakes, &mut operations).await {
             Ok(committed) => {
+                self.trust.renew(trusted_from);
                 self.times.took(self.clock.monotonic().since(began_at));
                 if !committed.is_empty() || operations.iter().any(|operation| operation.heard()) {
                     self.commits.fetch_add(1, Ordering::Release);

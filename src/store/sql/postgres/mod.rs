@@ -22,6 +22,7 @@ pub(super) mod standby;
 #[cfg(test)]
 mod schema_tests;
 mod text;
+mod turn;
 pub(super) mod value;
 
 use std::time::Duration;
@@ -38,6 +39,10 @@ pub(super) use self::open::Home;
 pub use self::open::{PostgresOptions, PostgresUrl};
 pub use self::standby::{GIVE_UP_AFTER, TAKEN_AFTER};
 pub use self::text::statements;
+pub use self::turn::{LET_GO_AFTER, TRUSTED_FOR};
+
+/// What a server that ends in order leaves its place with.
+pub(super) const FAREWELL: &str = turn::FAREWELL;
 
 /// How long an answer is waited for: longer than PostgreSQL itself lets a statement run, so that only a connection that is
 /// gone without a word is given up.

@@ -2,7 +2,8 @@
 //! connection holds it: a write of a server that is not the only one any more has nothing that it could be committed on.
 //!
 //! The lock is gone with its connection. A server that comes back to it finds its own mark, or that of another, which has
-//! taken its leases away meanwhile: then it never writes again.
+//! taken its leases away meanwhile: then it never writes again. Until it comes back it drives boards for a while only
+//! ([`turn`]).
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -21,9 +22,11 @@ use super::super::open::secret_make;
 use super::super::row::{Reader, statements, unavailable};
 use super::super::writer::Writer;
 use super::super::{SqlStore, open};
-use super::standby;
+use super::turn::Folder;
+use super::{standby, turn};
 use crate::clock::Clock;
 use crate::id::Ids;
+use crate::lease::Trust;
 use crate::store::{Result, StoreError};
 
 /// The schema, from its first day on; only ever added to. Numbers and names are those of SQLite's.
@@ -31,8 +34,6 @@ pub(in super::super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/po
 
 /// Which of a database's advisory locks is the server's.
 const SERVER_LOCK: i64 = 0x626f_6172_6468_616e;
-/// The name in `meta` of the mark of the server that came last.
-const SERVER: &str = "server";
 /// How often the lock is asked for at the start: that of a server that was killed goes when its connection does.
 const LOCK_TRIES: u32 = 20;
 /// The same when the writer connects again: those who wait for it are told meanwhile.
@@ -61,10 +62,6 @@ const SETTINGS: [(&str, &str); 9] = [
 
 statements! {
     LOCK = "SELECT pg_try_advisory_lock($1) AS held";
-    MARK_WRITE = "INSERT INTO meta (name, value)
-        VALUES ($1, $2)
-        ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-    MARK_READ = "SELECT name, value FROM meta WHERE name = $1";
 }
 
 /// The address of a database, with its password, which is never shown.
@@ -141,7 +138,6 @@ pub(in super::super) struct Home {
     options: PgConnectOptions,
     mark: String,
     lost: Arc<AtomicBool>,
-    beats: bool,
 }
 
 impl Home {
@@ -149,7 +145,7 @@ impl Home {
     pub(in super::super) async fn connect(&self) -> Result<PgConnection> {
         let mut connection = connect(&self.options).await?;
         let held = lock_patiently(&mut connection, LOCK_TRIES_AGAIN).await?;
-        let found = mark_read(&mut connection).await?;
+        let found = turn::mark_read(&mut connection).await?;
         match (found.as_deref() == Some(self.mark.as_str()), held) {
             (true, true) => match connection {
                 Connection::Postgres(connection) => Ok(connection),
@@ -164,11 +160,6 @@ impl Home {
                 Err(StoreError::Unavailable("another server has taken this database over".into()))
             }
         }
-    }
-
-    /// Whether it says that it works, and is to say that it does no more.
-    pub(in super::super) fn beats(&self) -> bool {
-        self.beats && !self.is_lost()
     }
 
     /// Whether another server has the database now.
@@ -188,11 +179,14 @@ impl SqlStore {
             if options.standby { connect_with.options(standby::SETTINGS) } else { connect_with };
         let failed =
             |error: StoreError| open::OpenError::Server { place: place.clone(), problem: error.to_string() };
-        let folder = options.data_dir.as_deref().map(open::lock).transpose()?;
+        let lock = options.data_dir.as_deref().map(open::lock).transpose()?;
+        let folder = options.data_dir.as_deref().zip(lock.as_ref());
+        let folder = folder.map(|(dir, lock)| Folder::locked(dir, lock));
         let mut connection = connect(&connect_with).await.map_err(failed)?;
+        let mut waited = false;
         if options.standby {
             let taken = Box::pin(standby::take_place(&connect_with, connection)).await;
-            connection = taken.map_err(failed)?;
+            (connection, waited) = taken.map_err(failed)?;
         } else if !lock_patiently(&mut connection, options.lock_tries).await.map_err(failed)? {
             return Err(open::OpenError::Served(place));
         }
@@ -206,8 +200,8 @@ impl SqlStore {
         let mark = hex::encode(options.ids.bytes::<16>());
         let made = secret_make(&mut connection, &options.ids).await;
         made.map_err(|error| failed(unavailable(error)))?;
-        let marked = link::query(MARK_WRITE).bind(SERVER).bind(mark.as_str()).execute(&mut connection).await;
-        marked.map_err(|error| failed(unavailable(error)))?;
+        // From here on it is driven by nobody else, and by this server from its first write on.
+        turn::take(&mut connection, &mark, folder.as_ref(), waited).await.map_err(failed)?;
         if options.standby {
             standby::begin(&mut connection).await.map_err(failed)?;
         }
@@ -216,16 +210,16 @@ impl SqlStore {
             .max_connections(options.readers.max(1))
             .acquire_timeout(CONNECT_TIMEOUT)
             .connect_lazy_with(connect_with.clone());
-        let home = Home { options: connect_with, mark, lost: Arc::default(), beats: options.standby };
-        let writer =
-            Writer::start(connection, open::Home::Postgres(Box::new(home)), options.ids.clone(), folder);
+        let home = open::Home::Postgres(Box::new(Home { options: connect_with, mark, lost: Arc::default() }));
+        let trust = Trust::lasting(Clock::system(), turn::TRUSTED_FOR);
+        let writer = Writer::start(connection, home, options.ids.clone(), (lock, trust.clone()));
         let writer = Arc::new(writer);
         let (gives_up, gave_up) = watch::channel(false);
         if options.standby {
             tokio::spawn(standby::beat(Arc::downgrade(&writer), gives_up));
         }
         let readers = Readers::Postgres(readers);
-        Ok(SqlStore::new(writer, readers, options.ids, gave_up))
+        Ok(SqlStore::new(writer, readers, options.ids, (gave_up, trust)))
     }
 }
 
@@ -250,9 +244,4 @@ async fn lock_patiently(connection: &mut Connection, tries: u32) -> Result<bool>
         Clock::system().sleep(LOCK_WAIT).await;
     }
     lock(connection).await
-}
-
-async fn mark_read(connection: &mut Connection) -> Result<Option<String>> {
-    let row = link::query(MARK_READ).bind(SERVER).fetch_optional(connection).await.map_err(unavailable)?;
-    row.map(|row| Ok(Reader::new(&row, "meta", "name").text("value")?.to_owned())).transpose()
 }

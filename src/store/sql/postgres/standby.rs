@@ -39,11 +39,12 @@ statements! {
         WHERE name = $1";
     BEAT_END = "DELETE FROM meta WHERE name = 'beat'";
 }
-/// One that ends in order leaves its place at once.
-pub(in super::super) const FAREWELL: &str = BEAT_END;
-
 /// Waits for the lock however long that takes, and then until whoever had it has ended.
-pub(super) async fn take_place(options: &PgConnectOptions, connection: Connection) -> Result<Connection> {
+/// Gives whether there was a word of it, and it has ended for certain.
+pub(super) async fn take_place(
+    options: &PgConnectOptions,
+    connection: Connection,
+) -> Result<(Connection, bool)> {
     let clock = Clock::system();
     let mut connection = connection;
     let mut waits = false;
@@ -64,14 +65,15 @@ pub(super) async fn take_place(options: &PgConnectOptions, connection: Connectio
         }
         clock.sleep(LOCK_EVERY).await;
     }
-    if let Some(age) = age(&mut connection).await? {
+    let age = age(&mut connection).await?;
+    if let Some(age) = age {
         let left = TAKEN_AFTER.saturating_sub(age);
         if !left.is_zero() {
             tracing::info!(seconds = left.as_secs(), "waiting until the server before has ended for certain");
             clock.sleep(left).await;
         }
     }
-    Ok(connection)
+    Ok((connection, age.is_some()))
 }
 
 /// How old the last beat is, where there is one.

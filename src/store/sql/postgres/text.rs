@@ -19,12 +19,15 @@ static TEXTS: LazyLock<HashMap<&'static str, Vec<Part>>> = LazyLock::new(|| {
     let own: HashMap<&'static str, &'static str> = written().collect();
     let read =
         |sql: &'static str| (sql, parts(own.get(sql).map_or_else(|| dollars(sql), |own| (*own).to_owned())));
-    let listed = super::super::statements()
-        .into_iter()
-        .chain(super::open::STATEMENTS.iter().copied().chain(super::standby::STATEMENTS.iter().copied()));
-    let common = listed.map(|(_, sql)| read(sql));
+    let common = listed().map(|(_, sql)| read(sql));
     common.chain(written().map(|(sql, _)| read(sql))).collect()
 });
+
+/// Every statement by its name, those too that only PostgreSQL is asked.
+fn listed() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let own = [super::open::STATEMENTS, super::standby::STATEMENTS, super::turn::STATEMENTS];
+    super::super::statements().into_iter().chain(own.into_iter().flatten().copied())
+}
 
 /// The parts of a statement.
 pub(super) fn of(sql: &'static str) -> &'static [Part] {
@@ -33,12 +36,9 @@ pub(super) fn of(sql: &'static str) -> &'static [Part] {
 
 /// Every statement as it goes over, by its name: for a test that prepares each against the real schema.
 pub fn statements() -> Vec<(&'static str, &'static str)> {
-    let listed = super::super::statements()
-        .into_iter()
-        .chain(super::open::STATEMENTS.iter().copied().chain(super::standby::STATEMENTS.iter().copied()));
     let whole = |(name, sql)| of(sql).iter().map(move |part| (name, part.sql));
     // What only SQLite is ever asked.
-    listed.filter(|(name, _)| *name != "GUARD").flat_map(whole).collect()
+    listed().filter(|(name, _)| *name != "GUARD").flat_map(whole).collect()
 }
 
 /// Statements that are written again, by what they are for SQLite.
