@@ -5,7 +5,10 @@ use std::process::ExitCode;
 
 use crate::clock::Clock;
 use crate::config;
-use crate::store::sql::{Copied, NUMBERS_LEFT_OUT, backup as copy, restore as put_back};
+use crate::id::Ids;
+use crate::store::sql::{
+    Copied, NUMBERS_LEFT_OUT, PostgresOptions, SqlStore, backup as copy, restore as put_back,
+};
 
 /// Makes a backup; 0 when it is there and sound.
 pub(super) async fn backup(to: Option<PathBuf>, data_dir: &Path) -> anyhow::Result<ExitCode> {
@@ -38,11 +41,27 @@ pub(super) async fn restore(from: &Path, data_dir: &Path, replace: bool) -> anyh
     Ok(ExitCode::SUCCESS)
 }
 
+/// Makes a database ready that PostgreSQL's own tools brought back.
+pub(super) async fn came_back() -> anyhow::Result<ExitCode> {
+    let url = config::database(&|name| std::env::var(name).ok())?;
+    let url = url.ok_or_else(|| anyhow::anyhow!("--came-back: name the database with DATABASE_URL"))?;
+    let store = SqlStore::connect(&url, PostgresOptions::new(Ids::system())).await?;
+    let noted = store.came_back().await;
+    store.close().await;
+    println!(
+        "{} is ready; the next run is above #{}, every board is taken over by whoever has it next",
+        url.place(),
+        noted?
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
 fn in_a_file() -> anyhow::Result<()> {
     let url = config::database(&|name| std::env::var(name).ok())?;
     anyhow::ensure!(
         url.is_none(),
-        "DATABASE_URL: the data is in PostgreSQL, which makes its own: pg_dump --format=custom, and pg_restore"
+        "DATABASE_URL: the data is in PostgreSQL, which makes its own: pg_dump --format=custom; pg_restore, and then \
+         boardhand restore --came-back"
     );
     Ok(())
 }

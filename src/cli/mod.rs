@@ -88,13 +88,17 @@ enum Command {
     /// Put a backup into the data folder, with no server running.
     Restore {
         /// The backup.
-        file: PathBuf,
+        #[arg(required_unless_present = "came_back")]
+        file: Option<PathBuf>,
         /// The server's data folder.
         #[arg(long, env = "BOARDHAND_DATA_DIR", default_value = "./data")]
         data_dir: PathBuf,
         /// Put a database that is there aside.
         #[arg(long)]
         replace: bool,
+        /// pg_restore has brought the database of DATABASE_URL back: make it ready for a server.
+        #[arg(long, conflicts_with_all = ["file", "replace"])]
+        came_back: bool,
     },
     /// Carry everything from the data folder into an empty PostgreSQL database, with no server running.
     Migrate {
@@ -310,7 +314,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Man { folder } => pages::man(folder.as_deref(), Cli::command()),
         Command::Token { command } => token::token(&command).await,
         Command::Backup { to, data_dir } => backup::backup(to, &data_dir).await,
-        Command::Restore { file, data_dir, replace } => backup::restore(&file, &data_dir, replace).await,
+        Command::Restore { file: Some(file), data_dir, replace, .. } => {
+            backup::restore(&file, &data_dir, replace).await
+        }
+        Command::Restore { file: None, .. } => backup::came_back().await,
         Command::Migrate { from, to } => migrate::migrate(&from, to.as_deref()).await,
         Command::Reload { data_dir } => reload::reload(&data_dir).await,
         Command::Slack { command: SlackCommand::Manifest { socket, url } } => {

@@ -527,3 +527,49 @@ async fn a_lab_moves_from_its_file_into_a_database_with_everything_in_it() {
     let twice = rows(note.path(), "SELECT seq FROM events GROUP BY seq HAVING COUNT(*) > 1").await;
     assert_eq!(twice, Vec::<String>::new());
 }
+
+/// Runs one of PostgreSQL's own programs.
+fn tool(command: &str) {
+    let path = "PATH=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1):$PATH";
+    let ran = Command::new("sh").args(["-c", &format!("{path} {command}")]).output().expect("sh");
+    assert!(ran.status.success(), "{command}: {}", String::from_utf8_lossy(&ran.stderr));
+}
+
+/// The next run's number, and how many boards are taken over by whoever has them next.
+async fn next_and_doubted(url: &str) -> (i64, usize) {
+    let doubted = postgres::fetch(url, "SELECT id FROM boards WHERE needs_fence = 1").await.len();
+    let lab = Lab::over(reopen(url).await);
+    let (next, _) = lab.waiting().await;
+    (next, doubted)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_came_back_from_a_dump_trusts_no_board_and_gives_no_number_twice() {
+    let (url, back) = (postgres::database().await, postgres::database().await);
+    let lab = Lab::over(open(&url).await.expect("store"));
+    let [_first, _second] = lab.boards().await;
+    let (newest, _) = lab.waiting().await;
+    drop(lab);
+    // It has ended in order, and so the dump has no mark of it.
+    reopen(&url).await.close().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let dump = folder.path().join("dump").display().to_string();
+    tool(&format!("pg_dump --format=custom --file={dump} '{url}'"));
+    // Its boards were in order, and more runs were started since.
+    assert_eq!(next_and_doubted(&url).await, (newest + 1, 0));
+    postgres::execute(&back, "DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
+    tool(&format!("pg_restore --no-owner --exit-on-error --dbname='{back}' {dump}"));
+    let came_back = |url: Option<&str>| {
+        let mut restore = Command::new(env!("CARGO_BIN_EXE_boardhand"));
+        restore.args(["restore", "--came-back"]).env_clear().envs(url.map(|url| ("DATABASE_URL", url)));
+        let out = restore.output().expect("boardhand runs");
+        let said = [out.stdout, out.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+        (out.status.code(), said.concat())
+    };
+    let (code, said) = came_back(None);
+    assert!(code != Some(0) && said.contains("name the database with DATABASE_URL"), "{said}");
+    let (code, said) = came_back(Some(&back));
+    let above = format!("the next run is above #{}", newest + 1000);
+    assert!(code == Some(0) && said.contains(&above), "{said}");
+    assert_eq!(next_and_doubted(&back).await, (newest + 1001, 2));
+}

@@ -15,6 +15,7 @@ macro_rules! texts {
     };
 }
 
+mod came_back;
 mod messages;
 pub(super) mod open;
 mod runs;

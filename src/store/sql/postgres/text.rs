@@ -25,7 +25,12 @@ static TEXTS: LazyLock<HashMap<&'static str, Vec<Part>>> = LazyLock::new(|| {
 
 /// Every statement by its name, those too that only PostgreSQL is asked.
 fn listed() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let own = [super::open::STATEMENTS, super::standby::STATEMENTS, super::turn::STATEMENTS];
+    let own = [
+        super::came_back::STATEMENTS,
+        super::open::STATEMENTS,
+        super::standby::STATEMENTS,
+        super::turn::STATEMENTS,
+    ];
     super::super::statements().into_iter().chain(own.into_iter().flatten().copied())
 }
 
