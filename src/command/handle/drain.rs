@@ -59,6 +59,7 @@ impl Handler {
         facts["reason"] = json!(reason);
         facts["until"] = json!(ends_at);
         facts["by"] = json!(delivery.actor);
+        facts["at"] = json!(now);
         let tell = on_it.iter().filter_map(|lease| {
             let (Holder::Person(person), true) = (&lease.holder, lease.hold.is_some()) else { return None };
             let mut told = facts.clone();

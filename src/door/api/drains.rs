@@ -51,10 +51,13 @@ pub(in crate::door) async fn begin(
     let lasts = wanted.lasts.as_deref().map(|text| parse::duration(text).ok_or_else(no_time)).transpose()?;
     let command = Command::Drain { target: Some(of.name().to_owned()), lasts, reason };
     let delivery = delivery(&door, &caller, command, &headers)?;
-    machine::carry_out(&door, delivery, &body).await?;
+    let committed = machine::carry_out(&door, delivery, &body).await?;
     let (drains, leases) = known(&door).await?;
     let lab = door.handler.inventory.now();
-    let drain = drains.iter().find(|drain| drain.of == of).ok_or_else(missing)?;
+    // A repeat is about what it began, and not about what somebody else began after that.
+    let began = committed.answer.facts.get("at").filter(|_| !committed.fresh);
+    let is_it = |drain: &&Drain| drain.of == of && began.is_none_or(|at| *at == json!(drain.at));
+    let drain = drains.iter().find(is_it).ok_or_else(|| if committed.fresh { missing() } else { over() })?;
     Ok((StatusCode::CREATED, Json(row(&lab, drain, &leases))).into_response())
 }
 
@@ -135,6 +138,11 @@ fn nothing<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> 
 
 fn no_time() -> Problem {
     Problem::invalid("lasts must be a time such as 90m or 2h")
+}
+
+fn over() -> Problem {
+    let detail = "what was asked for under this Idempotency-Key is over; ask under another to drain it anew";
+    Problem::new(StatusCode::CONFLICT, "this drain is over", detail)
 }
 
 fn missing() -> Problem {

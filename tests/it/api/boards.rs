@@ -94,6 +94,22 @@ async fn a_board_or_a_site_drains_until_somebody_ends_it() {
         assert_eq!(call(lab, "DELETE", &one, &[&admin()], "").await.0, 404);
         assert_eq!(call(lab, "GET", drains, &[&admin()], "").await.1["items"], json!([]));
 
+        // A repeat is told what it began, and never of another.
+        let (token, body) = (admin(), r#"{"board": "soc-a-001"}"#);
+        let keyed = [token.as_str(), "Idempotency-Key: one"];
+        let (status, first) = call(lab, "POST", drains, &keyed, body).await;
+        assert_eq!(status, 201, "{first}");
+        let (status, again) = call(lab, "POST", drains, &keyed, body).await;
+        assert_eq!((status, &again["drain_id"]), (201, &first["drain_id"]));
+        let one = format!("{drains}/{}", first["drain_id"]);
+        assert_eq!(call(lab, "DELETE", &one, &[&token], "").await.0, 200);
+        assert_eq!(call(lab, "POST", drains, &keyed, body).await.0, 409);
+        let (_, other) = call(lab, "POST", drains, &[&token], body).await;
+        let (status, problem) = call(lab, "POST", drains, &keyed, body).await;
+        assert_eq!((status, &problem["title"]), (409, &json!("this drain is over")));
+        let other = format!("{drains}/{}", other["drain_id"]);
+        assert_eq!(call(lab, "DELETE", &other, &[&token], "").await.0, 200);
+
         let said = async |args: &[&str]| ended(&command(lab, ADMIN_TOKEN, args).await);
         let (code, out, _) = said(&["drain", "soc-a-001", "--reason", "a new fan"]).await;
         assert_eq!((code, out.as_str()), (Some(0), "soc-a-001 drains: a new fan; nothing is on it\n"));
