@@ -3,6 +3,7 @@
 //! socket needs no verifying, since we dialled; everything behind that is the same.
 
 mod form;
+mod home;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,6 +135,7 @@ async fn believed(door: &Door, inbound: decode::Inbound) -> Result<Option<Value>
         }
         decode::Inbound::Delivery(delivery) => accept(door, *delivery).await,
         decode::Inbound::Submission(submission) => form::submitted(door, *submission).await.map(Some),
+        decode::Inbound::Home { actor, foreign } => home::opened(door, actor, foreign).await.map(|()| None),
         decode::Inbound::FormChange(change) => {
             form::changed(door, &change).await;
             Ok(None)

@@ -204,3 +204,34 @@ async fn the_form_speaks_the_language_of_its_channel() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_opens_the_home_sees_their_boards_and_runs_and_starts_one_there() {
+    socket_lab(&yaml::small(2), async |lab| {
+        let empty = lab.slack.open_home("alice").await.expect("a Home");
+        assert!(
+            empty.contains("You have no board of your own.") && empty.contains("[Run a test]"),
+            "{empty}"
+        );
+        lab.say("alice", "/lab reserve soc-a-001 2h DDR bring-up").await;
+        let run = lab.run("bob", "/run-test socA build-7").await;
+        lab.until_card(run, "Passed").await;
+        let home = lab.slack.open_home("alice").await.expect("a Home");
+        assert!(home.contains("🔒 `soc-a-001` until") && home.contains(": DDR bring-up"), "{home}");
+        assert!(home.contains("#1") && home.contains("build-7"), "the lab's runs: {home}");
+        assert!(home.contains("*Boards*: 2 free, 1 busy"), "{home}");
+        // Its button opens the form, and nothing is said beside it.
+        let pressed = lab.slack.press_home("alice", "Run a test").await;
+        assert_eq!((pressed.status, pressed.text.as_str()), (200, ""));
+        assert!(lab.slack.form("alice").expect("a form").contains("== Run a test =="));
+        // A Home that cannot be drawn is no trouble: it is drawn when it is opened again.
+        lab.slack.break_calls("views.publish", ApiFault::Error("internal_error".into()), 1);
+        assert_eq!(lab.slack.open_home("alice").await.as_ref(), Some(&home), "what stood there before");
+        lab.say("alice", "/lab release").await;
+        let after = lab.slack.open_home("alice").await.expect("a Home");
+        assert!(after.contains("You have no board of your own."), "{after}");
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}

@@ -22,6 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "chat::slack::decode",
             "chat::slack::blocks",
             "chat::slack::form",
+            "chat::slack::home",
             "chat::slack::mrkdwn",
             "chat::slack::manifest",
             "sim::slack::limits",

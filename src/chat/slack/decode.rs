@@ -39,6 +39,13 @@ pub enum Inbound {
     Submission(Box<Submission>),
     /// Somebody chose in that form what the rest of it depends on.
     FormChange(Box<FormChange>),
+    /// Somebody opened the app's Home.
+    Home {
+        /// Whose Home it is.
+        actor: Actor,
+        /// Whether they are of another workspace.
+        foreign: bool,
+    },
     /// Nothing for us: answer 200 with an empty body.
     Ignored {
         /// Why, for the log.
@@ -221,12 +228,18 @@ fn event(body: &[u8], now: Timestamp) -> Result<Inbound, DecodeProblem> {
     struct EventKind<'a> {
         #[serde(rename = "type", borrow)]
         kind: Option<std::borrow::Cow<'a, str>>,
+        /// Which side of the Home was opened.
+        #[serde(default)]
+        tab: Value,
     }
     let kind: Kind<'_> = json(body)?;
     let ours = match kind.kind.as_deref() {
         Some("url_verification") => true,
         Some("event_callback") => {
             let event = kind.event.ok_or(DecodeProblem::Missing("event"))?;
+            if event.kind.as_deref() == Some("app_home_opened") && event.tab == "home" {
+                return home(json(body)?);
+            }
             matches!(event.kind.as_deref(), Some("app_mention" | "message"))
         }
         Some(_) => false,
@@ -273,12 +286,7 @@ fn message(wrapper: Wrapper, now: Timestamp) -> Result<Inbound, DecodeProblem> {
         homes.extend(filled(wrapper.team_id.clone()));
     }
     let foreign = !homes.is_empty() && team.as_ref().is_some_and(|team| !homes.contains(team));
-    let actor = Actor {
-        platform: Platform::Slack,
-        id: need(event.user, "event.user")?,
-        team: team.or(wrapper.team_id).unwrap_or_default(),
-        name: String::new(),
-    };
+    let actor = by(need(event.user, "event.user")?, team.or(wrapper.team_id));
     Ok(delivery(Parts {
         key: &need(wrapper.event_id, "event_id")?,
         now,
@@ -291,6 +299,16 @@ fn message(wrapper: Wrapper, now: Timestamp) -> Result<Inbound, DecodeProblem> {
         intent: Intent::Text(words),
         trigger: None,
     }))
+}
+
+/// Somebody looks at the app's Home: of their own workspace, since it is shown in no other.
+fn home(wrapper: Wrapper) -> Result<Inbound, DecodeProblem> {
+    let user = need(wrapper.event.and_then(|event| event.user), "event.user")?;
+    Ok(Inbound::Home { actor: by(user, wrapper.team_id), foreign: false })
+}
+
+fn by(id: String, team: Option<String>) -> Actor {
+    Actor { platform: Platform::Slack, id, team: team.unwrap_or_default(), name: String::new() }
 }
 
 /// The words without the first mention of us; when Slack does not say who we are, without the mention they begin

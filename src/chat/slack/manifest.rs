@@ -89,7 +89,7 @@ pub fn manifest(way: Way<'_>) -> String {
     };
     format!(
         "{replace}{HEAD}{commands}{shortcuts}{scopes}settings:\n  event_subscriptions:\n{request_url}    bot_events:\n      \
-         - app_mention # @boardhand run-test socA build-123\n      - message.im # the same in a direct message\n  \
+         - app_mention # @boardhand run-test socA build-123\n      - message.im # the same in a direct message\n      - app_home_opened # the app's Home\n  \
          interactivity:\n    is_enabled: true # buttons\n{request_url}  org_deploy_enabled: false\n  \
          socket_mode_enabled: {socket}\n  token_rotation_enabled: false\n",
         commands = COMMANDS.map(|command| command.yaml(&line(6, "url"))).concat(),
@@ -133,7 +133,7 @@ display_information:
   description: Runs tests on the lab's boards and tells how they went
 features:
   app_home:
-    home_tab_enabled: false
+    home_tab_enabled: true # your boards and runs, and the lab
     messages_tab_enabled: true
     messages_tab_read_only_enabled: false # people may write to the bot
   bot_user:

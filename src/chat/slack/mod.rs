@@ -8,6 +8,7 @@ pub mod blocks;
 pub mod client;
 pub mod decode;
 pub mod form;
+pub mod home;
 pub mod manifest;
 pub mod mrkdwn;
 pub mod signature;

@@ -17,6 +17,7 @@ mod compare;
 mod drain;
 mod digest;
 mod hold;
+mod home;
 mod log;
 mod read;
 mod schedules;

@@ -105,6 +105,7 @@ pub(super) fn call(shared: &Shared, method: &str, arguments: &Value) -> Answer {
         "files.getUploadURLExternal" => files::begin(shared, arguments),
         "files.completeUploadExternal" => files::complete(shared, arguments),
         "views.open" => views::open(shared, arguments),
+        "views.publish" => views::publish(shared, arguments),
         "views.update" => views::update(shared, arguments),
         "conversations.open" => shared.change(|world| {
             let user = text(arguments, "users");

@@ -3,13 +3,14 @@
 //!
 //! Tests use [`SimSlack`] as people use Slack: [`say`](SimSlack::say), [`click`](SimSlack::click), then read the
 //! thread. `model` keeps the workspace, `api` answers the Web API, `people` turns what people do into
-//! deliveries, `deliver` sends them, to the webhook or over a `socket`, `respond` serves `response_url`s, `views` and `forms` are its modals, `files` its files, `playground` is the page. Real limits hold: sizes, rates, scopes, membership.
+//! deliveries, `deliver` sends them, to the webhook or over a `socket`, `respond` serves `response_url`s, `views` and `forms` are its modals, `home` the app's Home, `files` its files, `playground` is the page. Real limits hold: sizes, rates, scopes, membership.
 
 mod api;
 mod deliver;
 mod faults;
 mod files;
 mod forms;
+mod home;
 pub mod limits;
 mod methods;
 pub mod model;

@@ -124,6 +124,8 @@ pub struct World {
     pub problems: VecDeque<String>,
     /// Open modals by who sees them.
     pub modals: BTreeMap<String, View>,
+    /// The app's Homes by who sees them.
+    pub homes: BTreeMap<String, View>,
     pub(super) uploads: BTreeMap<String, Upload>,
     pub(super) triggers: BTreeMap<String, Trigger>,
     pub(super) response_urls: BTreeMap<String, ResponseUrl>,

@@ -250,7 +250,7 @@ impl Shared {
     }
 
     /// Tells the app of an event; gives the status of its acknowledgement.
-    async fn event(&self, event: &Value, at: Timestamp) -> u16 {
+    pub(super) async fn event(&self, event: &Value, at: Timestamp) -> u16 {
         let wrapper = json!({"token": "unused", "team_id": TEAM, "api_app_id": APP, "event": event,
             "type": "event_callback", "event_id": format!("Ev{}", self.ids.letters(10).to_uppercase()),
             "event_time": at.as_secs(), "is_ext_shared_channel": false,

@@ -27,6 +27,8 @@ const PAGE: &str = include_str!("page.html");
 const ABOUT: &str = "A simulated lab and a simulated Slack";
 /// Newest messages of each channel that the page shows.
 const PAGE_MESSAGES_MAX: usize = 300;
+/// What stands for the app's Home among the channels of the page.
+const HOME: &str = "VHOME";
 /// Changes within this time reach the page together.
 const GATHER: Duration = Duration::from_millis(60);
 
@@ -92,7 +94,7 @@ async fn changed(shared: &Shared, changes: &mut watch::Receiver<u64>) -> Option<
 
 fn state(world: &World, user: &str) -> Value {
     let visible = |channel: &&Channel| channel.dm_of.as_deref().is_none_or(|owner| owner == user);
-    let channels: Vec<Value> = world.channels.values().filter(visible).map(|channel| {
+    let mut channels: Vec<Value> = world.channels.values().filter(visible).map(|channel| {
         let skip = channel.messages.len().saturating_sub(PAGE_MESSAGES_MAX);
         let mut messages: Vec<Value> = channel.messages.iter().skip(skip).map(|m| message(world, m)).collect();
         let answers = world.ephemerals.iter().filter(|e| e.user == user && e.channel == channel.id);
@@ -101,6 +103,11 @@ fn state(world: &World, user: &str) -> Value {
         json!({"id": channel.id, "name": channel.name, "dm": channel.dm_of.is_some(), "bot": channel.has_bot,
             "messages": messages})
     }).collect();
+    let home = world.homes.get(user).map(|home| {
+        json!({"ts": "0", "thread": null, "user": BOT_USER, "name": "boardhand", "text": "", "ephemeral": true,
+            "blocks": home.drawn["blocks"], "attachments": null, "edits": 0, "broadcast": false})
+    });
+    channels.push(json!({"id": HOME, "name": "Home", "dm": true, "bot": true, "messages": home.as_slice()}));
     let users: Vec<Value> = world
         .users
         .values()
@@ -158,6 +165,10 @@ enum Did {
     Close {
         user: String,
     },
+    /// Open the app's Home.
+    Home {
+        user: String,
+    },
 }
 
 /// The test API's view of the same workspace; its task is the server's own, so dropping it ends nothing.
@@ -174,6 +185,9 @@ async fn say(State(shared): State<Arc<Shared>>, Json(typed): Json<Typed>) -> Res
 }
 
 async fn click(State(shared): State<Arc<Shared>>, Json(pressed): Json<Pressed>) -> Response {
+    if pressed.ts == "0" {
+        return shown(shared.press_home(&pressed.user, &pressed.element).await);
+    }
     shown(as_person(shared).press(&pressed.user, &pressed.ts, &pressed.block, &pressed.element).await)
 }
 
@@ -181,6 +195,7 @@ async fn form(State(shared): State<Arc<Shared>>, Json(did): Json<Did>) -> Respon
     shown(match did {
         Did::Fill { user, block, value } => shared.fill(&user, &block, &value).await,
         Did::Submit { user } => shared.submit(&user).await,
+        Did::Home { user } => Reply { status: shared.open_home(&user).await, ..Reply::default() },
         Did::Close { user } => {
             shared.change(|world| world.modals.remove(&user));
             Reply { status: 200, ..Reply::default() }

@@ -1,4 +1,4 @@
-//! The modals of the simulated workspace: which are open and what stands in them, and the Web API's methods for them.
+//! The modals and Homes of the simulated workspace: which are open and what stands in them, and the Web API's methods.
 //! Slack's rules hold: a `trigger_id` is good once and for 3 s, a view is checked whole, a `hash` guards against older
 //! states. What people do in a modal is in `forms`.
 
@@ -42,6 +42,13 @@ pub struct View {
 }
 
 impl View {
+    fn new(id: String, drawn: Value, hash: String) -> View {
+        let (state, errors) = (BTreeMap::new(), BTreeMap::new());
+        let mut view = View { id, hash: String::new(), drawn: Value::Null, state, errors };
+        view.redraw(drawn, hash);
+        view
+    }
+
     /// As Slack tells the app of it.
     pub(super) fn to_json(&self) -> Value {
         let mut view = self.drawn.clone();
@@ -129,14 +136,7 @@ pub(super) fn open(shared: &Shared, arguments: &Value) -> Answer {
         checked(&arguments["view"], "modal")?;
         trigger.used = true;
         let user = trigger.user.clone();
-        let mut view = View {
-            id,
-            hash: String::new(),
-            drawn: Value::Null,
-            state: BTreeMap::new(),
-            errors: BTreeMap::new(),
-        };
-        view.redraw(arguments["view"].clone(), hash);
+        let view = View::new(id, arguments["view"].clone(), hash);
         let answer = json!({ "ok": true, "view": view.to_json() });
         world.modals.insert(user, view);
         Ok(answer)
@@ -155,6 +155,22 @@ pub(super) fn update(shared: &Shared, arguments: &Value) -> Answer {
         checked(&arguments["view"], "modal")?;
         view.redraw(arguments["view"].clone(), hash);
         Ok(json!({ "ok": true, "view": view.to_json() }))
+    })
+}
+
+/// `views.publish`.
+pub(super) fn publish(shared: &Shared, arguments: &Value) -> Answer {
+    let (id, hash) = (format!("V{}", shared.ids.letters(10).to_uppercase()), hash(shared));
+    shared.change(|world| {
+        let user = text(arguments, "user_id").to_owned();
+        world.users.get(&user).ok_or_else(|| Failure::new("user_not_found"))?;
+        checked(&arguments["view"], "home")?;
+        // Somebody's Home is always the same view.
+        let id = world.homes.get(&user).map_or(id, |home| home.id.clone());
+        let view = View::new(id, arguments["view"].clone(), hash);
+        let answer = json!({ "ok": true, "view": view.to_json() });
+        world.homes.insert(user, view);
+        Ok(answer)
     })
 }
 

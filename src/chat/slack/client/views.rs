@@ -1,4 +1,4 @@
-//! Modals and direct conversations: calls that a person waits for, made at once and never again. Whoever makes one says
+//! Modals, the Home and direct conversations: calls that a person waits for, made at once and never again. Whoever makes one says
 //! what is to be done when it fails.
 
 use std::time::Duration;
@@ -31,6 +31,13 @@ impl SlackClient {
             Err(SlackError::Refused(code)) if code == "hash_conflict" => Ok(()),
             drawn => drawn.map(drop),
         }
+    }
+
+    /// Shows somebody their Home.
+    pub async fn publish_view(&self, user: &str, view: &Value) -> Result<(), SlackError> {
+        self.call_within("views.publish", &json!({ "user_id": user, "view": view }), VIEW_WITHIN)
+            .await
+            .map(drop)
     }
 
     /// The conversation of the bot with somebody.

@@ -55,6 +55,7 @@ struct Message {
 
 #[derive(Deserialize)]
 struct Action {
+    action_id: Option<String>,
     value: Option<String>,
     action_ts: Option<String>,
 }
@@ -63,6 +64,9 @@ struct Action {
 pub(super) fn decode(payload: &[u8], now: Timestamp) -> Result<Inbound, DecodeProblem> {
     let payload: Interaction = json(payload)?;
     match payload.kind.as_deref() {
+        Some("block_actions") if payload.view.as_ref().is_some_and(view::View::is_home) => {
+            at_home(payload, now)
+        }
         Some("block_actions") if payload.view.is_some() => view::changed(payload),
         Some("block_actions") => click(payload, now),
         Some("message_action") => shortcut(payload, now),
@@ -133,6 +137,12 @@ fn shortcut(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProbl
         intent,
         trigger: payload.trigger_id,
     }))
+}
+
+/// A button of the Home: the same as the entry of Slack's own menu.
+fn at_home(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProblem> {
+    let pressed = payload.actions.first().and_then(|action| action.action_id.clone());
+    launcher(Interaction { callback_id: pressed, ..payload }, now)
 }
 
 /// An entry of Slack's own menu, beside every channel: whoever takes it is answered directly.

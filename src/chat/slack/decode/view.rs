@@ -39,6 +39,8 @@ pub struct FormChange {
 
 #[derive(Deserialize)]
 pub(super) struct View {
+    #[serde(rename = "type")]
+    kind: Option<String>,
     id: Option<String>,
     hash: Option<String>,
     callback_id: Option<String>,
@@ -58,6 +60,13 @@ struct State {
 pub(super) struct ResponseUrl {
     channel_id: Option<String>,
     response_url: Option<String>,
+}
+
+impl View {
+    /// Whether it is somebody's Home, not a form.
+    pub(super) fn is_home(&self) -> bool {
+        self.kind.as_deref() == Some("home")
+    }
 }
 
 /// Our form and where it was asked for; nothing where it is another version's.
