@@ -53,7 +53,10 @@ pub fn lines(path: &Path, from: u64, max: usize, redactor: &Redactor) -> std::io
     };
     let piece = transcript::piece(path, from, max)?;
     let shown = without_secrets(&piece, is_inside_key(path, from)?, redactor);
-    let open = clean(&redactor.redact_whole(&piece.open)).into_owned();
+    // Of a key that nobody has seen the end of, no line is shown.
+    let inside_key = !piece.open.is_empty() && is_inside_key(path, piece.next)?;
+    let open =
+        if inside_key { String::new() } else { clean(&redactor.redact_whole(&piece.open)).into_owned() };
     Ok(Lines { piece, from, shown, open })
 }
 

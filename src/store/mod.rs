@@ -309,7 +309,7 @@ pub trait Store: Send + Sync {
     /// which runs decide a status. Where others have done so, nothing happens; gives whether that is not so.
     async fn call_owe(&self, from: i64, to: i64, owing: &Owing, now: Timestamp) -> Result<bool>;
     /// The end of a run is told there from now on; where it is over it is told once more, unless that was told there, or is
-    /// still to be. Gives whether anything was changed.
+    /// still to be; what was given up is neither. Gives whether anything was changed.
     async fn call_back(&self, run: i64, url: &str, now: Timestamp) -> Result<bool>;
     /// How the runs are that decide the status of a commit.
     async fn status_parts(&self, commit: &str, context: &str) -> Result<Vec<StatusPart>>;

@@ -39,6 +39,11 @@ const LOG_FRAME: usize = 60;
 
 /// The message: `{"text": …, "blocks": […]}`, neither of them empty.
 pub fn render(card: &Card) -> Value {
+    render_within(card, BLOCKS_MAX)
+}
+
+/// The same with at most so many blocks.
+pub(super) fn render_within(card: &Card, blocks_max: usize) -> Value {
     let mut blocks = Vec::new();
     let mut names = ActionNames::default();
     for block in &card.blocks {
@@ -51,9 +56,9 @@ pub fn render(card: &Card) -> Value {
     if blocks.is_empty() {
         blocks.push(section(&text));
     }
-    if blocks.len() > BLOCKS_MAX {
-        let more = blocks.len() - (BLOCKS_MAX - 1);
-        blocks.truncate(BLOCKS_MAX - 1);
+    if blocks.len() > blocks_max {
+        let more = blocks.len() - (blocks_max - 1);
+        blocks.truncate(blocks_max - 1);
         blocks.push(context(&format!("… +{}", grouped(more))));
     }
     json!({ "text": text, "blocks": blocks })

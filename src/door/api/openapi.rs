@@ -64,6 +64,14 @@ fn operation(route: &Route) -> Value {
     for (status, says, gives) in &route.answers {
         responses.insert(status.to_string(), answer(says, *gives));
     }
+    let is_json =
+        |gives: &Gives| matches!(gives, Gives::One(_) | Gives::List(_) | Gives::Media("application/json"));
+    if route.method == "get"
+        && route.answers.iter().any(|(status, _, gives)| *status == 200 && is_json(gives))
+    {
+        responses
+            .insert("304".to_owned(), json!({ "description": "as it was: If-None-Match names its ETag" }));
+    }
     for (status, says) in refusals(route) {
         responses.entry(status).or_insert_with(|| answer(says, Gives::One(&PROBLEM)));
     }

@@ -1,5 +1,6 @@
 //! A run's console as it goes, as server-sent events: each piece of new lines with an id that a client comes again with, over
-//! every attempt, and the run's end. The rest of a piece that is read late is never left out, and no line is told twice.
+//! every attempt, and the run's end. A line is told once it is over, never half: half of a secret is nothing that could be
+//! recognised. What is left open when an attempt ends is told then.
 
 use std::sync::Arc;
 
@@ -10,7 +11,6 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
 
-use super::super::console::Lines;
 use super::super::machine::Problem;
 use super::super::server::Parking;
 use super::super::{Door, transcript_dir};
@@ -42,7 +42,7 @@ pub(super) fn tail(
         view: None,
         commits: None,
         length: None,
-        open: String::new(),
+        told_open: false,
         begun: false,
         over: false,
         until: now + LASTS,
@@ -74,8 +74,8 @@ struct Tail {
     commits: Option<u64>,
     /// How long the record was at the last look.
     length: Option<u64>,
-    /// The line that was not over, as it was told last.
-    open: String,
+    /// Whether the line that was left open when the attempt ended was told.
+    told_open: bool,
     begun: bool,
     over: bool,
     until: Monotonic,
@@ -122,12 +122,11 @@ impl Tail {
         let (begun, ended) = (attempt.is_some(), attempt.is_some_and(|attempt| attempt.ended_at.is_some()));
         let another = view.attempts.iter().any(|attempt| attempt.number > self.at);
         let finished = matches!(view.run.state, RunState::Finished { .. });
-        if begun && self.more(out).await {
+        if begun && self.more(ended, out).await {
             return Ok(());
         }
         if another && self.only.is_none() && (ended || !begun) {
-            (self.at, self.from, self.length) = (self.at + 1, 0, None);
-            self.open.clear();
+            (self.at, self.from, self.length, self.told_open) = (self.at + 1, 0, None, false);
             return Ok(());
         }
         if finished || (self.only.is_some() && ended) {
@@ -136,26 +135,29 @@ impl Tail {
         Ok(())
     }
 
-    /// Tells of the lines that came since the last look; whether there were any.
-    async fn more(&mut self, out: &mut String) -> bool {
+    /// Tells of the lines that came since the last look, and of what an attempt that has ended left open; whether there was
+    /// any of it.
+    async fn more(&mut self, ended: bool, out: &mut String) -> bool {
         let path = transcript_dir(&self.door.transcripts, self.number, self.at).join("console");
         let length = tokio::task::spawn_blocking(move || transcript::received(&path)).await;
         let length = length.ok().and_then(Result::ok);
-        if length.is_none() || length == self.length {
+        if length.is_none() || (length == self.length && (!ended || self.told_open)) {
             return false;
         }
-        let Some(lines) = piece(&self.door, self.number, self.at, self.from).await else {
+        let Some(mut lines) = piece(&self.door, self.number, self.at, self.from).await else {
             return false;
         };
-        let Lines { piece, open, .. } = &lines;
-        if piece.next == self.from {
+        if lines.piece.next == self.from {
             // Nothing beyond what is open: the record is read again once it is longer.
             self.length = length;
+            self.told_open = ended;
+            if !ended || lines.open.is_empty() {
+                return false;
+            }
+        } else {
+            lines.open.clear();
         }
-        if piece.next == self.from && *open == self.open {
-            return false;
-        }
-        (self.from, self.open) = (piece.next, open.clone());
+        self.from = lines.piece.next;
         let id = format!("{}:{}", self.at, self.from);
         event(out, "console", Some(&id), &shown(self.at, &lines).to_string());
         true

@@ -50,7 +50,7 @@ statements! {
         WHERE (run, url) IN (SELECT value->>'run', value->>'url' FROM jsonb_each(?1))";
     CALLED_BACK_TO = "SELECT r.number, r.attempt, CASE WHEN r.state = 'finished' THEN 1 ELSE 0 END AS is_over,
                CASE WHEN EXISTS (SELECT 1 FROM callbacks WHERE run = ?1 AND url = ?2)
-                      OR EXISTS (SELECT 1 FROM calls WHERE run = ?1 AND hook = '' AND url = ?2)
+                      OR EXISTS (SELECT 1 FROM calls WHERE run = ?1 AND hook = '' AND url = ?2 AND state <> 'dead')
                     THEN 1 ELSE 0 END AS is_known
         FROM runs AS r
         WHERE r.number = ?1";
@@ -70,7 +70,8 @@ statements! {
           AND NOT EXISTS (SELECT 1
                           FROM runs AS n
                           JOIN statuses AS later ON later.run = n.number
-                          WHERE n.retry_of = r.number)
+                          WHERE n.retry_of = r.number
+                            AND later.revision = s.revision AND later.context = s.context)
         GROUP BY r.verdict";
     // Lane by lane, by skipping from one to the next in the index: a few of each, whatever waits behind them.
     CALLS_DUE = "WITH RECURSIVE lanes (lane) AS (

@@ -124,6 +124,12 @@ async fn the_runs_of_a_status_decide_it_without_those_that_were_repeated(lab: &L
     let statuses = vec![of(4, "smoke"), of(1, "other")];
     assert!(lab.store.call_owe(1, 2, &Owing { calls: vec![], statuses }, at(0)).await.expect("written"));
     assert_eq!(parts("smoke").await, [cancelled(1, 1), open(2, 4)]);
+    // A repeat that is about something else stands for nothing here.
+    let run = Box::new(NewRun { retry_of: Some(1), ..lab.new_run() });
+    lab.commit(Effect::Retry { of: 1, once: None, run, note: super::lab::note("run-retried") }).await;
+    let statuses = vec![of(5, "full")];
+    assert!(lab.store.call_owe(2, 3, &Owing { calls: vec![], statuses }, at(0)).await.expect("written"));
+    assert_eq!(parts("smoke").await, [cancelled(1, 1), open(2, 4)]);
     assert_eq!(parts("other").await, [], "a run decides one status");
 }
 
@@ -155,10 +161,16 @@ async fn whoever_asks_for_a_run_again_is_called_back_too_and_nobody_twice(lab: &
     let after = told(end.0).await;
     let [(seq, kind, url)] = &after[..] else { panic!("{after:?}") };
     assert_eq!((kind.as_str(), url.as_deref()), ("registered", Some("https://ci/3")));
-    let owed = owing(&[call(*seq, "https://ci/3")]);
+    let third = call(*seq, "https://ci/3");
+    let owed = owing(std::slice::from_ref(&third));
     assert!(lab.store.call_owe(end.0, *seq, &owed, at(2)).await.expect("written"));
     assert!(!asks("https://ci/2").await && !asks("https://ci/3").await, "both were told");
     assert_eq!(told(*seq).await, []);
+    // What was given up was told to nobody: whoever asks for it again is told.
+    let dead = CallEnd::Dead { error: "a day of 503".into() };
+    lab.store.call_end(third.id, dead, at(3)).await.expect("written");
+    assert!(asks("https://ci/3").await);
+    assert_eq!(told(*seq).await.len(), 1);
     let steps = lab.store.run_steps(1, 0, 10).await.expect("read");
     let steps: Vec<&str> = steps.iter().map(|step| step.kind.as_str()).collect();
     assert_eq!(steps, ["accepted", "withdrawn"], "nothing happened to the run");
