@@ -39,8 +39,14 @@ fn breaks(lab: &Lab, board: &str, broken: bool) {
 
 /// Every run there is: its board, build and verdict.
 async fn runs(lab: &Lab) -> Vec<String> {
-    let sql = "SELECT spec->>'$.selector.board', spec->>'$.build', verdict FROM runs ORDER BY number";
-    lab.rows(sql).await
+    let rows = lab.rows("SELECT verdict, spec FROM runs ORDER BY number").await;
+    let shown = |row: &String| {
+        let (verdict, spec) = row.split_once(" | ").expect("two columns");
+        let spec: serde_json::Value = serde_json::from_str(spec).expect("JSON");
+        let board = spec["selector"]["board"].as_str().unwrap_or("-");
+        format!("{board} | {} | {verdict}", spec["build"].as_str().expect("a build"))
+    };
+    rows.iter().map(shown).collect()
 }
 
 /// Waits until there are as many runs.
