@@ -455,10 +455,14 @@ impl Campaign {
         self.start(Phase::Back, wanted.into_iter(), children)
     }
 
-    /// As many of those that were not started as there is room for.
+    /// As many of those that were not started as there is room for. Those that are kept out leave their places to others,
+    /// who are as many at most: once their boards are back they all run, before anything is known of the build.
     fn start(&self, phase: Phase, wanted: impl Iterator<Item = usize>, children: &[Child]) -> Next {
-        let open = children.iter().filter(|child| child.verdict.is_none() && !child.kept_out).count();
-        let room = (self.plan.terms.at_once as usize).saturating_sub(open);
+        let at_once = self.plan.terms.at_once as usize;
+        let open = children.iter().filter(|child| child.verdict.is_none());
+        let (kept_out, open) = open.partition::<Vec<_>, _>(|child| child.kept_out);
+        let room =
+            at_once.saturating_sub(open.len()).min((2 * at_once).saturating_sub(open.len() + kept_out.len()));
         let started: HashSet<usize> = children.iter().filter(|c| c.phase == phase).map(|c| c.place).collect();
         let places: Vec<usize> = wanted.filter(|place| !started.contains(place)).take(room).collect();
         if places.is_empty() { Next::Wait } else { Next::Start(phase, places) }

@@ -150,6 +150,9 @@ fn what_waits_for_a_board_that_takes_nothing_leaves_its_place_to_others() {
     assert_eq!(rollout.next(&children), Next::Wait);
     children[0].kept_out = true;
     assert_eq!(rollout.next(&children), Next::Start(Phase::Forward, vec![1]));
+    // Once their boards are back they all run: no more of them are started than that may be.
+    children.push(Child { kept_out: true, ..child(Phase::Forward, 1, None) });
+    assert_eq!(rollout.next(&children), Next::Wait);
 }
 
 #[test]

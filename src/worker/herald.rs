@@ -176,6 +176,9 @@ impl Shared {
         let mut owing = Owing::default();
         for event in events {
             let Some(kind) = kind_of(event) else { continue };
+            if kind == "build.registered" && status::is_told(&lab.hooks, event.facts["family"].as_str()) {
+                owing.statuses.extend(self.statuses_before(event).await?);
+            }
             let ends = event.run.filter(|_| kind == "run.finished");
             let callback =
                 event.callback.as_ref().filter(|_| ends.is_some_and(|run| called_back.insert(run)));
@@ -221,7 +224,7 @@ impl Shared {
             let Some(view) = view.filter(|_| is_status && status::is_told(&lab.hooks, family)) else {
                 continue;
             };
-            let Some(of) = self.status_of(view).await? else { continue };
+            let Some(of) = self.status_of(&view.run).await? else { continue };
             let body = json!(of).to_string();
             let names = status::sinks(&lab.hooks, family, kind);
             owing.calls.extend(names.iter().map(|name| call(Some(format!("{STATUS}{name}")), &body)));

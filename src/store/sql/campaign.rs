@@ -213,8 +213,12 @@ pub(super) fn cards(tx: &mut Tx, campaign: i64, run: i64) {
     tx.leave(script);
 }
 
+/// Most campaigns that are forgotten at once: one may have started thousands of runs, and everybody waits for the writer.
+const FORGOTTEN_MAX: u32 = 4;
+
 /// Forgets those that were over before, at most so many; their runs stay.
 pub(super) fn forget(tx: &mut Tx, before: Timestamp, most: u32) {
+    let most = most.min(FORGOTTEN_MAX);
     let mut script = Script::default();
     for sql in [CAMPAIGN_CARDS_LEAVE, CAMPAIGN_RUNS_FORGET, CAMPAIGNS_FORGET] {
         script.add(sql, [before.into(), most.into()]);

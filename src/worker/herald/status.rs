@@ -6,8 +6,8 @@ use super::{Shared, WITHIN, readable};
 use crate::board::hooks::{Forge, Hooks, StatusSink, is_among};
 use crate::net::outward::OutwardRequest;
 use crate::net::{HttpReply, NetError};
-use crate::run::RunState;
-use crate::store::{Call, CallEnd, RunView, StatusOf, StoreError};
+use crate::run::{Run, RunState};
+use crate::store::{Call, CallEnd, Happened, RunFilter, StatusOf, StoreError};
 
 /// Whether any forge is told of runs of this family.
 pub(super) fn is_told(hooks: &Hooks, family: Option<&str>) -> bool {
@@ -27,12 +27,26 @@ pub(super) fn sinks(hooks: &Hooks, family: Option<&str>, kind: &str) -> Vec<Stri
 
 impl Shared {
     /// The status that a run has a part in, where the commit of its build is known.
-    pub(super) async fn status_of(&self, view: &RunView) -> Result<Option<StatusOf>, StoreError> {
-        let spec = &view.run.spec;
+    pub(super) async fn status_of(&self, run: &Run) -> Result<Option<StatusOf>, StoreError> {
+        let spec = &run.spec;
         let Some(context) = forge::context(spec) else { return Ok(None) };
         let build = readable(self.lab.store.build_find(&spec.family, &spec.build).await)?;
         let commit = build.and_then(|build| build.source.commit).filter(|commit| forge::is_commit(commit));
-        Ok(commit.map(|commit| StatusOf { run: view.run.number, commit, context }))
+        Ok(commit.map(|commit| StatusOf { run: run.number, commit, context }))
+    }
+
+    /// The statuses that runs have a part in which were accepted before anybody told of their build: none of them is
+    /// green while one of those goes on.
+    pub(super) async fn statuses_before(&self, build: &Happened) -> Result<Vec<StatusOf>, StoreError> {
+        let (family, id) = (build.facts["family"].as_str(), build.facts["build"].as_str());
+        let filter = RunFilter { unfinished: true, limit: u32::MAX, ..RunFilter::default() };
+        let mut statuses = vec![];
+        for run in self.lab.store.run_list(&filter).await? {
+            if family == Some(run.spec.family.as_str()) && id == Some(run.spec.build.as_str()) {
+                statuses.extend(self.status_of(&run).await?);
+            }
+        }
+        Ok(statuses)
     }
 
     /// Tells a forge of a status.

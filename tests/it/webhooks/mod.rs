@@ -460,6 +460,40 @@ async fn a_commit_is_green_only_when_every_run_of_its_status_is() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_was_asked_for_before_its_build_was_told_of_has_a_part_in_the_status() {
+    let receiver = Receiver::start().await;
+    let statuses = format!(
+        "statuses:\n  github: {{forge: github, url: 'http://127.0.0.1:{}', project: soc/boot, token: t0ken, private: true}}\n",
+        receiver.port
+    );
+    lab(&(yaml::small(1) + &statuses), async |lab| {
+        for _ in 0..2 {
+            lab.say("alice", "/run-test socA build-slow").await;
+        }
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        let build = json!({"family": "socA", "build": "build-slow", "commit": commit}).to_string();
+        assert_eq!(call(lab, "POST", "/api/v1/builds", &[&admin()], &build).await.0, 201);
+        let both = lab.clock.timeout(WITHIN, async {
+            loop {
+                let parts = lab.store.status_parts(commit, "boardhand/socA/smoke").await.expect("read");
+                if parts.iter().map(|part| (part.verdict, part.count)).eq([(None, 2)]) {
+                    break;
+                }
+                lab.clock.sleep(std::time::Duration::from_millis(10)).await;
+            }
+        });
+        assert!(both.await.is_ok(), "neither is over, and no status is green while one goes on");
+        for run in [2, 1] {
+            lab.say("alice", &format!("/lab cancel {run}")).await;
+            lab.until_card(run, "Cancelled").await;
+        }
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
 #[test]
 fn the_manuals_sections_are_read() {
     let manual = include_str!("../../../docs/webhooks.md");
