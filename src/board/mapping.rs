@@ -228,13 +228,14 @@ impl Mapping {
         } else {
             let artifacts = self.listed(body).map_err(|missing| wrong("artifacts", missing.to_string()))?;
             document.insert("artifacts".into(), artifacts.into());
-            // What is told twice of one build of a job, as by two phases of it, is told once.
-            let own = document.get("job").zip(document.get("number"));
-            let own =
-                own.and_then(|(job, number)| Some(format!("{}#{}#{name}", job.as_str()?, number.as_str()?)));
-            if let (Some(own), false) = (own, document.contains_key("idempotency_key")) {
-                document.insert("idempotency_key".into(), own.into());
-            }
+        }
+        // What is told twice of one build of a job, as by two phases of it, is told once; and is not what a pipeline of that
+        // job asks for by itself.
+        let own = document.get("job").zip(document.get("number"));
+        let own =
+            own.and_then(|(job, number)| Some(format!("{}#{}#{name}", job.as_str()?, number.as_str()?)));
+        if let (Some(own), false) = (own, document.contains_key("idempotency_key")) {
+            document.insert("idempotency_key".into(), own.into());
         }
         document.insert("event".into(), self.event.as_str().into());
         Ok(Reading::Document(name.to_owned(), document))

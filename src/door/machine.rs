@@ -18,7 +18,6 @@ use crate::clock::Timestamp;
 use crate::doorbell::Bell;
 use crate::lease::Holder;
 use crate::message::Note;
-use crate::run::RunState;
 use crate::store::{Committed, Effected, RunView};
 
 /// A problem, for a program and for whoever reads its log.
@@ -269,8 +268,9 @@ pub(super) async fn cancel(door: &Door, delivery: Delivery, number: i64) -> Resu
     }
     let view = door.store.run_view(number).await.map_err(|error| Refusal::Busy(error.to_string()))?;
     let view = view.ok_or_else(|| Refusal::Busy(format!("#{number} cannot be read")))?;
-    let ended = matches!(view.run.state, RunState::Finished { .. });
-    let status = if ended { StatusCode::OK } else { StatusCode::ACCEPTED };
+    // Not whether it has ended by now: this may have ended it.
+    let before = committed.answer.template == "already-finished";
+    let status = if before { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(accepted(door, &view, &committed.answer))).into_response())
 }
 

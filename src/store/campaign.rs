@@ -47,7 +47,8 @@ pub enum CampaignEffect {
         asked: Asked,
         /// How a run of it ends that waits, where those end with it.
         outcome: Outcome,
-        /// Only those end with it that were asked for under one of these; every one where there is none.
+        /// Of what people repeated, only that ends with it which was asked for under one of these; all of it where there is
+        /// none. What it started itself ends always.
         theirs: Option<Vec<String>>,
         /// What is told in the thread of its card.
         told: Note,

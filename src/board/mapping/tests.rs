@@ -68,7 +68,7 @@ fn a_run_is_asked_for_with_its_suite_and_parameters() {
                 success}, params: {n: '{/n}', none: '{/no?}'}, job: j, number: '{/n}'}";
     let body = json!({ "k": "X", "soc": "socA", "r": "GREEN", "n": 3 });
     let expect = json!({
-        "event": "run.request", "family": "socA", "build": "b", "suite": "full", "params": { "n": "3" }, "job": "j", "number": "3",
+        "event": "run.request", "family": "socA", "build": "b", "suite": "full", "params": { "n": "3" }, "idempotency_key": "j#3#m", "job": "j", "number": "3",
     });
     reads(text, body, expect);
 }

@@ -9,6 +9,10 @@ use crate::message::Phrase;
 /// Shows somebody their boards, their runs, the line and the lab.
 pub(super) async fn opened(door: &Door, actor: Actor, foreign: bool) -> Result<(), Refusal> {
     let Some(slack) = &door.slack_views else { return Ok(()) };
+    let Some(_place) = door.waits.enter() else {
+        tracing::warn!("too many wait for something already: a Home is not drawn");
+        return Ok(());
+    };
     let notes = door.handler.home(&actor, foreign).await;
     let notes = notes.map_err(|error| Refusal::Busy(error.to_string()))?;
     let place = AnswerVia::in_person(&actor).place;

@@ -593,8 +593,11 @@ impl<'a> Rows<'a> {
                 campaign::redraw(tx, *number, now);
                 ledger::tell_campaign(tx, self.ids, *number, told, now).await?;
                 let open = if asked.ends_runs() { campaign::open(tx, *number).await? } else { vec![] };
-                let ends =
-                    |run: &Run| theirs.as_ref().is_none_or(|theirs| theirs.contains(&run.requested_by.key()));
+                // What the campaign started ends with it, whoever began that; what somebody repeated is theirs.
+                let ends = |run: &Run| {
+                    let is_theirs = |theirs: &Vec<String>| theirs.contains(&run.requested_by.key());
+                    run.retry_of.is_none() || theirs.as_ref().is_none_or(is_theirs)
+                };
                 for run in open {
                     if let Some(run) = run::by_number(tx, run).await?.filter(ends) {
                         let note = Note::new("run-cancelled", serde_json::json!({}));

@@ -82,7 +82,8 @@ async fn what_is_asked_is_guarded_by_its_state_and_ends_what_waits(lab: &Lab) {
         seen: None,
         asked,
         outcome: outcome(Verdict::Cancelled, "cancelled"),
-        theirs: None,
+        // What it started ends with it, whoever may end nothing of others.
+        theirs: Some(vec!["slack:U0NOBODY".into()]),
         told: told(),
     };
     assert_eq!(effected(&campaign(lab, ask(Asked::Resume)).await), "unchanged");
