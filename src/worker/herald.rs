@@ -177,7 +177,7 @@ impl Shared {
         for event in events {
             let Some(kind) = kind_of(event) else { continue };
             if kind == "build.registered" && status::is_told(&lab.hooks, event.facts["family"].as_str()) {
-                owing.statuses.extend(self.statuses_before(event).await?);
+                self.owe_statuses_before(event, events, &lab.hooks, &mut owing).await?;
             }
             let ends = event.run.filter(|_| kind == "run.finished");
             let callback =
@@ -225,9 +225,8 @@ impl Shared {
                 continue;
             };
             let Some(of) = self.status_of(&view.run).await? else { continue };
-            let body = json!(of).to_string();
             let names = status::sinks(&lab.hooks, family, kind);
-            owing.calls.extend(names.iter().map(|name| call(Some(format!("{STATUS}{name}")), &body)));
+            owing.calls.extend(self.status_calls(event, kind, &of, &names));
             owing.statuses.push(of);
         }
         Ok(owing)

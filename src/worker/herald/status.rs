@@ -1,13 +1,19 @@
 //! Commit statuses: which runs decide one, and telling it to the forges that boards.yaml names. What is told is what all
 //! of its runs came to when it is told, so that one which failed on its way never tells later what is not so any more.
 
+use std::collections::HashSet;
+
+use serde_json::json;
+
 use super::forge::{self, Decided, Status};
-use super::{Shared, WITHIN, readable};
+use super::{STATUS, Shared, WITHIN, lane_of, readable};
+use crate::board::Family;
 use crate::board::hooks::{Forge, Hooks, StatusSink, is_among};
+use crate::id::MessageId;
 use crate::net::outward::OutwardRequest;
 use crate::net::{HttpReply, NetError};
 use crate::run::{Run, RunState};
-use crate::store::{Call, CallEnd, Happened, RunFilter, StatusOf, StoreError};
+use crate::store::{Call, CallEnd, Happened, NewCall, Owing, RunFilter, StatusOf, StoreError};
 
 /// Whether any forge is told of runs of this family.
 pub(super) fn is_told(hooks: &Hooks, family: Option<&str>) -> bool {
@@ -28,25 +34,83 @@ pub(super) fn sinks(hooks: &Hooks, family: Option<&str>, kind: &str) -> Vec<Stri
 impl Shared {
     /// The status that a run has a part in, where the commit of its build is known.
     pub(super) async fn status_of(&self, run: &Run) -> Result<Option<StatusOf>, StoreError> {
-        let spec = &run.spec;
-        let Some(context) = forge::context(spec) else { return Ok(None) };
-        let build = readable(self.lab.store.build_find(&spec.family, &spec.build).await)?;
-        let commit = build.and_then(|build| build.source.commit).filter(|commit| forge::is_commit(commit));
+        let Some(context) = forge::context(&run.spec) else { return Ok(None) };
+        let commit = self.commit_of(&run.spec.family, &run.spec.build).await?;
         Ok(commit.map(|commit| StatusOf { run: run.number, commit, context }))
     }
 
-    /// The statuses that runs have a part in which were accepted before anybody told of their build: none of them is
-    /// green while one of those goes on.
-    pub(super) async fn statuses_before(&self, build: &Happened) -> Result<Vec<StatusOf>, StoreError> {
-        let (family, id) = (build.facts["family"].as_str(), build.facts["build"].as_str());
-        let filter = RunFilter { unfinished: true, limit: u32::MAX, ..RunFilter::default() };
-        let mut statuses = vec![];
-        for run in self.lab.store.run_list(&filter).await? {
-            if family == Some(run.spec.family.as_str()) && id == Some(run.spec.build.as_str()) {
-                statuses.extend(self.status_of(&run).await?);
-            }
+    /// Owes what a build that is told of at last makes known: whose status the runs have a part in that were asked for before.
+    pub(super) async fn owe_statuses_before(
+        &self,
+        build: &Happened,
+        events: &[Happened],
+        hooks: &Hooks,
+        owing: &mut Owing,
+    ) -> Result<(), StoreError> {
+        let mut statuses = self.statuses_before(build).await?;
+        // Those that were asked for behind it tell of themselves.
+        let behind = events.iter().filter(|event| event.seq > build.seq && event.kind == "accepted");
+        let behind: HashSet<i64> = behind.filter_map(|event| event.run).collect();
+        statuses.retain(|of| !behind.contains(&of.run));
+        let names = sinks(hooks, build.facts["family"].as_str(), "run.finished");
+        let mut told = HashSet::new();
+        for of in statuses.iter().filter(|of| told.insert(&of.context)) {
+            owing.calls.extend(self.status_calls(build, "build.registered", of, &names));
         }
-        Ok(statuses)
+        owing.statuses.extend(statuses);
+        Ok(())
+    }
+
+    /// The statuses that runs have a part in which were asked for before anybody told of their build: those that go on,
+    /// and the newest that have ended.
+    async fn statuses_before(&self, build: &Happened) -> Result<Vec<StatusOf>, StoreError> {
+        let (Some(family), Some(id)) = (build.facts["family"].as_str(), build.facts["build"].as_str()) else {
+            return Ok(vec![]);
+        };
+        let (store, family) = (&self.lab.store, Family::new(family));
+        let Some(commit) = self.commit_of(&family, id).await? else { return Ok(vec![]) };
+        let filter = RunFilter { unfinished: true, limit: u32::MAX, ..RunFilter::default() };
+        let mut runs = store.run_list(&filter).await?;
+        for ended in store.build_ended(id).await? {
+            runs.extend(readable(store.run_view(ended.number).await)?.map(|view| view.run));
+        }
+        let of_it = runs.iter().filter(|run| run.spec.family == family && run.spec.build == id);
+        let part = |run: &Run| {
+            let context = forge::context(&run.spec)?;
+            Some(StatusOf { run: run.number, commit: commit.clone(), context })
+        };
+        Ok(of_it.filter_map(part).collect())
+    }
+
+    /// The commit of a build, where one is known.
+    async fn commit_of(&self, family: &Family, build: &str) -> Result<Option<String>, StoreError> {
+        let build = readable(self.lab.store.build_find(family, build).await)?;
+        Ok(build.and_then(|build| build.source.commit).filter(|commit| forge::is_commit(commit)))
+    }
+
+    /// Calls that tell the forges of a status, because of what happened.
+    pub(super) fn status_calls(
+        &self,
+        event: &Happened,
+        kind: &'static str,
+        of: &StatusOf,
+        names: &[String],
+    ) -> Vec<NewCall> {
+        let body = json!(of).to_string();
+        let call = |name: &String| {
+            let hook = format!("{STATUS}{name}");
+            NewCall {
+                id: MessageId::new(&self.lab.ids, self.lab.clock.now()),
+                lane: lane_of(Some(&hook), None),
+                hook: Some(hook),
+                url: None,
+                event: event.seq,
+                kind,
+                run: Some(of.run),
+                body: body.clone(),
+            }
+        };
+        names.iter().map(call).collect()
     }
 
     /// Tells a forge of a status.

@@ -76,6 +76,14 @@ impl Receiver {
         receiver
     }
 
+    /// The part of a lab file that has it told as GitHub.
+    fn github(&self) -> String {
+        format!(
+            "statuses:\n  github: {{forge: github, url: 'http://127.0.0.1:{}', project: soc/boot, token: t0ken, private: true}}\n",
+            self.port
+        )
+    }
+
     fn posted(&self) -> Vec<Posted> {
         self.posted.lock().expect("posts").clone()
     }
@@ -408,29 +416,29 @@ fn status(receiver: &Receiver, context: &str) -> Option<(String, String)> {
     Some((text("state"), text("description")))
 }
 
+/// Waits until this is what the forge was told last under that name.
+async fn says(lab: &Lab, receiver: &Receiver, context: &str, state: &str, words: &str) {
+    let expect = Some((state.to_owned(), words.to_owned()));
+    let came = lab.clock.timeout(WITHIN, async {
+        while status(receiver, context) != expect {
+            lab.clock.sleep(std::time::Duration::from_millis(10)).await;
+        }
+    });
+    assert!(came.await.is_ok(), "never {expect:?}: {:?}", receiver.posted());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_is_green_only_when_every_run_of_its_status_is() {
     let receiver = Receiver::start().await;
-    let statuses = format!(
-        "statuses:\n  github: {{forge: github, url: 'http://127.0.0.1:{}', project: soc/boot, token: t0ken, private: true}}\n",
-        receiver.port
-    );
-    lab(&(yaml::small(1) + &statuses), async |lab| {
+    lab(&(yaml::small(1) + &receiver.github()), async |lab| {
         for build in ["build-fail", "build-123"] {
             let commit = "0123456789abcdef0123456789abcdef01234567";
             let build = json!({"family": "socA", "build": build, "commit": commit}).to_string();
             assert_eq!(call(lab, "POST", "/api/v1/builds", &[&admin()], &build).await.0, 201);
         }
         let smoke = "boardhand/socA/smoke";
-        let says = async |context: &str, state: &str, words: &str| {
-            let expect = Some((state.to_owned(), words.to_owned()));
-            let came = lab.clock.timeout(WITHIN, async {
-                while status(&receiver, context) != expect {
-                    lab.clock.sleep(std::time::Duration::from_millis(10)).await;
-                }
-            });
-            assert!(came.await.is_ok(), "never {expect:?}: {:?}", receiver.posted());
-        };
+        let says =
+            async |context: &str, state: &str, words: &str| says(lab, &receiver, context, state, words).await;
         // Its beginning is not taken, and comes again when the run is over: it tells what is so then.
         receiver.answers([StatusCode::INTERNAL_SERVER_ERROR]);
         lab.say("alice", "/run-test socA build-fail").await;
@@ -461,33 +469,30 @@ async fn a_commit_is_green_only_when_every_run_of_its_status_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_that_was_asked_for_before_its_build_was_told_of_has_a_part_in_the_status() {
+async fn runs_that_were_asked_for_before_their_build_was_told_of_decide_its_status_too() {
     let receiver = Receiver::start().await;
-    let statuses = format!(
-        "statuses:\n  github: {{forge: github, url: 'http://127.0.0.1:{}', project: soc/boot, token: t0ken, private: true}}\n",
-        receiver.port
-    );
-    lab(&(yaml::small(1) + &statuses), async |lab| {
-        for _ in 0..2 {
-            lab.say("alice", "/run-test socA build-slow").await;
-        }
+    lab(&(yaml::small(1) + &receiver.github()), async |lab| {
         let commit = "0123456789abcdef0123456789abcdef01234567";
-        let build = json!({"family": "socA", "build": "build-slow", "commit": commit}).to_string();
-        assert_eq!(call(lab, "POST", "/api/v1/builds", &[&admin()], &build).await.0, 201);
-        let both = lab.clock.timeout(WITHIN, async {
-            loop {
-                let parts = lab.store.status_parts(commit, "boardhand/socA/smoke").await.expect("read");
-                if parts.iter().map(|part| (part.verdict, part.count)).eq([(None, 2)]) {
-                    break;
-                }
-                lab.clock.sleep(std::time::Duration::from_millis(10)).await;
-            }
-        });
-        assert!(both.await.is_ok(), "neither is over, and no status is green while one goes on");
+        let tells = async |build: &str| {
+            let build = json!({"family": "socA", "build": build, "commit": commit}).to_string();
+            assert_eq!(call(lab, "POST", "/api/v1/builds", &[&admin()], &build).await.0, 201);
+        };
+        for _ in 0..2 {
+            lab.say("alice", "/run-test socA build-crawl").await;
+        }
+        tells("build-crawl").await;
+        let smoke = "boardhand/socA/smoke";
+        says(lab, &receiver, smoke, "pending", "#2 is not over (0 of 2 passed)").await;
         for run in [2, 1] {
             lab.say("alice", &format!("/lab cancel {run}")).await;
             lab.until_card(run, "Cancelled").await;
         }
+        // One that failed long before makes the commit red as soon as anybody says whose it was.
+        lab.say("alice", "/run-test socA build-fail").await;
+        lab.until_card(3, "Failed").await;
+        assert!(receiver.posted().iter().all(|one| !one.body.contains("#3 ")), "{:?}", receiver.posted());
+        tells("build-fail").await;
+        says(lab, &receiver, smoke, "failure", "#3 failed: tests-failed (0 of 3 passed)").await;
         lab.settle().await;
         lab.read_all();
     })
