@@ -1,9 +1,10 @@
 //! Artifacts: files of a folder on the server, or of a bucket elsewhere, that plans bring onto boards. Nothing is ever written to one, and what is
-//! kept only so long is removed; a name never leads out of the folder, and no file is in memory as a whole but a small one that somebody asked for whole.
+//! kept only so long is removed; beside it, files of builds that a CI told of with their sum; a name never leads out of the folder, and no file is in memory as a whole but a small one that somebody asked for whole.
 
 pub mod bucket;
 mod digest;
 pub mod tidy;
+mod told;
 
 use std::fs::FileTimes;
 use std::path::{Component, Path, PathBuf};
@@ -13,11 +14,18 @@ use std::time::{Duration, SystemTime};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
+use crate::board::hosts::HostRule;
+use crate::build::told_sum;
 use crate::clock::Clock;
 use bucket::{Bucket, BucketSettings};
 use digest::Digests;
 use tidy::Stored;
+use told::Told;
 
+pub use told::{FetchError, Held, Wanted};
+
+/// Most bytes that files of builds take, in their folder of the data folder, where no smaller limit is set.
+pub const BUILD_FILES_BYTES_MAX: u64 = 100 << 30;
 /// How often it is noted at a file that it is read.
 const NOTED_EVERY: Duration = Duration::from_secs(3600);
 
@@ -61,6 +69,8 @@ pub struct Artifacts {
     clock: Option<Clock>,
     /// Where the folder's files come from, if they do not come by themselves.
     bucket: Option<Arc<Bucket>>,
+    /// Files that a CI told of with their sum.
+    told: Option<Arc<Told>>,
     trouble: Arc<Mutex<Option<String>>>,
 }
 
@@ -100,6 +110,7 @@ impl Artifacts {
             digests: Arc::default(),
             clock: None,
             bucket: None,
+            told: None,
             trouble: Arc::default(),
         }
     }
@@ -118,6 +129,37 @@ impl Artifacts {
         Ok(Artifacts { bucket, ..Artifacts::folder(here.join("whole")) }.noting(clock))
     }
 
+    /// The same, with files of builds that a CI told of, which take at most `bytes_max` bytes in a folder of their own.
+    pub fn with_builds(mut self, folder: impl Into<PathBuf>, bytes_max: u64, clock: Clock) -> Self {
+        self.told = Some(Arc::new(Told::new(folder.into(), bytes_max, clock, self.digests.clone())));
+        self
+    }
+
+    /// Has a file of a build here, from one of these hosts unless it is here already, until the answer is dropped. `tell`
+    /// hears how far it is: bytes that are here, and all of them, 0 where nobody knows.
+    pub async fn bring(
+        &self,
+        wanted: &Wanted,
+        hosts: &[HostRule],
+        tell: &mut (dyn FnMut(u64, u64) + Send),
+    ) -> Result<Held, FetchError> {
+        let told = self.told.as_ref().ok_or_else(|| FetchError::File("there is no folder for it".into()))?;
+        let held = told.hold(&wanted.sha256);
+        if self.told_file(told, &wanted.sha256).await.is_none() {
+            told.fetch(wanted, hosts, tell).await?;
+            if self.told_file(told, &wanted.sha256).await.is_none() {
+                return Err(FetchError::File("it is gone, or another file stands in its place".into()));
+            }
+        }
+        Ok(held)
+    }
+
+    /// A file of a build that is here and proved; it is noted that it is used.
+    async fn told_file(&self, told: &Told, sha256: &str) -> Option<Artifact> {
+        let (Artifact { file, version }, accessed) = told.proved(sha256).await?;
+        Some(Artifact { file: self.noted(file, accessed).await, version })
+    }
+
     /// The same, noting at each file when it was read last.
     pub fn noting(mut self, clock: Clock) -> Artifacts {
         self.clock = Some(clock);
@@ -128,6 +170,10 @@ impl Artifacts {
     pub async fn open(&self, name: &str) -> Result<Artifact, ArtifactError> {
         if !is_inside(name) {
             return Err(ArtifactError::Name(name.to_owned()));
+        }
+        if let (Some(told), Some(sum)) = (&self.told, told_sum(name)) {
+            let missing = || ArtifactError::Missing { name: name.to_owned(), folder: told.whole() };
+            return self.told_file(told, sum).await.ok_or_else(missing);
         }
         if let (Some(bucket), Some(clock)) = (&self.bucket, &self.clock) {
             bucket.bring(&self.folder, name, clock.now()).await?;

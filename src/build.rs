@@ -38,14 +38,16 @@ pub struct Build {
 }
 
 impl Build {
-    /// Where each of its files is, by name. One that is at no host of `listed` is not given to anybody: the list may have
-    /// changed since the build was registered.
+    /// Where each of its files is, by name: its address, or, where its SHA-256 is known, its path among our own artifacts
+    /// with a slash before it, since it is fetched and proved here. One that is at no host of `listed` is not given to
+    /// anybody: the list may have changed since the build was registered.
     pub fn addresses(&self, listed: &[HostRule]) -> BTreeMap<String, String> {
-        let is_listed = |artifact: &&BuildArtifact| {
-            Address::parse(&artifact.url).is_ok_and(|address| hosts::lists(listed, &address))
+        let listed = self.artifacts.iter().filter(|artifact| artifact.is_listed(listed));
+        let place = |artifact: &BuildArtifact| match &artifact.sha256 {
+            Some(sum) => format!("/{}", told_path(sum, &artifact.name)),
+            None => artifact.url.clone(),
         };
-        let listed = self.artifacts.iter().filter(is_listed);
-        listed.map(|artifact| (artifact.name.clone(), artifact.url.clone())).collect()
+        listed.map(|artifact| (artifact.name.clone(), place(artifact))).collect()
     }
 }
 
@@ -75,6 +77,35 @@ pub struct BuildArtifact {
     /// How many bytes it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
+}
+
+impl BuildArtifact {
+    /// Whether it is at a listed host.
+    pub fn is_listed(&self, listed: &[HostRule]) -> bool {
+        Address::parse(&self.url).is_ok_and(|address| hosts::lists(listed, &address))
+    }
+}
+
+/// In front of the path of a file that was told with its SHA-256, among our own artifacts.
+const TOLD_PREFIX: &str = ".builds/";
+
+/// The path of such a file. It has the name with a check of it, so that no other name leads to the file: one with
+/// `.sha256` behind it is that of its checksum.
+pub fn told_path(sha256: &str, name: &str) -> String {
+    format!("{TOLD_PREFIX}{sha256}/{}/{name}", check_of(sha256, name))
+}
+
+fn check_of(sha256: &str, name: &str) -> String {
+    hex::encode(&Sha256::digest(format!("{sha256}/{name}"))[..4])
+}
+
+/// The sum in a path, if it is that of such a file.
+pub fn told_sum(path: &str) -> Option<&str> {
+    let (sum, rest) = path.strip_prefix(TOLD_PREFIX)?.split_once('/')?;
+    let (check, name) = rest.split_once('/')?;
+    let is_sum =
+        sum.len() == 64 && sum.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    (is_sum && check == check_of(sum, name)).then_some(sum)
 }
 
 /// How a build ended.

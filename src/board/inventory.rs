@@ -318,12 +318,13 @@ impl Inventory {
         entries.filter(|entry| is_group(entry)).cloned().collect()
     }
 
-    /// Whether a plan has its boards fetch boardhand's own artifacts.
+    /// Whether a plan may have its boards fetch files from us: boardhand's own artifacts, or those that a CI told of.
     pub fn fetches_from_us(&self) -> bool {
         let steps = self.plans.values().flat_map(Plan::steps);
         let mut names =
             steps.flat_map(|step| step.action.templates()).flat_map(CommandTemplate::placeholders);
-        names.any(|(name, _)| name.is_served())
+        let told = !self.builds.artifact_hosts.is_empty();
+        names.any(|(name, _)| name.is_served() || told && name.artifact().is_some())
             || self.families.values().any(|family| family.artifacts.values().any(UrlTemplate::is_served))
     }
 

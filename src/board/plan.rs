@@ -174,6 +174,13 @@ impl Plan {
         }
     }
 
+    /// Whether a step names an artifact of the build.
+    pub fn names_artifact(&self, name: &str) -> bool {
+        let templates = self.steps().flat_map(|step| step.action.templates());
+        let mut names = templates.flat_map(CommandTemplate::placeholders);
+        names.any(|(placeholder, _)| placeholder.artifact() == Some(name))
+    }
+
     /// Every step in the order it would run.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
         [&self.boot, &self.deploy, &self.test, &self.collect, &self.finally].into_iter().flatten()

@@ -82,6 +82,9 @@ pub enum RenderError {
     /// The board lacks what the placeholder names.
     #[error("the board has no {0}")]
     NoValue(Placeholder),
+    /// The artifact is not among boardhand's own.
+    #[error("the artifact {0:?} has no path: its SHA-256 was not told, so boards fetch it from where it is")]
+    Elsewhere(String),
     /// The value holds characters that this place cannot take.
     #[error("the value of {placeholder} may only hold {allowed} here")]
     Unsafe {

@@ -167,7 +167,7 @@ pub fn written(pattern: &regex::Regex) -> &str {
 }
 
 /// Addresses of artifacts for a build: its own first, the family's for the rest. `registered` holds the
-/// build's own, `served` is where boardhand's are.
+/// build's own, as addresses or as paths with a slash before them under `served`, where boardhand's are.
 pub fn artifacts(
     inventory: &Inventory,
     family: &Family,
@@ -180,7 +180,8 @@ pub fn artifacts(
     let mut artifacts: BTreeMap<String, ArtifactUrl> =
         templates.map(|(name, template)| (name.clone(), template.render(build, served))).collect();
     for (name, url) in registered {
-        artifacts.insert(name.clone(), ArtifactUrl { url: url.clone(), from_lab_file: false });
+        let url = if url.starts_with('/') { format!("{served}{url}") } else { url.clone() };
+        artifacts.insert(name.clone(), ArtifactUrl { url, from_lab_file: false });
     }
     artifacts
 }

@@ -14,7 +14,7 @@ use super::serve::{
 };
 use super::source::LabFile;
 use crate::app::{App, FeishuEvents, FeishuParts, Parts, SlackParts};
-use crate::artifact::Artifacts;
+use crate::artifact::{Artifacts, BUILD_FILES_BYTES_MAX};
 use crate::board::Inventory;
 use crate::chat::Platform;
 use crate::chat::feishu::client::FeishuClient;
@@ -126,11 +126,12 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
             client: SlackClient::new(Http::new(&[&api_url]), &api_url, bot_token),
             pacing: Pacing::SLACK,
         }),
+        artifacts: Artifacts::folder(args.artifacts.clone().unwrap_or_else(|| data.path.join("artifacts")))
+            .with_builds(data.path.join("build-files"), BUILD_FILES_BYTES_MAX, clock.clone()),
         clock,
         ids,
         public_url: door_url.clone(),
         transcripts: data.path.join("transcripts"),
-        artifacts: Artifacts::folder(args.artifacts.clone().unwrap_or_else(|| data.path.join("artifacts"))),
         board_url: None,
         proxies: Default::default(),
         rates: Default::default(),

@@ -14,7 +14,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::source::LabFile;
 use crate::app::{App, FeishuEvents, FeishuParts, Parts, SlackParts};
-use crate::artifact::Artifacts;
+use crate::artifact::{Artifacts, BUILD_FILES_BYTES_MAX};
 use crate::board::lab_file::{self, Severity};
 use crate::board::{Board, Inventory, PowerDriver};
 use crate::chat::feishu::client::{FeishuClient, FeishuError};
@@ -203,10 +203,14 @@ async fn take_place(
 }
 
 fn artifacts(config: &Config, clock: &Clock) -> anyhow::Result<Artifacts> {
-    let Some(settings) = &config.bucket else { return Ok(Artifacts::folder(&config.artifacts)) };
     let most = config.retention.disk_bytes;
-    Artifacts::bucket(settings, &config.data_dir, most, clock.clone())
-        .map_err(|error| anyhow::anyhow!("BOARDHAND_ARTIFACTS: {error}"))
+    let artifacts = match &config.bucket {
+        None => Artifacts::folder(&config.artifacts),
+        Some(settings) => Artifacts::bucket(settings, &config.data_dir, most, clock.clone())
+            .map_err(|error| anyhow::anyhow!("BOARDHAND_ARTIFACTS: {error}"))?,
+    };
+    let (folder, most) = (config.data_dir.join("build-files"), most.min(BUILD_FILES_BYTES_MAX));
+    Ok(artifacts.with_builds(folder, most, clock.clone()))
 }
 
 pub(super) fn feishu_client(settings: &FeishuSettings, clock: &Clock) -> FeishuClient {

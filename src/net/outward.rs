@@ -13,11 +13,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::HeaderValue;
-use reqwest::{Client, Method, Url};
+use reqwest::header::{ACCEPT_ENCODING, HeaderValue, LOCATION};
+use reqwest::{Client, Method, Response, Url};
 
-use super::{HttpReply, NetError, TOTAL_TIMEOUT, base, net_error, read, reason};
+use super::{HttpReply, NetError, TOTAL_TIMEOUT, after_sending, base, net_error, read, reason};
 
 /// Longest answer that is read: nobody looks at more than its beginning.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -49,27 +50,17 @@ pub struct OutwardRequest<'r> {
 }
 
 impl Outward {
+    /// Asks for a file at an address of the lab file's own, which may be private, and gives its answer to be read. How long
+    /// an answer and each piece of it may take is the caller's to say; `within` is for all of it.
+    pub async fn open(&self, url: &str, within: Duration) -> Result<Incoming, NetError> {
+        let (client, url) = self.client(url, true)?;
+        let sent = client.request(Method::GET, url).timeout(within).header(ACCEPT_ENCODING, "identity");
+        Ok(Incoming(sent.send().await.map_err(net_error)?))
+    }
+
     /// Sends one request and reads its answer.
     pub async fn send(&self, request: OutwardRequest<'_>) -> Result<HttpReply, NetError> {
-        let url = Url::parse(request.url).map_err(|_| NetError::Address("not a URL"))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(NetError::Address("neither HTTP nor HTTPS"));
-        }
-        // An address that needs no looking up never reaches the resolver.
-        let host = url.host_str().ok_or(NetError::Address("no host"))?;
-        let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        if literal.is_ok_and(|ip| !may(ip, request.private)) {
-            return Err(NetError::Address(FORBIDDEN));
-        }
-        let (client, private) = match request.private {
-            true => (&self.0.private, true),
-            false => (&self.0.public, false),
-        };
-        let client = client.get_or_init(|| {
-            let builder = base().no_proxy().dns_resolver(Arc::new(Guard { private }));
-            builder.build().map_err(|error| reason(&error))
-        });
-        let client = client.as_ref().map_err(|problem| NetError::Connect(problem.clone()))?;
+        let (client, url) = self.client(request.url, request.private)?;
         let mut sent = client.request(request.method, url).timeout(request.within.min(TOTAL_TIMEOUT));
         for (name, value) in request.headers {
             let mut value = HeaderValue::from_str(value)
@@ -81,6 +72,53 @@ impl Outward {
             sent = sent.header("content-type", "application/json").body(body);
         }
         read(sent.send().await.map_err(net_error)?, ANSWER_BYTES_MAX).await
+    }
+
+    /// The client for an address.
+    fn client(&self, url: &str, private: bool) -> Result<(&Client, Url), NetError> {
+        let url = Url::parse(url).map_err(|_| NetError::Address("not a URL"))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(NetError::Address("neither HTTP nor HTTPS"));
+        }
+        // An address that needs no looking up never reaches the resolver.
+        let host = url.host_str().ok_or(NetError::Address("no host"))?;
+        let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        if literal.is_ok_and(|ip| !may(ip, private)) {
+            return Err(NetError::Address(FORBIDDEN));
+        }
+        let client = if private { &self.0.private } else { &self.0.public };
+        let client = client.get_or_init(|| {
+            let builder = base().no_proxy().dns_resolver(Arc::new(Guard { private }));
+            builder.build().map_err(|error| reason(&error))
+        });
+        let client = client.as_ref().map_err(|problem| NetError::Connect(problem.clone()))?;
+        Ok((client, url))
+    }
+}
+
+/// An answer that is read a piece at a time.
+pub struct Incoming(Response);
+
+impl Incoming {
+    /// The status code.
+    pub fn status(&self) -> u16 {
+        self.0.status().as_u16()
+    }
+
+    /// How many bytes were announced.
+    pub fn bytes(&self) -> Option<u64> {
+        self.0.content_length()
+    }
+
+    /// Where a redirect leads.
+    pub fn leads_to(&self) -> Option<String> {
+        let location = self.0.headers().get(LOCATION)?.to_str().ok()?;
+        self.0.url().join(location).ok().map(String::from)
+    }
+
+    /// The next piece; nothing behind the last one.
+    pub async fn piece(&mut self) -> Result<Option<Bytes>, NetError> {
+        self.0.chunk().await.map_err(after_sending)
     }
 }
 

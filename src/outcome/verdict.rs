@@ -9,7 +9,9 @@
 use crate::board::BoardId;
 use crate::outcome::parse::Results;
 use crate::outcome::{Counts, Outcome, TestCase, Verdict};
-use crate::run::transition::{ARTIFACT_MISSING, POWER_CYCLE_FAILED, POWER_CYCLED, WORKER_LOST};
+use crate::run::transition::{
+    ARTIFACT_MISMATCH, ARTIFACT_MISSING, POWER_CYCLE_FAILED, POWER_CYCLED, WORKER_LOST,
+};
 use crate::run::{Attempt, Stage};
 
 /// Causes, as they stand in tables, the API and templates.
@@ -55,6 +57,8 @@ pub enum Happened {
     TransferFailed,
     /// What was to be carried or booted is not where builds are: nobody put it there, or its name is another.
     ArtifactMissing,
+    /// What stands there is another file than was told of.
+    ArtifactMismatch,
     /// A step on boardhand's own machine failed.
     HostStepFailed,
     /// The board fell silent before it offered a login.
@@ -149,6 +153,7 @@ pub fn classify(stage: Stage, happened: &Happened, golden: bool) -> Option<(Verd
         H::BootloaderError => (Infra, "bootloader-error"),
         H::TransferFailed => (Infra, "transfer-failed"),
         H::ArtifactMissing => (Infra, ARTIFACT_MISSING),
+        H::ArtifactMismatch => (Infra, ARTIFACT_MISMATCH),
         H::HostStepFailed => (Infra, "host-step-failed"),
         H::SilentWhileBooting { kernel_started: false } => (Infra, "boot-silent"),
         H::SilentWhileBooting { kernel_started: true } => (boot, "boot-silent"),
@@ -193,7 +198,8 @@ impl Happened {
             | H::PartnerNotFenced
             | H::HostStepFailed
             | H::TransferFailed
-            | H::ArtifactMissing => false,
+            | H::ArtifactMissing
+            | H::ArtifactMismatch => false,
             H::ConsoleUnreachable
             | H::ConsoleBusy
             | H::ConsoleWedged

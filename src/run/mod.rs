@@ -239,16 +239,19 @@ pub struct Progress {
     pub carrying: Option<Carrying>,
 }
 
-/// A file on its way over a console.
+/// A file on its way: over a console, or to us before that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Carrying {
     /// Its name, without its folder.
     pub name: String,
     /// Whether it goes to the board, or comes from there.
     pub to_board: bool,
-    /// Bytes of it that are proved.
+    /// Whether it comes to us, from where its CI told that it is.
+    #[serde(default)]
+    pub to_us: bool,
+    /// Bytes of it that are through.
     pub done: u64,
-    /// Its size, in bytes.
+    /// Its size, in bytes; 0 where nobody knows it.
     pub bytes: u64,
 }
 

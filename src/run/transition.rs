@@ -112,7 +112,8 @@ pub fn decide(outcome: &Outcome, retry: RetryPolicy, failed_on: &[BoardId]) -> D
     if is_interrupted(&outcome.cause) {
         return Decision::TryAgain { avoid: vec![] };
     }
-    let for_good = [POWER_CYCLED, POWER_CYCLE_FAILED, ARTIFACT_MISSING].contains(&outcome.cause.as_str());
+    let for_good = [POWER_CYCLED, POWER_CYCLE_FAILED, ARTIFACT_MISSING, ARTIFACT_MISMATCH]
+        .contains(&outcome.cause.as_str());
     let tries = u32::try_from(failed_on.len()).unwrap_or(u32::MAX);
     if outcome.verdict != Verdict::Infra || for_good || tries > retry.infra {
         return Decision::Finish;
@@ -126,6 +127,8 @@ pub const POWER_CYCLED: &str = "power-cycled";
 pub const POWER_CYCLE_FAILED: &str = "power-cycle-failed";
 /// Cause of an attempt that did not find its build: no other board finds it either, so it is not retried unasked.
 pub const ARTIFACT_MISSING: &str = "artifact-missing";
+/// The same where what stands there is another file than its CI told of.
+pub const ARTIFACT_MISMATCH: &str = "artifact-mismatch";
 /// Cause of an attempt whose process died under it: always tried again, up to [`LOST_ATTEMPTS_MAX`].
 pub const WORKER_LOST: &str = "worker-lost";
 /// Cause of an attempt that its process handed back when it was told to stop: always tried again. However often a

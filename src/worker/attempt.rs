@@ -18,6 +18,7 @@ use tracing::Instrument;
 use super::news::News;
 use super::results::Results;
 use super::runner::Lab;
+use crate::artifact::Held;
 use crate::board::plan::{Action, Plan, Step};
 use crate::board::selector;
 use crate::board::{Board, Inventory};
@@ -69,6 +70,8 @@ pub(super) struct Attempt {
     plan: Arc<Plan>,
     /// Where the build's files are, as its CI told.
     registered: BTreeMap<String, String>,
+    /// Those of them that are here as long as it goes on.
+    held: Vec<Held>,
     stage: Stage,
     /// How long it may take, once its board is fenced, and when that is over.
     total: Duration,
@@ -128,6 +131,7 @@ impl Attempt {
             board,
             plan,
             registered: BTreeMap::new(),
+            held: Vec::new(),
             stage: Stage::Leased,
             total,
             deadline,
@@ -183,15 +187,22 @@ impl Attempt {
     /// Performs the plan.
     pub(super) async fn perform(&mut self) -> Ended {
         let span = tracing::info_span!("session", attempt = self.number);
-        let halted = match Box::pin(self.fence().instrument(span.clone())).await {
-            Ok(()) => Box::pin(self.in_time().instrument(span)).await.err(),
-            halted => halted.err(),
-        };
+        let halted = Box::pin(self.with_its_files().instrument(span)).await.err();
         match halted {
             Some(Halt::Stale) => Ended::Stale,
             Some(Halt::Happened(what)) => Ended::Outcome(Box::new(self.outcome(Some(*what)))),
             None => Ended::Outcome(Box::new(self.outcome(None))),
         }
+    }
+
+    /// What a CI told of is here before anything is done to the board, and takes none of the plan's time: how slow a CI is
+    /// says nothing about a build.
+    async fn with_its_files(&mut self) -> Result<(), Halt> {
+        if self.board.is_some() {
+            self.find_build().await?;
+        }
+        self.fence().await?;
+        self.in_time().await
     }
 
     /// The plan, within its limits; what the last holder of the board left behind took nothing of them.
@@ -209,7 +220,6 @@ impl Attempt {
         if self.board.is_none() || self.plan.test.is_empty() && self.plan.boot.is_empty() {
             return Err(self.halt(Happened::HostStepFailed, "boards.yaml has no such board or plan any more"));
         }
-        self.find_build().await?;
         self.look_for_builds().await?;
         let plan = self.plan.clone();
         for step in &plan.boot {

@@ -35,7 +35,7 @@ use crate::outcome::redact::Redactor;
 use crate::outcome::{Counts, Outcome, Verdict};
 use crate::power::Power;
 use crate::run::transition::{
-    ARTIFACT_MISSING, HANDED_BACK, POWER_CYCLED, WORKER_LOST, decide, is_interrupted,
+    ARTIFACT_MISMATCH, ARTIFACT_MISSING, HANDED_BACK, POWER_CYCLED, WORKER_LOST, decide, is_interrupted,
 };
 use crate::run::{Decision, LeaseRef, Request, RunKind, RunSpec, RunState};
 use crate::store::{Fenced, Lookback, RUN_LOG, RunView, Settle, Store, StoreError};
@@ -380,6 +380,7 @@ const NOT_THE_BOARD: &[&str] = &[
     "step-timeout",
     "transfer-failed",
     ARTIFACT_MISSING,
+    ARTIFACT_MISMATCH,
 ];
 
 /// Of those, the ones that a plan of the lab's own can have, whose every step is to work on a healthy board.

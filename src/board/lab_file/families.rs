@@ -212,7 +212,9 @@ fn of_a_build(plan: &Plan, settings: &FamilySettings) -> Option<String> {
     let mut names = templates.flat_map(|template| template.placeholders()).map(|(name, _)| name);
     let is_of_a_build = |name: &&Placeholder| match name {
         Placeholder::BuildId => true,
-        Placeholder::ArtifactUrl(artifact) => !settings.artifacts.contains_key(artifact),
+        Placeholder::ArtifactUrl(artifact) | Placeholder::ArtifactPath(artifact) => {
+            !settings.artifacts.contains_key(artifact)
+        }
         _ => false,
     };
     names.find(is_of_a_build).map(Placeholder::to_string)

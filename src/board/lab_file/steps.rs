@@ -456,7 +456,7 @@ pub(super) fn known_placeholders(
                     Some(suggestion),
                 );
             }
-            Placeholder::ArtifactUrl(name) if !is_name(name) => {
+            Placeholder::ArtifactUrl(name) | Placeholder::ArtifactPath(name) if !is_name(name) => {
                 reader.problems.error(at, format!("{} cannot name an artifact", shown(name)));
             }
             _ => {}

@@ -14,6 +14,8 @@ pub enum Placeholder {
     BuildId,
     /// `build.artifacts["test.bin"].url`.
     ArtifactUrl(String),
+    /// `build.artifacts["test.bin"].path`: where it is among boardhand's own artifacts.
+    ArtifactPath(String),
     /// `params.iterations`.
     Param(String),
     /// `board.id`.
@@ -81,6 +83,7 @@ fn resolve(path: &str) -> Result<Placeholder, String> {
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match segments[..] {
         ["build", "artifacts", name, "url"] => return Ok(Placeholder::ArtifactUrl(name.to_owned())),
+        ["build", "artifacts", name, "path"] => return Ok(Placeholder::ArtifactPath(name.to_owned())),
         ["params", name] => return Ok(Placeholder::Param(name.to_owned())),
         ["board", "tags", name] => return Ok(Placeholder::BoardTag(name.to_owned())),
         _ => {}
@@ -89,7 +92,8 @@ fn resolve(path: &str) -> Result<Placeholder, String> {
     if let Some((_, placeholder)) = NAMES.iter().find(|(name, _)| *name == whole) {
         return Ok(placeholder.clone());
     }
-    let others = ["build.artifacts[\"…\"].url", "params.…", "board.tags[\"…\"]"];
+    let others =
+        ["build.artifacts[\"…\"].url", "build.artifacts[\"…\"].path", "params.…", "board.tags[\"…\"]"];
     let near = nearest(&whole, NAMES.iter().map(|(name, _)| *name));
     Err(match near {
         Some(near) => format!("unknown name {whole:?}; did you mean \"{near}\"?"),
@@ -134,7 +138,9 @@ impl Placeholder {
             | P::BoardRevision
             | P::BoardSite => true,
             P::BoardTag(_) => true,
-            P::BuildId | P::Param(_) | P::RunNumber | P::RunAttempt | P::RunSuite => false,
+            P::BuildId | P::ArtifactPath(_) | P::Param(_) | P::RunNumber | P::RunAttempt | P::RunSuite => {
+                false
+            }
             P::ServedUrl | P::ServedHost | P::ServedPath => false,
         }
     }
@@ -142,6 +148,14 @@ impl Placeholder {
     /// Whether it names boardhand's own artifacts.
     pub fn is_served(&self) -> bool {
         matches!(self, Placeholder::ServedUrl | Placeholder::ServedHost | Placeholder::ServedPath)
+    }
+
+    /// The artifact of the build that it names.
+    pub fn artifact(&self) -> Option<&str> {
+        match self {
+            Placeholder::ArtifactUrl(name) | Placeholder::ArtifactPath(name) => Some(name),
+            _ => None,
+        }
     }
 
     /// The value. A raw artifact address must be the lab file's.
@@ -158,6 +172,14 @@ impl Placeholder {
                     return Err(RenderError::ForeignRaw(self.clone()));
                 }
                 artifact.url.as_str().into()
+            }
+            P::ArtifactPath(name) => {
+                let artifact =
+                    values.artifacts.get(name).ok_or_else(|| RenderError::NoArtifact(name.clone()))?;
+                let path = artifact.url.strip_prefix(&values.served).and_then(|rest| rest.strip_prefix('/'));
+                path.filter(|_| !values.served.is_empty())
+                    .ok_or_else(|| RenderError::Elsewhere(name.clone()))?
+                    .into()
             }
             P::Param(name) => {
                 let value = values.params.get(name).ok_or_else(|| RenderError::NoParam(name.clone()))?;
@@ -183,6 +205,7 @@ impl fmt::Display for Placeholder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Placeholder::ArtifactUrl(name) => write!(f, "build.artifacts[{name:?}].url"),
+            Placeholder::ArtifactPath(name) => write!(f, "build.artifacts[{name:?}].path"),
             Placeholder::Param(name) => write!(f, "params.{name}"),
             Placeholder::BoardTag(name) => write!(f, "board.tags[{name:?}]"),
             plain => {

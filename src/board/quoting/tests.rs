@@ -170,7 +170,7 @@ fn a_misspelt_name_is_refused_with_the_one_that_was_meant() {
     check("{{ params.x | raw }}", "`| raw` is only for values written in boards.yaml; params.x is not");
     let known = "build.id, board.id, board.ip, board.family, board.revision, board.site, run.number, run.attempt, \
                  run.suite, artifacts.url, artifacts.host, \
-                 artifacts.path, build.artifacts[\"…\"].url, params.…, board.tags[\"…\"]";
+                 artifacts.path, build.artifacts[\"…\"].url, build.artifacts[\"…\"].path, params.…, board.tags[\"…\"]";
     check("{{ secrets }}", &format!("unknown name \"secrets\"; known are {known}"));
 }
 
@@ -212,6 +212,11 @@ fn what_is_missing_or_harmful_is_told_and_never_repeated() {
     };
     check("x {{ params.y }}", "", "the parameter \"y\" has no value");
     check("x {{ build.artifacts[\"z\"].url }}", "", "neither the build nor its family has an artifact \"z\"");
+    check(
+        "x {{ build.artifacts[\"own\"].path }}",
+        "",
+        "the artifact \"own\" has no path: its SHA-256 was not told, so boards fetch it from where it is",
+    );
     check("x {{ board.revision }}", "", "the board has no board.revision");
     check("x {{ board.tags[\"z\"] }}", "", "the board has no board.tags[\"z\"]");
     check("x {{ params.x }}", "a\0b", "the value of params.x may only hold characters other than NUL here");

@@ -30,6 +30,7 @@ fn the_table_of_verdicts() {
         (Booting, H::ResetLoop, false, Infra, "reset-loop"),
         (Deploying, H::TransferFailed, false, Infra, "transfer-failed"),
         (Deploying, H::ArtifactMissing, false, Infra, "artifact-missing"),
+        (Deploying, H::ArtifactMismatch, false, Infra, "artifact-mismatch"),
         (Deploying, H::HostStepFailed, false, Infra, "host-step-failed"),
         (Booting, H::SilentWhileBooting { kernel_started: false }, false, Infra, "boot-silent"),
         (Booting, started.clone(), false, Failed, "boot-silent"),

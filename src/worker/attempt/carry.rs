@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::{Attempt, Halt};
-use crate::artifact::ArtifactError;
+use crate::artifact::{ArtifactError, Wanted};
+use crate::board::hosts::HostRule;
 use crate::board::plan::{Action, Step};
 use crate::clock::shown_duration;
 use crate::console::{ConsoleError, Session};
@@ -25,9 +26,44 @@ impl Attempt {
         let (family, build) = (&self.view.run.spec.family, &self.view.run.spec.build);
         let found = self.lab.persist(|| self.lab.store.build_find(family, build)).await;
         let found = found.map_err(|error| self.not_kept(&error))?;
-        let listed = &self.inventory.builds.artifact_hosts;
-        self.registered = found.map(|build| build.addresses(listed)).unwrap_or_default();
+        let Some(build) = found else { return Ok(()) };
+        let inventory = self.inventory.clone();
+        let hosts = &inventory.builds.artifact_hosts;
+        self.registered = build.addresses(hosts);
+        for artifact in build.artifacts.iter().filter(|artifact| artifact.is_listed(hosts)) {
+            if let (Some(sum), true) = (&artifact.sha256, self.plan.names_artifact(&artifact.name)) {
+                let wanted = Wanted { url: artifact.url.clone(), sha256: sum.clone(), size: artifact.size };
+                self.bring(&artifact.name, &wanted, hosts).await?;
+            }
+        }
         Ok(())
+    }
+
+    /// Has a file of the build here, whole and proved, while the card says how far it is.
+    async fn bring(&mut self, name: &str, wanted: &Wanted, hosts: &[HostRule]) -> Result<(), Halt> {
+        let (artifacts, name) = (self.lab.artifacts.clone(), name.to_owned());
+        let mut tell = |done, bytes| {
+            let carrying = Carrying { name: name.clone(), to_board: false, to_us: true, done, bytes };
+            self.news.carry(carrying);
+        };
+        let brought = artifacts.bring(wanted, hosts, &mut tell).await;
+        self.news.carried().await;
+        match brought {
+            Ok(held) => {
+                self.held.push(held);
+                Ok(())
+            }
+            Err(error) => {
+                let happened = if error.is_another_file() {
+                    Happened::ArtifactMismatch
+                } else if error.passes() {
+                    Happened::TransferFailed
+                } else {
+                    Happened::ArtifactMissing
+                };
+                Err(self.halt(happened, format!("the artifact {name} cannot be had: {error}")))
+            }
+        }
     }
 
     /// Looks for every file that the plan carries to the board, before anything is done to the board for nothing.
@@ -153,7 +189,7 @@ impl Attempt {
             if let Some((done, bytes)) = transfer.progress()
                 && let Some((name, to_board)) = carried(&step.action)
             {
-                self.news.carry(Carrying { name, to_board, done, bytes });
+                self.news.carry(Carrying { name, to_board, to_us: false, done, bytes });
             }
         }
         Ok(Ok(transfer))

@@ -1,6 +1,8 @@
 //! Builds: a CI tells of them, people and machines say `latest` and get a build that the card names, rules of boards.yaml
 //! start runs with them, and a build never changes.
 
+mod fetched;
+
 use serde_json::{Value, json};
 
 use crate::api::{admin, call};

@@ -416,7 +416,11 @@ impl Kept {
             ids,
             public_url: door,
             transcripts: data.path().join("transcripts"),
-            artifacts: Artifacts::folder(data.path().join("artifacts")),
+            artifacts: Artifacts::folder(data.path().join("artifacts")).with_builds(
+                data.path().join("build-files"),
+                1 << 30,
+                clock.clone(),
+            ),
             board_url: board_url.clone(),
             proxies: Default::default(),
             rates: *rates,

@@ -72,7 +72,7 @@ async fn something_new_is_told_in_a_stage_and_a_stage_is_told_once(lab: &Lab) {
 async fn progress_shows_on_the_card_and_ends_with_the_attempt(lab: &Lab) {
     let [board] = lab.boards().await;
     let (number, id, lease) = lab.running(&board).await;
-    let carrying = Carrying { name: "Image".into(), to_board: true, done: 10, bytes: 20 };
+    let carrying = Carrying { name: "Image".into(), to_board: true, to_us: false, done: 10, bytes: 20 };
     let progress =
         Progress { carrying: Some(carrying), ..counted(Counts { passed: 3, failed: 1, skipped: 0 }) };
     let before = lab.view(number).await.generation;
