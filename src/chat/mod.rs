@@ -8,6 +8,7 @@ pub mod plain;
 pub mod slack;
 pub mod token;
 pub mod socket_line;
+pub mod words;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -102,6 +103,13 @@ pub struct Place {
     /// The thread's root message, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thread: Option<String>,
+}
+
+impl Place {
+    /// The place of what is told in no chat.
+    pub fn nowhere() -> Place {
+        Place { platform: Platform::Api, channel: String::new(), thread: None }
+    }
 }
 
 /// One inbound request of a platform, after its signature was verified.

@@ -1,5 +1,4 @@
-//! `boardhand power`, `quarantine` and `return`: what a server does to its boards for whoever asks. Nothing is switched
-//! here.
+//! `boardhand power`, `quarantine`, `return` and `lab`: what a server does for whoever asks. Nothing is switched here.
 
 use std::process::ExitCode;
 
@@ -63,6 +62,22 @@ pub(super) async fn put_back(asking: &Asking, board: &str) -> anyhow::Result<Exi
         let before = if board["changed"] == json!(false) { " as before" } else { "" };
         format!("{} is in service{before}\n", board["board_id"].as_str().unwrap_or_default())
     })
+}
+
+/// Does what can be typed in a chat.
+pub(super) async fn lab(asking: &Asking, words: &[String]) -> anyhow::Result<ExitCode> {
+    let body = json!({ "text": line(words) });
+    let answer = asking.send(Method::POST, "/api/v1/commands", Some(&body)).await;
+    asking.told(answer, |said| format!("{}\n", said["text"].as_str().unwrap_or_default()))
+}
+
+/// Words as one line; the shell took the quotes away around those that have spaces.
+fn line(words: &[String]) -> String {
+    let word = |word: &String| {
+        let is_one = !word.contains(char::is_whitespace) || word.contains('"');
+        if is_one { word.clone() } else { format!("\"{word}\"") }
+    };
+    words.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// A part of a path, whatever somebody typed.

@@ -173,6 +173,14 @@ enum Command {
         #[command(flatten)]
         asking: ask::Asking,
     },
+    /// Type what can be typed in a chat, as `boardhand lab compare build-1 build-2`, and read what it would say there.
+    Lab {
+        /// The words behind /lab.
+        #[arg(required = true)]
+        words: Vec<String>,
+        #[command(flatten)]
+        asking: ask::Asking,
+    },
     /// Take a board out of service; what runs on it goes on.
     Quarantine {
         /// The board.
@@ -303,6 +311,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Extend { board, by, asking } => hold::extend(&asking, &board, by).await,
         Command::Release { target, asking } => hold::release(&asking, target.as_deref()).await,
         Command::Leases { mine, asking } => hold::leases(&asking, mine).await,
+        Command::Lab { words, asking } => act::lab(&asking, &words).await,
         Command::Quarantine { board, reason, asking } => act::quarantine(&asking, &board, &reason).await,
         Command::Return { board, asking } => act::put_back(&asking, &board).await,
         Command::Run(args) => run::run(&args).await,

@@ -5,6 +5,7 @@
 pub(super) mod board;
 pub(super) mod builds;
 pub(super) mod campaigns;
+mod commands;
 pub(super) mod drains;
 pub(super) mod lease;
 pub(super) mod list;

@@ -112,7 +112,7 @@ impl Almanac {
     /// A due time as if somebody had typed it.
     fn delivery(&self, due: &Due<'_>) -> Delivery {
         let place = channel(self, due.schedule);
-        let place = place.unwrap_or(Place { platform: Platform::Api, channel: String::new(), thread: None });
+        let place = place.unwrap_or_else(Place::nowhere);
         Delivery {
             key: key(due),
             received_at: due.now,

@@ -123,7 +123,7 @@ impl Timekeeper {
                 params: Default::default(),
             },
             requested_by: itself(),
-            origin: Place { platform: Platform::Api, channel: String::new(), thread: None },
+            origin: Place::nowhere(),
             cards: vec![],
             via: None,
             callback: None,

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use boardhand::clock::Clock;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::lab::WITHIN;
 
@@ -17,6 +17,12 @@ const LAB: &str = "boards:
     telnet_username: root
     telnet_password: ${SOC_A_PASSWORD}
 ";
+
+/// Ctrl-C, as its terminal sends it.
+async fn interrupt(demo: &Child) {
+    let pid = demo.id().expect("it runs").to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().await.expect("kill").success());
+}
 
 #[tokio::test]
 async fn a_lab_file_of_ones_own_needs_no_password_and_ctrl_c_is_answered() {
@@ -41,8 +47,7 @@ async fn a_lab_file_of_ones_own_needs_no_password_and_ctrl_c_is_answered() {
         assert!(first.starts_with("boardhand demo: open http://"), "{first}");
         let second = said.next_line().await.expect("it speaks").expect("another line");
         assert!(second.starts_with("from another shell: BOARDHAND_SERVER=http://"), "{second}");
-        let pid = demo.id().expect("it runs").to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().await.expect("kill").success());
+        interrupt(&demo).await;
         let last = said.next_line().await.expect("it speaks").expect("an answer");
         assert!(last.starts_with("stopping: boards are brought to rest"), "{last}");
         assert!(demo.wait().await.expect("it ends").success());
@@ -70,10 +75,12 @@ async fn type_on(page: &str, text: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_demo_can_be_played_over_a_socket() {
+async fn a_demo_can_be_played_over_a_socket_and_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
     let mut demo = Command::new(env!("CARGO_BIN_EXE_boardhand"))
         .args(["demo", "--fast", "--socket", "--listen", "127.0.0.1:0"])
         .env_clear()
+        .env("TMPDIR", folder.path())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -92,6 +99,9 @@ async fn a_demo_can_be_played_over_a_socket() {
         let text = String::from_utf8_lossy(&typed.stdout);
         assert!(typed.status.success() && text.starts_with("#1 passed"), "{text}");
         assert!(type_on(&page, "/lab run 1").await.contains("Passed"));
+        interrupt(&demo).await;
+        assert!(demo.wait().await.expect("it ends").success());
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
     };
     Clock::system().timeout(WITHIN, played).await.expect("it answers");
 }

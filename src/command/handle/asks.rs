@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::act::audit;
 use super::hold::{Target, hold_in_the_way, not_held};
+use super::watch::nobody_to_write_to;
 use super::{Handler, Reaction, closed_facts};
 use crate::board::{Board, BoardId};
 use crate::chat::{Actor, Delivery, Platform};
@@ -129,6 +130,9 @@ impl Handler {
 
     /// Tells the one who asks once when a board comes free.
     pub(super) async fn notify(&self, delivery: &Delivery, target: &str) -> Result<Reaction> {
+        if let Some(refusal) = nobody_to_write_to(delivery) {
+            return Ok(refusal);
+        }
         let (family, board) = match self.target_named(delivery, target) {
             Ok(Target::Board(board)) => (board.family.clone(), Some(board.id)),
             Ok(Target::Family(family)) => (family, None),

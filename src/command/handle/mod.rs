@@ -636,6 +636,8 @@ impl Delivery {
     /// acknowledged with nothing, its answer is an owed message.
     pub fn is_answered_in_ack(&self) -> bool {
         match (&self.intent, self.place.platform) {
+            // Wherever it wants its run to be told.
+            (Intent::Command(_), _) if self.is_from_machine() => true,
             (Intent::Click(_) | Intent::OtherClick, Platform::Feishu) => true,
             (Intent::Click(_) | Intent::OtherClick, _) => false,
             (Intent::Text(_), _) => self.answer_via.url.is_some(),

@@ -5,10 +5,16 @@ use serde_json::{Value, json};
 use super::act::audit;
 use super::hold::Target;
 use super::{Handler, Reaction};
-use crate::chat::Delivery;
+use crate::chat::{Delivery, Platform};
 use crate::command::WatchRef;
 use crate::message::{Note, Phrase};
 use crate::store::{Effect, Result, RunView, WATCHES_MAX, Watched};
+
+/// The refusal to whoever no direct message reaches: a token.
+pub(super) fn nobody_to_write_to(delivery: &Delivery) -> Option<Reaction> {
+    let refusal = || Reaction::refused(Phrase::new("told-in-chat-only", json!({})), &[], "/lab help");
+    (!Platform::CHATS.contains(&delivery.actor.platform)).then(refusal)
+}
 
 impl Handler {
     /// Tells, or does not any more; without a target, what somebody is told of.
@@ -19,6 +25,12 @@ impl Handler {
         view: Option<&RunView>,
         off: bool,
     ) -> Result<Reaction> {
+        if target.is_some()
+            && !off
+            && let Some(refusal) = nobody_to_write_to(delivery)
+        {
+            return Ok(refusal);
+        }
         let of = match (target, view) {
             (_, Some(view)) => Watched::Run(view.run.number),
             (Some(WatchRef::Family(name)), None) => match self.target_named(delivery, name) {

@@ -10,8 +10,8 @@ use axum::routing::{MethodRouter, delete, get, post};
 use super::super::{Door, machine};
 use super::shapes::{self, Kind, Shape};
 use super::{
-    audit, board, builds, campaigns, console, drains, events, lease, list, openapi, templates, terminal,
-    tokens, unchanged,
+    audit, board, builds, campaigns, commands, console, drains, events, lease, list, openapi, templates,
+    terminal, tokens, unchanged,
 };
 
 /// One request.
@@ -344,6 +344,11 @@ fn admin() -> Vec<Route> {
             .asks("before", Kind::Number, "only those before this one")
             .asks("limit", Kind::Number, "so many, 200 at most; 50 when absent")
             .gives(200, "a page of them, the newest first", List(&shapes::DECISION)),
+        Route::new(("post", "/api/v1/commands"), post(commands::run), "Whatever can be typed in a chat")
+            .takes(&shapes::TYPED)
+            .gives(200, "what the chat would have said", One(&shapes::SAID))
+            .refuses(409, "this is not possible now, or this key asked for something else")
+            .refuses(422, "this is no command, or it cannot be carried out, and why"),
     ]
 }
 

@@ -55,6 +55,29 @@ pub(super) static PROBLEM: Shape = Shape {
     needed: &["status", "title", "detail"],
 };
 
+pub(super) static TYPED: Shape = Shape {
+    name: "Typed",
+    fields: &[
+        Field("text", Text, "as it is typed: /lab boards socA, or without the first word"),
+        Field(
+            "channel",
+            Text,
+            "where a run or a campaign is told, as slack:C0LAB; the default one when absent",
+        ),
+    ],
+    needed: &["text"],
+};
+
+pub(super) static SAID: Shape = Shape {
+    name: "Said",
+    fields: &[
+        Field("message", Text, "the message's name, as under /api/v1/templates"),
+        Field("text", Text, "what it says, in plain words"),
+        Field("facts", Map, "what it says, by the names of its template"),
+    ],
+    needed: &[],
+};
+
 pub(super) static TEMPLATE_ROW: Shape = Shape {
     name: "TemplateRow",
     fields: &[

@@ -3,6 +3,7 @@
 
 mod boards;
 mod campaigns;
+mod commands;
 mod description;
 mod events;
 mod leases;

@@ -11,7 +11,7 @@ fn bearer(token: &str) -> String {
 }
 
 /// A token, as an admin makes one at a terminal.
-async fn make(lab: &Lab, args: &[&str]) -> String {
+pub(super) async fn make(lab: &Lab, args: &[&str]) -> String {
     let (code, out, err) = ended(&command(lab, ADMIN_TOKEN, &[&["token", "create"], args].concat()).await);
     assert_eq!((code, err.as_str()), (Some(0), ""), "{args:?}");
     out.trim_end().to_owned()
