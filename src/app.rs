@@ -25,7 +25,7 @@ use crate::chat::token::Tokens;
 use crate::chat::{ChatApi, Platform};
 use crate::clock::{Clock, Timestamp};
 use crate::command::handle::Handler;
-use crate::config::Retention;
+use crate::config::{Retention, TraceSettings};
 use crate::door::control::{self, Control};
 use crate::door::feishu::FeishuDoor;
 use crate::door::server::{self, Limits};
@@ -64,6 +64,7 @@ use crate::worker::seats::Seats;
 use crate::worker::steps::{Agent, drive};
 use crate::worker::stranded;
 use crate::worker::timekeeper::Timekeeper;
+use crate::worker::tracer::Tracer;
 use crate::worker::used::Used;
 
 /// How long attempts may go on after the server was told to stop, before they are handed back.
@@ -165,6 +166,7 @@ pub struct App {
     registrar: Registrar,
     pinner: Pinner,
     herald: Herald,
+    tracer: Option<Tracer>,
     lab: Arc<Lab>,
     reloader: Option<Reloader>,
     /// Where the control socket is, if there is one.
@@ -319,6 +321,7 @@ impl App {
             almanac,
             conductor: Conductor::new(lab.clone()),
             herald: Herald::new(lab.clone()),
+            tracer: None,
             registrar,
             pinner,
             lab,
@@ -337,6 +340,12 @@ impl App {
     /// The same, keeping things for as long as `retention` says.
     pub fn keeping(mut self, retention: Retention) -> App {
         self.housekeeper.keep(retention);
+        self
+    }
+
+    /// The same, giving the traces of runs to a collector.
+    pub fn traced(mut self, to: TraceSettings) -> App {
+        self.tracer = Some(Tracer::new(self.lab.clone(), to));
         self
     }
 
@@ -390,6 +399,7 @@ impl App {
             registrar,
             pinner,
             herald,
+            tracer,
             reloader,
             lab,
             instance,
@@ -426,6 +436,7 @@ impl App {
         let drainer = loops.start(drainer, closing.subscribe());
         let herald = loops.start(herald, closing.subscribe());
         let almanac = loops.start(almanac, closing.subscribe());
+        let tracer = tracer.map(|tracer| loops.start(tracer, closing.subscribe()));
         let registrar = loops.start(registrar, closing.subscribe());
         let pinner = loops.start(pinner, closing.subscribe());
         let control = data_dir.and_then(|data_dir| match control::listen(&data_dir) {
@@ -463,7 +474,7 @@ impl App {
         conductor.await?;
         herald.await?;
         // Not waited for: each may be waiting for a platform's answer, and a crash harms neither.
-        drop((registrar, pinner));
+        drop((registrar, pinner, tracer));
         if let Some(control) = control {
             control.await?;
         }

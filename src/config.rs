@@ -6,11 +6,13 @@ mod database;
 mod feishu;
 mod jenkins;
 mod slack;
+mod traces;
 
 pub use database::DATABASE_URL;
 pub use feishu::{FeishuEventSettings, FeishuHook, FeishuSettings};
 pub use jenkins::JenkinsSettings;
 pub use slack::{SLACK_API_URL, SlackSettings};
+pub use traces::TraceSettings;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -126,6 +128,8 @@ pub struct Config {
     pub proxies: Proxies,
     /// Opens the API as an admin.
     pub admin_token: Option<SecretString>,
+    /// Where traces go, when they are wanted.
+    pub traces: Option<TraceSettings>,
 }
 
 /// Everything that is wrong with the configuration, each naming its variable and the fix.
@@ -225,6 +229,7 @@ impl Config {
         let proxies = args.trusted_proxies.as_deref().map_or_else(|| Ok(Proxies::default()), Proxies::parse);
         let proxies = setting("BOARDHAND_TRUSTED_PROXIES (--trusted-proxies)", proxies, &mut problems);
         let admin_token = jenkins::long_enough(env, "BOARDHAND_ADMIN_TOKEN", &mut problems);
+        let traces = traces::settings(env, &mut problems);
         let database = database::settings(env, &mut problems);
         if args.standby && database.is_none() && problems.is_empty() {
             problems.push(format!(
@@ -274,6 +279,7 @@ impl Config {
             jenkins,
             proxies: proxies.unwrap_or_default(),
             admin_token,
+            traces,
         })
     }
 

@@ -9,7 +9,7 @@
 //!    ════════════════ store (SQLite, PostgreSQL): the only truth ════════════════
 //!      loops: Scheduler (grant) · Pool (drive) · Errands (switch) · Reaper (expire) · Keeper (boards of people) ·
 //!             Relay (send) · Timekeeper (check) · Almanac (schedules) · Conductor (campaigns) ·
-//!             Herald (programs outside) · Registrar (groups) · Pinner (digests) · Housekeeper
+//!             Herald (programs outside) · Tracer (traces) · Registrar (groups) · Pinner (digests) · Housekeeper
 //!      doorbell: wake-ups only
 //! ```
 //!

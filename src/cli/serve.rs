@@ -139,6 +139,10 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         Some(listener) => listener,
         None => listen(config.listen).await?,
     };
+    let app = match config.traces.clone() {
+        Some(to) => app.traced(to),
+        None => app,
+    };
     let app = match config.tftp {
         Some(address) => app.booting_from(
             UdpSocket::bind(address)

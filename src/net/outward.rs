@@ -40,7 +40,7 @@ pub struct OutwardRequest<'r> {
     /// The whole address.
     pub url: &'r str,
     /// Headers.
-    pub headers: &'r [(&'static str, String)],
+    pub headers: &'r [(&'r str, String)],
     /// The body; none where there is nothing to say.
     pub body: Option<String>,
     /// Whether it may go to private addresses.

@@ -65,7 +65,7 @@ pub use self::tally::{Endings, Tally, Waits};
 pub use self::tidying::{Census, Outdated, Tidied, TidyFrom};
 pub use self::token::{NewToken, TOKENS_MAX, TokenRow, USED_EVERY};
 pub use self::view::{
-    BatchRun, BatchView, Ended, RunFilter, RunStep, RunView, Seen, Sighting, SuitePast, Told,
+    BatchRun, BatchView, Ended, RunFilter, RunStep, RunView, Seen, Sighting, SuitePast, Telling, Told,
 };
 pub use self::watch::{WATCHED, WATCHES_MAX, Watched};
 
@@ -128,6 +128,8 @@ pub trait Store: Send + Sync {
     async fn run_view(&self, number: i64) -> Result<Option<RunView>>;
     /// What happened to a run behind `after`, in order, at most `limit`; for as long as history is kept.
     async fn run_steps(&self, number: i64, after: i64, limit: u32) -> Result<Vec<RunStep>>;
+    /// How far the telling of a run is.
+    async fn run_told(&self, number: i64) -> Result<Telling>;
     /// What the card or thread there tells; the newest where a thread tells of several.
     async fn run_of_thread(&self, place: &Place) -> Result<Option<Told>>;
     /// A batch with everything its card shows, by the number of its first run.

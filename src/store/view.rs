@@ -49,6 +49,15 @@ pub struct RunStep {
     pub stage: Option<String>,
 }
 
+/// How far the telling of a run is, in all its channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Telling {
+    /// Whether some message is still to be sent.
+    pub owed: bool,
+    /// When one of its cards was last sent; nothing where it has none, or none came through.
+    pub last: Option<Timestamp>,
+}
+
 /// How often runs of a family had ended with the same failure before a run did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Seen {

@@ -2,7 +2,7 @@
 //! `attempt`, tells `news` of it, settles its outcome and `finalize`s; `errands` switches power for people; the
 //! `keeper` looks after boards that people have as their own; the `timekeeper` starts health runs; the `almanac` starts
 //! what boards.yaml has at its times; the `conductor` moves campaigns on; the `drainer` looks after what takes nothing
-//! new; the `herald` tells programs outside; the `registrar` learns who is in the groups of the lab; the `pinner` keeps
+//! new; the `herald` tells programs outside; the `tracer` gives traces to a collector; the `registrar` learns who is in the groups of the lab; the `pinner` keeps
 //! the digests of channels; the `reloader` reads boards.yaml again; the `housekeeper` removes what is older than it is
 //! kept; `stranded` ends runs whose boards left the lab. Nothing here decides who may hold a board.
 
@@ -30,4 +30,5 @@ pub mod seats;
 pub mod steps;
 pub mod stranded;
 pub mod timekeeper;
+pub mod tracer;
 pub mod used;

@@ -52,6 +52,7 @@ mod store;
 mod tftp;
 mod tidy;
 mod timekeeper;
+mod traces;
 mod trouble;
 mod watch;
 mod web;

@@ -87,7 +87,7 @@ use crate::store::{
     Cursor, Dealt, Decisions, DigestRow, Drain, Effected, Ended, Errand, ErrandView, Fenced, Grant, Granted,
     Happened, Intake, Lapsed, LeaseTerms, LeaseView, Letter, MessageEnd, Notice, Outdated, Owed, Owing,
     QueueChanges, ReloadRequest, Result, RunFilter, RunStep, RunView, ScheduleRow, Settle, StatusPart, Store,
-    StoreError, SuitePast, Tally, Tidied, TidyFrom, TimePast, TokenRow, Told, Watched,
+    StoreError, SuitePast, Tally, Telling, Tidied, TidyFrom, TimePast, TokenRow, Told, Watched,
 };
 
 pub use self::backup::{Copied, CopyError, NUMBERS_LEFT_OUT, backup, restore};
@@ -209,6 +209,10 @@ impl Store for SqlStore {
 
     async fn run_steps(&self, number: i64, after: i64, limit: u32) -> Result<Vec<RunStep>> {
         run::steps(&self.readers, number, after, limit).await
+    }
+
+    async fn run_told(&self, number: i64) -> Result<Telling> {
+        run::told(&self.readers, number).await
     }
 
     async fn run_of_thread(&self, place: &Place) -> Result<Option<Told>> {

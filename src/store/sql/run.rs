@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::id::InstanceId;
 use crate::lease::Fence;
 use crate::run::{Attempt, LeaseRef, Request, Run, RunKind, RunState, Stage};
-use crate::store::{Result, RunFilter, RunStep, RunView, Told};
+use crate::store::{Result, RunFilter, RunStep, RunView, Telling, Told};
 
 /// The columns that [`read`] reads, of `runs` as `r`.
 macro_rules! run_columns {
@@ -29,6 +29,15 @@ statements! {
         WHERE run = ?1 AND seq > ?2 AND kind <> 'registered'
         ORDER BY seq
         LIMIT ?3 + 0";
+    // A card that was never sent has the time when it was owed.
+    TOLD = "SELECT MAX(CASE WHEN state = 'live' AND rev_wanted > rev_sent
+                              OR EXISTS (SELECT 1
+                                         FROM outbox AS o
+                                         WHERE o.card = c.id AND o.state = 'owed' AND o.kind = 'reply')
+                        THEN 1 ELSE 0 END) AS owed,
+               MAX(CASE WHEN message IS NOT NULL AND rev_sent > 0 THEN owed_at END) AS last
+        FROM cards AS c
+        WHERE run = ?1";
     RUN_BY_NUMBER = concat!("SELECT ", run_columns!(), ", r.revision, r.progress, r.keep,
                (SELECT l.state = 'held' FROM leases AS l WHERE l.id = r.lease) AS is_own
         FROM runs AS r
@@ -127,6 +136,13 @@ pub(super) async fn steps(readers: &Readers, number: i64, after: i64, limit: u32
         })
     };
     rows.iter().map(step).collect()
+}
+
+/// How far the telling of a run is.
+pub(super) async fn told(readers: &Readers, number: i64) -> Result<Telling> {
+    let found = link::query(TOLD).bind(number).fetch_one(readers).await.map_err(unavailable)?;
+    let row = Reader::new(&found, "cards", "owed");
+    Ok(Telling { owed: row.opt_int("owed")?.unwrap_or(0) != 0, last: row.opt_at("last")? })
 }
 
 /// What the card or thread there tells.

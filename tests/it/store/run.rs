@@ -6,7 +6,9 @@ use boardhand::id::InstanceId;
 use boardhand::outcome::{CaseStatus, Counts, TestCase, Verdict};
 use boardhand::run::transition::{LOST_ATTEMPTS_MAX, WORKER_LOST};
 use boardhand::run::{Carrying, Decision, Progress, Request, RunState, Stage};
-use boardhand::store::{Effect, End, Fenced, Health, Lapsed, MessageEnd, OwedKind, RunFilter, Told};
+use boardhand::store::{
+    Effect, End, Fenced, Health, Lapsed, MessageEnd, Owed, OwedKind, RunFilter, Telling, Told,
+};
 
 use super::intake::cancel;
 use super::lab::{T0, at, channel, counted, effected, li, note, outcome};
@@ -18,6 +20,7 @@ store_tests! {
     something_new_is_told_in_a_stage_and_a_stage_is_told_once,
     progress_shows_on_the_card_and_ends_with_the_attempt,
     the_steps_of_a_run_are_read_in_order_and_from_any_of_them_on,
+    a_run_is_told_once_nothing_of_it_is_owed,
     an_outcome_is_committed_whole,
     test_cases_are_kept_in_the_view_and_left_out_of_lists,
     an_infra_attempt_makes_the_run_wait_again,
@@ -99,6 +102,30 @@ async fn the_steps_of_a_run_are_read_in_order_and_from_any_of_them_on(lab: &Lab)
     assert_eq!(steps(all[0].seq, 2).await, all[1..3]);
     assert_eq!(steps(all[3].seq, 2).await, []);
     assert_eq!(lab.store.run_steps(other, 0, 9).await.expect("steps").len(), 1, "and of no other run");
+}
+
+async fn a_run_is_told_once_nothing_of_it_is_owed(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let (number, id, lease) = lab.running(&board).await;
+    let told = async || lab.store.run_told(number).await.expect("told");
+    assert_eq!(told().await, Telling { owed: true, last: None });
+    lab.settled(&lease, id, outcome(Verdict::Passed, ""), Decision::Finish).await;
+    // The card with its result, and then what stands in its thread.
+    loop {
+        let due = lab.store.message_due(at(500), 10).await.expect("due");
+        if due.is_empty() {
+            break;
+        }
+        let sent = |owed: &Owed| {
+            let revision = if let OwedKind::Card { revision, .. } = owed.kind { revision } else { 0 };
+            MessageEnd { id: owed.id, end: End::Sent { message: format!("m{}", owed.id), revision } }
+        };
+        let ends: Vec<MessageEnd> = due.iter().map(sent).collect();
+        lab.store.message_end(&ends, at(20)).await.expect("end");
+    }
+    assert_eq!(told().await, Telling { owed: false, last: Some(at(20)) });
+    let none = lab.store.run_told(999).await.expect("told");
+    assert_eq!(none, Telling { owed: false, last: None });
 }
 
 async fn an_outcome_is_committed_whole(lab: &Lab) {
