@@ -309,7 +309,7 @@ pub struct Click {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub board: Option<BoardId>,
     /// The instant that the button is about, where it is about one: when the attempt began that it ends, until when the
-    /// board was theirs that they keep for longer.
+    /// board was theirs that they keep for longer, when the question was asked that it answers.
     pub at: Option<Timestamp>,
 }
 
@@ -339,6 +339,10 @@ pub enum Verb {
     Release,
     /// Switch the board off that they have.
     PowerOff,
+    /// Power-cycle the board that somebody else has: the answer to a question that named the holder.
+    PowerAnyway,
+    /// Leave the board that somebody else has as it is.
+    Leave,
     /// Keep the run's board as it is.
     Hold,
     /// Ask whoever has the board whether they need it.
@@ -363,7 +367,7 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Verb; 21] = [
+    pub const ALL: [Verb; 23] = [
         Verb::Retry,
         Verb::RetryElsewhere,
         Verb::Cancel,
@@ -375,6 +379,8 @@ impl Verb {
         Verb::Extend,
         Verb::Release,
         Verb::PowerOff,
+        Verb::PowerAnyway,
+        Verb::Leave,
         Verb::Hold,
         Verb::Nudge,
         Verb::Notify,
@@ -401,6 +407,8 @@ impl Verb {
             Verb::Extend => "extend",
             Verb::Release => "release",
             Verb::PowerOff => "power-off",
+            Verb::PowerAnyway => "power-anyway",
+            Verb::Leave => "leave",
             Verb::Hold => "hold",
             Verb::Nudge => "nudge",
             Verb::Notify => "notify",

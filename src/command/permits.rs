@@ -142,7 +142,8 @@ fn verb(asked: Asked<'_>) -> Option<&'static str> {
         Asked::Click(verb) => match verb {
             Verb::Retry | Verb::RetryElsewhere => Form::Retry,
             Verb::Cancel | Verb::CancelAll => Form::Cancel,
-            Verb::PowerCycle | Verb::PowerOff => Form::Power,
+            Verb::PowerCycle | Verb::PowerOff | Verb::PowerAnyway => Form::Power,
+            Verb::Leave => Form::Board,
             Verb::Why | Verb::WhyAll => Form::Why,
             Verb::Return => Form::Return,
             Verb::Extend => Form::Extend,

@@ -266,6 +266,8 @@ pub(super) fn area(asked: Asked<'_>) -> Area {
             | Verb::Extend
             | Verb::Release
             | Verb::PowerOff
+            | Verb::PowerAnyway
+            | Verb::Leave
             | Verb::Hold
             | Verb::Nudge
             | Verb::Notify
@@ -366,7 +368,8 @@ fn rule(asked: Asked<'_>, about: About<'_>) -> Rule {
             Verb::Accept => look("take a board that they are offered"),
             Verb::Extend => look("keep their board for longer"),
             Verb::Release => release(),
-            Verb::PowerOff => switch(),
+            Verb::PowerOff | Verb::PowerAnyway => switch(),
+            Verb::Leave => look("look at boards"),
             Verb::PowerCycle => on_a_run("power-cycle their own run", "power-cycle other people's runs"),
             Verb::CampaignPause
             | Verb::CampaignResume
@@ -671,6 +674,7 @@ mod tests {
                 Verb::Return,
                 Verb::Release,
                 Verb::PowerOff,
+                Verb::PowerAnyway,
                 Verb::Hold,
                 Verb::CampaignPause,
                 Verb::CampaignResume,

@@ -280,7 +280,7 @@ struct Drawn {
     generation: i64,
     /// The board that it is about, where that is one that somebody has.
     board: Option<BoardId>,
-    /// When the attempt began that it shows; until when the board is theirs.
+    /// When the attempt began that it shows; until when the board is theirs; when the question was asked.
     at: Option<Timestamp>,
 }
 
@@ -289,7 +289,8 @@ impl Facts<'_> {
         let instant = |name: &str| facts.get(name).and_then(Json::as_i64).map(Timestamp::from_micros);
         if let Some(fence) = facts.get("fence").and_then(Json::as_i64) {
             let board = facts.get("board").and_then(Json::as_str).map(BoardId::new)?;
-            return Some(Drawn { run: 0, generation: fence, board: Some(board), at: instant("until") });
+            let at = instant("question_at").or_else(|| instant("until"));
+            return Some(Drawn { run: 0, generation: fence, board: Some(board), at });
         }
         if let Some(campaign) = facts.get("campaign") {
             let number = |name: &str| campaign.get(name).and_then(Json::as_i64);
@@ -368,7 +369,7 @@ impl Facts<'_> {
         // A board's own power cycle is about no attempt.
         let is_about = match button.verb {
             Verb::PowerCycle => board.is_none(),
-            Verb::Extend => true,
+            Verb::Extend | Verb::PowerAnyway => true,
             _ => false,
         };
         let click = Click { verb: button.verb, run, generation, at: at.filter(|_| is_about), board };

@@ -7,7 +7,7 @@ use crate::board::plan::PowerAction;
 use crate::chat::{Actor, AnswerVia};
 use crate::clock::Timestamp;
 use crate::id::{LeaseId, MessageId};
-use crate::lease::{Holder, Lease};
+use crate::lease::{Fence, Holder, Lease};
 use crate::message::Note;
 
 /// A board as the store knows it.
@@ -99,6 +99,8 @@ pub struct Errand {
     pub asked_at: Timestamp,
     /// Whether somebody had its board for it: power may have been switched.
     pub begun: bool,
+    /// The lease of somebody else that it is done under.
+    pub over: Option<Fence>,
 }
 
 /// A power request, and how it ended.

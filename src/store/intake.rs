@@ -303,6 +303,11 @@ pub enum Effect {
         action: PowerAction,
         /// Who is told how it ended.
         via: AnswerVia,
+        /// The lease of somebody else that it is done under, where whoever asks may and has read whose it is; the holder
+        /// is told.
+        over: Option<Fence>,
+        /// At most one is ever done under this.
+        once: Option<String>,
     },
 }
 
@@ -369,6 +374,8 @@ pub enum Effected {
     AlreadyExtended,
     /// That was asked a moment ago.
     TooSoon,
+    /// The button was pressed before.
+    AlreadyAsked,
     /// There is no such dead letter.
     NoSuchLetter,
     /// A live token has that name.
@@ -414,6 +421,7 @@ impl Effected {
             | Effected::GoesOn
             | Effected::AtMost
             | Effected::AlreadyExtended
+            | Effected::AlreadyAsked
             | Effected::Unchanged
             | Effected::AlreadyRegistered
             | Effected::AlreadyTold => false,
@@ -441,6 +449,7 @@ impl Effected {
             Effected::AtMost => "at-most",
             Effected::AlreadyExtended => "already-extended",
             Effected::TooSoon => "too-soon",
+            Effected::AlreadyAsked => "already-asked",
             Effected::NoSuchLetter => "no-such-letter",
             Effected::NameTaken => "name-taken",
             Effected::NoSuchToken => "no-such-token",

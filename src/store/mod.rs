@@ -273,9 +273,15 @@ pub trait Store: Send + Sync {
     async fn board_list(&self) -> Result<Vec<BoardRow>>;
     /// The oldest power requests that are owed, at most `limit`.
     async fn errand_due(&self, limit: u32) -> Result<Vec<Errand>>;
-    /// A power request is begun under the lease of the one who asked, who has the board: stale when it is not theirs any
-    /// more, or a run of theirs is on it.
-    async fn errand_begin(&self, id: MessageId, lease: &LeaseRef, now: Timestamp) -> Result<Fenced>;
+    /// A power request is begun under the lease of the one who asked, who has the board, or of somebody else, who is told
+    /// this: stale when it is not theirs any more, or a run of theirs is on it.
+    async fn errand_begin(
+        &self,
+        id: MessageId,
+        lease: &LeaseRef,
+        told: Option<&(AnswerVia, Note)>,
+        now: Timestamp,
+    ) -> Result<Fenced>;
     /// One power request, and how it ended; for as long as it is kept.
     async fn errand_view(&self, id: MessageId) -> Result<Option<ErrandView>>;
     /// A power request is done: its answer is kept with it, and owed to the person who asked on a chat platform.

@@ -1,6 +1,6 @@
 //! Errands: the loop that switches boards for people. A board that somebody holds is skipped, saying by whom; a free
 //! one is held for a moment by a lease of kind `check`, and whoever has a board as their own switches it under that lease.
-//! Reading an outlet needs no lease.
+//! So does who may take boards away and said so knowing whose it is; the holder is told. Reading an outlet needs no lease.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,9 +17,11 @@ use super::steps::{Agent, LOOK_ANYWAY, LOOK_EVERY, Step};
 use crate::board::Board;
 use crate::board::plan::PowerAction;
 use crate::board::power::sequence;
+use crate::chat::AnswerVia;
 use crate::doorbell::Bell;
 use crate::id::{InstanceId, LeaseId, MessageId};
 use crate::lease::{Grip, Holder, Lease};
+use crate::message::compose::hold_facts;
 use crate::message::{Note, Phrase};
 use crate::run::LeaseRef;
 use crate::store::{AtRest, Errand, Fenced, Granted, LeaseTerms, StoreError};
@@ -204,31 +206,58 @@ async fn perform(lab: &Lab, instance: InstanceId, errand: &Errand) -> Note {
             Some(lease) => switch(lab, lease, board, errand, lasts, &facts).await,
             None => failed("no lease was given".into()),
         },
-        Ok(Granted::Taken(lease)) if lease.is_held_by(&errand.by) => {
-            let left = lasts.min(lease.expires_at.since(now));
+        Ok(Granted::Taken(lease)) if is_under(errand, &lease) => {
+            let (left, over) = (lasts.min(lease.expires_at.since(now)), told_over(errand, board, &lease));
             let named = LeaseRef { id: lease.id, board: lease.board.clone(), fence: lease.fence };
+            let phrase = |own, anothers| if over.is_some() { anothers } else { own };
             if left <= CHECK_MARGIN {
-                return refused(Phrase::new("hold-almost-over", json!({})));
+                return refused(Phrase::new(phrase("hold-almost-over", "their-time-almost-over"), json!({})));
             }
-            match lab.persist(|| lab.store.errand_begin(errand.id, &named, now)).await {
+            match lab.persist(|| lab.store.errand_begin(errand.id, &named, over.as_ref(), now)).await {
                 Ok(Fenced::Done) => switch(lab, *lease, board, errand, left, &facts).await,
-                Ok(Fenced::Stale) => refused(Phrase::new("hold-in-use", json!({}))),
+                Ok(Fenced::Stale) => refused(Phrase::new(phrase("hold-in-use", "board-in-use"), json!({}))),
                 Err(error) => failed(error.to_string()),
             }
         }
-        Ok(Granted::Taken(lease)) => Note::new(
-            "power-refused",
-            facts(json!({
-                "reason": "held", "holder": lease.holder, "until": lease.hold.as_ref().map(|_| lease.expires_at),
-                "why": lease.hold.as_ref().map(|hold| &hold.reason),
-            })),
-        ),
+        Ok(Granted::Taken(lease)) => {
+            let hold = lease.hold.as_ref();
+            let mut facts = facts(json!({
+                "reason": "held", "holder": lease.holder, "until": hold.map(|_| lease.expires_at),
+                "why": hold.map(|hold| &hold.reason), "fence": lease.fence,
+            }));
+            // Who has it now is another than whom the question named: it is asked again.
+            let asks = errand.over.is_some() && matches!(lease.holder, Holder::Person(_));
+            if asks {
+                facts["question_at"] = json!(now);
+                facts["number"] = json!(hold.and_then(|hold| hold.run).map(|(number, _)| number));
+            }
+            Note::new(if asks { "power-held" } else { "power-refused" }, facts)
+        }
         Ok(Granted::OutOfService { reason, .. }) => failed(reason),
         // Taken whatever drains, a board is never that.
         Ok(Granted::Outdated | Granted::Gone) => {
             refused(Phrase::new("board-left", json!({ "board": errand.board })))
         }
     }
+}
+
+/// Whether an errand is done under this lease: the board is theirs who asked, or theirs who asked knew whose it is.
+fn is_under(errand: &Errand, lease: &Lease) -> bool {
+    lease.is_held_by(&errand.by) || lease.hold.is_some() && errand.over == Some(lease.fence)
+}
+
+/// What somebody is told on whose board another does something.
+fn told_over(errand: &Errand, board: &Board, lease: &Lease) -> Option<(AnswerVia, Note)> {
+    let Holder::Person(holder) = &lease.holder else { return None };
+    if lease.is_held_by(&errand.by) {
+        return None;
+    }
+    let reason = lease.hold.as_ref().map_or("", |hold| hold.reason.as_str());
+    let mut note =
+        Note::new("hold-cycled", hold_facts(&lease.board, Some(board), holder, lease.expires_at, reason));
+    note.facts.insert("cycled_by".into(), json!(errand.by));
+    note.facts.insert("fence".into(), json!(lease.fence));
+    Some((AnswerVia::in_person(holder), note))
 }
 
 /// How long what is asked for may take.
@@ -249,9 +278,10 @@ async fn switch(
     lasts: Duration,
     facts: &(dyn Fn(serde_json::Value) -> serde_json::Value + Sync),
 ) -> Note {
-    let is_theirs = lease.hold.is_some();
+    let is_held = lease.hold.is_some();
     let _on = lab.occupied.enter([lease.board.clone()], Part::Switch);
-    if is_theirs {
+    // What somebody else does to it does not keep a board that its holder forgot.
+    if lease.is_held_by(&errand.by) {
         lab.used.note(&lease.board, lab.clock.now());
     }
     let named = LeaseRef { id: lease.id, board: lease.board, fence: lease.fence };
@@ -269,7 +299,7 @@ async fn switch(
         Ok(_) => AtRest::Yes,
         Err(problem) => AtRest::No(problem.clone()),
     };
-    if !is_theirs {
+    if !is_held {
         give_back(lab, &grip, &rest).await;
     }
     match done {

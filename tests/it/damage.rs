@@ -30,7 +30,14 @@ async fn one_bad_row_is_left_out_of_every_list_and_counted_once() {
     let (waiting, _) = lab.waiting().await;
     for _ in 0..2 {
         let id = MessageId::new(&lab.ids, T0);
-        let errand = Effect::Errand { id, board: third.clone(), action: PowerAction::Status, via: via() };
+        let errand = Effect::Errand {
+            id,
+            board: third.clone(),
+            action: PowerAction::Status,
+            via: via(),
+            over: None,
+            once: None,
+        };
         lab.store.commit(Intake { answer_via: Some(via()), ..lab.intake(errand) }).await.expect("commit");
     }
     tamper(
@@ -127,7 +134,7 @@ async fn a_write_that_the_schema_refuses_is_told_apart_and_takes_nobody_down() {
         .await;
     let errand = MessageId::new(&lab.ids, T0);
     let action = PowerAction::Status;
-    lab.commit(Effect::Errand { id: errand, board, action, via: via() }).await;
+    lab.commit(Effect::Errand { id: errand, board, action, via: via(), over: None, once: None }).await;
     let told = lab.store.errand_done(errand, &Note::new("power-done", serde_json::json!({})), at(1)).await;
     assert!(matches!(told, Err(StoreError::Refused(_))), "{told:?}");
 }

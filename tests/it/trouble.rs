@@ -230,7 +230,7 @@ async fn an_errand_that_dies_frees_its_board_and_is_answered() {
     let [board] = store.boards().await;
     let id = MessageId::new(&store.ids, at(0));
     let action = PowerAction::Cycle;
-    let effect = Effect::Errand { id, board: board.clone(), action, via: via() };
+    let effect = Effect::Errand { id, board: board.clone(), action, via: via(), over: None, once: None };
     let asked = Intake { received_at: Clock::system().now(), ..store.intake(effect) };
     store.store.commit(asked).await.expect("commit");
     let worker = buggy(&store, &yaml::small(1).replace("soc-a-001", board.as_str()));
@@ -273,7 +273,14 @@ async fn an_errand_that_a_killed_server_had_begun_is_answered_and_not_done_again
     let lab = Arc::new(lab);
     for killed in [true, false] {
         let id = MessageId::new(&lab.ids, clock.now());
-        let effect = Effect::Errand { id, board: board.clone(), action: PowerAction::Cycle, via: via() };
+        let effect = Effect::Errand {
+            id,
+            board: board.clone(),
+            action: PowerAction::Cycle,
+            via: via(),
+            over: None,
+            once: None,
+        };
         store
             .store
             .commit(Intake { received_at: clock.now(), ..store.intake(effect) })

@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::command::policy::{About, Asked, Permission};
 use crate::command::{Click, Command, RunRef, grammar};
 use crate::id::{MessageId, RunId};
+use crate::lease::Fence;
 use crate::message::{Note, Phrase};
 use crate::outcome::{Counts, Outcome, Verdict};
 use crate::run::{RunState, Stage};
@@ -131,17 +132,18 @@ impl Handler {
             (Err(refusal), _) => return Ok(*refusal),
         };
         match sequence_of(delivery, &board, action) {
-            Ok(action) => self.switch(delivery, &board, action).await,
+            Ok(action) => self.switch(delivery, &board, action, None).await,
             Err(refusal) => Ok(*refusal),
         }
     }
 
-    /// Switches a board as an errand: it is nobody's, or only read.
+    /// Switches a board as an errand: it is nobody's, or only read. With `once`, however often the same is asked.
     pub(super) async fn switch(
         &self,
         delivery: &Delivery,
         board: &Board,
         action: PowerAction,
+        once: Option<String>,
     ) -> Result<Reaction> {
         if self.inventory.now().is_remote(board) {
             let reason = Phrase::new("remote-board", json!({ "board": board.id, "site": board.site }));
@@ -156,18 +158,28 @@ impl Handler {
         let held =
             leases.into_iter().find(|lease| lease.board == board.id && !lease.is_held_by(&delivery.actor));
         if let Some(lease) = held.filter(|_| action != PowerAction::Status) {
-            let mut note = hold_in_the_way("power-refused", &lease);
-            note.facts.insert("action".into(), json!(action.as_str()));
-            return Ok(Reaction::says(note));
+            return self.in_anothers_hands(delivery, board, &action, &lease).await;
         }
+        Ok(self.errand(delivery, board, action, (None, once)))
+    }
+
+    /// A power request on its way; `over` is the lease of somebody else that it is done under.
+    pub(super) fn errand(
+        &self,
+        delivery: &Delivery,
+        board: &Board,
+        action: PowerAction,
+        (over, once): (Option<Fence>, Option<String>),
+    ) -> Reaction {
         let id = MessageId::new(&self.ids, self.clock.now());
         let facts = json!({ "board": board.id, "action": action.as_str(), "errand": id });
-        Ok(Reaction {
-            answer: Note::new("power-asked", facts),
-            instead: vec![],
-            audit: audit("power", format!("{} {}", board.id, action.as_str())),
-            effect: Effect::Errand { id, board: board.id.clone(), action, via: delivery.answer_via.clone() },
-        })
+        let (board, via) = (board.id.clone(), delivery.answer_via.clone());
+        Reaction {
+            answer: Note::new("power-asked", &facts),
+            instead: vec![("already-asked", Note::new("power-asked", &facts))],
+            audit: audit("power", format!("{board} {}", action.as_str())),
+            effect: Effect::Errand { id, board, action, via, over, once },
+        }
     }
 
     /// The lab file is read again by its own loop, which tells how that went.
@@ -286,7 +298,7 @@ impl Handler {
         let mut reaction = match live {
             Some(attempt_at) => cycle_under_run(delivery, number, &board, attempt_at),
             None => match self.inventory.now().board(board.as_str()) {
-                Some(board) => self.switch(delivery, board, PowerAction::Cycle).await?,
+                Some(board) => self.switch(delivery, board, PowerAction::Cycle, None).await?,
                 None => {
                     let reason = Phrase::new("board-left", json!({ "board": board }));
                     return Ok(Reaction::refused(reason, &[], "/lab boards"));
@@ -328,7 +340,12 @@ fn sequence_of(
 }
 
 /// Asks the Runner of a run to cycle the board it is on, as long as it is in that attempt.
-fn cycle_under_run(delivery: &Delivery, number: i64, board: &BoardId, attempt_at: Timestamp) -> Reaction {
+pub(super) fn cycle_under_run(
+    delivery: &Delivery,
+    number: i64,
+    board: &BoardId,
+    attempt_at: Timestamp,
+) -> Reaction {
     let facts = json!({ "number": number, "board": board, "by": delivery.actor });
     let stale = Note::new("stale-click", &facts);
     Reaction {

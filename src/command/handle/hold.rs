@@ -324,6 +324,9 @@ impl Handler {
             let command = Command::Notify { target: board.to_string() };
             return self.command(delivery, command).await;
         }
+        if matches!(click.verb, Verb::PowerAnyway | Verb::Leave) {
+            return Box::pin(self.click_over(delivery, click)).await;
+        }
         let Some(lease) = self.lease_of_button(click).await? else {
             return Ok(Reaction::says(Note::new("hold-gone", json!({ "board": click.board }))));
         };
@@ -351,7 +354,7 @@ impl Handler {
             (Verb::Release, ..) => self.released(delivery, lease),
             (Verb::Nudge, ..) if !theirs => self.nudged(delivery, lease),
             (Verb::Accept, ..) => self.accepted_offer(delivery, lease),
-            (_, Some(action), Some(board)) => self.switch(delivery, board, action).await?,
+            (_, Some(action), Some(board)) => self.switch(delivery, board, action, None).await?,
             _ => Reaction::says(Note::new("hold-gone", json!({ "board": lease.board }))),
         };
         if !matches!(reaction.effect, Effect::None) {

@@ -2,7 +2,8 @@
 //! store, never writes it: what comes out is an [`Intake`] for the door to commit.
 //!
 //! `start` begins runs, `act` changes running things, `batch` several of them at once, `hold` is about boards that people
-//! have as their own, `asks` about those that they would have, `log` shows console logs, `watch` is about word of runs,
+//! have as their own, `asks` about those that they would have, `over` about power cycles of those that others have,
+//! `log` shows console logs, `watch` is about word of runs,
 //! `digest` about all of the lab, `read` answers questions,
 //! `compare` one about two runs, `build` is about builds,
 //! `admin` those of whoever runs the lab, `drain` what takes nothing new.
@@ -19,6 +20,7 @@ mod digest;
 mod hold;
 mod home;
 mod log;
+mod over;
 mod read;
 mod schedules;
 mod start;
@@ -37,7 +39,7 @@ use super::policy::{About, Asked, Denial, Denies, Permission};
 use super::{Click, Command, RunRef, RunTest, Verb, WatchRef};
 use crate::board::groups::{Groups, Unknown, is_group};
 use crate::board::{Family, LiveInventory};
-use crate::chat::{Actor, Delivery, Intent, Place, Platform};
+use crate::chat::{Actor, AnswerVia, Delivery, Intent, Place, Platform};
 use crate::clock::Clock;
 use crate::id::{Ids, InstanceId};
 use crate::lease::scheduler::SharedQueue;
@@ -111,6 +113,7 @@ impl Handler {
     /// What a delivery comes to.
     pub async fn handle(&self, delivery: Delivery) -> Result<Intake> {
         let (platform, typed_as) = (delivery.actor.platform, delivery.actor.key());
+        let in_person = AnswerVia::in_person(&delivery.actor);
         let delivery = self.as_one_person(delivery);
         self.until_groups_are_asked(&delivery).await;
         let mut reaction = match &delivery.intent {
@@ -136,6 +139,13 @@ impl Handler {
             Intent::Text(_) if delivery.trigger.is_some() && form::is_offered(&reaction.answer) => true,
             _ => delivery.is_answered_in_ack(),
         };
+        // Feishu shows nothing to one person in a chat; a question of theirs comes to them.
+        let asks_them = platform == Platform::Feishu && over::is_question(&reaction.answer);
+        let answer_via = match in_ack && !asks_them {
+            true => None,
+            false if asks_them && !delivery.direct => Some(in_person),
+            false => Some(delivery.answer_via.clone()),
+        };
         // A machine that asked in vain asks again once somebody has mended what was wrong, under the same key; so does
         // somebody with a form.
         let asks_again = delivery.is_from_machine() || matches!(delivery.intent, Intent::Form(_));
@@ -150,7 +160,7 @@ impl Handler {
             effect: reaction.effect,
             answer: reaction.answer,
             instead: reaction.instead,
-            answer_via: (!in_ack).then_some(delivery.answer_via),
+            answer_via,
             audit: reaction.audit,
             source: delivery.source,
         })
@@ -346,7 +356,14 @@ impl Handler {
             Verb::Return => return Box::pin(self.click_return(delivery, click)).await,
             Verb::Log => return Box::pin(self.click_log(delivery, &click)).await,
             // A board's buttons, drawn without their board.
-            Verb::Extend | Verb::Release | Verb::PowerOff | Verb::Nudge | Verb::Notify | Verb::Accept => {
+            Verb::Extend
+            | Verb::Release
+            | Verb::PowerOff
+            | Verb::PowerAnyway
+            | Verb::Leave
+            | Verb::Nudge
+            | Verb::Notify
+            | Verb::Accept => {
                 return Ok(Reaction::says(Note::new("stale-click", json!({}))));
             }
             Verb::CampaignPause

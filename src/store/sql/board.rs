@@ -10,9 +10,10 @@ use super::script::Tx;
 use super::unreadable::Unreadable;
 use crate::board::plan::PowerAction;
 use crate::board::{BoardId, is_name};
-use crate::chat::Actor;
+use crate::chat::{Actor, AnswerVia};
 use crate::clock::Timestamp;
 use crate::id::{Ids, MessageId};
+use crate::lease::Fence;
 use crate::message::Note;
 use crate::run::LeaseRef;
 use crate::store::{BoardRow, Errand, ErrandView, Fenced, Quarantine, Result};
@@ -48,7 +49,7 @@ statements! {
         SET health = 'quarantined', reason = ?2, quarantined_at = ?3, quarantined_by = ?4
         WHERE id = ?1 AND health <> 'quarantined'";
     // The lease that one takes has its id.
-    ERRANDS_DUE = "SELECT e.id, e.board, e.action, e.by, e.via, e.asked_at,
+    ERRANDS_DUE = "SELECT e.id, e.board, e.action, e.by, e.via, e.asked_at, e.over_fence,
                e.begun_at IS NOT NULL OR EXISTS (SELECT 1 FROM leases AS l WHERE l.id = e.id) AS begun
         FROM errands AS e
         WHERE e.done_at IS NULL
@@ -66,7 +67,7 @@ statements! {
         SET done_at = ?2, answer = ?3
         WHERE id = ?1 AND done_at IS NULL
         RETURNING id, via";
-    ERRAND_ONE = "SELECT e.id, e.board, e.action, e.by, e.via, e.asked_at, e.done_at, e.answer,
+    ERRAND_ONE = "SELECT e.id, e.board, e.action, e.by, e.via, e.asked_at, e.over_fence, e.done_at, e.answer,
                e.begun_at IS NOT NULL OR EXISTS (SELECT 1 FROM leases AS l WHERE l.id = e.id) AS begun
         FROM errands AS e
         WHERE e.id = ?1";
@@ -154,18 +155,25 @@ pub(super) async fn errands_due(
     Ok(due)
 }
 
-/// A power request is begun under the lease of the one who asked; gives whether that is theirs still, with nothing else
-/// at work on it.
+/// A power request is begun under the lease of the one who asked, or of somebody else, who is told; gives whether that is
+/// theirs still, with nothing else at work on it.
 pub(super) async fn errand_begin(
     tx: &mut Tx,
+    ids: &Ids,
     id: MessageId,
-    lease: &LeaseRef,
+    (lease, told): (&LeaseRef, Option<&(AnswerVia, Note)>),
     now: Timestamp,
 ) -> Result<Fenced> {
     let query = link::query(ERRAND_BEGIN).bind(id.to_string()).bind(lease.id.to_string());
     let query = query.bind(lease.fence.0).bind(now.as_micros());
     let begun = query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected();
-    Ok(if begun == 0 { Fenced::Stale } else { Fenced::Done })
+    if begun == 0 {
+        return Ok(Fenced::Stale);
+    }
+    if let Some((via, note)) = told {
+        ledger::owe(tx, ids, &[], &[Answer { via, note, at: now }]).await?;
+    }
+    Ok(Fenced::Done)
 }
 
 /// A power request is done, and answered.
@@ -206,6 +214,7 @@ fn errand_read(row: &Row) -> Result<Errand> {
         via: row.json("via")?,
         asked_at: row.at("asked_at")?,
         begun: row.flag("begun")?,
+        over: row.opt_int("over_fence")?.map(Fence),
     })
 }
 

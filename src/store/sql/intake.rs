@@ -28,9 +28,11 @@ statements! {
                          COALESCE((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'runs_floor'), 0)) AS number) AS n
         LEFT JOIN deliveries AS d ON d.key IN (SELECT value FROM jsonb_each(?1))";
     RETRY_KNOWN = "SELECT number FROM runs WHERE retry_once = ?1";
-    ERRANDS_INSERT = "INSERT INTO errands (id, board, action, by, via, asked_at)
-        SELECT value->>'id', value->>'board', value->>'action', value->'by', value->'via', value->>'at'
+    ERRANDS_INSERT = "INSERT INTO errands (id, board, action, by, via, asked_at, over_fence, once)
+        SELECT value->>'id', value->>'board', value->>'action', value->'by', value->'via', value->>'at', value->>'over',
+               value->>'once'
         FROM jsonb_each(?1)";
+    ERRANDS_ONCE = "SELECT COUNT(*) FROM errands WHERE once = ?1";
     RELOADS_INSERT = "INSERT INTO reloads (id, via, asked_at)
         SELECT value->>'id', value->'via', value->>'at'
         FROM jsonb_each(?1)";

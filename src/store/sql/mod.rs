@@ -483,11 +483,19 @@ impl Store for SqlStore {
         board::errand_view(&self.readers, id).await
     }
 
-    async fn errand_begin(&self, id: MessageId, lease: &LeaseRef, now: Timestamp) -> Result<Fenced> {
-        let lease = lease.clone();
-        self.writer
-            .write(move |tx| Box::pin(async move { board::errand_begin(tx, id, &lease, now).await }))
-            .await
+    async fn errand_begin(
+        &self,
+        id: MessageId,
+        lease: &LeaseRef,
+        told: Option<&(AnswerVia, Note)>,
+        now: Timestamp,
+    ) -> Result<Fenced> {
+        let (ids, lease, told) = (self.ids.clone(), lease.clone(), told.cloned());
+        let write = self.writer.write(move |tx| {
+            let told = (lease, told);
+            Box::pin(async move { board::errand_begin(tx, &ids, id, (&told.0, told.1.as_ref()), now).await })
+        });
+        write.await
     }
 
     async fn errand_done(&self, id: MessageId, answer: &Note, now: Timestamp) -> Result<()> {

@@ -169,8 +169,8 @@ async fn power_is_switched_on_a_free_board_and_refused_on_a_held_one() {
         let switches = lab.boards.board("soc-a-001").expect("a board").counters().switches;
         insta::assert_snapshot!(steady(&lab.say("bob", "/lab power soc-a-001 cycle").await), @r#"
             ✋ `soc-a-001` was not power-cycled: run #1 has it.
-            To end that run: `/lab cancel 1`
-            [Notify me when it is free]
+            #1 is on it: a power cycle ends that attempt, and its card tells who asked.
+            [Power cycle anyway] [Leave it] [Notify me when it is free]
         "#);
         assert_eq!(lab.boards.board("soc-a-001").expect("a board").counters().switches, switches);
         lab.boards.pdu("pdu-a").expect("a PDU").set_faults(|faults| faults.error = Some("overload".into()));

@@ -240,7 +240,8 @@ async fn the_holder_switches_the_board_and_nobody_else_does() {
         insta::assert_snapshot!(seen, @r#"
             bob> /lab power soc-a-001 cycle
                 ✋ `soc-a-001` was not power-cycled: @alice has it until <time> (DDR bring-up).
-                [Ask whether they need it] [Notify me when it is free]
+                You may do it anyway: what runs there is lost, the board stays theirs, and they are told that it was you.
+                [Power cycle anyway] [Leave it] [Ask whether they need it] [Notify me when it is free]
 
             bob> /lab quarantine soc-a-001 it smokes
                 ✋ `soc-a-001` was not quarantined: @alice has it until <time> (DDR bring-up).

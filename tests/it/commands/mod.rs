@@ -6,6 +6,7 @@ mod boards;
 mod drains;
 mod holds;
 mod idle;
+mod over;
 mod own_runs;
 mod quotas;
 mod retry;

@@ -7,6 +7,7 @@ mod client;
 mod files;
 mod languages;
 mod mirrors;
+mod over;
 mod socket;
 
 use std::sync::{Arc, OnceLock};

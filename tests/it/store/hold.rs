@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use boardhand::board::plan::PowerAction;
 use boardhand::board::{BoardId, Family};
 use boardhand::chat::{Actor, Platform};
 use boardhand::clock::Timestamp;
@@ -19,6 +20,7 @@ store_tests! {
     who_wanted_it_last_keeps_it,
     word_of_a_free_board_is_given_once_and_asked_for_within_bounds,
     a_holder_is_nudged_every_so_often,
+    anothers_board_is_switched_under_its_lease_once_and_its_holder_is_told,
     a_board_is_handed_over_to_the_one_it_is_offered_to_under_a_new_fence,
     a_board_that_nobody_used_is_handed_over_for_the_time_that_it_had,
     a_board_on_which_a_run_is_changes_no_hands,
@@ -135,6 +137,36 @@ async fn a_holder_is_nudged_every_so_often(lab: &Lab) {
     let other = boardhand::lease::Fence(hold.fence.0 + 1);
     assert_eq!(says(lab, &wang(), later + NUDGE_EVERY, nudge(other)).await, "not-theirs");
     assert_eq!(owed(lab).await - before, 2);
+}
+
+async fn anothers_board_is_switched_under_its_lease_once_and_its_holder_is_told(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let hold = lab.held(&board).await;
+    let cycle = |once: &str| Effect::Errand {
+        id: MessageId::new(&lab.ids, T0),
+        board: board.clone(),
+        action: PowerAction::Cycle,
+        via: via(),
+        over: Some(hold.fence),
+        once: Some(once.to_owned()),
+    };
+    for (once, expect) in [("a", "done"), ("a", "already-asked"), ("b", "done")] {
+        assert_eq!(says(lab, &wang(), at(5), cycle(once)).await, expect);
+    }
+    let due = lab.store.errand_due(9).await.expect("due");
+    let [first, second] = due.as_slice() else { panic!("{due:?}") };
+    assert_eq!((first.over, first.begun), (Some(hold.fence), false));
+    let (before, told) = (owed(lab).await, (via(), note("hold-cycled")));
+    let begin = async |id, lease: &LeaseRef| {
+        lab.store.errand_begin(id, lease, Some(&told), at(6)).await.expect("begin")
+    };
+    let stale = LeaseRef { fence: boardhand::lease::Fence(hold.fence.0 + 1), ..hold.clone() };
+    assert_eq!(begin(first.id, &stale).await, Fenced::Stale);
+    assert_eq!(owed(lab).await, before, "nobody is told of what is not done");
+    assert_eq!(begin(first.id, &hold).await, Fenced::Done);
+    assert_eq!(begin(first.id, &hold).await, Fenced::Stale, "once");
+    assert_eq!(begin(second.id, &hold).await, Fenced::Stale, "one thing at a time");
+    assert_eq!(owed(lab).await - before, 1);
 }
 
 fn accept(lab: &Lab, hold: &LeaseRef) -> Effect {

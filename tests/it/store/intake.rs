@@ -160,7 +160,15 @@ async fn to_cancel_outweighs_to_power_cycle(lab: &Lab) {
 async fn a_power_request_is_owed_until_it_is_answered(lab: &Lab) {
     let [board] = lab.boards().await;
     let id = MessageId::new(&lab.ids, T0);
-    lab.commit(Effect::Errand { id, board: board.clone(), action: PowerAction::Cycle, via: via() }).await;
+    lab.commit(Effect::Errand {
+        id,
+        board: board.clone(),
+        action: PowerAction::Cycle,
+        via: via(),
+        over: None,
+        once: None,
+    })
+    .await;
     let due = lab.store.errand_due(10).await.expect("due");
     let [errand] = due.as_slice() else { panic!("{due:?}") };
     assert_eq!((errand.id, &errand.board, &errand.action), (id, &board, &PowerAction::Cycle));

@@ -79,7 +79,15 @@ async fn a_past(lab: &Lab) -> i64 {
     lab.settled(&lease, id, outcome(Verdict::Passed, ""), Decision::Finish).await;
     let _ = lab.store.lease_release(&lease, &AtRest::Yes, at(70)).await.expect("release");
     let errand = MessageId::new(&lab.ids, T0);
-    lab.commit(Effect::Errand { id: errand, board, action: PowerAction::Status, via: via() }).await;
+    lab.commit(Effect::Errand {
+        id: errand,
+        board,
+        action: PowerAction::Status,
+        via: via(),
+        over: None,
+        once: None,
+    })
+    .await;
     let note = Note::new("power-done", serde_json::json!({}));
     lab.store.errand_done(errand, &note, at(80)).await.expect("done");
     send_all(lab).await;
@@ -126,7 +134,15 @@ async fn what_is_owed_or_not_read_or_young_is_kept(lab: &Lab) {
 
     let [board] = lab.boards().await;
     let errand = MessageId::new(&lab.ids, T0);
-    lab.commit(Effect::Errand { id: errand, board, action: PowerAction::Status, via: via() }).await;
+    lab.commit(Effect::Errand {
+        id: errand,
+        board,
+        action: PowerAction::Status,
+        via: via(),
+        over: None,
+        once: None,
+    })
+    .await;
     let (removed, _) = walk(lab, &before(lab, 1000).await, 250).await;
     assert_eq!((removed.messages, removed.errands), (0, 0));
     assert_eq!(lab.store.errand_due(9).await.expect("errands").len(), 1);

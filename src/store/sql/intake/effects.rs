@@ -13,7 +13,7 @@ use super::super::{
     watches,
 };
 use super::rows::{ErrandRow, ReloadRow, Rows};
-use super::{RELEASE, RETRY_KNOWN, SAVEPOINT, UNDO, undo};
+use super::{ERRANDS_ONCE, RELEASE, RETRY_KNOWN, SAVEPOINT, UNDO, undo};
 use crate::build::Build;
 use crate::chat::Actor;
 use crate::clock::Timestamp;
@@ -241,9 +241,14 @@ impl<'a> Rows<'a> {
                 self.reloads.push(ReloadRow { id: *id, via, at: intake.received_at });
                 Ok(Applied::plain(Effected::Done))
             }
-            Effect::Errand { id, board, action, via } => {
-                let at = intake.received_at;
-                self.errands.push(ErrandRow { id: *id, board, action, by: &intake.actor, via, at });
+            Effect::Errand { id, board, action, via, over, once } => {
+                let (at, by, once) = (intake.received_at, &intake.actor, once.as_deref());
+                if let Some(once) = once
+                    && self.is_asked(tx, once).await?
+                {
+                    return Ok(Applied::plain(Effected::AlreadyAsked));
+                }
+                self.errands.push(ErrandRow { id: *id, board, action, by, via, at, over: *over, once });
                 Ok(Applied::plain(Effected::Done))
             }
         }
@@ -503,5 +508,14 @@ impl<'a> Rows<'a> {
         }
         let query = link::query(RETRY_KNOWN).bind(once);
         query.number(tx.connection().await?).await.map_err(unavailable)
+    }
+
+    /// Whether a power request was asked for under this, in this group or before.
+    async fn is_asked(&self, tx: &mut Tx, once: &str) -> Result<bool> {
+        if self.errands.iter().any(|errand| errand.once == Some(once)) {
+            return Ok(true);
+        }
+        let query = link::query(ERRANDS_ONCE).bind(once);
+        Ok(query.count(tx.connection().await?).await.map_err(unavailable)? > 0)
     }
 }

@@ -16,6 +16,7 @@ use crate::board::plan::PowerAction;
 use crate::chat::{Actor, AnswerVia, Place};
 use crate::clock::Timestamp;
 use crate::id::{Ids, MessageId, RunId};
+use crate::lease::Fence;
 use crate::message::Note;
 use crate::run::RunSpec;
 use crate::store::{CARD_HELD, Intake, NewRun, Result};
@@ -328,6 +329,8 @@ pub(super) struct ErrandRow<'a> {
     pub(super) by: &'a Actor,
     pub(super) via: &'a AnswerVia,
     pub(super) at: Timestamp,
+    pub(super) over: Option<Fence>,
+    pub(super) once: Option<&'a str>,
 }
 
 #[derive(Serialize)]

@@ -56,8 +56,9 @@ fn deliveries() -> Vec<(&'static str, &'static str)> {
         (intake::INTAKES_INSERT_COMMIT.as_str(), intakes_insert!(";\nCOMMIT")),
         (
             intake::ERRANDS_INSERT,
-            "INSERT INTO errands (id, board, action, by, via, asked_at)
-    SELECT value->>'id', value->>'board', value->>'action', value->'by', value->'via', (value->>'at')::bigint
+            "INSERT INTO errands (id, board, action, by, via, asked_at, over_fence, once)
+    SELECT value->>'id', value->>'board', value->>'action', value->'by', value->'via', (value->>'at')::bigint,
+           (value->>'over')::bigint, value->>'once'
     FROM json_array_elements($1::json)",
         ),
         (
