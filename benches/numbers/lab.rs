@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use boardhand::app::{App, Parts, SlackParts};
 use boardhand::artifact::Artifacts;
@@ -11,6 +12,7 @@ use boardhand::board::{Inventory, lab_file};
 use boardhand::chat::slack::client::SlackClient;
 use boardhand::chat::token::Tokens;
 use boardhand::clock::Clock;
+use boardhand::door::throttle::{Rate, Rates};
 use boardhand::id::{Ids, InstanceId};
 use boardhand::message::pace::Pacing;
 use boardhand::message::template::Catalogue;
@@ -39,6 +41,12 @@ pub(crate) fn log_to_nowhere() {
 /// A runtime as the server has it.
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime")
+}
+
+/// No limit that a measurement reaches.
+fn as_fast_as_it_can() -> Rates {
+    let rate = Rate { burst: u32::MAX, every: Duration::from_nanos(1) };
+    Rates { failures: rate, links: rate, reads: rate, writes: rate }
 }
 
 /// A lab file of `families` families with so many boards each, without switches: on from the start.
@@ -111,7 +119,7 @@ impl Server {
             public_url: "http://boardhand.lab".to_owned(),
             board_url: None,
             proxies: Default::default(),
-            rates: Default::default(),
+            rates: as_fast_as_it_can(),
             transcripts: data.join("transcripts"),
         })
         .await
