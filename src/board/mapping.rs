@@ -229,7 +229,7 @@ impl Mapping {
             let artifacts = self.listed(body).map_err(|missing| wrong("artifacts", missing.to_string()))?;
             document.insert("artifacts".into(), artifacts.into());
         }
-        // What is told twice of one build of a job, as by two phases of it, is told once; and is not what a pipeline of that
+        // What is told twice of one build of a job is told once; and is not what a pipeline of that
         // job asks for by itself.
         let own = document.get("job").zip(document.get("number"));
         let own =

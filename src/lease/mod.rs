@@ -131,10 +131,14 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// Whether whoever asks for the same again means this place in line. People want one board of a kind; each request of
-    /// a program wants one of its own, unless it names the board, which is one.
-    pub fn is_asked_once(&self) -> bool {
-        self.board.is_some() || self.by.platform != Platform::Api
+    /// Whether somebody who asks for this means the place in line that they have. People want one board of a kind, and so
+    /// does each worker of a program that says which it is; any other request of a program wants one of its own, unless it
+    /// names the board, which is one.
+    pub fn is_the_same(&self, before: &Reservation) -> bool {
+        let same = (&self.family, &self.board) == (&before.family, &before.board);
+        let is_one = self.board.is_some() || self.by.platform != Platform::Api;
+        let is_worker = !self.by.name.is_empty() && self.by.name == before.by.name;
+        same && self.by.key() == before.by.key() && (is_one || is_worker)
     }
 }
 

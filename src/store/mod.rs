@@ -136,6 +136,8 @@ pub trait Store: Send + Sync {
     async fn batch_view(&self, first: i64) -> Result<Option<BatchView>>;
     /// Runs, newest first; finished ones without their test cases.
     async fn run_list(&self, filter: &RunFilter) -> Result<Vec<Run>>;
+    /// How many runs and places in line of this person ([`Actor::key`]) wait.
+    async fn waiting_of(&self, requester: &str) -> Result<u64>;
     /// The newest finished test runs of a suite of a family, as later ones look back at them.
     async fn suite_past(&self, family: &Family, suite: &str) -> Result<SuitePast>;
     /// The test runs of a build that have ended on a board, the newest first; the newest few dozen.

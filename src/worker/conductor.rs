@@ -16,6 +16,7 @@ use super::steps::{Agent, LOOK_ANYWAY, LOOK_EVERY, Step};
 use crate::campaign::{LIVE_MAX, Next, Phase, State};
 use crate::chat::Platform;
 use crate::clock::Timestamp;
+use crate::command::policy;
 use crate::doorbell::Bell;
 use crate::id::RunId;
 use crate::message::Note;
@@ -35,13 +36,13 @@ pub struct Conductor {
     /// What the card of each shows that is looked at; `None` before the first look.
     shown: Option<HashMap<i64, Value>>,
     /// Runs of which was told that their boards take nothing.
-    told: BTreeSet<i64>,
+    told: kept_out::Told,
 }
 
 impl Conductor {
     /// A conductor of this lab.
     pub fn new(lab: Arc<Lab>) -> Self {
-        Conductor { lab, shown: None, told: BTreeSet::new() }
+        Conductor { lab, shown: None, told: kept_out::Told::default() }
     }
 
     /// Does what follows for a campaign; gives whether something did.
@@ -52,7 +53,11 @@ impl Conductor {
         let (mut starts, mut tells) = (vec![], None);
         match campaign.next(&view.children) {
             Next::Wait => return Ok(false),
-            Next::Start(phase, places) => {
+            Next::Start(phase, mut places) => {
+                places.truncate(self.room(view).await?);
+                if places.is_empty() {
+                    return Ok(false);
+                }
                 let first = places.first().copied().filter(|_| view.children.is_empty());
                 let run = |place| self.run(view, (phase, place), first == Some(place), now);
                 starts = places.into_iter().map(|place| (phase, place, run(place))).collect();
@@ -74,6 +79,15 @@ impl Conductor {
         let fresh = self.commit(view, key, CampaignEffect::Step { then, starts, told }, now).await?;
         self.lab.doorbell.ring(Bell::Scheduler);
         Ok(fresh)
+    }
+
+    /// How many more runs of whoever began it may wait: all of theirs count, whoever started them.
+    async fn room(&self, view: &CampaignView) -> Result<usize, StoreError> {
+        let Some(most) = policy::quota(&view.by, &self.lab.inventory.now()).queued else {
+            return Ok(usize::MAX);
+        };
+        let waiting = self.lab.store.waiting_of(&view.by.key()).await?;
+        Ok(usize::try_from(u64::from(most).saturating_sub(waiting)).unwrap_or(usize::MAX))
     }
 
     /// Commits what follows under a key of its own; gives whether nobody did before.

@@ -147,7 +147,7 @@ fn words(reader: &mut Reader<'_>, node: &Node, what: &str) -> Vec<String> {
     texts.filter_map(|node| reader.text(node, &format!("a value in {what}")).map(str::to_owned)).collect()
 }
 
-/// What is written, or that a plugin's build has ended.
+/// What is written, or that a plugin's build is over.
 fn only(reader: &mut Reader<'_>, fields: &Fields<'_>, from: Option<Plugin>) -> Vec<Condition> {
     match (fields.get("only"), from) {
         (Some(node), _) => conditions(reader, node, "only"),

@@ -1,5 +1,5 @@
 //! What plugins of Jenkins post, known by its shape, so that a mapping need not say where everything stands. Pure. Both
-//! post about builds that begin as well; only one that has ended is told of.
+//! post about builds that begin as well; only one that is over is told of.
 
 use std::fmt;
 
@@ -73,10 +73,11 @@ impl Plugin {
         body
     }
 
-    /// Where a value says what happened, and what it is of a build that has ended.
+    /// Where a value says what happened, and what it is of a build that is over: after COMPLETED, steps of the job may still
+    /// add files and change the result.
     pub fn ended(self) -> (&'static str, &'static [&'static str]) {
         match self {
-            Plugin::Notification => ("/build/phase", &["COMPLETED", "FINALIZED"]),
+            Plugin::Notification => ("/build/phase", &["FINALIZED"]),
             Plugin::OutboundWebhook => ("/event", &["SUCCESS", "UNSTABLE", "FAILURE"]),
         }
     }
@@ -119,7 +120,7 @@ impl Plugin {
         match ended.iter().any(|word| word.eq_ignore_ascii_case(is)) {
             true => Err(MappingProblem::NoMapping { plugin: self, job }),
             false => Ok(Reading::Nothing(format!(
-                "{} tells of no build that has ended: nothing was done",
+                "{} tells of no build that is over: nothing was done",
                 shown(is)
             ))),
         }

@@ -194,15 +194,11 @@ impl Handler {
             Ok(plan) => plan,
             Err(refused) => return Ok(*refused),
         };
+        // The conductor holds it, with all else of theirs that waits.
         let most = policy::quota(&delivery.actor, &lab).queued.unwrap_or(u32::MAX);
-        if most == 0 {
-            let reason = Phrase::new("too-many-queued", json!({ "most": most, "waiting": 0 }));
-            return Ok(Reaction::refused(reason, &[], "/lab runs mine"));
-        }
-        plan.terms.at_once = plan.terms.at_once.min(most);
         let facts = json!({
             "name": name, "build": plan.build, "targets": plan.targets.len(), "runs": plan.runs.len(),
-            "waves": plan.terms.waves.len().max(1), "at_once": plan.terms.at_once,
+            "waves": plan.terms.waves.len().max(1), "at_once": plan.terms.at_once.min(most),
         });
         let origin = definition
             .channel

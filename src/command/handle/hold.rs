@@ -78,7 +78,7 @@ impl Handler {
             asked_at: delivery.received_at,
             place: i64::MAX,
         };
-        let before = self.wishes(delivery).await?.into_iter().find(|before| is_same(before, &wish));
+        let before = self.wishes(delivery).await?.into_iter().find(|before| wish.is_the_same(before));
         let is_known = self.queue_is_read().await && !self.inventory.standing().differs;
         let site = self.site_named(site);
         let closed = match &board {
@@ -538,11 +538,6 @@ pub(super) fn hold_in_the_way(template: &str, lease: &Lease) -> Note {
 /// Whether somebody has the board of that name.
 fn is_held_as(lease: &Lease, name: &str) -> bool {
     lease.hold.is_some() && lease.board.as_str().eq_ignore_ascii_case(name)
-}
-
-/// Whether it is the place in line that is asked for again.
-fn is_same(before: &Reservation, wish: &Reservation) -> bool {
-    wish.is_asked_once() && before.family == wish.family && before.board == wish.board
 }
 
 fn unreserved(delivery: &Delivery, wish: &Reservation) -> Reaction {

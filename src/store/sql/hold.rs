@@ -35,8 +35,10 @@ statements! {
              + (SELECT COUNT(*) FROM leases
                 WHERE state IN ('active', 'finalizing', 'held') AND state = 'held'
                   AND holder->>'$.person.platform' || ':' || (holder->>'$.person.id') = ?1)";
-    WAITING_SAME = "SELECT id FROM reservations
-        WHERE requester = ?1 AND family = ?2 AND board IS ?3";
+    WAITING_LIKE = "SELECT id, place, by, family, board, lasts, reason, asked_at
+        FROM reservations
+        WHERE requester = ?1 AND family = ?2 AND board IS ?3
+        ORDER BY asked_at, id";
     RESERVATION_INSERT = "INSERT INTO reservations (id, place, requester, by, family, board, lasts, reason, asked_at)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
         ON CONFLICT DO NOTHING";
@@ -160,13 +162,12 @@ pub(super) async fn reserve(
 
 /// The place in line that is asked for again.
 async fn waiting_same(tx: &mut Tx, requester: &str, wish: &Reservation) -> Result<Option<LeaseId>> {
-    if !wish.is_asked_once() {
-        return Ok(None);
-    }
-    let same = link::query(WAITING_SAME).bind(requester).bind(wish.family.as_str());
-    let same = same.bind(wish.board.as_ref().map(BoardId::as_str));
-    let same = same.fetch_optional(tx.connection().await?).await.map_err(unavailable)?;
-    same.map(|same| Reader::new(&same, "reservations", "id").id("id")).transpose()
+    let like = link::query(WAITING_LIKE).bind(requester).bind(wish.family.as_str());
+    let like = like.bind(wish.board.as_ref().map(BoardId::as_str));
+    let like = like.fetch_all(tx.connection().await?).await.map_err(unavailable)?;
+    // One that cannot be read is nobody's.
+    let mut like = like.iter().filter_map(|row| read(row).ok());
+    Ok(like.find(|before| wish.is_the_same(before)).map(|before| before.id))
 }
 
 /// The lease that a reservation becomes.

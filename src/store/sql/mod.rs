@@ -227,6 +227,10 @@ impl Store for SqlStore {
         run::list(&self.readers, &self.unreadable, filter).await
     }
 
+    async fn waiting_of(&self, requester: &str) -> Result<u64> {
+        run::waiting_of(&self.readers, requester).await
+    }
+
     async fn suite_past(&self, family: &Family, suite: &str) -> Result<SuitePast> {
         outcomes::suite_past(&self.readers, &self.unreadable, family, suite).await
     }

@@ -52,6 +52,10 @@ statements! {
         WHERE r.state <> 'finished' AND r.kind = 'test' AND (?1 IS NULL OR r.requester = ?1)
         ORDER BY r.state = 'queued', r.number
         LIMIT ?2 + 0");
+    WAITING_OF = "SELECT (SELECT COUNT(*)
+                FROM runs INDEXED BY runs_unfinished
+                WHERE state = 'queued' AND state <> 'finished' AND kind = 'test' AND requester = ?1)
+             + (SELECT COUNT(*) FROM reservations WHERE requester = ?1)";
     RUNS_OF_REQUESTER = concat!("SELECT ", run_columns!(), "
         FROM runs AS r
         WHERE r.requester = ?1 AND r.number < ?3
@@ -172,6 +176,12 @@ pub(super) async fn list(readers: &Readers, unreadable: &Unreadable, filter: &Ru
         (None, false) => link::query(RUNS_NEWEST).bind(filter.limit).bind(before),
     };
     unreadable.sift(&query.fetch_all(readers).await.map_err(unavailable)?, read)
+}
+
+/// How many runs and places in line of somebody wait.
+pub(super) async fn waiting_of(readers: &Readers, requester: &str) -> Result<u64> {
+    let waiting = link::query(WAITING_OF).bind(requester).number(readers).await.map_err(unavailable)?;
+    Ok(waiting.unwrap_or_default().unsigned_abs())
 }
 
 /// Those of these runs that are finished, and since when.

@@ -1,15 +1,51 @@
 //! Runs of campaigns that wait for boards which take nothing new: others have their places meanwhile, and where somebody has
 //! to do something about it, people are told, once for each run. Nothing is started or ended here.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::Conductor;
 use crate::board::{BoardId, Inventory};
 use crate::campaign::State;
+use crate::clock::Monotonic;
 use crate::message::Note;
 use crate::store::{BoardRow, CampaignEffect, CampaignView, Closing, Health, StoreError};
+
+/// When something that the database refused to write is tried again.
+const AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// Runs of which was told that their boards take nothing, and those of which that failed.
+#[derive(Default)]
+pub(super) struct Told {
+    told: BTreeSet<i64>,
+    again_at: BTreeMap<i64, Monotonic>,
+}
+
+impl Told {
+    /// Whether this one is to be told of now.
+    fn is_due(&self, run: i64, now: Monotonic) -> bool {
+        !self.told.contains(&run) && self.again_at.get(&run).is_none_or(|at| *at <= now)
+    }
+
+    /// It was told.
+    fn done(&mut self, run: i64) {
+        self.again_at.remove(&run);
+        self.told.insert(run);
+    }
+
+    /// It could not be told.
+    fn failed(&mut self, run: i64, now: Monotonic) {
+        self.again_at.insert(run, now + AGAIN_AFTER);
+    }
+
+    /// Forgets those that wait for such boards no more.
+    fn keep(&mut self, kept_out: &BTreeSet<i64>) {
+        self.told.retain(|run| kept_out.contains(run));
+        self.again_at.retain(|run, _| kept_out.contains(run));
+    }
+}
 
 /// Why a board takes nothing new.
 struct Why {
@@ -22,10 +58,11 @@ impl Conductor {
     /// Marks the runs that wait for such boards, and tells of those that may wait for ever.
     pub(super) async fn keep_out(&mut self, views: &mut [CampaignView]) -> Result<(), StoreError> {
         if !views.iter().any(waits_for_a_board) {
-            self.told.clear();
+            self.told = Told::default();
             return Ok(());
         }
         let (lab, now) = (self.lab.inventory.now(), self.lab.clock.now());
+        let tried_at = self.lab.clock.monotonic();
         let (rows, drains) = (self.lab.store.board_list().await?, self.lab.store.drain_list().await?);
         let rows: HashMap<&BoardId, &BoardRow> = rows.iter().map(|row| (&row.id, row)).collect();
         let closing = Closing::at(&lab, &drains, now);
@@ -47,7 +84,7 @@ impl Conductor {
                 }
             }
             for (run, board, why) in told {
-                if self.told.contains(&run) {
+                if !self.told.is_due(run, tried_at) {
                     continue;
                 }
                 let facts = json!({
@@ -62,12 +99,16 @@ impl Conductor {
                 match self.commit(view, key, effect, now).await {
                     Err(error) if error.is_lasting() => {
                         tracing::error!(campaign = view.campaign.number, %error, "nobody is told what a campaign waits for");
+                        self.told.failed(run, tried_at);
                     }
-                    told => drop(told?),
+                    told => {
+                        told?;
+                        self.told.done(run);
+                    }
                 }
             }
         }
-        self.told = kept_out;
+        self.told.keep(&kept_out);
         Ok(())
     }
 }
@@ -89,4 +130,23 @@ fn why(board: &BoardId, lab: &Inventory, row: Option<&BoardRow>, closing: &Closi
         facts: json!({ "kind": "drained", "reason": closed.reason, "name": closed.of.1 }),
         lasts: closed.until.is_none(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_told_is_tried_once_a_minute_until_it_is() {
+        let (mut told, begun) = (Told::default(), Monotonic::default());
+        assert!(told.is_due(7, begun));
+        told.failed(7, begun);
+        assert!(!told.is_due(7, begun + AGAIN_AFTER - Duration::from_millis(1)));
+        assert!(told.is_due(7, begun + AGAIN_AFTER));
+        told.done(7);
+        assert!(!told.is_due(7, begun + 2 * AGAIN_AFTER));
+        // Its board is back; the next time that it is not, people hear of it again.
+        told.keep(&BTreeSet::new());
+        assert!(told.is_due(7, begun + 2 * AGAIN_AFTER));
+    }
 }

@@ -89,6 +89,37 @@ async fn a_program_has_a_board_keeps_it_and_gives_it_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_asks_again_without_a_key_has_the_place_that_it_has() {
+    lab(&yaml::small(1), async |lab| {
+        let ci = token(lab, "ci", "user").await;
+        lab.say("alice", "/lab reserve soc-a-001 1h bring-up").await;
+        let wanted = |worker: &str| json!({ "board_family": "socA", "queue": true, "worker_id": worker });
+        let mut places = Vec::new();
+        for worker in ["w1", "w1", "w2", ""] {
+            let (status, place) = lease(lab, &ci, wanted(worker)).await;
+            assert_eq!(status, 202, "{place}");
+            places.push(place["lease_id"].clone());
+        }
+        assert_eq!(places[0], places[1]);
+        assert_eq!(lab.rows("SELECT count(*) FROM reservations").await, ["3"]);
+        // Whoever waits for the place of that worker and goes away does not give it up: somebody was told of it.
+        let waits = json!({ "board_family": "socA", "wait": 1, "worker_id": "w1" });
+        let (status, place) = lease(lab, &ci, waits).await;
+        assert_eq!((status, &place["lease_id"]), (202, &places[0]), "{place}");
+        let bearer = format!("Authorization: Bearer {ci}");
+        for place in &places[1..] {
+            let url = format!("/api/v1/lease/{}", place.as_str().expect("an id"));
+            assert_eq!(call(lab, "DELETE", &url, &[&bearer], "").await.0, 200);
+        }
+        nobody_waits(lab).await;
+        lab.say("alice", "/lab release").await;
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_waits_gets_it_in_turn_and_whoever_goes_away_waits_no_more() {
     lab(&yaml::small(1), async |lab| {
         let (ci, other) = (token(lab, "ci", "user").await, token(lab, "other", "user").await);

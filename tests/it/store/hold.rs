@@ -279,6 +279,7 @@ async fn a_run_that_nobody_began_with_leaves_the_board_to_whoever_has_it(lab: &L
 async fn each_request_of_a_program_for_a_family_is_a_place_in_line_of_its_own(lab: &Lab) {
     let [board] = lab.boards().await;
     let token = Actor { platform: Platform::Api, id: "ci".into(), name: String::new(), ..li() };
+    let worker = Actor { id: "farm".into(), name: "w7".into(), ..token.clone() };
     let wants = |who: &Actor, board: Option<&BoardId>, second: u64| {
         let wish = Reservation {
             id: LeaseId::new(&lab.ids, at(second)),
@@ -300,6 +301,8 @@ async fn each_request_of_a_program_for_a_family_is_a_place_in_line_of_its_own(la
         (&wang(), Some(&board), ["queued", "already-waiting"]),
         // Three is most.
         (&token, None, ["too-many", "too-many"]),
+        // A worker that says which it is wants one.
+        (&worker, None, ["queued", "already-waiting"]),
     ] {
         for (second, told) in (2..).zip(told) {
             assert_eq!(
@@ -309,5 +312,11 @@ async fn each_request_of_a_program_for_a_family_is_a_place_in_line_of_its_own(la
             );
         }
     }
-    assert_eq!(lab.store.reservation_list().await.expect("places").len(), 5);
+    let other = Actor { name: "w8".into(), ..worker.clone() };
+    assert_eq!(
+        says(lab, &other, at(9), wants(&other, None, 9)).await,
+        "queued",
+        "another worker of that token"
+    );
+    assert_eq!(lab.store.reservation_list().await.expect("places").len(), 7);
 }

@@ -34,6 +34,7 @@ store_tests! {
     cancel_and_settle_at_once_leave_one_outcome,
     runs_are_listed_by_filter,
     a_thread_leads_to_its_run,
+    what_waits_of_a_person_is_counted,
 }
 
 async fn a_run_reads_back_as_it_was_asked_for(lab: &Lab) {
@@ -381,4 +382,16 @@ async fn a_run_is_withdrawn_only_while_it_waits(lab: &Lab) {
     let view = lab.view(waiting).await;
     assert_eq!(view.run.state.verdict(), Some(Verdict::Infra));
     assert_eq!(lab.view(on_board).await.run.state.word(), "leased");
+}
+
+async fn what_waits_of_a_person_is_counted(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let waiting = async |who: &str| lab.store.waiting_of(who).await.expect("a number");
+    assert_eq!(waiting(&li().key()).await, 0);
+    lab.running(&board).await;
+    let (number, _) = lab.waiting().await;
+    lab.waiting().await;
+    assert_eq!((waiting(&li().key()).await, waiting("slack:U0NOBODY").await), (2, 0), "one runs");
+    lab.commit(cancel(number)).await;
+    assert_eq!(waiting(&li().key()).await, 1);
 }

@@ -134,6 +134,13 @@ fn runs() -> Vec<(&'static str, &'static str)> {
             ),
         ),
         (
+            run::WAITING_OF,
+            "SELECT (SELECT COUNT(*)
+            FROM runs
+            WHERE state = 'queued' AND state <> 'finished' AND kind = 'test' AND requester = $1)
+         + (SELECT COUNT(*) FROM reservations WHERE requester = $1)",
+        ),
+        (
             run::RUNS_UNFINISHED,
             concat!(
                 "SELECT ",
@@ -238,9 +245,11 @@ fn leases() -> Vec<(&'static str, &'static str)> {
             WHERE state = 'held' AND (person->>'platform') || ':' || (person->>'id') = $1)",
         ),
         (
-            hold::WAITING_SAME,
-            "SELECT id FROM reservations
-    WHERE requester = $1 AND family = $2 AND board IS NOT DISTINCT FROM $3::text",
+            hold::WAITING_LIKE,
+            "SELECT id, place, by, family, board, lasts, reason, asked_at
+    FROM reservations
+    WHERE requester = $1 AND family = $2 AND board IS NOT DISTINCT FROM $3::text
+    ORDER BY asked_at, id",
         ),
     ]
 }
