@@ -28,6 +28,7 @@ mod many;
 mod mapping;
 mod meaning;
 mod metrics;
+mod model;
 mod outage;
 mod packaging;
 mod pinner;

@@ -205,6 +205,7 @@ async fn a_server_that_is_cut_off_ends_before_another_takes_its_place() {
     postgres::cut_off(&server, true).await;
     let clock = Clock::system();
     clock.timeout(Duration::from_secs(60), first.ended()).await.expect("it ends by itself");
+    assert!(!first.trust().holds(), "it drives no board: whoever comes next may");
     postgres::cut_off(&server, false).await;
     let before = last_beat(&url).await.expect("what it said last");
     let second = Box::pin(stands_by(&url)).await;

@@ -202,24 +202,30 @@ impl SqlStore {
         made.map_err(|error| failed(unavailable(error)))?;
         // From here on it is driven by nobody else, and by this server from its first write on.
         turn::take(&mut connection, &mark, folder.as_ref(), waited).await.map_err(failed)?;
-        if options.standby {
+        // One that stands by counts from the last beat that came through, and no other write: so it has let go of its boards
+        // before another may have them, also where it was stopped for a while and knows nothing of that.
+        let (trust, beating) = if options.standby {
+            let beating = Trust::lasting(Clock::system(), standby::GIVE_UP_AFTER);
             standby::begin(&mut connection).await.map_err(failed)?;
-        }
+            (Trust::default(), beating)
+        } else {
+            let trust = Trust::lasting(Clock::system(), turn::TRUSTED_FOR);
+            (trust.clone(), trust)
+        };
 
         let readers = PgPoolOptions::new()
             .max_connections(options.readers.max(1))
             .acquire_timeout(CONNECT_TIMEOUT)
             .connect_lazy_with(connect_with.clone());
         let home = open::Home::Postgres(Box::new(Home { options: connect_with, mark, lost: Arc::default() }));
-        let trust = Trust::lasting(Clock::system(), turn::TRUSTED_FOR);
-        let writer = Writer::start(connection, home, options.ids.clone(), (lock, trust.clone()));
+        let writer = Writer::start(connection, home, options.ids.clone(), (lock, trust));
         let writer = Arc::new(writer);
         let (gives_up, gave_up) = watch::channel(false);
         if options.standby {
-            tokio::spawn(standby::beat(Arc::downgrade(&writer), gives_up));
+            tokio::spawn(standby::beat(Arc::downgrade(&writer), beating.clone(), gives_up));
         }
         let readers = Readers::Postgres(readers);
-        Ok(SqlStore::new(writer, readers, options.ids, (gave_up, trust)))
+        Ok(SqlStore::new(writer, readers, options.ids, (gave_up, beating)))
     }
 }
 

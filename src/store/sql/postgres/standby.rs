@@ -1,6 +1,6 @@
 //! Standing by: several servers over one database, of which one works and the others wait for its lock. The one that works
 //! writes a beat through the very connection that holds the lock. When no beat came through for [`GIVE_UP_AFTER`], counted
-//! from before it was sent, it ends, and with it all that it does to boards; nobody takes its place before
+//! from before it was sent, it drives no board any more, and ends; nobody takes its place before
 //! [`TAKEN_AFTER`] after the last beat that the database has. Times between servers are the database's own.
 
 use std::sync::Weak;
@@ -14,6 +14,7 @@ use super::super::row::{Reader, statements, unavailable};
 use super::super::writer::Writer;
 use super::open::{connect, lock};
 use crate::clock::Clock;
+use crate::lease::Trust;
 use crate::store::Result;
 
 /// How often the one that works says so.
@@ -89,12 +90,13 @@ pub(super) async fn begin(connection: &mut Connection) -> Result<()> {
     link::query(BEAT_WRITE).bind(BEAT).execute(connection).await.map(drop).map_err(unavailable)
 }
 
-/// Beats until the writer ends; says through `gave_up` when no beat came through for too long.
-pub(super) async fn beat(writer: Weak<Writer>, gave_up: watch::Sender<bool>) {
+/// Beats until the writer ends, and renews `trust` with each that came through; says through `gave_up` when none did for too
+/// long.
+pub(super) async fn beat(writer: Weak<Writer>, trust: Trust, gave_up: watch::Sender<bool>) {
     let clock = Clock::system();
     let mut good = clock.monotonic();
     loop {
-        let began = clock.monotonic();
+        let (trusted_from, began) = (trust.begin(), clock.monotonic());
         let left = GIVE_UP_AFTER.saturating_sub(began.since(good));
         let Some(writer) = writer.upgrade().filter(|writer| writer.is_open()) else { return };
         let beat = writer.write_unheard(|tx| {
@@ -107,6 +109,7 @@ pub(super) async fn beat(writer: Weak<Writer>, gave_up: watch::Sender<bool>) {
         let came = matches!(clock.timeout(left, beat).await, Ok(Ok(())));
         drop(writer);
         if came {
+            trust.renew(trusted_from);
             good = began;
         } else if clock.monotonic().since(good) >= GIVE_UP_AFTER {
             tracing::error!(
