@@ -234,6 +234,8 @@ pub struct Quota {
     pub boards: Option<u32>,
     /// Runs that wait.
     pub queued: Option<u32>,
+    /// Hours of boards as their own, in the days of [`WINDOW`](crate::lease::held::WINDOW).
+    pub held_hours: Option<u32>,
 }
 
 /// What people of each role may have at once: `quotas:`.

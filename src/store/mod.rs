@@ -35,6 +35,7 @@ use crate::build::Build;
 use crate::chat::{AnswerVia, Place};
 use crate::clock::Timestamp;
 use crate::id::{InstanceId, LeaseId, MessageId};
+use crate::lease::held::HeldTime;
 use crate::lease::{Holder, Lease, LeaseState, Reservation, Trust};
 use crate::message::Note;
 use crate::meter::Times;
@@ -136,6 +137,9 @@ pub trait Store: Send + Sync {
     async fn batch_view(&self, first: i64) -> Result<Option<BatchView>>;
     /// Runs, newest first; finished ones without their test cases.
     async fn run_list(&self, filter: &RunFilter) -> Result<Vec<Run>>;
+    /// For which times since then this person ([`Actor::key`]) had a board as their own, or has one still; the newest first,
+    /// at most [`TIMES_MAX`](crate::lease::held::TIMES_MAX).
+    async fn held_of(&self, person: &str, since: Timestamp) -> Result<Vec<HeldTime>>;
     /// How many runs and places in line of this person ([`Actor::key`]) wait.
     async fn waiting_of(&self, requester: &str) -> Result<u64>;
     /// The newest finished test runs of a suite of a family, as later ones look back at them.

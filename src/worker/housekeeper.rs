@@ -18,6 +18,7 @@ use crate::board::LiveInventory;
 use crate::clock::{Clock, Monotonic, Timestamp};
 use crate::config::Retention;
 use crate::doorbell::Bell;
+use crate::lease::held;
 use crate::lease::scheduler::SharedQueue;
 use crate::store::{Outdated, Store, StoreError, TidyFrom};
 
@@ -152,7 +153,8 @@ impl Housekeeper {
             audit: now - self.retention.audit,
             messages: history,
             errands: history,
-            leases: history,
+            // Hours that people had boards count for a while.
+            leases: now - self.retention.history.max(held::WINDOW),
             builds: history,
             campaigns: history,
             read_to: self.queue.read_to(),

@@ -1,4 +1,4 @@
-//! Quotas: what one person of a role may have at once. Pure.
+//! Quotas: what one person of a role may have at once, and for how long in all. Pure.
 
 use super::reader::Reader;
 use super::tree::Node;
@@ -17,7 +17,7 @@ pub(super) fn quotas(reader: &mut Reader<'_>, node: Option<&Node>) -> Quotas {
     for (role, quota) in
         [("user", &mut read.user), ("operator", &mut read.operator), ("admin", &mut read.admin)]
     {
-        let known = ["boards", "queued"];
+        let known = ["boards", "queued", "held_hours"];
         let Some(fields) = fields.get(role).and_then(|node| reader.fields(node, "a quota", &known)) else {
             continue;
         };
@@ -25,7 +25,8 @@ pub(super) fn quotas(reader: &mut Reader<'_>, node: Option<&Node>) -> Quotas {
             let number = fields.get(key).and_then(|node| reader.integer(node, key, MOST));
             number.and_then(|number| u32::try_from(number).ok())
         };
-        *quota = Quota { boards: number("boards"), queued: number("queued") };
+        *quota =
+            Quota { boards: number("boards"), queued: number("queued"), held_hours: number("held_hours") };
     }
     read
 }

@@ -39,6 +39,9 @@ impl Handler {
         if let Some(refusal) = self.too_long(delivery, "hold", &format!("#{number}"), lasts) {
             return Ok(refusal);
         }
+        if let Err(refusal) = self.hours_with(delivery, lasts, None, || "/lab release".into()).await? {
+            return Ok(*refusal);
+        }
         let RunState::Finished { outcome, .. } = &view.run.state else {
             let facts = json!({ "number": number, "lasts_s": lasts.as_secs_f64(), "by": delivery.actor });
             return Ok(Reaction {
@@ -225,7 +228,11 @@ impl Handler {
     }
 
     /// Takes the board that the one who presses was offered.
-    pub(super) fn accepted_offer(&self, delivery: &Delivery, lease: &Lease) -> Reaction {
+    pub(super) async fn accepted_offer(&self, delivery: &Delivery, lease: &Lease) -> Result<Reaction> {
+        let left = lease.ends_at().since(delivery.received_at);
+        if let Err(refusal) = self.hours_with(delivery, left, None, || "/lab release".into()).await? {
+            return Ok(*refusal);
+        }
         let mut note = Note::new("handed-over", self.facts_of(delivery, lease));
         note.facts.insert("to".into(), json!(delivery.actor));
         note.facts.remove("fence");
@@ -234,7 +241,7 @@ impl Handler {
         let gone = Note::new("hold-gone", json!({ "board": lease.board }));
         let run = lease.hold.as_ref().and_then(|hold| hold.run).map(|(number, _)| number);
         let busy = Note::new("offer-busy", json!({ "board": lease.board, "run": run }));
-        Reaction {
+        Ok(Reaction {
             effect: Effect::Accept {
                 board: lease.board.clone(),
                 fence: lease.fence,
@@ -244,7 +251,7 @@ impl Handler {
             answer: Note::new("reserved", mine),
             instead: vec![("not-theirs", gone), ("goes-on", busy)],
             audit: audit("handover", format!("{} accepted", lease.board)),
-        }
+        })
     }
 
     /// The lease that a button about a board names, while it is somebody's.

@@ -79,6 +79,11 @@ impl Handler {
             place: i64::MAX,
         };
         let before = self.wishes(delivery).await?.into_iter().find(|before| wish.is_the_same(before));
+        let replaced = before.as_ref().map(|before| before.id);
+        let hours = match self.hours_with(delivery, lasts, replaced, || "/lab release".into()).await? {
+            Ok(hours) => hours,
+            Err(refusal) => return Ok(*refusal),
+        };
         let is_known = self.queue_is_read().await && !self.inventory.standing().differs;
         let site = self.site_named(site);
         let closed = match &board {
@@ -119,7 +124,8 @@ impl Handler {
             shown_duration(lasts)
         );
         let at_once = choices.into_iter().map(|board| {
-            let reserved = self.reserved(delivery, &board, lasts, reason);
+            let mut reserved = self.reserved(delivery, &board, lasts, reason);
+            reserved.facts.insert("hours".into(), hours.clone());
             (board, reserved)
         });
         let at_once = at_once.collect();
@@ -203,7 +209,12 @@ impl Handler {
         let mut facts = self.facts_of(delivery, lease);
         let asked_until = lease.ends_at().max(delivery.received_at) + by;
         let is_cut = asked_until > lease.granted_at + longest;
-        extend_with(&mut facts, json!({ "longest_s": longest.as_secs_f64(), "cut": is_cut }));
+        let more = asked_until.min(lease.granted_at + longest).since(lease.ends_at());
+        let hours = match self.hours_with(delivery, more, None, || "/lab release".into()).await? {
+            Ok(hours) => hours,
+            Err(refusal) => return Ok(*refusal),
+        };
+        extend_with(&mut facts, json!({ "longest_s": longest.as_secs_f64(), "cut": is_cut, "hours": hours }));
         Ok(Reaction {
             answer: Note::new("hold-extended", &facts),
             instead: vec![
@@ -280,7 +291,7 @@ impl Handler {
     }
 
     /// What whoever asks waits for.
-    async fn wishes(&self, delivery: &Delivery) -> Result<Vec<Reservation>> {
+    pub(super) async fn wishes(&self, delivery: &Delivery) -> Result<Vec<Reservation>> {
         let mut wishes = self.store.reservation_list().await?;
         wishes.retain(|wish| wish.by.key() == delivery.actor.key());
         Ok(wishes)
@@ -353,7 +364,7 @@ impl Handler {
             (Verb::Extend, ..) if theirs => self.extended(delivery, lease, EXTEND_BY, click.at).await?,
             (Verb::Release, ..) => self.released(delivery, lease),
             (Verb::Nudge, ..) if !theirs => self.nudged(delivery, lease),
-            (Verb::Accept, ..) => self.accepted_offer(delivery, lease),
+            (Verb::Accept, ..) => self.accepted_offer(delivery, lease).await?,
             (_, Some(action), Some(board)) => self.switch(delivery, board, action, None).await?,
             _ => Reaction::says(Note::new("hold-gone", json!({ "board": lease.board }))),
         };

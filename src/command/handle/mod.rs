@@ -19,6 +19,7 @@ mod drain;
 mod digest;
 mod hold;
 mod home;
+mod hours;
 mod log;
 mod over;
 mod read;

@@ -18,6 +18,7 @@ use crate::board::{BoardId, Family};
 use crate::chat::{Actor, AnswerVia};
 use crate::clock::Timestamp;
 use crate::id::{Ids, LeaseId};
+use crate::lease::held::{HeldTime, TIMES_MAX};
 use crate::lease::{Fence, Hold, Holder, Lease, LeaseState, REST_LASTS, Reservation};
 use crate::message::Note;
 use crate::run::LeaseRef;
@@ -39,6 +40,11 @@ statements! {
         FROM reservations
         WHERE requester = ?1 AND family = ?2 AND board IS ?3
         ORDER BY asked_at, id";
+    HELD_OF = "SELECT held_from, COALESCE(held_to, ended_at, expires_at) AS held_until
+        FROM leases
+        WHERE held_by = ?1 AND COALESCE(held_to, ended_at, expires_at) > ?2
+        ORDER BY held_from DESC
+        LIMIT ?3 + 0";
     RESERVATION_INSERT = "INSERT INTO reservations (id, place, requester, by, family, board, lasts, reason, asked_at)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
         ON CONFLICT DO NOTHING";
@@ -63,7 +69,7 @@ statements! {
         WHERE id = ?1 AND fence = ?2 AND state IN ('active', 'finalizing', 'held') AND state = 'held'";
     // The same lease and fence, now the run's own.
     HOLD_TO_RUN = "UPDATE leases
-        SET state = 'active', holder = ?3, run = ?4, attempt = ?5
+        SET state = 'active', holder = ?3, run = ?4, attempt = ?5, held_to = ?6
         WHERE id = ?1 AND fence = ?2 AND state IN ('active', 'finalizing', 'held') AND state = 'held'";
     // Whoever had it may have left it in any state.
     BOARD_LEFT = "UPDATE boards
@@ -82,6 +88,17 @@ pub(super) async fn waiting_one(readers: &Readers, id: LeaseId) -> Result<Option
     let query = link::query(WAITING_ONE).bind(id.to_string());
     let found = query.fetch_optional(readers).await.map_err(unavailable)?;
     found.as_ref().map(read).transpose()
+}
+
+/// The times since then for which somebody had a board as their own.
+pub(super) async fn held_of(readers: &Readers, person: &str, since: Timestamp) -> Result<Vec<HeldTime>> {
+    let query = link::query(HELD_OF).bind(person).bind(since.as_micros()).bind(TIMES_MAX);
+    let rows = query.fetch_all(readers).await.map_err(unavailable)?;
+    let read = |row: &Row| {
+        let row = Reader::new(row, "leases", "held_from");
+        Ok(HeldTime { from: row.at("held_from")?, until: row.at("held_until")? })
+    };
+    rows.iter().map(read).collect()
 }
 
 /// A reservation from its row.
@@ -384,7 +401,7 @@ async fn end(tx: &mut Tx, lease: &Lease, rest: LeaseId, now: Timestamp) -> Resul
         let attempt = attempt_of(&run.state);
         let holder = Holder::Run { run: run.id, number: run.number, attempt };
         let query = link::query(HOLD_TO_RUN).bind(lease.id.to_string()).bind(lease.fence.0);
-        let query = query.bind(row::json(&holder)).bind(run.number).bind(attempt);
+        let query = query.bind(row::json(&holder)).bind(run.number).bind(attempt).bind(now.as_micros());
         let changed = query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected();
         expect_changed(changed, 1, "leases", lease.id)?;
         ledger::events(tx, &[Event::board(now, "taken", &lease.board)]);

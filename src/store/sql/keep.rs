@@ -23,7 +23,8 @@ statements! {
         SET keep = NULL
         WHERE number = ?1";
     LEASE_KEEP = "UPDATE leases
-        SET state = 'held', holder = ?4, run = NULL, attempt = NULL, expires_at = ?5, reason = ?6, warned_at = NULL
+        SET state = 'held', holder = ?4, run = NULL, attempt = NULL, expires_at = ?5, reason = ?6, warned_at = NULL,
+            held_by = ?7, held_from = CASE WHEN held_by = ?7 THEN held_from ELSE ?8 END, held_to = NULL
         WHERE id = ?1 AND board = ?2 AND fence = ?3 AND state IN ('active', 'finalizing', 'held') AND state = 'finalizing'";
 }
 
@@ -62,6 +63,8 @@ pub(super) async fn settled(
         row::json(&Holder::Person(keep.by.clone())).into(),
         until.into(),
         reason.as_str().into(),
+        keep.by.key().into(),
+        settle.now.into(),
     ];
     let mut script = Script::default();
     script.add(LEASE_KEEP, values).expect(1, "leases", lease.id);

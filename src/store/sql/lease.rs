@@ -48,10 +48,10 @@ statements! {
         FROM jsonb_each(?1) AS j
         WHERE boards.id = j.value->>'board' AND boards.fence = j.value->>'fence' - 1";
     LEASES_INSERT = "INSERT INTO leases (id, board, fence, holder, run, attempt, instance, granted_at, expires_at, state,
-                                         needs_fence, reason)
+                                         needs_fence, reason, held_by, held_from)
         SELECT value->>'id', value->>'board', value->>'fence', value->'holder', value->'holder'->'run'->>'number',
                value->'holder'->'run'->>'attempt', value->>'instance', value->>'granted_at', value->>'expires_at',
-               value->>'state', value->>'needs_fence', value->>'reason'
+               value->>'state', value->>'needs_fence', value->>'reason', value->>'held_by', value->>'held_from'
         FROM jsonb_each(?1)";
     ATTEMPTS_INSERT = "INSERT INTO attempts (run, number, board, others, fence, lease, started_at)
         SELECT value->>'run', value->>'number', value->>'board', value->'others', value->>'fence', value->>'lease',
@@ -373,15 +373,19 @@ struct LeaseRow<'a> {
     needs_fence: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_from: Option<Timestamp>,
 }
 
-fn leases_insert(script: &mut Script, leases: &[Lease]) {
-    if leases.is_empty() {
-        return;
-    }
-    let rows: Vec<LeaseRow<'_>> = leases
-        .iter()
-        .map(|lease| LeaseRow {
+impl LeaseRow<'_> {
+    fn new(lease: &Lease) -> LeaseRow<'_> {
+        let held_by = match (&lease.holder, lease.state) {
+            (Holder::Person(person), LeaseState::Held) => Some(person.key()),
+            _ => None,
+        };
+        LeaseRow {
             id: lease.id,
             board: &lease.board,
             fence: lease.fence,
@@ -392,8 +396,17 @@ fn leases_insert(script: &mut Script, leases: &[Lease]) {
             state: lease.state.as_str(),
             needs_fence: u8::from(lease.needs_fence),
             reason: lease.hold.as_ref().map(|hold| hold.reason.as_str()),
-        })
-        .collect();
+            held_from: held_by.is_some().then_some(lease.granted_at),
+            held_by,
+        }
+    }
+}
+
+fn leases_insert(script: &mut Script, leases: &[Lease]) {
+    if leases.is_empty() {
+        return;
+    }
+    let rows: Vec<LeaseRow<'_>> = leases.iter().map(LeaseRow::new).collect();
     let rows = row::json(&rows);
     script.add(FENCES_RAISE, [rows.as_str().into()]).expect(leases.len(), "boards", &leases[0].board);
     script.add(LEASES_INSERT, [rows.into()]);

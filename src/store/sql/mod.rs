@@ -77,6 +77,7 @@ use crate::build::Build;
 use crate::chat::{AnswerVia, Place};
 use crate::clock::Timestamp;
 use crate::id::{Ids, InstanceId, LeaseId, MessageId};
+use crate::lease::held::HeldTime;
 use crate::lease::{Holder, Lease, LeaseState, Reservation, Trust};
 use crate::message::Note;
 use crate::meter::Times;
@@ -225,6 +226,10 @@ impl Store for SqlStore {
 
     async fn run_list(&self, filter: &RunFilter) -> Result<Vec<Run>> {
         run::list(&self.readers, &self.unreadable, filter).await
+    }
+
+    async fn held_of(&self, person: &str, since: Timestamp) -> Result<Vec<HeldTime>> {
+        hold::held_of(&self.readers, person, since).await
     }
 
     async fn waiting_of(&self, requester: &str) -> Result<u64> {

@@ -402,7 +402,12 @@ fn run(state: RunState) -> Run {
         id: RunId::new(&Ids::seeded(1), at()),
         number: 1,
         spec,
-        requested_by: Actor { platform: Platform::Slack, id: "U0LI".into(), name: "li".into() },
+        requested_by: Actor {
+            platform: Platform::Slack,
+            id: "U0LI".into(),
+            team: "T1".into(),
+            name: "li".into(),
+        },
         origin,
         created_at: at(),
         retry_of: None,

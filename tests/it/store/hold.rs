@@ -7,6 +7,7 @@ use boardhand::board::{BoardId, Family};
 use boardhand::chat::{Actor, Platform};
 use boardhand::clock::Timestamp;
 use boardhand::id::{LeaseId, MessageId};
+use boardhand::lease::held::HeldTime;
 use boardhand::lease::{Lease, LeaseState, Reservation};
 use boardhand::outcome::Verdict;
 use boardhand::run::{Decision, LeaseRef, RunState, Stage};
@@ -27,6 +28,7 @@ store_tests! {
     time_is_added_up_to_the_longest_and_only_to_whoever_has_it,
     a_run_that_nobody_began_with_leaves_the_board_to_whoever_has_it,
     each_request_of_a_program_for_a_family_is_a_place_in_line_of_its_own,
+    what_somebody_had_as_their_own_is_noted_whoever_has_it_before_and_afterwards,
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -319,4 +321,37 @@ async fn each_request_of_a_program_for_a_family_is_a_place_in_line_of_its_own(la
         "another worker of that token"
     );
     assert_eq!(lab.store.reservation_list().await.expect("places").len(), 7);
+}
+
+async fn what_somebody_had_as_their_own_is_noted_whoever_has_it_before_and_afterwards(lab: &Lab) {
+    let [board, busy, failing] = lab.boards().await;
+    let times =
+        async |who: &Actor, since: Timestamp| lab.store.held_of(&who.key(), since).await.expect("times");
+    let time = |from, until| HeldTime { from, until };
+    let hold = lab.held(&board).await;
+    let from = the_lease(lab).await.granted_at;
+    assert_eq!(times(&li(), T0).await, [time(from, at(7200))], "as it is agreed");
+    // It is handed over: each has had it for a while.
+    assert_eq!(says(lab, &li(), at(5), offer(&hold, wang())).await, "done");
+    assert_eq!(says(lab, &wang(), at(6), accept(lab, &hold)).await, "done");
+    assert_eq!(times(&li(), T0).await, [time(from, at(6))]);
+    assert_eq!(times(&wang(), T0).await, [time(at(6), at(7200))]);
+    // A run that goes on is nobody's own time.
+    let hold = lab.held(&busy).await;
+    let (_, id) = lab.waiting().await;
+    lab.on_board(id, 1, &busy).await;
+    let rest = LeaseId::new(&lab.ids, at(20));
+    let release =
+        Effect::Release { board: busy.clone(), fence: Some(hold.fence), others: None, rest, undoes: vec![] };
+    assert_eq!(says(lab, &li(), at(20), release).await, "goes-on");
+    let mut ended: Vec<Timestamp> = times(&li(), T0).await.iter().map(|time| time.until).collect();
+    ended.sort();
+    assert_eq!(ended, [at(6), at(20)]);
+    // A board that is kept after a failure is theirs from then on, and not for as long as the run had it.
+    let (number, id, lease) = lab.running(&failing).await;
+    assert_eq!(says(lab, &wang(), at(30), Effect::Keep { run: number, lasts: HOUR }).await, "asked");
+    lab.settled(&lease, id, outcome(Verdict::Failed, "x"), Decision::Finish).await;
+    let kept = [time(at(60), at(60) + HOUR), time(at(6), at(7200))];
+    assert_eq!(times(&wang(), T0).await, kept, "the newest first");
+    assert_eq!(times(&wang(), at(60) + HOUR).await, kept[1..], "what is longer ago is left out");
 }

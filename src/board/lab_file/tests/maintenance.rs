@@ -59,9 +59,12 @@ fn a_lab_has_so_many_windows_and_one_more_is_told() {
 
 #[test]
 fn a_quota_is_of_a_role_and_a_number() {
-    let quotas = lab("quotas: {user: {boards: 4, queued: 50}, operator: {boards: 8}}").quotas;
-    assert_eq!(quotas.user, Quota { boards: Some(4), queued: Some(50) });
-    assert_eq!((quotas.operator, quotas.admin), (Quota { boards: Some(8), queued: None }, Quota::default()));
+    let quotas = lab("quotas: {user: {boards: 4, queued: 50, held_hours: 40}, operator: {boards: 8}}").quotas;
+    assert_eq!(quotas.user, Quota { boards: Some(4), queued: Some(50), held_hours: Some(40) });
+    assert_eq!(
+        (quotas.operator, quotas.admin),
+        (Quota { boards: Some(8), ..Quota::default() }, Quota::default())
+    );
     assert_eq!(told("quotas: {user: {boards: 0}}"), "boards must be between 1 and 100000, not 0");
     assert_eq!(told("quotas: {guest: {boards: 1}}"), "unknown key \"guest\" in quotas");
     assert_eq!(told("quotas: {user: {bords: 1}}"), "unknown key \"bords\" in a quota");

@@ -195,11 +195,11 @@ fn leases() -> Vec<(&'static str, &'static str)> {
         (
             lease::LEASES_INSERT,
             "INSERT INTO leases (id, board, fence, holder, run, attempt, instance, granted_at, expires_at, state,
-                    needs_fence, reason)
+                    needs_fence, reason, held_by, held_from)
     SELECT value->>'id', value->>'board', (value->>'fence')::bigint, value->'holder',
            (value->'holder'->'run'->>'number')::bigint, (value->'holder'->'run'->>'attempt')::bigint,
            value->>'instance', (value->>'granted_at')::bigint, (value->>'expires_at')::bigint, value->>'state',
-           (value->>'needs_fence')::bigint, value->>'reason'
+           (value->>'needs_fence')::bigint, value->>'reason', value->>'held_by', (value->>'held_from')::bigint
     FROM json_array_elements($1::json)",
         ),
         (
