@@ -17,6 +17,7 @@ mod migrate;
 mod pages;
 mod reload;
 mod render;
+mod retention;
 mod run;
 mod serve;
 mod slack;
@@ -109,6 +110,8 @@ enum Command {
         #[arg(long)]
         to: Option<String>,
     },
+    /// Say what is older than it is kept, and would be removed: try other settings before you set them.
+    Retention(Box<retention::RetentionArgs>),
     /// Ask a server for a run, and wait for it: ends with 0 when it passed, 1 failed, 3 infra, 4 timed out, 5 cancelled.
     Run(Box<run::RunArgs>),
     /// List a server's boards: which are free, and who has the others.
@@ -327,6 +330,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             backup::restore(&file, &data_dir, replace).await
         }
         Command::Restore { file: None, .. } => backup::came_back().await,
+        Command::Retention(args) => retention::retention(&args).await,
         Command::Migrate { from, to } => migrate::migrate(&from, to.as_deref()).await,
         Command::Reload { data_dir } => reload::reload(&data_dir).await,
         Command::Slack { command: SlackCommand::Manifest { socket, url } } => {

@@ -63,7 +63,7 @@ pub use self::record::{
 };
 pub use self::schedule::{Dealt, ScheduleRow};
 pub use self::tally::{Endings, Tally, Waits};
-pub use self::tidying::{Census, Outdated, Tidied, TidyFrom};
+pub use self::tidying::{Census, Going, Outdated, Tidied, TidyFrom};
 pub use self::token::{NewToken, TOKENS_MAX, TokenRow, USED_EVERY};
 pub use self::view::{
     BatchRun, BatchView, Ended, RunFilter, RunStep, RunView, Seen, Sighting, SuitePast, Telling, Told,

@@ -56,6 +56,26 @@ pub struct Tidied {
     pub next: Option<TidyFrom>,
 }
 
+/// How much of a kind is outdated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Going {
+    /// The kind.
+    pub kind: &'static str,
+    /// Rows, or folders.
+    pub rows: u64,
+    /// Bytes of what they say, about.
+    pub bytes: u64,
+    /// When the oldest is from.
+    pub oldest: Option<Timestamp>,
+}
+
+impl Going {
+    /// Nothing of this kind.
+    pub fn none(kind: &'static str) -> Self {
+        Going { kind, rows: 0, bytes: 0, oldest: None }
+    }
+}
+
 /// How many rows wait.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Census {

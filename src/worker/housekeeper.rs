@@ -20,7 +20,7 @@ use crate::config::Retention;
 use crate::doorbell::Bell;
 use crate::lease::held;
 use crate::lease::scheduler::SharedQueue;
-use crate::store::{Outdated, Store, StoreError, TidyFrom};
+use crate::store::{Cursor, Going, Outdated, Store, StoreError, TidyFrom};
 
 /// How often a round begins.
 pub const ROUND_EVERY: Duration = Duration::from_secs(3600);
@@ -146,19 +146,7 @@ impl Housekeeper {
     }
 
     async fn tidy(&self, from: TidyFrom, removed: &mut Removed) -> Result<Option<TidyFrom>, StoreError> {
-        let now = self.clock.now();
-        let history = now - self.retention.history;
-        let outdated = Outdated {
-            events: history,
-            audit: now - self.retention.audit,
-            messages: history,
-            errands: history,
-            // Hours that people had boards count for a while.
-            leases: now - self.retention.history.max(held::WINDOW),
-            builds: history,
-            campaigns: history,
-            read_to: self.queue.read_to(),
-        };
+        let outdated = rows_outdated(&self.retention, self.clock.now(), self.queue.read_to());
         let tidied = self.store.tidy(&outdated, from, ROWS_MAX).await?;
         removed.events += tidied.events;
         removed.audit += tidied.audit;
@@ -169,20 +157,59 @@ impl Housekeeper {
         Ok(tidied.next)
     }
 
-    /// The folders that go: those of runs that ended too long ago, and of the oldest until the rest fits. And how many
-    /// bytes stay.
     async fn choose(&self) -> Result<(VecDeque<Folder>, u64), StoreError> {
-        let root = self.transcripts.clone();
-        let folders = tokio::task::spawn_blocking(move || list(&root)).await.unwrap_or_default();
+        let transcripts = Transcripts::of(&self.transcripts).await;
         let mut ended = HashMap::new();
-        for asked in folders.chunks(ASKED_MAX) {
-            let runs: Vec<i64> = asked.iter().map(|folder| folder.run).collect();
+        for runs in transcripts.runs() {
             ended.extend(self.store.run_ended(&runs).await?);
         }
-        let gone = outdated(&folders, &ended, &self.retention, self.clock.now());
-        let bytes = |folder: &Folder| folder.bytes;
-        let left = folders.iter().map(bytes).sum::<u64>().saturating_sub(gone.iter().map(bytes).sum());
-        Ok((gone, left))
+        let gone = outdated(&transcripts.0, &ended, &self.retention, self.clock.now());
+        let going: u64 = gone.iter().map(|(_, folder)| folder.bytes).sum();
+        let left = transcripts.0.iter().map(|folder| folder.bytes).sum::<u64>().saturating_sub(going);
+        Ok((gone.into_iter().map(|(_, folder)| folder).collect(), left))
+    }
+}
+
+/// Since when rows are outdated.
+pub fn rows_outdated(retention: &Retention, now: Timestamp, read_to: Option<Cursor>) -> Outdated {
+    let history = now - retention.history;
+    Outdated {
+        events: history,
+        audit: now - retention.audit,
+        messages: history,
+        errands: history,
+        // Hours that people had boards count for a while.
+        leases: now - retention.history.max(held::WINDOW),
+        builds: history,
+        campaigns: history,
+        read_to,
+    }
+}
+
+/// The transcripts that there are.
+pub struct Transcripts(Vec<Folder>);
+
+impl Transcripts {
+    /// Those of this folder.
+    pub async fn of(root: &Path) -> Self {
+        let root = root.to_owned();
+        Transcripts(tokio::task::spawn_blocking(move || list(&root)).await.unwrap_or_default())
+    }
+
+    /// Their runs, as many at a time as the store is asked about.
+    pub fn runs(&self) -> impl Iterator<Item = Vec<i64>> {
+        self.0.chunks(ASKED_MAX).map(|folders| folders.iter().map(|folder| folder.run).collect())
+    }
+
+    /// How many a round would remove now, given since when their runs are finished.
+    pub fn going(&self, ended: &HashMap<i64, Timestamp>, retention: &Retention, now: Timestamp) -> Going {
+        let gone = outdated(&self.0, ended, retention, now);
+        Going {
+            kind: "transcripts",
+            rows: gone.len() as u64,
+            bytes: gone.iter().map(|(_, folder)| folder.bytes).sum(),
+            oldest: gone.iter().map(|(at, _)| *at).min(),
+        }
     }
 }
 
@@ -252,7 +279,7 @@ fn outdated(
     ended: &HashMap<i64, Timestamp>,
     retention: &Retention,
     now: Timestamp,
-) -> VecDeque<Folder> {
+) -> VecDeque<(Timestamp, Folder)> {
     let mut bytes: u64 = folders.iter().map(|folder| folder.bytes).sum();
     let finished = folders.iter().filter_map(|folder| Some((*ended.get(&folder.run)?, *folder)));
     let mut finished: Vec<(Timestamp, Folder)> = finished.collect();
@@ -263,7 +290,7 @@ fn outdated(
         let too_much = bytes > retention.transcript_bytes && at < now - SETTLED_AFTER;
         if too_old || too_much {
             bytes = bytes.saturating_sub(folder.bytes);
-            gone.push_back(folder);
+            gone.push_back((at, folder));
         }
     }
     gone
@@ -321,7 +348,7 @@ mod tests {
             ..Retention::default()
         };
         let found = outdated(&folders, &ended, &retention, at(100));
-        assert_eq!(found.iter().map(|folder| folder.run).collect::<Vec<_>>(), gone);
+        assert_eq!(found.iter().map(|(_, folder)| folder.run).collect::<Vec<_>>(), gone);
     }
 
     #[test]

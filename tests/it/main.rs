@@ -40,6 +40,7 @@ mod real_boards;
 mod registrar;
 mod quiet;
 mod reload;
+mod retention;
 mod render;
 mod runs;
 mod seats;

@@ -206,6 +206,8 @@ async fn a_server_that_is_cut_off_ends_before_another_takes_its_place() {
     let clock = Clock::system();
     clock.timeout(Duration::from_secs(60), first.ended()).await.expect("it ends by itself");
     assert!(!first.trust().holds(), "it drives no board: whoever comes next may");
+    // As a process that ends: what it had begun must not come to the database when that is there again.
+    first.close().await;
     postgres::cut_off(&server, false).await;
     let before = last_beat(&url).await.expect("what it said last");
     let second = Box::pin(stands_by(&url)).await;

@@ -32,6 +32,7 @@ mod campaign;
 mod carry;
 mod drain;
 mod digest;
+mod foresee;
 mod hold;
 mod intake;
 mod judge;
@@ -93,6 +94,7 @@ use crate::store::{
 
 pub use self::backup::{Copied, CopyError, NUMBERS_LEFT_OUT, backup, restore};
 pub use self::carry::{Carried, CarryError, carry};
+pub use self::foresee::Lookout;
 pub use self::open::OpenError;
 pub use self::postgres::{
     GIVE_UP_AFTER, LET_GO_AFTER, PostgresOptions, PostgresUrl, TAKEN_AFTER, TRUSTED_FOR,
@@ -129,6 +131,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         campaign::STATEMENTS,
         drain::STATEMENTS,
         digest::STATEMENTS,
+        foresee::STATEMENTS,
         hold::STATEMENTS,
         intake::STATEMENTS,
         judge::STATEMENTS,

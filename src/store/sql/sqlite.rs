@@ -98,7 +98,7 @@ fn writing(file: &Path, options: &SqliteOptions) -> SqliteConnectOptions {
     }
 }
 
-async fn readers(file: &Path, options: &SqliteOptions) -> Result<SqlitePool, sqlx::Error> {
+pub(super) async fn readers(file: &Path, options: &SqliteOptions) -> Result<SqlitePool, sqlx::Error> {
     let connect = SqliteConnectOptions::new()
         .filename(file)
         .read_only(true)

@@ -9,36 +9,86 @@ use super::{calls, campaign, letters};
 use crate::clock::Timestamp;
 use crate::store::{Outdated, Result, Tidied, TidyFrom};
 
+// What is outdated of a page of each table: removed here, and counted by `foresee`.
+macro_rules! events_outdated {
+    () => {
+        "FROM events
+        WHERE seq > ?1 AND seq <= ?2 AND at < ?3
+          AND NOT EXISTS (SELECT 1 FROM runs AS r WHERE r.number = events.run AND r.state <> 'finished')"
+    };
+}
+pub(super) use events_outdated;
+
+macro_rules! audit_outdated {
+    () => {
+        "FROM audit
+        WHERE position > ?1 AND position <= ?2 AND at < ?3"
+    };
+}
+pub(super) use audit_outdated;
+
+macro_rules! outbox_outdated {
+    () => {
+        "FROM outbox
+        WHERE position > ?1 AND position <= ?2 AND owed_at < ?3 AND state <> 'owed'
+          AND NOT EXISTS (SELECT 1
+                          FROM cards AS c
+                          JOIN runs AS r ON r.number = c.run
+                          WHERE c.id = outbox.card AND r.state <> 'finished')"
+    };
+}
+pub(super) use outbox_outdated;
+
+macro_rules! errands_outdated {
+    () => {
+        "FROM errands
+        WHERE rowid > ?1 AND rowid <= ?2 AND done_at < ?3"
+    };
+}
+pub(super) use errands_outdated;
+
+macro_rules! builds_outdated {
+    () => {
+        "FROM builds
+        WHERE number > ?1 AND number <= ?2 AND registered_at < ?3
+          AND EXISTS (SELECT 1
+                      FROM builds AS n
+                      WHERE n.family = builds.family AND n.branch IS builds.branch AND n.result = 'success'
+                        AND n.number > builds.number)
+          AND (family, id) NOT IN (SELECT spec->>'family', spec->>'build' FROM runs WHERE state <> 'finished')"
+    };
+}
+pub(super) use builds_outdated;
+
+macro_rules! leases_outdated {
+    () => {
+        "FROM leases
+        WHERE rowid > ?1 AND rowid <= ?2 AND ended_at < ?3 AND state IN ('released', 'lapsed')"
+    };
+}
+pub(super) use leases_outdated;
+
 statements! {
     EVENTS_PAGE = "SELECT COUNT(*) AS found, COALESCE(MAX(position), ?1) AS last, COALESCE(MAX(at), 0) AS newest
         FROM (SELECT seq AS position, at FROM events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3) AS page";
-    EVENTS_REMOVE = "DELETE FROM events
-        WHERE seq > ?1 AND seq <= ?2 AND at < ?3
-          AND NOT EXISTS (SELECT 1 FROM runs AS r WHERE r.number = events.run AND r.state <> 'finished')";
+    EVENTS_REMOVE = concat!("DELETE ", events_outdated!());
     AUDIT_PAGE = "SELECT COUNT(*) AS found, COALESCE(MAX(position), ?1) AS last, COALESCE(MAX(at), 0) AS newest
         FROM (SELECT position, at FROM audit WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3) AS page";
-    AUDIT_REMOVE = "DELETE FROM audit
-        WHERE position > ?1 AND position <= ?2 AND at < ?3";
+    AUDIT_REMOVE = concat!("DELETE ", audit_outdated!());
     OUTBOX_PAGE = "SELECT COUNT(*) AS found, COALESCE(MAX(position), ?1) AS last, COALESCE(MAX(at), 0) AS newest
         FROM (SELECT position, owed_at AS at
               FROM outbox
               WHERE position > ?1 AND position <= ?2
               ORDER BY position
               LIMIT ?3) AS page";
-    OUTBOX_REMOVE = "DELETE FROM outbox
-        WHERE position > ?1 AND position <= ?2 AND owed_at < ?3 AND state <> 'owed'
-          AND NOT EXISTS (SELECT 1
-                          FROM cards AS c
-                          JOIN runs AS r ON r.number = c.run
-                          WHERE c.id = outbox.card AND r.state <> 'finished')";
+    OUTBOX_REMOVE = concat!("DELETE ", outbox_outdated!());
     ERRANDS_PAGE = "SELECT COUNT(*) AS found, COALESCE(MAX(position), ?1) AS last, COALESCE(MAX(at), 0) AS newest
         FROM (SELECT rowid AS position, asked_at AS at
               FROM errands
               WHERE rowid > ?1 AND rowid <= ?2
               ORDER BY rowid
               LIMIT ?3) AS page";
-    ERRANDS_REMOVE = "DELETE FROM errands
-        WHERE rowid > ?1 AND rowid <= ?2 AND done_at < ?3";
+    ERRANDS_REMOVE = concat!("DELETE ", errands_outdated!());
     BUILDS_PAGE = "SELECT COUNT(*) AS found, COALESCE(MAX(position), ?1) AS last, COALESCE(MAX(at), 0) AS newest
         FROM (SELECT number AS position, registered_at AS at
               FROM builds
@@ -46,21 +96,14 @@ statements! {
               ORDER BY number
               LIMIT ?3) AS page";
     // The newest good one of a branch stays, however old it is: it is the latest.
-    BUILDS_REMOVE = "DELETE FROM builds
-        WHERE number > ?1 AND number <= ?2 AND registered_at < ?3
-          AND EXISTS (SELECT 1
-                      FROM builds AS n
-                      WHERE n.family = builds.family AND n.branch IS builds.branch AND n.result = 'success'
-                        AND n.number > builds.number)
-          AND (family, id) NOT IN (SELECT spec->>'family', spec->>'build' FROM runs WHERE state <> 'finished')";
+    BUILDS_REMOVE = concat!("DELETE ", builds_outdated!());
     LEASES_PAGE = "SELECT COUNT(*) AS found, COALESCE(MAX(position), ?1) AS last, COALESCE(MAX(at), 0) AS newest
         FROM (SELECT rowid AS position, granted_at AS at
               FROM leases
               WHERE rowid > ?1 AND rowid <= ?2
               ORDER BY rowid
               LIMIT ?3) AS page";
-    LEASES_REMOVE = "DELETE FROM leases
-        WHERE rowid > ?1 AND rowid <= ?2 AND ended_at < ?3 AND state IN ('released', 'lapsed')";
+    LEASES_REMOVE = concat!("DELETE ", leases_outdated!());
 }
 
 /// The walk is over.

@@ -9,11 +9,12 @@ use boardhand::chat::{Actor, Place, Platform};
 use boardhand::clock::Timestamp;
 use boardhand::id::{Ids, LeaseId, RunId};
 use boardhand::lease::{Fence, LeaseState};
-use boardhand::outcome::{Counts, Outcome, Verdict};
+use boardhand::outcome::Verdict;
 use boardhand::run::transition::{RunEvent, WORKER_LOST, decide};
 use boardhand::run::{LeaseRef, Priority, Run, RunKind, RunSpec, RunState, Selector, Stage};
 
 use super::checker::Model;
+use crate::store::lab::outcome;
 
 /// Grants of the board, at most.
 const FENCES_MAX: i64 = 3;
@@ -368,18 +369,6 @@ fn lease(fence: i64) -> LeaseRef {
         id: LeaseId::new(&Ids::seeded(1), at()),
         board: BoardId::new("soc-a-001"),
         fence: Fence(fence),
-    }
-}
-
-fn outcome(verdict: Verdict, cause: &str) -> Outcome {
-    Outcome {
-        verdict,
-        cause: cause.into(),
-        stage: Stage::Testing,
-        detail: String::new(),
-        excerpt: vec![],
-        cases: vec![],
-        counts: Counts::default(),
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) struct Rules {
 impl Default for Rules {
     fn default() -> Self {
         Rules {
-            tick: Duration::from_secs(2),
+            tick: Duration::from_secs(1),
             drift: 8,
             trusted_for: GIVE_UP_AFTER,
             taken_after: TAKEN_AFTER,

@@ -17,7 +17,7 @@ mod message;
 mod outcomes;
 mod queue;
 mod run;
-mod tidy;
+pub(crate) mod tidy;
 mod watch;
 
 pub(crate) use lab::Lab;

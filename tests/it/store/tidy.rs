@@ -20,7 +20,7 @@ store_tests! {
 }
 
 /// Everything before this, read as far as the newest event.
-pub(super) async fn before(lab: &Lab, seconds: u64) -> Outdated {
+pub(crate) async fn before(lab: &Lab, seconds: u64) -> Outdated {
     let read_to = Some(lab.store.queue_changes(None).await.expect("changes").cursor);
     let at = at(seconds);
     Outdated {
@@ -36,7 +36,7 @@ pub(super) async fn before(lab: &Lab, seconds: u64) -> Outdated {
 }
 
 /// One walk from its beginning to its end: what it removed, and how many pages it took.
-async fn walk(lab: &Lab, outdated: &Outdated, limit: u32) -> (Tidied, usize) {
+pub(crate) async fn walk(lab: &Lab, outdated: &Outdated, limit: u32) -> (Tidied, usize) {
     let (mut sum, mut from, mut pages) = (Tidied::default(), TidyFrom::default(), 0);
     loop {
         let tidied = lab.store.tidy(outdated, from, limit).await.expect("tidy");
@@ -45,6 +45,7 @@ async fn walk(lab: &Lab, outdated: &Outdated, limit: u32) -> (Tidied, usize) {
         sum.messages += tidied.messages;
         sum.errands += tidied.errands;
         sum.leases += tidied.leases;
+        sum.builds += tidied.builds;
         pages += 1;
         assert!(pages < 100, "a walk ends");
         match tidied.next {
@@ -55,7 +56,7 @@ async fn walk(lab: &Lab, outdated: &Outdated, limit: u32) -> (Tidied, usize) {
 }
 
 /// Sends everything that is owed.
-async fn send_all(lab: &Lab) {
+pub(crate) async fn send_all(lab: &Lab) {
     loop {
         let owed = lab.store.message_due(at(1000), 100).await.expect("messages");
         if owed.is_empty() {
@@ -73,7 +74,7 @@ async fn send_all(lab: &Lab) {
 }
 
 /// A run that is finished and told, and a power request that is done and answered.
-async fn a_past(lab: &Lab) -> i64 {
+pub(crate) async fn a_past(lab: &Lab) -> i64 {
     let [board] = lab.boards().await;
     let (number, id, lease) = lab.running(&board).await;
     lab.settled(&lease, id, outcome(Verdict::Passed, ""), Decision::Finish).await;

@@ -36,7 +36,7 @@ use super::link::{Ran, Row, Value};
 use crate::clock::Clock;
 use crate::store::StoreError;
 
-pub(super) use self::open::Home;
+pub(super) use self::open::{Home, readers};
 pub use self::open::{PostgresOptions, PostgresUrl};
 pub use self::standby::{GIVE_UP_AFTER, TAKEN_AFTER};
 pub use self::text::statements;

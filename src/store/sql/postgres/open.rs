@@ -14,7 +14,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::ConnectOptions;
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use tokio::sync::watch;
 
 use super::super::link::{self, Connection, Readers};
@@ -213,10 +213,7 @@ impl SqlStore {
             (trust.clone(), trust)
         };
 
-        let readers = PgPoolOptions::new()
-            .max_connections(options.readers.max(1))
-            .acquire_timeout(CONNECT_TIMEOUT)
-            .connect_lazy_with(connect_with.clone());
+        let readers = pool(options.readers, connect_with.clone());
         let home = open::Home::Postgres(Box::new(Home { options: connect_with, mark, lost: Arc::default() }));
         let writer = Writer::start(connection, home, options.ids.clone(), (lock, trust));
         let writer = Arc::new(writer);
@@ -227,6 +224,16 @@ impl SqlStore {
         let readers = Readers::Postgres(readers);
         Ok(SqlStore::new(writer, readers, options.ids, (gave_up, beating)))
     }
+}
+
+/// Connections that only read, beside whoever works on the database.
+pub(in super::super) fn readers(url: &PostgresUrl) -> PgPool {
+    pool(1, url.options())
+}
+
+fn pool(most: u32, connect_with: PgConnectOptions) -> PgPool {
+    let pool = PgPoolOptions::new().max_connections(most.max(1)).acquire_timeout(CONNECT_TIMEOUT);
+    pool.connect_lazy_with(connect_with)
 }
 
 pub(super) async fn connect(options: &PgConnectOptions) -> Result<Connection> {

@@ -1,10 +1,11 @@
 //! Statements about runs, boards, leases and what people asked of them, as PostgreSQL reads them.
 
+use super::super::foresee::going;
 use super::super::lease::lease_columns;
 use super::super::run::run_columns;
 use super::super::{
-    attempt, audit, batch, board, builds, campaign, drain, hold, intake, lab, lease, lease_end, outcomes,
-    queue, run, schedule, tally, tidy, writer,
+    attempt, audit, batch, board, builds, campaign, drain, foresee, hold, intake, lab, lease, lease_end,
+    outcomes, queue, run, schedule, tally, tidy, writer,
 };
 
 const BEGIN_KNOWN: &str = "BEGIN;
@@ -12,6 +13,23 @@ const BEGIN_KNOWN: &str = "BEGIN;
     FROM (SELECT GREATEST(COALESCE((SELECT MAX(number) FROM runs), 0),
                           COALESCE((SELECT value::bigint FROM meta WHERE name = 'runs_floor'), 0)) AS number) AS n
     LEFT JOIN deliveries AS d ON d.key IN (SELECT value FROM json_array_elements_text($1::json))";
+
+/// What is outdated of a page of builds.
+macro_rules! builds_outdated {
+    () => {
+        "FROM builds
+    WHERE number > $1 AND number <= $2 AND registered_at < $3
+      AND EXISTS (SELECT 1
+                  FROM builds AS n
+                  WHERE n.family = builds.family AND n.branch IS NOT DISTINCT FROM builds.branch
+                    AND n.result = 'success' AND n.number > builds.number)
+      AND NOT EXISTS (SELECT 1
+                      FROM runs
+                      CROSS JOIN LATERAL (SELECT document_or_null(spec) AS document) AS read
+                      WHERE state <> 'finished' AND document->>'family' = builds.family
+                        AND document->>'build' = builds.id)"
+    };
+}
 
 /// The rows of a group of deliveries.
 macro_rules! intakes_insert {
@@ -326,17 +344,11 @@ fn builds() -> Vec<(&'static str, &'static str)> {
         ),
         (
             tidy::BUILDS_REMOVE,
-            "DELETE FROM builds
-    WHERE number > $1 AND number <= $2 AND registered_at < $3
-      AND EXISTS (SELECT 1
-                  FROM builds AS n
-                  WHERE n.family = builds.family AND n.branch IS NOT DISTINCT FROM builds.branch
-                    AND n.result = 'success' AND n.number > builds.number)
-      AND NOT EXISTS (SELECT 1
-                      FROM runs
-                      CROSS JOIN LATERAL (SELECT document_or_null(spec) AS document) AS read
-                      WHERE state <> 'finished' AND document->>'family' = builds.family
-                        AND document->>'build' = builds.id)",
+            concat!("DELETE ", builds_outdated!()),
+        ),
+        (
+            foresee::BUILDS_GOING,
+            concat!(going!("registered_at", "artifacts"), builds_outdated!()),
         ),
     ]
 }
