@@ -29,6 +29,7 @@ use crate::config::{Retention, TraceSettings};
 use crate::door::control::{self, Control};
 use crate::door::feishu::FeishuDoor;
 use crate::door::server::{self, Limits};
+use crate::door::slack::{Homes, Redraws};
 use crate::door::throttle::{Rates, Throttle};
 use crate::door::{self, Door, Downloads, Ended, Meter, Waits};
 use crate::doorbell::{Bell, Doorbell};
@@ -264,6 +265,7 @@ impl App {
         let door = Arc::new(Door {
             slack,
             slack_views,
+            homes: Homes::default(),
             feishu,
             jenkins,
             api_tokens,
@@ -413,6 +415,7 @@ impl App {
         if let Some(socket) = tftp {
             tokio::spawn(door::tftp::serve(socket, door.clone(), closing.subscribe()));
         }
+        let redraws = Redraws::new(door.clone());
         let routes = door::router(door);
         let loops = Loops {
             clock: clock.clone(),
@@ -439,6 +442,7 @@ impl App {
         let tracer = tracer.map(|tracer| loops.start(tracer, closing.subscribe()));
         let registrar = loops.start(registrar, closing.subscribe());
         let pinner = loops.start(pinner, closing.subscribe());
+        let redraws = loops.start(redraws, closing.subscribe());
         let control = data_dir.and_then(|data_dir| match control::listen(&data_dir) {
             Ok(listener) => {
                 let control = Control { lab, instance, reloader: reloader.clone() };
@@ -473,8 +477,8 @@ impl App {
         almanac.await?;
         conductor.await?;
         herald.await?;
-        // Not waited for: each may be waiting for a platform's answer, and a crash harms neither.
-        drop((registrar, pinner, tracer));
+        // Not waited for: each may be waiting for a platform's answer, and a crash harms none of them.
+        drop((registrar, pinner, redraws, tracer));
         if let Some(control) = control {
             control.await?;
         }

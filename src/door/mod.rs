@@ -71,6 +71,8 @@ pub struct Door {
     pub slack: Option<Verifier>,
     /// Shows forms in Slack, where it is connected.
     pub slack_views: Option<Arc<SlackClient>>,
+    /// Who opened their Home of late.
+    pub homes: slack::Homes,
     /// Proves Feishu's requests; `None` while Feishu is not connected.
     pub feishu: Option<feishu::FeishuDoor>,
     /// Proves requests of Jenkins; `None` while it is not connected.

@@ -5,6 +5,8 @@
 mod form;
 mod home;
 
+pub use home::{HOME_FOLLOWS, HOMES_MAX, Homes, Redraws};
+
 use std::sync::Arc;
 use std::time::Duration;
 

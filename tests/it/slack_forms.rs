@@ -1,7 +1,7 @@
 //! The form that starts a run, filled in by people: what it asks them, what it says at the field that is wrong, and where
 //! the card appears. Over the webhook and over a socket.
 
-use boardhand::sim::slack::ApiFault;
+use boardhand::sim::slack::{ApiFault, World};
 use serde_json::json;
 
 use crate::lab::{CHANNEL, Lab, WITHIN, lab, socket_lab, yaml};
@@ -230,6 +230,33 @@ async fn whoever_opens_the_home_sees_their_boards_and_runs_and_starts_one_there(
         lab.say("alice", "/lab release").await;
         let after = lab.slack.open_home("alice").await.expect("a Home");
         assert!(after.contains("You have no board of your own."), "{after}");
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_home_follows_what_becomes_of_its_readers_boards_and_runs() {
+    lab(&yaml::small(2), async |lab| {
+        let shown = async |says: &str, holds: bool| {
+            let is_so = |world: &World| {
+                let home = world.homes.get("U0ALICE").map(|home| home.drawn["blocks"].to_string());
+                home.is_some_and(|home| home.contains(says) == holds)
+            };
+            assert!(lab.slack.until(is_so, WITHIN).await.is_ok(), "the Home never said {says:?}, or always");
+        };
+        lab.slack.open_home("alice").await.expect("a Home");
+        shown("You have no board of your own.", true).await;
+        lab.say("alice", "/lab reserve soc-a-001 2h DDR bring-up").await;
+        shown("DDR bring-up", true).await;
+        // What Slack did not take is drawn again.
+        lab.slack.break_calls("views.publish", ApiFault::RateLimited(1), 1);
+        lab.say("alice", "/lab release").await;
+        shown("DDR bring-up", false).await;
+        let run = lab.run("alice", "/run-test socA build-77").await;
+        lab.verdict(run).await;
+        shown("build-77", true).await;
         lab.settle().await;
         lab.read_all();
     })
