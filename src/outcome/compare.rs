@@ -82,6 +82,11 @@ impl Marks {
         (rest.is_empty() && in_order && marks.len() <= CASES_MAX).then_some(Marks(marks))
     }
 
+    /// How the case of this name ended; `None` where it was not run.
+    pub fn of_case(&self, name: &str) -> Option<CaseStatus> {
+        self.get(key(name))
+    }
+
     fn get(&self, key: Key) -> Option<CaseStatus> {
         let found = self.0.binary_search_by_key(&key, |mark| mark & !STATUS).ok()?;
         Some(status(self.0[found]))

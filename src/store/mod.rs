@@ -66,7 +66,8 @@ pub use self::tally::{Endings, Tally, Waits};
 pub use self::tidying::{Census, Going, Outdated, Tidied, TidyFrom};
 pub use self::token::{NewToken, TOKENS_MAX, TokenRow, USED_EVERY};
 pub use self::view::{
-    BatchRun, BatchView, Ended, RunFilter, RunStep, RunView, Seen, Sighting, SuitePast, Telling, Told,
+    BatchRun, BatchView, CaseRun, Ended, HISTORY_RUNS_MAX, RunFilter, RunStep, RunView, Seen, Sighting,
+    SuitePast, SuiteRun, Telling, Told,
 };
 pub use self::watch::{WATCHED, WATCHES_MAX, Watched};
 
@@ -146,6 +147,11 @@ pub trait Store: Send + Sync {
     async fn suite_past(&self, family: &Family, suite: &str) -> Result<SuitePast>;
     /// The test runs of a build that have ended on a board, the newest first; the newest few dozen.
     async fn build_ended(&self, build: &str) -> Result<Vec<Ended>>;
+    /// The newest finished test runs of a suite of a family, the newest first: `limit` of them, at most
+    /// [`HISTORY_RUNS_MAX`].
+    async fn suite_history(&self, family: &Family, suite: &str, limit: u32) -> Result<Vec<SuiteRun>>;
+    /// One test case in the newest runs of its suite that had any, the newest first.
+    async fn case_history(&self, family: &Family, suite: &str, case: &str) -> Result<Vec<CaseRun>>;
 
     // ---- builds -------------------------------------------------------------------------------------------
 

@@ -1,13 +1,15 @@
 //! Runs as they are read: for cards, lists and comparisons. Plain data.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::board::{BoardId, Family};
 use crate::chat::Actor;
 use crate::clock::Timestamp;
-use crate::outcome::Verdict;
-use crate::outcome::compare::{Comparison, Past, RunOfBuild};
-use crate::run::{Attempt, Keep, Progress, Run, RunKind};
+use crate::outcome::compare::{Comparison, Marks, Past, RunOfBuild};
+use crate::outcome::{Counts, TestCase, Verdict};
+use crate::run::{Attempt, Keep, Progress, Run, RunKind, Stage};
 
 /// A run with everything its card shows.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,6 +105,41 @@ pub struct Ended {
     pub suite: String,
     /// How it ended.
     pub verdict: Verdict,
+}
+
+/// Most runs of a suite that its history goes back.
+pub const HISTORY_RUNS_MAX: u32 = 60;
+
+/// A test run of a suite that ended on a board, as a history shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SuiteRun {
+    /// Which.
+    pub run: RunOfBuild,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// Why; empty where there is nothing to say.
+    pub cause: String,
+    /// When.
+    pub finished_at: Timestamp,
+    /// Where its last attempt was.
+    pub board: Option<BoardId>,
+    /// How long that took.
+    pub took: Option<Duration>,
+    /// How its test cases ended.
+    pub counts: Counts,
+    /// Each of them; only of the newest runs.
+    pub marks: Option<Marks>,
+    /// How long each stage of the last attempt took, as long as its events are kept.
+    pub stages: Vec<(Stage, Duration)>,
+}
+
+/// A test case in one run of its suite.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CaseRun {
+    /// The run.
+    pub run: RunOfBuild,
+    /// How the case ended there; `None` where it was not run.
+    pub case: Option<TestCase>,
 }
 
 /// A batch with everything its card shows.

@@ -1,4 +1,4 @@
-//! Pages for people who would rather look: the board wall, a run with its live console, the queue. They only show; what
+//! Pages for people who would rather look: the board wall, a run with its live console, the queue, history. They only show; what
 //! is done is done by commands. Every page comes whole from here and asks nobody else for anything: no script, style,
 //! font or picture of another server is ever loaded, and no board's byte becomes markup.
 //!
@@ -7,7 +7,9 @@
 
 mod ansi;
 mod console;
+mod history;
 mod html;
+mod plot;
 mod run;
 mod session;
 mod wall;
@@ -40,6 +42,8 @@ static PAGES: LazyLock<Environment<'static>> = LazyLock::new(|| {
         ("wall.html", include_str!("pages/wall.html")),
         ("queue.html", include_str!("pages/queue.html")),
         ("run.html", include_str!("pages/run.html")),
+        ("history.html", include_str!("pages/history.html")),
+        ("suite.html", include_str!("pages/suite.html")),
         ("missing.html", include_str!("pages/missing.html")),
     ] {
         pages.add_template(name, source).expect("a template that the tests have read");
@@ -53,6 +57,7 @@ pub fn routes() -> Router<Arc<Door>> {
         .route("/", get(wall::wall))
         .route("/boards", get(wall::wall))
         .route("/queue", get(wall::queue))
+        .route("/history", get(history::history))
         .route("/runs/{run}", get(run::run))
         .route("/runs/{run}/console/{attempt}", get(run::piece))
         .route("/signin", get(ask).post(sign_in))
@@ -201,6 +206,6 @@ mod tests {
 
     #[test]
     fn every_page_is_a_template() {
-        assert_eq!(PAGES.templates().count(), 6);
+        assert_eq!(PAGES.templates().count(), 8);
     }
 }

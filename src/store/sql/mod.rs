@@ -33,6 +33,7 @@ mod carry;
 mod drain;
 mod digest;
 mod foresee;
+mod history;
 mod hold;
 mod intake;
 mod judge;
@@ -85,11 +86,12 @@ use crate::meter::Times;
 use crate::outcome::Outcome;
 use crate::run::{LeaseRef, Progress, Request, Run, Stage};
 use crate::store::{
-    AtRest, AuditFilter, BatchView, BoardRow, BuildFilter, Call, CallEnd, CampaignView, Census, Committed,
-    Cursor, Dealt, Decisions, DigestRow, Drain, Effected, Ended, Errand, ErrandView, Fenced, Grant, Granted,
-    Happened, Intake, Lapsed, LeaseTerms, LeaseView, Letter, MessageEnd, Notice, Outdated, Owed, Owing,
-    QueueChanges, ReloadRequest, Result, RunFilter, RunStep, RunView, ScheduleRow, Settle, StatusPart, Store,
-    StoreError, SuitePast, Tally, Telling, Tidied, TidyFrom, TimePast, TokenRow, Told, Watched,
+    AtRest, AuditFilter, BatchView, BoardRow, BuildFilter, Call, CallEnd, CampaignView, CaseRun, Census,
+    Committed, Cursor, Dealt, Decisions, DigestRow, Drain, Effected, Ended, Errand, ErrandView, Fenced,
+    Grant, Granted, Happened, Intake, Lapsed, LeaseTerms, LeaseView, Letter, MessageEnd, Notice, Outdated,
+    Owed, Owing, QueueChanges, ReloadRequest, Result, RunFilter, RunStep, RunView, ScheduleRow, Settle,
+    StatusPart, Store, StoreError, SuitePast, SuiteRun, Tally, Telling, Tidied, TidyFrom, TimePast, TokenRow,
+    Told, Watched,
 };
 
 pub use self::backup::{Copied, CopyError, NUMBERS_LEFT_OUT, backup, restore};
@@ -132,6 +134,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         drain::STATEMENTS,
         digest::STATEMENTS,
         foresee::STATEMENTS,
+        history::STATEMENTS,
         hold::STATEMENTS,
         intake::STATEMENTS,
         judge::STATEMENTS,
@@ -245,6 +248,14 @@ impl Store for SqlStore {
 
     async fn build_ended(&self, build: &str) -> Result<Vec<Ended>> {
         outcomes::of_build(&self.readers, &self.unreadable, build).await
+    }
+
+    async fn suite_history(&self, family: &Family, suite: &str, limit: u32) -> Result<Vec<SuiteRun>> {
+        history::suite(&self.readers, &self.unreadable, family, suite, limit).await
+    }
+
+    async fn case_history(&self, family: &Family, suite: &str, case: &str) -> Result<Vec<CaseRun>> {
+        history::case(&self.readers, &self.unreadable, family, suite, case).await
     }
 
     async fn build_find(&self, family: &Family, id: &str) -> Result<Option<Build>> {

@@ -3,10 +3,11 @@
 use boardhand::board::Family;
 use boardhand::id::RunId;
 use boardhand::outcome::compare::{Marks, PAST_MAX, Past, RunOfBuild, compare};
-use boardhand::outcome::{CaseStatus, Outcome, TestCase, Verdict};
-use boardhand::run::{Decision, LeaseRef, RunKind};
+use boardhand::outcome::{CaseStatus, Counts, Outcome, TestCase, Verdict};
+use boardhand::run::{Decision, LeaseRef, RunKind, Stage};
 use boardhand::store::{
-    AtRest, Effect, End, Fenced, Granted, Lookback, MessageEnd, NewRun, OwedKind, Seen, Sighting, SuitePast,
+    AtRest, Effect, End, Fenced, Granted, HISTORY_RUNS_MAX, Lookback, MessageEnd, NewRun, OwedKind, Seen,
+    Sighting, SuitePast,
 };
 use serde_json::json;
 
@@ -23,6 +24,8 @@ store_tests! {
     a_suite_is_looked_back_at_in_the_order_of_ends_and_so_far_only,
     a_run_asked_to_end_is_not_looked_back_at,
     the_runs_of_a_build_are_found_the_newest_first,
+    a_suite_s_history_goes_on_where_cases_are_not_kept_any_more,
+    a_case_is_followed_through_the_runs_that_had_any,
     what_belongs_to_a_run_goes_with_it,
     what_cannot_be_read_costs_its_run_no_more_than_that,
 }
@@ -266,6 +269,73 @@ async fn the_runs_of_a_build_are_found_the_newest_first(lab: &Lab) {
     let found: Vec<_> = found.iter().map(|run| (run.number, run.family.as_str(), run.verdict)).collect();
     assert_eq!(found, [(2, "socB", Verdict::Infra), (1, "socA", Verdict::Failed)]);
     assert_eq!(lab.store.build_ended("build-9").await.expect("runs"), []);
+}
+
+async fn a_suite_s_history_goes_on_where_cases_are_not_kept_any_more(lab: &Lab) {
+    let [_] = lab.boards().await;
+    let (family, cases) = (Family::new("socA"), [case("a", CaseStatus::Passed)]);
+    let mut elsewhere = lab.new_run();
+    elsewhere.spec.family = Family::new("socB");
+    ended(lab, elsewhere, "build-1", outcome(Verdict::Infra, "console-busy")).await;
+    for n in 1..=u64::from(HISTORY_RUNS_MAX) + 1 {
+        judged(lab, "smoke", &format!("build-{n}"), &cases, Verdict::Failed, 60 + n).await;
+    }
+    let history = lab.store.suite_history(&family, "smoke", u32::MAX).await.expect("history");
+    assert_eq!(history.len(), HISTORY_RUNS_MAX as usize);
+    let builds: Vec<&str> = history.iter().map(|run| run.run.build.as_str()).collect();
+    assert_eq!((builds[0], builds[59]), ("build-61", "build-2"));
+    assert_eq!(history.iter().filter(|run| run.marks.is_some()).count(), PAST_MAX);
+    let newest = &history[0];
+    assert_eq!((newest.verdict, newest.cause.as_str(), newest.finished_at), (Verdict::Failed, "x", at(121)));
+    assert_eq!(
+        (newest.counts, newest.board.is_some(), newest.took.is_some()),
+        (Counts::default(), true, true)
+    );
+    let few = lab.store.suite_history(&family, "smoke", 3).await.expect("history");
+    assert_eq!(few.as_slice(), &history[..3]);
+    assert_eq!(lab.store.suite_history(&family, "other", 3).await.expect("history"), []);
+
+    // The stages of the attempt that is under way when it ends, each as long as it took.
+    let number = started(lab, lab.new_run(), "build-s").await;
+    let (run, lease) = on_a_board(lab, number).await;
+    for (stage, reached) in [(Stage::Booting, 10), (Stage::Testing, 30)] {
+        let done = lab.store.run_advance(&lease, stage, &[], at(reached)).await.expect("advance");
+        assert_eq!(done, Fenced::Done);
+    }
+    let mut settle = lab.settle(&lease, run, outcome(Verdict::Failed, "x"), Decision::Finish);
+    settle.now = at(500);
+    assert_eq!(lab.store.run_settle(&settle).await.expect("settle"), Fenced::Done);
+    let history = lab.store.suite_history(&family, &lab.view(number).await.run.spec.suite, 1).await;
+    let stages: Vec<_> =
+        history.expect("history")[0].stages.iter().map(|(s, took)| (*s, took.as_secs())).collect();
+    assert_eq!(stages, [(Stage::Booting, 20), (Stage::Testing, 470)]);
+}
+
+async fn a_case_is_followed_through_the_runs_that_had_any(lab: &Lab) {
+    let [_] = lab.boards().await;
+    let family = Family::new("socA");
+    for (n, status) in [(1, CaseStatus::Passed), (2, CaseStatus::Failed)] {
+        let number = started(lab, lab.new_run(), &format!("build-{n}")).await;
+        let (run, lease) = on_a_board(lab, number).await;
+        let took = TestCase { took_us: Some(n * 1_000), ..case("\"ö' $.x", status) };
+        let cases = vec![case("b", CaseStatus::Passed), took];
+        let told = Outcome { cases: cases.clone(), ..outcome(Verdict::Failed, "x") };
+        let mut settle = lab.settle(&lease, run, told, Decision::Finish);
+        settle.now = at(60 + n);
+        settle.lookback = Some(looked_back(number, &format!("build-{n}"), &cases, &SuitePast::default()));
+        assert_eq!(lab.store.run_settle(&settle).await.expect("settle"), Fenced::Done);
+        let _ = lab.store.lease_release(&lease, &AtRest::Yes, at(60 + n)).await.expect("release");
+    }
+    let suite = lab.view(1).await.run.spec.suite;
+    let found = lab.store.case_history(&family, &suite, "\"ö' $.x").await.expect("history");
+    let found: Vec<_> = found
+        .iter()
+        .map(|run| (run.run.number, run.case.as_ref().map(|case| (case.status, case.took_us))))
+        .collect();
+    let (failed, passed) = ((CaseStatus::Failed, Some(2_000)), (CaseStatus::Passed, Some(1_000)));
+    assert_eq!(found, [(2, Some(failed)), (1, Some(passed))]);
+    let none = lab.store.case_history(&family, &suite, "never-run").await.expect("history");
+    assert_eq!(none.iter().filter(|run| run.case.is_none()).count(), 2);
 }
 
 async fn what_belongs_to_a_run_goes_with_it(lab: &Lab) {

@@ -1,6 +1,6 @@
 //! Statements about cards, replies, answers and letters, as PostgreSQL reads them.
 
-use super::super::{calls, digest, ledger, letters, message, watches};
+use super::super::{calls, digest, history, ledger, letters, message, watches};
 
 /// A reply that may go: the first that is owed in its thread.
 macro_rules! head_replies {
@@ -414,6 +414,30 @@ fn past() -> Vec<(&'static str, &'static str)> {
     WHERE finished_at > $1 AND json_array_length(comparison::json->'changes'->'flaky') > 0
     ORDER BY finished_at DESC, run DESC
     LIMIT $2",
+        ),
+        (
+            history::SUITE_STAGES,
+            concat!(
+                "SELECT e.run, e.at, e.kind, e.facts
+    FROM events AS e
+    WHERE e.kind IN ('granted', 'advanced', 'settled') AND e.run IN ",
+                numbers!(),
+                " ORDER BY e.run, e.seq"
+            ),
+        ),
+        (
+            history::CASE_HISTORY,
+            "SELECT came.run, came.build,
+           (SELECT c.value::text
+            FROM json_array_elements(document_or_null(a.outcome)->'cases') AS c (value)
+            WHERE c.value->>'name' = $3
+            LIMIT 1) AS found
+    FROM outcomes AS came
+    JOIN runs AS r ON r.number = came.run
+    JOIN attempts AS a ON a.run = came.run AND a.number = r.attempt
+    WHERE came.family = $1 AND came.suite = $2 AND came.cases IS NOT NULL
+    ORDER BY came.finished_at DESC, came.run DESC
+    LIMIT $4",
         ),
     ]
 }

@@ -1,6 +1,8 @@
 //! The pages in a real browser, as somebody looks at them: signing in, the board wall, a run with its live console, the
 //! queue; by mouse, by keyboard alone, on a phone, in light and dark, and judged by axe's rules of accessibility.
 
+mod history;
+
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -186,6 +188,26 @@ impl Browser {
         }
     }
 
+    /// What is wrong with a page in light and dark, on a desk and on a phone: by axe's rules, or because it does not fit.
+    async fn wrong_with(&self, lab: &Lab, path: &str) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for (scheme, width, height) in
+            [("light", 1400, 900), ("dark", 1400, 900), ("light", 390, 844), ("dark", 390, 844)]
+        {
+            self.show_as(scheme, width, height).await;
+            self.open(&format!("{}{path}", lab.door)).await;
+            let found = self.axe().await;
+            wrong.extend(found.into_iter().map(|found| format!("{path} {scheme} {width}: {found}")));
+            let wide = self.run("return document.documentElement.scrollWidth - innerWidth").await;
+            if wide.as_i64().is_none_or(|wide| wide > 0) {
+                wrong.push(format!("{path} is {wide} wider than {width}"));
+            }
+            let name = path.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+            self.picture(&format!("{name}-{scheme}-{width}.base64")).await;
+        }
+        wrong
+    }
+
     /// What axe finds wrong with the page as it is shown now.
     async fn axe(&self) -> Vec<String> {
         self.run(&std::fs::read_to_string(axe()).expect("axe")).await;
@@ -321,18 +343,7 @@ async fn pages_fit_a_phone_and_keep_the_rules_of_accessibility_in_light_and_dark
         wrong.extend(browser.axe().await);
         signed_in(lab, &browser).await;
         for path in ["/", "/queue", "/runs/1"] {
-            for (scheme, width, height) in
-                [("light", 1400, 900), ("dark", 1400, 900), ("light", 390, 844), ("dark", 390, 844)]
-            {
-                browser.show_as(scheme, width, height).await;
-                browser.open(&format!("{}{path}", lab.door)).await;
-                let found = browser.axe().await;
-                wrong.extend(found.into_iter().map(|found| format!("{path} {scheme} {width}: {found}")));
-                let wide = browser.run("return document.documentElement.scrollWidth - innerWidth").await;
-                if wide.as_i64().is_none_or(|wide| wide > 0) {
-                    wrong.push(format!("{path} is {wide} wider than {width}"));
-                }
-            }
+            wrong.extend(browser.wrong_with(lab, path).await);
         }
         assert!(wrong.is_empty(), "{wrong:#?}");
         for (path, name) in [("/", "wall.png.base64"), ("/runs/1", "run.png.base64")] {
