@@ -2,7 +2,7 @@
 //! clocks can have. The product's own decisions are asked wherever they are pure, and its own times hold. Each rule is also
 //! left out once, and the checker must find what that leads to: a rule without which nothing goes wrong is not looked at here.
 //!
-//! `BOARDHAND_MODEL=long` looks at time in quarters of a second instead of seconds.
+//! `BOARDHAND_MODEL=long` looks at time in halves of a second instead of seconds.
 
 mod checker;
 mod life;
@@ -36,7 +36,7 @@ fn breaks<M: Model>(left_out: &str, model: &M, what: &str) {
 
 fn rules() -> Rules {
     let long = std::env::var("BOARDHAND_MODEL").is_ok_and(|bound| bound == "long");
-    if long { Rules { tick: Duration::from_millis(250), ..Rules::default() } } else { Rules::default() }
+    if long { Rules { tick: Duration::from_millis(500), ..Rules::default() } } else { Rules::default() }
 }
 
 #[test]
