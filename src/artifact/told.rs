@@ -104,7 +104,10 @@ impl FetchError {
     pub fn passes(&self) -> bool {
         match self {
             FetchError::Net(NetError::Address(_) | NetError::TooLarge) => false,
-            FetchError::Net(_) | FetchError::Short { .. } | FetchError::NoRoom(_) => true,
+            // A disk that is full is made room on, a folder that went away comes back.
+            FetchError::Net(_) | FetchError::Short { .. } | FetchError::NoRoom(_) | FetchError::File(_) => {
+                true
+            }
             FetchError::Status(status) => matches!(status, 408 | 425 | 429 | 500..=599),
             _ => false,
         }
@@ -319,6 +322,9 @@ impl Told {
         let bytes = announced.or(wanted.size);
         let mut room = Room { told: self, bytes: 0 };
         room.grow(bytes.unwrap_or(ROOM_STEP)).await?;
+        for folder in [part.parent(), Some(self.whole().as_path())].into_iter().flatten() {
+            tokio::fs::create_dir_all(folder).await?;
+        }
         let mut file = tokio::fs::File::create(part).await?;
         let (mut got, mut sum) = (0, Sha256::new());
         while let Some(piece) = self.piece(&mut answer).await? {

@@ -66,21 +66,52 @@ pub(super) async fn put_back(asking: &Asking, board: &str) -> anyhow::Result<Exi
 
 /// Does what can be typed in a chat.
 pub(super) async fn lab(asking: &Asking, words: &[String]) -> anyhow::Result<ExitCode> {
-    let body = json!({ "text": line(words) });
+    let Some(text) = line(words) else {
+        eprintln!("boardhand: a word with both kinds of quotes cannot be typed");
+        return Ok(ExitCode::from(2));
+    };
+    let body = json!({ "text": text });
     let answer = asking.send(Method::POST, "/api/v1/commands", Some(&body)).await;
     asking.told(answer, |said| format!("{}\n", said["text"].as_str().unwrap_or_default()))
 }
 
-/// Words as one line; the shell took the quotes away around those that have spaces.
-fn line(words: &[String]) -> String {
+/// Words as one line; the shell took the quotes away around those that have spaces. Nothing where a word holds both kinds of
+/// quotes, which no line can.
+fn line(words: &[String]) -> Option<String> {
     let word = |word: &String| {
-        let is_one = !word.contains(char::is_whitespace) || word.contains('"');
-        if is_one { word.clone() } else { format!("\"{word}\"") }
+        if !word.contains(|c: char| c.is_whitespace() || c == '"' || c == '\'') {
+            return Some(word.clone());
+        }
+        // What is an option stays one: its value alone is quoted.
+        let is_name =
+            |name: &str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "_-".contains(c));
+        let (name, value) = match word.split_once('=').filter(|(name, _)| is_name(name)) {
+            Some((name, value)) => (format!("{name}="), value),
+            None => (String::new(), word.as_str()),
+        };
+        let quote = ['"', '\''].into_iter().find(|quote| !value.contains(*quote))?;
+        Some(format!("{name}{quote}{value}{quote}"))
     };
-    words.iter().map(word).collect::<Vec<_>>().join(" ")
+    words.iter().map(word).collect::<Option<Vec<_>>>().map(|words| words.join(" "))
 }
 
 /// A part of a path, whatever somebody typed.
 pub(super) fn segment(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_typed_as_they_were_given() {
+        let typed = |words: &[&str]| line(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        let check = |words: &[&str], expect: &str| assert_eq!(typed(words).as_deref(), Some(expect));
+        check(&["quarantine", "soc-a-001", "the fan is dead"], "quarantine soc-a-001 \"the fan is dead\"");
+        check(&["run-test", "socA", "b", "msg=hello world"], "run-test socA b msg=\"hello world\"");
+        check(&["run-test", "socA", "b", "msg=x\" on=y"], "run-test socA b msg='x\" on=y'");
+        check(&["quarantine", "a", "it's hot"], "quarantine a \"it's hot\"");
+        assert_eq!(typed(&["a", "it's \"hot\""]), None);
+    }
 }

@@ -80,9 +80,9 @@ impl Asking {
         match answer {
             Ok(answer) => {
                 if self.json {
-                    println!("{answer}");
+                    sayln!("{answer}");
                 } else {
-                    print!("{}", said(&answer));
+                    say!("{}", said(&answer));
                 }
                 Ok(ExitCode::SUCCESS)
             }

@@ -19,8 +19,8 @@ pub(super) async fn backup(to: Option<PathBuf>, data_dir: &Path) -> anyhow::Resu
         PathBuf::from(format!("boardhand-{stamp}.db"))
     });
     let made = copy(data_dir, &to).await?;
-    print!("{}", rows(&made));
-    println!("{} ({} bytes) is sound; keep transcripts/ and artifacts/ with it", to.display(), made.bytes);
+    say!("{}", rows(&made));
+    sayln!("{} ({} bytes) is sound; keep transcripts/ and artifacts/ with it", to.display(), made.bytes);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -28,11 +28,11 @@ pub(super) async fn backup(to: Option<PathBuf>, data_dir: &Path) -> anyhow::Resu
 pub(super) async fn restore(from: &Path, data_dir: &Path, replace: bool) -> anyhow::Result<ExitCode> {
     in_a_file()?;
     let come = put_back(from, data_dir, replace).await?;
-    print!("{}", rows(&come));
+    say!("{}", rows(&come));
     if let Some(before) = &come.replaced {
-        println!("what was there is {}", before.display());
+        sayln!("what was there is {}", before.display());
     }
-    println!(
+    sayln!(
         "{} is in {}; the next run is above #{}, every board is taken over by whoever has it next",
         from.display(),
         data_dir.display(),
@@ -48,7 +48,7 @@ pub(super) async fn came_back() -> anyhow::Result<ExitCode> {
     let store = SqlStore::connect(&url, PostgresOptions::new(Ids::system())).await?;
     let noted = store.came_back().await;
     store.close().await;
-    println!(
+    sayln!(
         "{} is ready; the next run is above #{}, every board is taken over by whoever has it next",
         url.place(),
         noted?

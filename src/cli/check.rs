@@ -1,5 +1,6 @@
-//! `boardhand check`: every mistake of the lab file and the templates at once. Opens nothing but these files, unless
-//! Slack's or Feishu's variables are set (`slack`, `feishu`), or `--connect` asks for the lab itself (`connect`).
+//! `boardhand check`: every mistake of the lab file and the templates at once, and what room the data folder has left
+//! (`folder`). Opens nothing but these files, unless Slack's or Feishu's variables are set (`slack`, `feishu`), or
+//! `--connect` asks for the lab itself (`connect`).
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -31,40 +32,46 @@ impl CheckReport {
 /// Checks the lab file at `boards` and, where there is one, the folder of templates; prints what was found. Gives 0
 /// when the server would start with them, else 1.
 ///
-/// With a data folder to lease boards from, it also looks at every board that the file names, if that is without mistakes.
+/// It also looks at the data folder, where that is there; and with `connect`, leasing them there, at every board that the file
+/// names, if that is without mistakes.
 pub(super) async fn check(
     boards: &Path,
     templates: Option<&Path>,
-    connect: Option<&Path>,
+    data_dir: &Path,
+    connect: bool,
 ) -> anyhow::Result<ExitCode> {
     let env = |name: &str| std::env::var(name).ok();
     let connected = config::connected(&env);
     let lab = check_file(boards, &super::serve::lab_variable, &connected);
-    print!("{}", lab.text);
+    say!("{}", lab.text);
     let mut ok = lab.ok;
     if let Some(folder) = templates {
         match Catalogue::load(folder) {
-            Ok(_) => println!("{}: ok", folder.display()),
+            Ok(_) => sayln!("{}: ok", folder.display()),
             Err(problems) => {
-                println!("{}", problems.join("\n"));
+                sayln!("{}", problems.join("\n"));
                 ok = false;
             }
         }
     }
     match config::database(&env) {
         Ok(None) => {}
-        Ok(Some(url)) => println!("{}: {}: ok", config::DATABASE_URL, url.place()),
+        Ok(Some(url)) => sayln!("{}: {}: ok", config::DATABASE_URL, url.place()),
         Err(error) => {
-            println!("{}", error.0.join("\n"));
+            sayln!("{}", error.0.join("\n"));
             ok = false;
         }
     }
     let groups = lab.inventory.as_ref().map(Inventory::groups).unwrap_or_default();
     for chat in [super::slack::check(&env, &groups).await, super::feishu::check(&env, &groups).await] {
-        print!("{}", chat.text);
+        say!("{}", chat.text);
         ok &= chat.ok;
     }
-    if let (Some(data_dir), Some(inventory)) = (connect, &lab.inventory) {
+    if let Some((line, is_fine)) = super::folder::look(data_dir) {
+        say!("{line}");
+        ok &= is_fine;
+    }
+    if let (true, Some(inventory)) = (connect, &lab.inventory) {
         ok &= super::connect::connect(inventory, data_dir).await?;
     }
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -67,7 +67,7 @@ pub(super) async fn connect(inventory: &Inventory, data_dir: &Path) -> anyhow::R
     let told = tokio::select! {
         told = check.all() => told,
         _ = tokio::signal::ctrl_c() => {
-            println!("interrupted");
+            sayln!("interrupted");
             false
         }
     };
@@ -94,7 +94,7 @@ impl Check<'_> {
         progress.end();
         let [ok, wrong, skipped] = counts;
         let skipped = if skipped > 0 { format!(", {skipped} not looked at") } else { String::new() };
-        println!("{ok} of {total} boards answer as they should, {wrong} do not{skipped}");
+        sayln!("{ok} of {total} boards answer as they should, {wrong} do not{skipped}");
         wrong == 0
     }
 
@@ -344,7 +344,7 @@ impl Progress {
 
     fn line(&mut self, line: &str) {
         self.end();
-        println!("{line}");
+        sayln!("{line}");
         self.done += 1;
         self.show();
     }

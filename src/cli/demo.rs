@@ -142,9 +142,9 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         Some(file) => app.reading(file.clone()),
         None => app,
     };
-    println!("boardhand demo: open {} and type /run-test socA build-123", slack.url());
+    sayln!("boardhand demo: open {} and type /run-test socA build-123", slack.url());
     let (token, program) = (admin_token.expose_secret(), program());
-    println!(
+    sayln!(
         "from another shell: BOARDHAND_SERVER={door_url} BOARDHAND_TOKEN={token} {program} run socA build-123 --wait"
     );
     // A terminal that is closed ends its demo.

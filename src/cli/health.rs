@@ -25,13 +25,13 @@ pub(super) async fn health(listen: SocketAddr) -> anyhow::Result<ExitCode> {
     };
     let said = match Clock::system().timeout(WITHIN, ask).await {
         Ok(Ok(answer)) if answer.starts_with("HTTP/1.1 200") => {
-            println!("ready");
+            sayln!("ready");
             return Ok(ExitCode::SUCCESS);
         }
         Ok(Ok(answer)) => format!("not ready: {}", answer.lines().last().unwrap_or("no answer")),
         Ok(Err(error)) => format!("not reached: {error}"),
         Err(_) => "no answer in time".to_owned(),
     };
-    println!("{listen}: {said}");
+    sayln!("{listen}: {said}");
     Ok(ExitCode::FAILURE)
 }

@@ -25,12 +25,12 @@ pub(super) async fn migrate(from: &str, to: Option<&str>) -> anyhow::Result<Exit
             .ok_or_else(|| anyhow::anyhow!("name the target with DATABASE_URL, or with --to postgres://…"))?,
     };
     let tables = carry(&data_dir, &url, &Ids::system()).await?;
-    println!("{:<14}{:>10}  sum of all rows, here and there", "table", "rows");
+    sayln!("{:<14}{:>10}  sum of all rows, here and there", "table", "rows");
     for table in &tables {
-        println!("{:<14}{:>10}  {}", table.table, table.rows, table.checksum);
+        sayln!("{:<14}{:>10}  {}", table.table, table.rows, table.checksum);
     }
     let rows: u64 = tables.iter().map(|table| table.rows).sum();
-    println!("{rows} rows are in {}; {} is as it was", url.place(), data_dir.display());
+    sayln!("{rows} rows are in {}; {} is as it was", url.place(), data_dir.display());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,23 @@
 //! The command line: one subcommand a file. What each says to people is text on standard output; logs go to standard
 //! error.
 
+/// Says something on standard output. Whoever reads it may have read enough and closed it: what is left is for nobody then,
+/// and how the command ends is not changed by it.
+macro_rules! say {
+    ($($said:tt)*) => {{
+        use std::io::Write as _;
+        let _ = write!(std::io::stdout(), $($said)*);
+    }};
+}
+
+/// The same, and a newline.
+macro_rules! sayln {
+    ($($said:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($said)*);
+    }};
+}
+
 mod act;
 mod ask;
 mod backup;
@@ -11,6 +28,7 @@ mod console;
 mod demo;
 mod drain;
 mod feishu;
+mod folder;
 mod health;
 mod hold;
 mod migrate;
@@ -304,7 +322,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => Box::pin(serve::serve(&args)).await,
         Command::Demo(args) => demo::demo(&args).await,
         Command::Check { boards, templates, connect, data_dir } => {
-            check::check(&boards, templates.as_deref(), connect.then_some(data_dir.as_path())).await
+            check::check(&boards, templates.as_deref(), &data_dir, connect).await
         }
         Command::Boards { family, asking } => ask::boards(&asking, family.as_deref()).await,
         Command::Runs { unfinished, limit, asking } => ask::runs(&asking, unfinished, limit).await,
@@ -335,7 +353,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Reload { data_dir } => reload::reload(&data_dir).await,
         Command::Slack { command: SlackCommand::Manifest { socket, url } } => {
             let way = if socket { manifest::Way::Socket } else { manifest::Way::Url(url.as_deref()) };
-            print!("{}", manifest::manifest(way));
+            say!("{}", manifest::manifest(way));
             Ok(ExitCode::SUCCESS)
         }
         Command::Render(args) => render::render(&args),

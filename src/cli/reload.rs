@@ -19,12 +19,12 @@ const LET_GO_WITHIN: Duration = Duration::from_secs(10);
 /// Asks, and prints the answer.
 pub(super) async fn reload(data_dir: &Path) -> anyhow::Result<ExitCode> {
     let Some(mut server) = Server::of(data_dir).await? else {
-        println!("no server runs on {}; it reads boards.yaml when it starts", data_dir.display());
+        sayln!("no server runs on {}; it reads boards.yaml when it starts", data_dir.display());
         return Ok(ExitCode::FAILURE);
     };
     match server.ask(&Ask::Reload).await? {
         Answer::Reloaded(reloaded) => {
-            print!("{}", said(&reloaded));
+            say!("{}", said(&reloaded));
             Ok(if reloaded.refused.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
         Answer::Failed { reason } => anyhow::bail!(reason),

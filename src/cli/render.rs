@@ -53,6 +53,6 @@ pub(super) fn render(args: &RenderArgs) -> anyhow::Result<ExitCode> {
     let facts = samples::sample(&args.message, args.state.as_deref())?;
     let catalogue = load_templates(args.templates.as_deref())?;
     let card = catalogue.render(&args.locale, &Note::new(args.message.as_str(), facts));
-    println!("{}", serde_json::to_string_pretty(&drawn(args.platform.into(), &card))?);
+    sayln!("{}", serde_json::to_string_pretty(&drawn(args.platform.into(), &card))?);
     Ok(ExitCode::SUCCESS)
 }

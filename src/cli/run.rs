@@ -102,9 +102,9 @@ pub(super) async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let number = accepted["number"].as_i64().unwrap_or_default();
     if !args.wait && !args.follow && args.junit.is_none() {
         if args.json {
-            println!("{accepted}");
+            sayln!("{accepted}");
         } else {
-            println!("#{number} {}", accepted["state"].as_str().unwrap_or_default());
+            sayln!("#{number} {}", accepted["state"].as_str().unwrap_or_default());
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -115,7 +115,7 @@ pub(super) async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(3));
         }
     };
-    println!("{}", if args.json { ended.to_string() } else { said(&ended) });
+    sayln!("{}", if args.json { ended.to_string() } else { said(&ended) });
     let mut code = exit_code(&ended);
     if let Some(path) = &args.junit {
         let written = match server.report(number).await {
@@ -377,8 +377,11 @@ fn read(answer: Result<HttpReply, NetError>) -> Result<Value, Failed> {
     let detail = || {
         let near: Vec<&str> =
             body["near"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        let detail =
-            body["detail"].as_str().map_or_else(|| format!("status {}", answer.status), str::to_owned);
+        let detail = match (body["title"].as_str(), body["detail"].as_str()) {
+            (Some(title), Some(detail)) => format!("{title}: {detail}"),
+            (None, Some(detail)) => detail.to_owned(),
+            _ => format!("status {}", answer.status),
+        };
         if near.is_empty() { detail } else { format!("{detail}; near: {}", near.join(", ")) }
     };
     match answer.status {

@@ -453,7 +453,7 @@ async fn count_signals(told: watch::Sender<u32>, mut stops: Stops) {
             _ = stops.interrupt.recv() => {}
         }
         if let Some(said) = stops.said.take() {
-            println!("{said}");
+            sayln!("{said}");
         }
         told.send_modify(|times| *times = times.saturating_add(1));
     }

@@ -63,7 +63,7 @@ pub const BODY_BYTES_MAX: usize = 256 * 1024;
 pub const ACK_WITHIN: Duration = Duration::from_millis(2_500);
 
 /// The fact of an answer that tells what was asked for.
-const MARK: &str = "request";
+const MARK: &str = "asked_mark";
 
 /// What the door needs.
 pub struct Door {

@@ -395,6 +395,42 @@ pub enum Effected {
 }
 
 impl Effected {
+    /// Every one.
+    const ALL: [Effected; 27] = [
+        Effected::Done,
+        Effected::AlreadyFinished,
+        Effected::AlreadyRetried,
+        Effected::AlreadyStarted,
+        Effected::NotOnBoard,
+        Effected::OtherAttempt,
+        Effected::Asked,
+        Effected::NoSuchRun,
+        Effected::NotQuarantined,
+        Effected::AlreadyQuarantined,
+        Effected::Queued,
+        Effected::AlreadyWaiting,
+        Effected::TooMany,
+        Effected::NotTheirs,
+        Effected::GoesOn,
+        Effected::AtMost,
+        Effected::AlreadyExtended,
+        Effected::TooSoon,
+        Effected::AlreadyAsked,
+        Effected::NoSuchLetter,
+        Effected::NameTaken,
+        Effected::NoSuchToken,
+        Effected::InTheWay,
+        Effected::Unchanged,
+        Effected::AlreadyRegistered,
+        Effected::OtherBuild,
+        Effected::AlreadyTold,
+    ];
+
+    /// The one of a word in an answer's facts.
+    pub fn from_word(word: &str) -> Option<Effected> {
+        Effected::ALL.into_iter().find(|effected| effected.as_str() == word)
+    }
+
     /// Whether nothing came of what was asked for, and something may when it is asked for again.
     pub fn is_in_vain(self) -> bool {
         match self {

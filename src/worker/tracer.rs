@@ -137,13 +137,15 @@ impl Tracer {
             return Ok(Some(vec![]));
         }
         let told = store.run_told(number).await?;
-        let is_at_rest = ended.board.is_none() || ended.freed.is_some();
+        // A board that somebody keeps comes free when they give it back, which is no part of the run.
+        let is_kept = view.is_own || view.keep.is_some();
+        let is_at_rest = ended.board.is_none() || is_kept || ended.freed.is_some();
         let is_late = self.lab.clock.now().since(ended.at) >= COMPLETE_WITHIN;
         if !is_late && (told.owed || !is_at_rest) {
             return Ok(None);
         }
         let steps = store.run_steps(number, 0, STEPS_MAX).await?;
-        Ok(Some(spans::of_run(&view, &steps, ended.freed, told.last)))
+        Ok(Some(spans::of_run(&view, &steps, ended.freed.filter(|_| !is_kept), told.last)))
     }
 
     /// Gives spans to the collector; gives whether that is done with, also where it will never take them.

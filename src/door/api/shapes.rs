@@ -73,7 +73,7 @@ pub(super) static SAID: Shape = Shape {
     fields: &[
         Field("message", Text, "the message's name, as under /api/v1/templates"),
         Field("text", Text, "what it says, in plain words"),
-        Field("facts", Map, "what it says, by the names of its template"),
+        Field("number", Number, "of the run or campaign that it is about, where it is about one"),
     ],
     needed: &[],
 };

@@ -23,7 +23,7 @@ pub(super) fn of_run(
     freed: Option<Timestamp>,
     told: Option<Timestamp>,
 ) -> Vec<Value> {
-    let RunState::Finished { outcome, at, .. } = &view.run.state else { return vec![] };
+    let RunState::Finished { outcome, at, attempt: decided } = &view.run.state else { return vec![] };
     let (run, spec) = (&view.run, &view.run.spec);
     let made = Spans { trace: hex::encode(&digest(&[run.id.to_string().as_str()])[..16]) };
     let root = made.id(&["run"]);
@@ -55,7 +55,8 @@ pub(super) fn of_run(
         since = attempt.ended_at.unwrap_or(*at);
         spans.extend(made.attempt(&root, attempt, since, steps));
     }
-    if view.attempts.is_empty() {
+    // It ended while it waited, at first or again.
+    if *decided == 0 {
         spans.push(made.span(&made.id(&["queued"]), Some(&root), ("queued", since, *at), vec![]));
     }
     if let Some(freed) = freed {
