@@ -378,8 +378,11 @@ fn read(answer: Result<HttpReply, NetError>) -> Result<Value, Failed> {
         let near: Vec<&str> =
             body["near"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let detail = match (body["title"].as_str(), body["detail"].as_str()) {
-            (Some(title), Some(detail)) => format!("{title}: {detail}"),
-            (None, Some(detail)) => detail.to_owned(),
+            // What is said of all of them says nothing of this one.
+            (Some(title), Some(detail)) if title != "this request cannot be carried out" => {
+                format!("{title}: {detail}")
+            }
+            (_, Some(detail)) => detail.to_owned(),
             _ => format!("status {}", answer.status),
         };
         if near.is_empty() { detail } else { format!("{detail}; near: {}", near.join(", ")) }

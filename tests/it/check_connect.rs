@@ -34,6 +34,7 @@ fn as_dialled(sims: &SimLab, password_of: impl Fn(&str) -> &'static str) -> Stri
 async fn check(folder: &Path, text: &str, data: &Path) -> (Option<i32>, String) {
     let file = folder.join("check.yaml");
     std::fs::write(&file, text).expect("a lab file");
+    let is_there = data.is_dir();
     let out = Command::new(env!("CARGO_BIN_EXE_boardhand"))
         .args(["check", "--connect", "--boards"])
         .arg(&file)
@@ -47,7 +48,8 @@ async fn check(folder: &Path, text: &str, data: &Path) -> (Option<i32>, String) 
     let said = String::from_utf8_lossy(&out.stdout).replace(&format!("{}: ", file.display()), "");
     // How much room the disk of the tests has is another matter.
     let of_disk = format!("{}: ", data.display());
-    assert!(said.lines().any(|line| line.starts_with(&of_disk) && line.contains(" GB free")), "{said}");
+    let tells = said.lines().any(|line| line.starts_with(&of_disk) && line.contains(" GB free"));
+    assert_eq!(tells, is_there, "{said}");
     let said: String =
         said.lines().filter(|line| !line.starts_with(&of_disk)).map(|line| format!("{line}\n")).collect();
     let ports = regex::Regex::new(r"127\.0\.0\.1:\d+").expect("a constant");

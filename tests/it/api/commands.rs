@@ -47,7 +47,7 @@ async fn whatever_can_be_typed_in_a_chat_can_be_posted() {
             ("/lab reserve socA 1h", 422, "POST /api/v1/lease"),
             ("/lab reload", 422, "boardhand reload"),
             ("/lab log 1", 422, "how many lines"),
-            ("/lab resend 99", 409, ""),
+            ("/lab resend 99", 422, "there is no dead letter 99"),
         ] {
             let (got, said) = typed(text).await;
             assert_eq!(got, status, "{text}: {said}");

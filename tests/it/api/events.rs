@@ -199,7 +199,7 @@ async fn shells_and_manuals_know_every_command() {
             path.display()
         );
         let output = Command::new("bash").args(["-c", &lists]).output().await.expect("bash");
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "render reload restore reserve release return\n", "{output:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "render reload restore retention reserve release return\n", "{output:?}");
         let (code, page, _) = said(&["man"]).await;
         assert_eq!(code, Some(0));
         assert!(page.contains(".TH boardhand 1") && page.contains("boardhand\\-reserve"), "{page}");

@@ -107,7 +107,10 @@ async fn what_cannot_be_asked_for_is_no_verdict() {
         assert_eq!(code, Some(2));
         assert!(err.contains("BOARDHAND_TOKEN: missing"), "{err}");
         let wrong = command.env("BOARDHAND_TOKEN", "not-the-token").output().await.expect("it runs");
-        assert_eq!(ended(&wrong), (Some(2), String::new(), "boardhand: this token is not known\n".into()));
+        assert_eq!(
+            ended(&wrong),
+            (Some(2), String::new(), "boardhand: this is not allowed: this token is not known\n".into())
+        );
         assert_eq!(lab.rows("SELECT count(*) FROM runs").await, ["0"]);
     })
     .await;
