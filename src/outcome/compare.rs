@@ -92,8 +92,9 @@ impl Marks {
         Some(status(self.0[found]))
     }
 
-    fn failed(&self) -> impl Iterator<Item = Key> {
-        self.0.iter().filter(|mark| status(**mark) == CaseStatus::Failed).map(|mark| mark & !STATUS)
+    /// The cases that ended so.
+    fn of_status(&self, wanted: CaseStatus) -> impl Iterator<Item = Key> {
+        self.0.iter().filter(move |mark| status(**mark) == wanted).map(|mark| mark & !STATUS)
     }
 }
 
@@ -143,6 +144,9 @@ pub struct Changes {
     pub fixed: Named,
     /// Failed there, and was not run, or was expected to fail.
     pub gone: u32,
+    /// Passed there, and was not run: not a failure, and no proof either.
+    #[serde(default)]
+    pub missing: u32,
     /// Failed here or there, and comes out as it likes.
     pub flaky: Vec<Flaky>,
     /// How many more of those there are.
@@ -204,8 +208,11 @@ pub fn changes(base: &Marks, cases: &[TestCase], past: &[&Past]) -> Changes {
             None => kind.add(&case.name),
         }
     }
+    let count = |keys: usize| u32::try_from(keys).unwrap_or(u32::MAX);
     let is_gone = |key: &Key| !matches!(now.get(*key), Some(S::Failed | S::Passed));
-    changes.gone = u32::try_from(base.failed().filter(is_gone).count()).unwrap_or(u32::MAX);
+    changes.gone = count(base.of_status(S::Failed).filter(is_gone).count());
+    let is_missing = |key: &Key| matches!(now.get(*key), Some(S::Skipped) | None);
+    changes.missing = count(base.of_status(S::Passed).filter(is_missing).count());
     changes
 }
 

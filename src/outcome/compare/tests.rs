@@ -27,7 +27,7 @@ fn past(number: i64, build: &str, text: &str) -> Past {
 
 /// `new a, b; still c; 1 gone; flaky d 1/2`.
 fn said(changes: &Changes) -> String {
-    let Changes { new, unknown, still, fixed, gone, flaky, flaky_more } = changes;
+    let Changes { new, unknown, still, fixed, gone, missing, flaky, flaky_more } = changes;
     let named = [("new", new), ("unknown", unknown), ("still", still), ("fixed", fixed)];
     let mut said: Vec<String> = named
         .iter()
@@ -38,6 +38,7 @@ fn said(changes: &Changes) -> String {
         })
         .collect();
     said.extend((*gone > 0).then(|| format!("{gone} gone")));
+    said.extend((*missing > 0).then(|| format!("{missing} missing")));
     said.extend(flaky.iter().map(|case| format!("flaky {} {}/{}", case.name, case.differed, case.of)));
     said.extend((*flaky_more > 0).then(|| format!("{flaky_more} more flaky")));
     said.join("; ")
@@ -49,14 +50,16 @@ fn every_pair_of_ends_of_a_case_is_one_kind_of_change() {
         ("a+", "a-", "new a"),
         ("a~", "a-", "new a"),
         ("a?", "a-", "unknown a"),
-        ("b+", "a-", "unknown a"),
+        ("b+", "a-", "unknown a; 1 missing"),
         ("a-", "a-", "still a"),
         ("a-", "a+", "fixed a"),
         ("a-", "a?", "1 gone"),
         ("a-", "a~", "1 gone"),
         ("a-", "b+", "1 gone"),
         ("a+", "a+", ""),
-        ("a+", "a?", ""),
+        ("a+", "a?", "1 missing"),
+        ("a+", "a~", ""),
+        ("a+ b+ c+", "b+", "2 missing"),
         ("a?", "a+", ""),
         ("a+ b- c+ d-", "a- b- c+ d+ e-", "new a; unknown e; still b; fixed d"),
         // A name that stands several times is as bad as its worst.
