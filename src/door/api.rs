@@ -16,6 +16,7 @@ mod console;
 mod events;
 pub(super) mod in_line;
 mod openapi;
+mod schedules;
 pub(super) mod routes;
 mod shapes;
 mod tail;

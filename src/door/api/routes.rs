@@ -10,8 +10,8 @@ use axum::routing::{MethodRouter, delete, get, post};
 use super::super::{Door, machine};
 use super::shapes::{self, Kind, Shape};
 use super::{
-    audit, board, builds, campaigns, commands, console, drains, events, lease, list, openapi, templates,
-    terminal, tokens, unchanged,
+    audit, board, builds, campaigns, commands, console, drains, events, lease, list, openapi, schedules,
+    templates, terminal, tokens, unchanged,
 };
 
 /// One request.
@@ -216,6 +216,15 @@ fn waves() -> Vec<Route> {
         .gives(200, "the campaign", One(&shapes::CAMPAIGN))
         .refuses(404, "there is none")
         .refuses(409, "this is not possible now"),
+        Route::new(("get", "/api/v1/schedules"), get(schedules::list), "What starts by itself, and when")
+            .gives(200, "all of them, by name", List(&shapes::SCHEDULE)),
+        Route::new(
+            ("post", "/api/v1/schedules/{schedule}/{action}"),
+            post(schedules::steer),
+            "Pause a schedule, or resume it",
+        )
+        .gives(200, "the schedule", One(&shapes::SCHEDULE))
+        .refuses(404, "there is none"),
     ]
 }
 

@@ -55,6 +55,22 @@ pub(super) static PROBLEM: Shape = Shape {
     needed: &["status", "title", "detail"],
 };
 
+pub(super) static SCHEDULE: Shape = Shape {
+    name: "Schedule",
+    fields: &[
+        Field("name", Text, "its name in boards.yaml"),
+        Field("cron", Text, "when it is due"),
+        Field("zone", Text, "the time zone of that"),
+        Field("run", Text, "what follows /run-test"),
+        Field("paused", Flag, "whether somebody has paused it"),
+        Field("paused_by", Text, "who"),
+        Field("next_at", Time, "when it is due next; null while it is paused"),
+        Field("last_at", Time, "when it was due last"),
+        Field("last_run", Number, "the run that was started then, or the first of them"),
+    ],
+    needed: &[],
+};
+
 pub(super) static TYPED: Shape = Shape {
     name: "Typed",
     fields: &[

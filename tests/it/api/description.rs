@@ -35,7 +35,8 @@ async fn is_as_described(lab: &Lab, document: &Value, (method, path): (&str, &st
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_request_is_described_and_answers_as_it_says() {
-    let campaign = "campaigns:\n  matrix: {families: [socA], suites: [smoke]}\n";
+    let campaign = "campaigns:\n  matrix: {families: [socA], suites: [smoke]}\n\
+                    schedules:\n  nightly: {cron: '0 3 * * *', run: 'socA build-123'}\n";
     lab(&(yaml::small(2) + campaign), async |lab| {
         let (status, document) = call(lab, "GET", "/api/v1/openapi.json", &[], "").await;
         assert_eq!((status, &document["openapi"]), (200, &json!("3.1.0")));
@@ -99,6 +100,9 @@ async fn every_request_is_described_and_answers_as_it_says() {
             (("GET", "/api/v1/campaigns"), "CampaignRow", ""),
             (("GET", "/api/v1/campaigns/1"), "Campaign", ""),
             (("POST", "/api/v1/campaigns/1/cancel"), "Campaign", ""),
+            (("GET", "/api/v1/schedules"), "Schedule", ""),
+            (("POST", "/api/v1/schedules/nightly/pause"), "Schedule", ""),
+            (("POST", "/api/v1/commands"), "Said", r#"{"text": "/lab boards"}"#),
             (("GET", "/api/v1/boards"), "Board", ""),
             (("GET", "/api/v1/boards/soc-a-001"), "Board", ""),
             (("POST", "/api/v1/power/soc-a-001/on?wait=60s"), "PowerRequest", ""),

@@ -9,6 +9,7 @@ mod events;
 mod junit;
 mod leases;
 mod limits;
+mod schedules;
 mod tokens;
 
 use std::process::Output;
