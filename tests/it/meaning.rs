@@ -72,8 +72,8 @@ async fn a_run_is_told_beside_the_last_one_of_another_build() {
         );
         assert_eq!(
             changed("/run-test socA build-101-panic").await,
-            "1 fixed (`gemm.gemm_f32_128x128`), 1 failed before and did not run since `build-117-fail` (#5); last good: \
-             `build-121` (#3)."
+            "1 fixed (`gemm.gemm_f32_128x128`), 1 failed before and did not run, 16 passed before and did not run since \
+             `build-117-fail` (#5); last good: `build-121` (#3)."
         );
         assert_eq!(changed("/run-test socA build-missing").await, "", "the lab's trouble says nothing");
         assert_eq!(changed("/run-test socA build-none").await, "Last good: `build-121` (#3).");

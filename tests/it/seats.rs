@@ -247,7 +247,10 @@ async fn what_is_piped_in_is_typed_and_the_command_ends_when_the_board_is_silent
         let said = String::from_utf8_lossy(&nobody.stderr);
         assert_eq!(
             (nobody.status.code(), &*said),
-            (Some(2), "boardhand: nobody has soc-b-001; reserve it first\n")
+            (
+                Some(2),
+                "boardhand: there is no place at this console: nobody has soc-b-001; reserve it first\n"
+            )
         );
         lab.say("alice", "/lab release soc-a-001").await;
         lab.settle().await;

@@ -128,7 +128,7 @@ fn a_flaky_case_is_neither_new_nor_fixed() {
     assert_eq!(changes("build-3", "a- b-"), "new b; flaky a 2/4");
     assert_eq!(changes("build-4", "a- b-"), "new a, b");
     // A case that was not run has no result that could differ.
-    assert_eq!(changes("build-3", "a? b-"), "new b");
+    assert_eq!(changes("build-3", "a? b-"), "new b; 1 missing");
 }
 
 #[test]
