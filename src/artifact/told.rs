@@ -321,7 +321,8 @@ impl Told {
         }
         let bytes = announced.or(wanted.size);
         let mut room = Room { told: self, bytes: 0 };
-        room.grow(bytes.unwrap_or(ROOM_STEP)).await?;
+        // What a host announces makes no room of itself: it comes first.
+        room.grow(wanted.size.unwrap_or(ROOM_STEP)).await?;
         for folder in [part.parent(), Some(self.whole().as_path())].into_iter().flatten() {
             tokio::fs::create_dir_all(folder).await?;
         }

@@ -41,7 +41,7 @@ pub struct RunStep {
     pub seq: i64,
     /// When.
     pub at: Timestamp,
-    /// What: `accepted`, `granted`, `advanced`, `settled`, `withdrawn`, `asked`, `retried`, `released`.
+    /// What: `accepted`, `granted`, `advanced`, `settled`, `withdrawn`, `asked`, `retried`.
     pub kind: String,
     /// In which attempt.
     pub attempt: Option<u32>,

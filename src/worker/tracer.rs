@@ -23,7 +23,7 @@ use crate::doorbell::Bell;
 use crate::net::outward::{Outward, OutwardRequest};
 use crate::net::{Method, NetError};
 use crate::run::RunState;
-use crate::store::StoreError;
+use crate::store::{Happened, StoreError};
 
 /// Most events of one look.
 const EVENTS_MAX: u32 = 500;
@@ -46,11 +46,14 @@ pub struct Tracer {
     to: TraceSettings,
     outward: Outward,
     looked_to: Option<i64>,
-    /// Runs that are over, the oldest first but for those that were looked at.
-    waiting: VecDeque<Ended>,
+    waiting: Waiting,
     /// Until when the collector is left alone, and how long the pause was.
     away: Option<(Monotonic, Duration)>,
 }
+
+/// Runs that are over and not given yet, the oldest first but for those that were looked at; [`WAITING_MAX`] of them.
+#[derive(Debug, Default)]
+struct Waiting(VecDeque<Ended>);
 
 /// A run that is over, as its events tell of it.
 #[derive(Debug, Clone)]
@@ -63,11 +66,45 @@ struct Ended {
     freed: Option<Timestamp>,
 }
 
+impl Waiting {
+    /// Takes in what happened; gives how many runs have no place any more.
+    fn note(&mut self, events: &[Happened]) -> usize {
+        for event in events {
+            match (event.kind.as_str(), event.run) {
+                ("settled" | "withdrawn", Some(run)) => {
+                    self.0.retain(|ended| ended.run != run);
+                    let board = event.board.clone();
+                    self.0.push_back(Ended { run, at: event.at, board, freed: None });
+                }
+                ("released", _) if event.board.is_some() => {
+                    let on_it = self.0.iter_mut().filter(|ended| ended.board == event.board);
+                    on_it.for_each(|ended| ended.freed = ended.freed.or(Some(event.at)));
+                }
+                _ => {}
+            }
+        }
+        let over = self.0.len().saturating_sub(WAITING_MAX);
+        for _ in 0..over {
+            // They stand in the order in which they were looked at.
+            let oldest = self.0.iter().enumerate().min_by_key(|(_, ended)| ended.at).map(|(index, _)| index);
+            oldest.map(|index| self.0.remove(index));
+        }
+        over
+    }
+
+    /// The next one: each has its turn, whoever else is not complete.
+    fn next(&mut self) -> Option<Ended> {
+        let next = self.0.pop_front()?;
+        self.0.push_back(next.clone());
+        Some(next)
+    }
+}
+
 impl Tracer {
     /// A tracer of this lab.
     pub fn new(lab: Arc<Lab>, to: TraceSettings) -> Self {
         let outward = Outward::default();
-        Tracer { lab, to, outward, looked_to: None, waiting: VecDeque::new(), away: None }
+        Tracer { lab, to, outward, looked_to: None, waiting: Waiting::default(), away: None }
     }
 
     /// Notes the runs that ended since the last look; gives whether there may be more.
@@ -80,27 +117,12 @@ impl Tracer {
         };
         let events = store.call_events(from, EVENTS_MAX).await?;
         self.looked_to = Some(events.last().map_or(from, |event| event.seq));
-        for event in &events {
-            match (event.kind.as_str(), event.run) {
-                ("settled" | "withdrawn", Some(run)) => {
-                    self.waiting.retain(|ended| ended.run != run);
-                    let board = event.board.clone();
-                    self.waiting.push_back(Ended { run, at: event.at, board, freed: None });
-                }
-                ("released", _) if event.board.is_some() => {
-                    let on_it = self.waiting.iter_mut().filter(|ended| ended.board == event.board);
-                    on_it.for_each(|ended| ended.freed = ended.freed.or(Some(event.at)));
-                }
-                _ => {}
-            }
-        }
-        let over = self.waiting.len().saturating_sub(WAITING_MAX);
+        let over = self.waiting.note(&events);
         if over > 0 {
             tracing::warn!(
                 runs = over,
                 "the collector of traces does not keep up: the oldest runs are not traced"
             );
-            self.waiting.drain(..over);
         }
         Ok(events.len() >= EVENTS_MAX as usize)
     }
@@ -108,10 +130,8 @@ impl Tracer {
     /// The spans of those that are complete, and which these are: they wait no more once they are given.
     async fn complete(&mut self) -> Result<(Vec<Value>, Vec<i64>), StoreError> {
         let (mut all, mut done) = (vec![], vec![]);
-        for _ in 0..TOGETHER_MAX.min(self.waiting.len()) {
-            // Each has its turn, whoever else is not complete.
-            self.waiting.rotate_left(1);
-            let Some(ended) = self.waiting.back().cloned() else { break };
+        for _ in 0..TOGETHER_MAX.min(self.waiting.0.len()) {
+            let Some(ended) = self.waiting.next() else { break };
             let run = ended.run;
             match self.spans(&ended).await {
                 Ok(None) => {}
@@ -205,12 +225,52 @@ impl Agent for Tracer {
             return Ok(Step::Idle { until: self.lab.clock.monotonic() + pause });
         }
         self.away = None;
-        self.waiting.retain(|ended| !done.contains(&ended.run));
-        let pause = match (done.is_empty(), self.waiting.is_empty()) {
+        self.waiting.0.retain(|ended| !done.contains(&ended.run));
+        let pause = match (done.is_empty(), self.waiting.0.is_empty()) {
             (false, false) => return Ok(Step::Worked),
             (_, false) => LOOK_EVERY,
             (_, true) => LOOK_ANYWAY,
         };
         Ok(Step::Idle { until: self.lab.clock.monotonic() + pause })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(seq: i64, kind: &str, run: Option<i64>, board: &str) -> Happened {
+        let board = Some(board).filter(|board| !board.is_empty()).map(BoardId::new);
+        let (at, kind, facts) = (Timestamp::from_micros(seq), kind.to_owned(), Value::Null);
+        Happened { seq, at, kind, run, board, facts, callback: None }
+    }
+
+    #[test]
+    fn so_many_runs_wait_and_the_oldest_has_no_place_then() {
+        let mut waiting = Waiting::default();
+        let most = i64::try_from(WAITING_MAX).expect("a number");
+        let settled = |run| event(run, "settled", Some(run), "a");
+        assert_eq!(waiting.note(&(1..=most).map(settled).collect::<Vec<_>>()), 0);
+        assert_eq!(waiting.note(&[settled(most)]), 0, "it waits already");
+        assert_eq!(waiting.next().map(|ended| ended.run), Some(1), "it is looked at, and waits on");
+        assert_eq!(waiting.note(&[settled(most + 1)]), 1);
+        assert_eq!(waiting.0.len(), WAITING_MAX);
+        assert!(!waiting.0.iter().any(|ended| ended.run == 1), "the oldest went");
+    }
+
+    #[test]
+    fn a_run_is_at_rest_once_its_board_is_free_and_each_has_its_turn() {
+        let mut waiting = Waiting::default();
+        waiting.note(&[
+            event(1, "released", None, "a"),
+            event(2, "settled", Some(1), "a"),
+            event(3, "withdrawn", Some(2), ""),
+            event(4, "released", None, "b"),
+            event(5, "released", None, "a"),
+            event(6, "released", None, "a"),
+        ]);
+        let [first, second, again] = [(); 3].map(|()| waiting.next().expect("one"));
+        assert_eq!((first.run, first.freed), (1, Some(Timestamp::from_micros(5))));
+        assert_eq!((second.run, second.freed, again.run), (2, None, 1));
     }
 }
