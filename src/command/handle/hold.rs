@@ -305,6 +305,12 @@ impl Handler {
         Ok(families.map(ToString::to_string).collect())
     }
 
+    /// Whether somebody else has the board of that name, also one that is in no file any more.
+    pub(super) async fn is_held_by_other(&self, delivery: &Delivery, name: &str) -> Result<bool> {
+        let leases = self.store.lease_list().await?;
+        Ok(leases.iter().any(|lease| is_held_as(lease, name) && !lease.is_held_by(&delivery.actor)))
+    }
+
     fn released(&self, delivery: &Delivery, lease: &Lease) -> Reaction {
         let facts = self.facts_of(delivery, lease);
         let theirs = lease.is_held_by(&delivery.actor);

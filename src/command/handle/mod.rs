@@ -502,6 +502,12 @@ impl Handler {
                 let starts = known.and_then(|(_, schedule)| schedule.run.split_whitespace().next());
                 starts.and_then(|of| self.family_known_as(of)).into_iter().map(|of| of.to_string()).collect()
             }
+            Command::Release { target: Some(target), .. } => match self.family_meant(command, run) {
+                Some(family) => vec![family],
+                // Of a board that has left boards.yaml nobody knows the family: whoever reaches some of them only does not reach it.
+                None if self.is_held_by_other(delivery, target).await? => vec![String::new()],
+                None => vec![],
+            },
             _ => self.family_meant(command, run).into_iter().collect(),
         })
     }

@@ -17,6 +17,30 @@ pub(super) async fn make(lab: &Lab, args: &[&str]) -> String {
     out.trim_end().to_owned()
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_of_one_family_takes_no_board_that_has_left_the_lab_file() {
+    let led = |boards| yaml::small(boards) + "roles: {admin: [slack:U0LEAD]}\n";
+    lab(&led(2), async |lab| {
+        let [scoped, all] = [
+            make(lab, &["scoped", "--role", "operator", "--scope", "family:socB"]).await,
+            make(lab, &["all", "--role", "operator"]).await,
+        ];
+        lab.say("alice", "/lab reserve soc-a-002 2h").await;
+        lab.write_lab(&led(1));
+        lab.say("lead", "/lab reload").await;
+        lab.answers_until("lead", "is in force").await;
+        let typed = r#"{"text": "/lab release soc-a-002"}"#;
+        assert_eq!(status(lab, &scoped, "POST", "/api/v1/commands", typed).await, 403);
+        let (_, leases) = call(lab, "GET", "/api/v1/lease", &[&bearer(&scoped)], "").await;
+        let url = leases["items"][0]["url"].as_str().expect("a lease").to_owned();
+        assert_eq!(status(lab, &scoped, "DELETE", &url, "").await, 403);
+        assert_eq!(status(lab, &all, "DELETE", &url, "").await, 200);
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
 async fn status(lab: &Lab, token: &str, method: &str, path: &str, body: &str) -> u16 {
     call(lab, method, path, &[&bearer(token)], body).await.0
 }
