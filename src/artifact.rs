@@ -145,13 +145,18 @@ impl Artifacts {
     ) -> Result<Held, FetchError> {
         let told = self.told.as_ref().ok_or_else(|| FetchError::File("there is no folder for it".into()))?;
         let held = told.hold(&wanted.sha256);
-        if self.told_file(told, &wanted.sha256).await.is_none() {
+        let mut file = self.told_file(told, &wanted.sha256).await;
+        if file.is_none() {
             told.fetch(wanted, hosts, tell).await?;
-            if self.told_file(told, &wanted.sha256).await.is_none() {
-                return Err(FetchError::File("it is gone, or another file stands in its place".into()));
-            }
+            file = self.told_file(told, &wanted.sha256).await;
         }
-        Ok(held)
+        let file =
+            file.ok_or_else(|| FetchError::File("it is gone, or another file stands in its place".into()))?;
+        // It may have come for a build that was told of with another size.
+        match wanted.size.filter(|told| *told != file.version.bytes) {
+            Some(told) => Err(FetchError::Size { got: file.version.bytes, told }),
+            None => Ok(held),
+        }
     }
 
     /// A file of a build that is here and proved; it is noted that it is used.

@@ -20,8 +20,9 @@ use crate::clock::Clock;
 use crate::net::NetError;
 use crate::net::outward::{Incoming, Outward};
 
-/// Most files that are fetched at once.
+/// Most files that are fetched at once, and of them from one host: a slow one leaves places to the others.
 const COMING_MAX: usize = 4;
+const COMING_FROM_ONE_MAX: usize = 2;
 /// How often one is tried, and how long after the first time; twice as long after each more.
 const TRIES_MAX: u32 = 4;
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -169,6 +170,8 @@ pub(super) struct Told {
     /// Held by whoever makes room.
     making: tokio::sync::Mutex<()>,
     places: Semaphore,
+    /// The places at each host that is asked, or waited for.
+    places_at: Mutex<HashMap<String, Weak<Semaphore>>>,
     swept: OnceCell<()>,
 }
 
@@ -186,6 +189,7 @@ impl Told {
             taken: Mutex::default(),
             making: tokio::sync::Mutex::default(),
             places: Semaphore::new(COMING_MAX),
+            places_at: Mutex::default(),
             swept: OnceCell::new(),
         }
     }
@@ -275,7 +279,9 @@ impl Told {
         hosts: &[HostRule],
         said: &watch::Sender<State>,
     ) -> Result<(), FetchError> {
-        let _place = self.places.acquire().await.map_err(|_| FetchError::File("the server stops".into()))?;
+        let at_host = self.places_at(&wanted.url);
+        let _place_at_host = at_host.acquire().await.map_err(|_| stops())?;
+        let _place = self.places.acquire().await.map_err(|_| stops())?;
         self.swept.get_or_init(|| self.sweep()).await;
         // Whoever gave up a moment ago may have fetched it, and may still be writing.
         if self.proved(&wanted.sha256).await.is_some() {
@@ -294,6 +300,16 @@ impl Told {
             self.clock.sleep(pause).await;
             (pause, tries) = (pause * 2, tries + 1);
         }
+    }
+
+    /// The places at the host of an address.
+    fn places_at(&self, url: &str) -> Arc<Semaphore> {
+        let mut all = self.places_at.lock().expect("nobody panics with this lock");
+        all.retain(|_, places| places.strong_count() > 0);
+        let places = all.get(&shown(url)).and_then(Weak::upgrade);
+        let places = places.unwrap_or_else(|| Arc::new(Semaphore::new(COMING_FROM_ONE_MAX)));
+        all.insert(shown(url), Arc::downgrade(&places));
+        places
     }
 
     /// Removes what fetches left behind that a dying process did not end.
@@ -387,6 +403,10 @@ async fn opened(path: &Path) -> Option<(Artifact, Option<SystemTime>)> {
     let data = file.metadata().await.ok()?;
     let version = Version { path: path.to_owned(), bytes: data.len(), modified: data.modified().ok()? };
     Some((Artifact { file, version }, data.accessed().ok()))
+}
+
+fn stops() -> FetchError {
+    FetchError::File("the server stops".into())
 }
 
 /// An address without what may be a secret in it.

@@ -60,8 +60,8 @@ pub(super) async fn retention(args: &RetentionArgs) -> anyhow::Result<ExitCode> 
         ended.extend(lookout.run_ended(&runs).await.context("the database cannot be read")?);
     }
     all.push(transcripts.going(&ended, &kept, now));
-    print!("{}", table(&all));
-    println!("nothing was removed; a server with these settings removes it within the hour");
+    say!("{}", table(&all));
+    sayln!("nothing was removed; a server with these settings removes it within the hour");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -40,7 +40,7 @@ use crate::lease::{Holder, Lease, LeaseState, Reservation, Trust};
 use crate::message::Note;
 use crate::meter::Times;
 use crate::outcome::Outcome;
-use crate::run::{LeaseRef, Progress, Request, Run, Stage};
+use crate::run::{Keep, LeaseRef, Progress, Request, Run, Stage};
 
 pub use self::board::{BoardRow, Errand, ErrandView, Health, Quarantine};
 pub use self::build::{BuildFilter, BuildsOf};
@@ -61,7 +61,7 @@ pub use self::record::{
     AUDIT_LOOKED_AT_MAX, AuditFilter, Decision, Decisions, LETTERS_RESENT_MAX, Letter, LetterKind,
     TOLD_BY_URL,
 };
-pub use self::schedule::{Dealt, ScheduleRow};
+pub use self::schedule::{Dealt, OWN_SCHEDULES_MAX, OwnSchedule, ScheduleRow};
 pub use self::tally::{Endings, Tally, Waits};
 pub use self::tidying::{Census, Going, Outdated, Tidied, TidyFrom};
 pub use self::token::{NewToken, TOKENS_MAX, TokenRow, USED_EVERY};
@@ -141,6 +141,8 @@ pub trait Store: Send + Sync {
     /// For which times since then this person ([`Actor::key`]) had a board as their own, or has one still; the newest first,
     /// at most [`TIMES_MAX`](crate::lease::held::TIMES_MAX).
     async fn held_of(&self, person: &str, since: Timestamp) -> Result<Vec<HeldTime>>;
+    /// Which runs that are not over have somebody who keeps their board, should they fail.
+    async fn keep_list(&self) -> Result<Vec<(i64, Keep)>>;
     /// How many runs and places in line of this person ([`Actor::key`]) wait.
     async fn waiting_of(&self, requester: &str) -> Result<u64>;
     /// The newest finished test runs of a suite of a family, as later ones look back at them.

@@ -204,11 +204,7 @@ async fn suite(door: &Door, asked: &Asked) -> Result<Value> {
     } else {
         Some(case_facts(&asked.test, door.store.case_history(&family, &asked.suite, &asked.test).await?))
     };
-    let newest = runs.iter().find(|run| run.marks.is_some());
-    let names = match newest {
-        Some(run) => names(door, run.run.number).await?,
-        None => Vec::new(),
-    };
+    let names = names(door, &runs).await?;
     Ok(context! {
         family => asked.family.as_str(),
         suite => asked.suite.as_str(),
@@ -223,13 +219,22 @@ async fn suite(door: &Door, asked: &Asked) -> Result<Value> {
     })
 }
 
-/// The names of a run's tests, in the order in which they ran, each once.
-async fn names(door: &Door, run: i64) -> Result<Vec<String>> {
-    let view = door.store.run_view(run).await?;
-    let outcome = view.and_then(|view| view.attempts.into_iter().next_back()?.outcome);
-    let mut seen = HashSet::new();
-    let names = outcome.into_iter().flat_map(|outcome| outcome.cases).map(|case| case.name);
-    Ok(names.filter(|name| seen.insert(name.clone())).collect())
+/// The names of a suite's tests, in the order in which they ran, each once: those of the newest run, which may have ended
+/// early, and those of the run that had most.
+async fn names(door: &Door, runs: &[SuiteRun]) -> Result<Vec<String>> {
+    let known = || runs.iter().filter(|run| run.marks.is_some());
+    let had = |run: &&SuiteRun| run.counts.passed + run.counts.failed + run.counts.skipped;
+    // Of as many, `max_by_key` takes the last.
+    let largest = known().rev().max_by_key(had).map(|run| run.run.number);
+    let newest = known().next().map(|run| run.run.number).filter(|newest| largest != Some(*newest));
+    let (mut names, mut seen) = (Vec::new(), HashSet::new());
+    for run in largest.into_iter().chain(newest) {
+        let view = door.store.run_view(run).await?;
+        let outcome = view.and_then(|view| view.attempts.into_iter().next_back()?.outcome);
+        let cases = outcome.into_iter().flat_map(|outcome| outcome.cases).map(|case| case.name);
+        names.extend(cases.filter(|name| seen.insert(name.clone())));
+    }
+    Ok(names)
 }
 
 /// A build's runs, added up.

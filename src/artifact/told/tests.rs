@@ -110,8 +110,33 @@ async fn many_who_want_one_file_wait_for_one_fetch() {
     let other = Wanted { sha256: "0".repeat(64), ..file.clone() };
     let says = format!("its SHA-256 is {}, and {} was told", file.sha256, other.sha256);
     assert_eq!(bring(&artifacts, &other, &hosts).await.err(), Some(says));
+    // What is here already is held against what is told now, size and all.
+    let longer = Wanted { size: Some(17), ..file.clone() };
+    assert_eq!(
+        bring(&artifacts, &longer, &hosts).await.err().as_deref(),
+        Some("it has 16 bytes, and 17 were told")
+    );
     let unlisted = [HostRule::parse("ci.example.com").expect("a host")];
     let file = wanted(&url, "wxyz");
     let says = format!("{url} is at no host that artifact_hosts in boards.yaml lists");
     assert_eq!(bring(&artifacts, &file, &unlisted).await.err(), Some(says));
+}
+
+#[tokio::test]
+async fn a_host_that_hangs_takes_no_place_of_the_others() {
+    // It takes every request and answers none.
+    let slow = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let hangs = format!("http://{}", slow.local_addr().expect("address"));
+    let (url, mut hosts, _) = server().await;
+    hosts.push(HostRule::parse(&hangs).expect("a host"));
+    let dir = tempfile::tempdir().expect("a folder");
+    let artifacts =
+        Artifacts::folder(dir.path()).with_builds(dir.path().join("told"), 1_000, Clock::system());
+    let files = ["aaaa", "bbbb", "cccc", "dddd", "eeee", "ffff"].map(|name| wanted(&hangs, name));
+    let hanging = futures_util::future::join_all(files.iter().map(|file| bring(&artifacts, file, &hosts)));
+    let good = wanted(&url, "gggg");
+    tokio::select! {
+        _ = hanging => panic!("a host that says nothing gave a file"),
+        brought = bring(&artifacts, &good, &hosts) => assert!(brought.is_ok(), "{brought:?}"),
+    }
 }

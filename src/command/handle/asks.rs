@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::act::audit;
 use super::hold::{Target, hold_in_the_way, not_held};
+use super::hours::InsteadOf;
 use super::watch::nobody_to_write_to;
 use super::{Handler, Reaction, closed_facts};
 use crate::board::{Board, BoardId};
@@ -39,7 +40,7 @@ impl Handler {
         if let Some(refusal) = self.too_long(delivery, "hold", &format!("#{number}"), lasts) {
             return Ok(refusal);
         }
-        if let Err(refusal) = self.hours_with(delivery, lasts, None, || "/lab release".into()).await? {
+        if let Err(refusal) = self.hours_with(delivery, lasts, InsteadOf::Keep(number)).await? {
             return Ok(*refusal);
         }
         let RunState::Finished { outcome, .. } = &view.run.state else {
@@ -230,7 +231,7 @@ impl Handler {
     /// Takes the board that the one who presses was offered.
     pub(super) async fn accepted_offer(&self, delivery: &Delivery, lease: &Lease) -> Result<Reaction> {
         let left = lease.ends_at().since(delivery.received_at);
-        if let Err(refusal) = self.hours_with(delivery, left, None, || "/lab release".into()).await? {
+        if let Err(refusal) = self.hours_with(delivery, left, InsteadOf::Nothing).await? {
             return Ok(*refusal);
         }
         let mut note = Note::new("handed-over", self.facts_of(delivery, lease));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::act::audit;
+use super::hours::InsteadOf;
 use super::{Handler, Reaction, closed_facts, put_right};
 use crate::board::plan::PowerAction;
 use crate::board::{Board, BoardId, Family, Site};
@@ -79,8 +80,8 @@ impl Handler {
             place: i64::MAX,
         };
         let before = self.wishes(delivery).await?.into_iter().find(|before| wish.is_the_same(before));
-        let replaced = before.as_ref().map(|before| before.id);
-        let hours = match self.hours_with(delivery, lasts, replaced, || "/lab release".into()).await? {
+        let replaced = before.as_ref().map_or(InsteadOf::Nothing, |before| InsteadOf::Place(before.id));
+        let hours = match self.hours_with(delivery, lasts, replaced).await? {
             Ok(hours) => hours,
             Err(refusal) => return Ok(*refusal),
         };
@@ -210,7 +211,7 @@ impl Handler {
         let asked_until = lease.ends_at().max(delivery.received_at) + by;
         let is_cut = asked_until > lease.granted_at + longest;
         let more = asked_until.min(lease.granted_at + longest).since(lease.ends_at());
-        let hours = match self.hours_with(delivery, more, None, || "/lab release".into()).await? {
+        let hours = match self.hours_with(delivery, more, InsteadOf::Nothing).await? {
             Ok(hours) => hours,
             Err(refusal) => return Ok(*refusal),
         };

@@ -85,6 +85,10 @@ impl Handler {
                     self.cycle_over(delivery, board, lease, click).await?
                 }
             },
+            // It was asked a while ago, and what was meant may be on the board no more.
+            None if !is_fresh && lease.is_none() => {
+                Reaction::says(Note::new("stale-click", json!({ "board": board.id })))
+            }
             None => self.switch(delivery, board, PowerAction::Cycle, Some(click.value())).await?,
         };
         if !matches!(reaction.effect, Effect::None) {

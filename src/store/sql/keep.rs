@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::attempt::Failed;
 use super::ledger::{self, Answer};
-use super::link;
-use super::row::{self, expect_changed, statements, unavailable};
+use super::link::{self, Readers, Row};
+use super::row::{self, Reader, expect_changed, statements, unavailable};
 use super::script::{Script, Tx};
 use crate::chat::AnswerVia;
 use crate::clock::Timestamp;
@@ -19,6 +19,10 @@ statements! {
     KEEP_SET = "UPDATE runs
         SET keep = ?2, revision = revision + 1
         WHERE number = ?1 AND state <> 'finished'";
+    KEEPS = "SELECT number, keep
+        FROM runs INDEXED BY runs_unfinished
+        WHERE state <> 'finished' AND keep IS NOT NULL
+        ORDER BY number";
     KEEP_FORGET = "UPDATE runs
         SET keep = NULL
         WHERE number = ?1";
@@ -38,6 +42,16 @@ pub(super) async fn wish(tx: &mut Tx, run: &Run, keep: &Keep, now: Timestamp) ->
     expect_changed(changed, 1, "runs", run.number)?;
     ledger::cards_follow(tx, &[run.number], now);
     Ok(Effected::Asked)
+}
+
+/// Whose the boards of runs that are not over will be, should they fail.
+pub(super) async fn list(readers: &Readers) -> Result<Vec<(i64, Keep)>> {
+    let rows = link::query(KEEPS).fetch_all(readers).await.map_err(unavailable)?;
+    let read = |row: &Row| {
+        let row = Reader::new(row, "runs", "number");
+        Ok((row.int("number")?, row.json("keep")?))
+    };
+    rows.iter().map(read).collect()
 }
 
 /// Turns the lease of a run that failed to the one who keeps its board, and tells them; what is not kept is forgotten.

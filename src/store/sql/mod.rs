@@ -84,7 +84,7 @@ use crate::lease::{Holder, Lease, LeaseState, Reservation, Trust};
 use crate::message::Note;
 use crate::meter::Times;
 use crate::outcome::Outcome;
-use crate::run::{LeaseRef, Progress, Request, Run, Stage};
+use crate::run::{Keep, LeaseRef, Progress, Request, Run, Stage};
 use crate::store::{
     AtRest, AuditFilter, BatchView, BoardRow, BuildFilter, Call, CallEnd, CampaignView, CaseRun, Census,
     Committed, Cursor, Dealt, Decisions, DigestRow, Drain, Effected, Ended, Errand, ErrandView, Fenced,
@@ -236,6 +236,10 @@ impl Store for SqlStore {
 
     async fn held_of(&self, person: &str, since: Timestamp) -> Result<Vec<HeldTime>> {
         hold::held_of(&self.readers, person, since).await
+    }
+
+    async fn keep_list(&self) -> Result<Vec<(i64, Keep)>> {
+        keep::list(&self.readers).await
     }
 
     async fn waiting_of(&self, requester: &str) -> Result<u64> {

@@ -17,6 +17,9 @@ use crate::transfer::{Fetch, Transfer, TransferError, UPLOAD_BYTES_MAX, Upload};
 /// How long one command of a transfer may take, its typing at a paced console not counted.
 const COMMAND_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long all files of a build may take to be here.
+const FILES_WITHIN: Duration = Duration::from_secs(3_600);
+
 /// How often a console is dialled again that hangs up in the middle of one transfer.
 const REDIALS_MAX: u32 = 10;
 
@@ -30,10 +33,19 @@ impl Attempt {
         let inventory = self.inventory.clone();
         let hosts = &inventory.builds.artifact_hosts;
         self.registered = build.addresses(hosts);
+        let until = self.lab.clock.monotonic() + FILES_WITHIN;
         for artifact in build.artifacts.iter().filter(|artifact| artifact.is_listed(hosts)) {
             if let (Some(sum), true) = (&artifact.sha256, self.plan.names_artifact(&artifact.name)) {
                 let wanted = Wanted { url: artifact.url.clone(), sha256: sum.clone(), size: artifact.size };
-                self.bring(&artifact.name, &wanted, hosts).await?;
+                let clock = self.lab.clock.clone();
+                let brought = clock.deadline(until, self.bring(&artifact.name, &wanted, hosts)).await;
+                brought.unwrap_or_else(|_| {
+                    let late = format!(
+                        "the files of the build are not here within an hour; {} is not",
+                        artifact.name
+                    );
+                    Err(self.halt(Happened::TransferFailed, late))
+                })?;
             }
         }
         Ok(())

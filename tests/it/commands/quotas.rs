@@ -82,6 +82,21 @@ async fn whoever_has_had_boards_for_as_long_as_they_may_is_told_when_they_may_ag
         lab.say("alice", "/lab release soc-a-003").await;
         lab.say("bob", "/lab release soc-a-002").await;
         lab.settle().await;
+        // A board that is theirs should a run fail is agreed as well, once for each run.
+        let mut runs = [0; 2];
+        for run in &mut runs {
+            *run = lab.run("alice", "/run-test socA build-crawl").await;
+        }
+        for (run, asks) in [(runs[0], "3h"), (runs[0], "3h"), (runs[1], "30m")] {
+            let kept = lab.say("alice", &format!("/lab hold #{run} {asks}")).await;
+            assert!(!kept.to_lowercase().contains(told), "{kept}");
+        }
+        let more = lab.say("alice", "/lab reserve soc-a-003 1h").await;
+        assert!(more.to_lowercase().contains(told), "{more}");
+        for run in runs {
+            lab.say("alice", &format!("/lab cancel {run}")).await;
+        }
+        lab.settle().await;
         lab.read_all();
     })
     .await;

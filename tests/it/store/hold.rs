@@ -10,7 +10,7 @@ use boardhand::id::{LeaseId, MessageId};
 use boardhand::lease::held::HeldTime;
 use boardhand::lease::{Lease, LeaseState, Reservation};
 use boardhand::outcome::Verdict;
-use boardhand::run::{Decision, LeaseRef, RunState, Stage};
+use boardhand::run::{Decision, Keep, LeaseRef, RunState, Stage};
 use boardhand::store::{Committed, Effect, Fenced, NOTICES_MAX, NUDGE_EVERY, Notice};
 
 use super::lab::{T0, at, effected, li, note, outcome, via};
@@ -349,8 +349,12 @@ async fn what_somebody_had_as_their_own_is_noted_whoever_has_it_before_and_after
     assert_eq!(ended, [at(6), at(20)]);
     // A board that is kept after a failure is theirs from then on, and not for as long as the run had it.
     let (number, id, lease) = lab.running(&failing).await;
+    let pending = async || lab.store.keep_list().await.expect("pending");
+    assert_eq!(pending().await, []);
     assert_eq!(says(lab, &wang(), at(30), Effect::Keep { run: number, lasts: HOUR }).await, "asked");
+    assert_eq!(pending().await, [(number, Keep { by: wang(), lasts: HOUR })], "agreed, should the run fail");
     lab.settled(&lease, id, outcome(Verdict::Failed, "x"), Decision::Finish).await;
+    assert_eq!(pending().await, [], "it is theirs now");
     let kept = [time(at(60), at(60) + HOUR), time(at(6), at(7200))];
     assert_eq!(times(&wang(), T0).await, kept, "the newest first");
     assert_eq!(times(&wang(), at(60) + HOUR).await, kept[1..], "what is longer ago is left out");

@@ -65,6 +65,29 @@ async fn history_says_how_builds_and_tests_came_out_to_whoever_signed_in() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_ended_early_hides_no_test_that_others_ran() {
+    lab(&yaml::small(2), async |lab| {
+        some_builds(lab).await;
+        let cookie = session(lab).await;
+        let tests = |body: &str| body.matches("<tr><th scope=\"row\"><a href=\"/history").count();
+        let (_, _, before) = curl(lab, SUITE, &["-H", &cookie]).await;
+        let run = lab.run("alice", "/run-test socA build-panic").await;
+        assert!(lab.verdict(run).await.starts_with("failed"));
+        lab.settle().await;
+        let (_, _, after) = curl(lab, SUITE, &["-H", &cookie]).await;
+        assert!(after.contains("build-panic"), "{after}");
+        assert!(
+            tests(&before) > 1 && tests(&after) >= tests(&before),
+            "{} then {}",
+            tests(&before),
+            tests(&after)
+        );
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_test_is_found_by_part_of_its_name_and_followed_through_the_runs() {
     lab(&yaml::small(2), async |lab| {
         some_builds(lab).await;

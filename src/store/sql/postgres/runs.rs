@@ -1,6 +1,7 @@
 //! Statements about runs, boards, leases and what people asked of them, as PostgreSQL reads them.
 
 use super::super::foresee::going;
+use super::super::keep;
 use super::super::lease::lease_columns;
 use super::super::run::run_columns;
 use super::super::{
@@ -157,6 +158,13 @@ fn runs() -> Vec<(&'static str, &'static str)> {
             FROM runs
             WHERE state = 'queued' AND state <> 'finished' AND kind = 'test' AND requester = $1)
          + (SELECT COUNT(*) FROM reservations WHERE requester = $1)",
+        ),
+        (
+            keep::KEEPS,
+            "SELECT number, keep
+    FROM runs
+    WHERE state <> 'finished' AND keep IS NOT NULL
+    ORDER BY number",
         ),
         (
             run::RUNS_UNFINISHED,
@@ -321,14 +329,15 @@ fn schedules() -> Vec<(&'static str, &'static str)> {
         (
             schedule::SCHEDULES_LEFT,
             "DELETE FROM schedules
-    WHERE name NOT IN (SELECT value->>'name' FROM json_array_elements($1::json))",
+    WHERE own IS NULL AND name NOT IN (SELECT value->>'name' FROM json_array_elements($1::json))",
         ),
         (
             schedule::SCHEDULES_CAME,
             "INSERT INTO schedules (name, timing, since)
     SELECT value->>'name', value->>'timing', $2 FROM json_array_elements($1::json)
-    ON CONFLICT (name) DO UPDATE SET timing = excluded.timing, since = excluded.since, due = NULL, dealt = NULL
-    WHERE schedules.timing <> excluded.timing",
+    ON CONFLICT (name) DO UPDATE SET timing = excluded.timing, since = excluded.since, due = NULL, dealt = NULL,
+        own = NULL, own_by = NULL
+    WHERE schedules.timing <> excluded.timing OR schedules.own IS NOT NULL",
         ),
     ]
 }
