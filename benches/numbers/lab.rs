@@ -46,7 +46,7 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
 /// No limit that a measurement reaches.
 fn as_fast_as_it_can() -> Rates {
     let rate = Rate { burst: u32::MAX, every: Duration::from_nanos(1) };
-    Rates { failures: rate, links: rate, reads: rate, writes: rate }
+    Rates { failures: rate, links: rate, reads: rate, writes: rate, posts: rate }
 }
 
 /// A lab file of `families` families with so many boards each, without switches: on from the start.

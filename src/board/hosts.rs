@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use super::reach;
+
 /// Longest address, in bytes.
 pub const ADDRESS_BYTES_MAX: usize = 2_000;
 
@@ -136,12 +138,37 @@ impl HostRule {
         })
     }
 
+    /// Whether something is called there.
+    pub fn reach(&self) -> Reach {
+        reach_of(&self.host)
+    }
+
     fn allows(&self, address: &Address) -> bool {
         let host = match self.any {
             true => address.host.strip_suffix(&self.host).is_some_and(|front| front.ends_with('.')),
             false => address.host == self.host,
         };
         host && self.plain != address.secure && self.port == address.port
+    }
+}
+
+/// Whether a host is one at which something is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// As far as can be told from a name.
+    Yes,
+    /// A private address, or one of this machine.
+    Private,
+    /// Nothing ever is: a link-local address, or one where clouds hand out credentials.
+    Never,
+}
+
+/// Whether a host, as an [`Address`] has it, is one at which something is called.
+pub fn reach_of(host: &str) -> Reach {
+    match host.trim_start_matches('[').trim_end_matches(']').parse() {
+        Ok(ip) if !reach::may(ip, true) => Reach::Never,
+        Ok(ip) if !reach::may(ip, false) => Reach::Private,
+        Ok(_) | Err(_) => Reach::Yes,
     }
 }
 

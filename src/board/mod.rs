@@ -18,6 +18,7 @@ pub mod people;
 pub mod plan;
 pub mod power;
 pub mod quoting;
+pub mod reach;
 pub mod schedule;
 pub mod selector;
 pub mod volume;

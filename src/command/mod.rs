@@ -19,10 +19,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::board::plan::PowerAction;
 use crate::board::{BoardId, is_name};
-use crate::campaign::Asked;
+use crate::campaign::{Asked, Definition};
 use crate::clock::Timestamp;
 use crate::id::LeaseId;
 use crate::run::Priority;
@@ -193,6 +194,15 @@ pub enum Command {
         what: Option<String>,
         /// Since when it was in the state that a pressed button was drawn on.
         seen: Option<i64>,
+        /// What it does, where a program says that itself: nothing that can be typed.
+        own: Option<Box<Definition>>,
+    },
+    /// Makes a schedule that is no one of boards.yaml, or removes it: nothing that can be typed.
+    OwnSchedule {
+        /// Its name.
+        name: String,
+        /// Its keys, as boards.yaml has them; `None` removes it.
+        document: Option<Map<String, Value>>,
     },
     /// `/lab schedules [name] [pause|resume]`.
     Schedules {

@@ -385,7 +385,7 @@ fn build(typed: &Typed<'_>, in_thread: bool) -> Result<Command, ParseProblem> {
         Form::DeadLetters => Command::DeadLetters,
         Form::Resend => Command::Resend { letter: build_resend(typed)? },
         Form::Audit => Command::Audit(build_audit(typed)?),
-        Form::Campaign => Command::Campaign { which: optional(0), what: optional(1), seen: None },
+        Form::Campaign => Command::Campaign { which: optional(0), what: optional(1), seen: None, own: None },
         Form::Schedules => build_schedules(typed)?,
         Form::Help => Command::Help { topic: optional(0) },
         Form::Later => {
@@ -688,7 +688,7 @@ impl Command {
             Command::Resend { .. } => Form::Resend,
             Command::Audit(_) => Form::Audit,
             Command::Campaign { .. } => Form::Campaign,
-            Command::Schedules { .. } => Form::Schedules,
+            Command::Schedules { .. } | Command::OwnSchedule { .. } => Form::Schedules,
             Command::Help { .. } => Form::Help,
         }
     }

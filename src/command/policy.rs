@@ -233,7 +233,8 @@ pub(super) fn area(asked: Asked<'_>) -> Area {
             | Command::Cancel(_)
             | Command::Retry { .. }
             | Command::Campaign { .. }
-            | Command::Schedules { .. } => Area::Runs,
+            | Command::Schedules { .. }
+            | Command::OwnSchedule { .. } => Area::Runs,
             Command::Power { .. }
             | Command::Quarantine { .. }
             | Command::Return { .. }
@@ -340,6 +341,7 @@ fn rule(asked: Asked<'_>, about: About<'_>) -> Rule {
             Command::Campaign { what: Some(what), .. } => steer(super::campaign_asked(what)),
             Command::Schedules { paused: None, .. } => look("look at schedules"),
             Command::Schedules { .. } => Rule { needs: Some(Operator), what: "pause schedules" },
+            Command::OwnSchedule { .. } => Rule { needs: Some(Operator), what: "make schedules" },
             Command::Return { .. } => Rule { needs: Some(Operator), what: "put boards back into service" },
             Command::Power { action, .. } => match action {
                 PowerAction::Status => look("read a board's power"),

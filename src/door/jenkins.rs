@@ -4,13 +4,14 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use bytes::Bytes;
 use serde_json::json;
 
+use super::throttle::Source;
 use super::{Door, Refusal, builds, machine};
 use crate::chat::Intent;
 use crate::chat::jenkins::decode::{self, Decoded};
@@ -19,6 +20,7 @@ use crate::chat::jenkins::signature::Signed;
 /// One request of Jenkins.
 pub(super) async fn receive(
     State(door): State<Arc<Door>>,
+    source: Option<Extension<Source>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Refusal> {
@@ -27,6 +29,11 @@ pub(super) async fn receive(
     let proof = verifier
         .verify(now, &signed(&headers)?, &body)
         .map_err(|problem| Refusal::Unsigned(problem.to_string()))?;
+    if let Some(Extension(Source(source))) = source
+        && let Err(slower) = door.throttle.poster(source)
+    {
+        return Ok(slower.into_response());
+    }
     let lab = door.handler.inventory.now();
     match decode::decode(&body, &proof, now, lab.channels.default.as_deref(), &lab.builds.mappings) {
         Ok(Decoded::Delivery(delivery)) if matches!(delivery.intent, Intent::Build(_)) => {

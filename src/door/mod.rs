@@ -38,7 +38,7 @@ use axum::{Extension, Router};
 use bytes::Bytes;
 use tracing::Instrument;
 
-use self::throttle::{Refused, Throttle};
+use self::throttle::{Refused, Source, Throttle};
 use crate::artifact::Artifacts;
 use crate::chat::slack::client::SlackClient;
 use crate::chat::slack::signature::Verifier;
@@ -248,7 +248,7 @@ async fn commit(door: &Door, mut delivery: Delivery, mark: Option<&str>) -> Resu
 /// Whose work an effect makes, beside a message: a loop woken for nothing delays what it is woken for next.
 fn bells(effect: &Effect) -> &'static [Bell] {
     match effect {
-        Effect::None | Effect::Schedule { .. } => &[],
+        Effect::None | Effect::Schedule { .. } | Effect::OwnSchedule { .. } => &[],
         Effect::Start(_)
         | Effect::Build { .. }
         | Effect::Retry { .. }
@@ -287,15 +287,23 @@ pub fn router(door: Arc<Door>) -> Router {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::metrics))
         .merge(crate::web::routes())
+        .fallback(nothing_here)
         .layer(from_fn_with_state(door.clone(), metrics::count_refused))
         .layer(from_fn_with_state(door.clone(), throttle::throttle))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(door)
 }
 
+/// What is asked for at an address that is nobody's.
+async fn nothing_here() -> Response {
+    let detail = "/openapi.json lists what there is for programs, and / leads to the pages for people";
+    machine::Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address", detail).into_response()
+}
+
 /// The shared path: the sender is told apart by its signature header, never by its body. Exactly one may be there.
 async fn any_sender(
     state: axum::extract::State<Arc<Door>>,
+    source: Option<Extension<Source>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Refusal> {
@@ -306,11 +314,11 @@ async fn any_sender(
         ["x-slack-signature"] => Box::pin(slack::receive(state, headers, body)).await,
         ["x-lark-signature"] => Box::pin(feishu::receive(state, headers, body)).await,
         ["webhook-signature" | "x-hub-signature-256"] => {
-            Box::pin(jenkins::receive(state, headers, body)).await
+            Box::pin(jenkins::receive(state, source, headers, body)).await
         }
         [] if slack::is_unsigned_probe(&body) => Box::pin(slack::receive(state, headers, body)).await,
         [] if state.jenkins.is_some() && headers.contains_key(header::AUTHORIZATION) => {
-            Box::pin(jenkins::receive(state, headers, body)).await
+            Box::pin(jenkins::receive(state, source, headers, body)).await
         }
         // Feishu signs neither its challenge nor every click.
         [] if state.feishu.is_some() && feishu::is_its_form(&body) => {

@@ -32,6 +32,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::machine::Problem;
 use super::{ACK_WITHIN, BODY_BYTES_MAX};
 use crate::clock::{Clock, Monotonic};
 
@@ -415,11 +416,19 @@ impl Drop for Ticket {
 async fn whole(body: Incoming) -> Result<Bytes, Response> {
     if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
         // It says so itself: there is no need to wait for it.
-        return Err((StatusCode::PAYLOAD_TOO_LARGE, "too long\n").into_response());
+        return Err(too_large());
     }
     let mut request = Request::new(Body::new(body));
     DefaultBodyLimit::max(BODY_BYTES_MAX).apply(&mut request);
-    Bytes::from_request(request, &()).await.map_err(IntoResponse::into_response)
+    Bytes::from_request(request, &()).await.map_err(|refused| match refused.into_response() {
+        refused if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        refused => refused,
+    })
+}
+
+fn too_large() -> Response {
+    let detail = format!("a request may have {} KiB at most", BODY_BYTES_MAX / 1024);
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "this request is too large", detail).into_response()
 }
 
 /// The last answer of a connection: what is left of its request is not read.

@@ -45,6 +45,9 @@ pub const READS: Rate = Rate { burst: 10_000, every: Duration::from_millis(2) };
 /// What one token changes.
 pub const WRITES: Rate = Rate { burst: 200, every: Duration::from_millis(50) };
 
+/// Proved posts of one address to `/webhooks/jenkins`.
+pub const POSTS: Rate = Rate { burst: 500, every: Duration::from_millis(50) };
+
 /// How fast whoever asks may ask.
 #[derive(Debug, Clone, Copy)]
 pub struct Rates {
@@ -56,11 +59,13 @@ pub struct Rates {
     pub reads: Rate,
     /// What one token changes.
     pub writes: Rate,
+    /// Proved posts of one address to `/webhooks/jenkins`.
+    pub posts: Rate,
 }
 
 impl Default for Rates {
     fn default() -> Self {
-        Rates { failures: FAILURES, links: LINKS, reads: READS, writes: WRITES }
+        Rates { failures: FAILURES, links: LINKS, reads: READS, writes: WRITES, posts: POSTS }
     }
 }
 
@@ -128,6 +133,7 @@ pub struct Throttle {
     links: Budgets<IpAddr>,
     reads: Budgets<String>,
     writes: Budgets<String>,
+    posts: Budgets<IpAddr>,
     proxies: Proxies,
 }
 
@@ -139,6 +145,7 @@ impl Throttle {
             links: Budgets::new(rates.links, clock.clone()),
             reads: Budgets::new(rates.reads, clock.clone()),
             writes: Budgets::new(rates.writes, clock.clone()),
+            posts: Budgets::new(rates.posts, clock.clone()),
             proxies,
         }
     }
@@ -146,6 +153,11 @@ impl Throttle {
     /// Whether whoever is at the other end of a connection speaks for others.
     pub(super) fn is_proxy(&self, peer: IpAddr) -> bool {
         self.proxies.trusts(peer)
+    }
+
+    /// Whether whoever posts from there, and has proved itself, may go on.
+    pub(super) fn poster(&self, source: IpAddr) -> Result<(), Problem> {
+        self.posts.take(network(source)).map_err(slower)
     }
 
     /// Whether whoever has this token may go on.

@@ -1,6 +1,7 @@
 //! Leases: the right to touch one board until a time. This module decides who may hold a board; it never talks
 //! to one.
 
+mod document;
 pub mod held;
 pub mod queue;
 pub mod reaper;

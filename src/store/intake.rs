@@ -189,6 +189,13 @@ pub enum Effect {
         /// Whether it is paused.
         paused: bool,
     },
+    /// Makes a schedule that is no one of boards.yaml, or removes it.
+    OwnSchedule {
+        /// Its name.
+        name: String,
+        /// When it is due ([`Schedule::timing`](crate::board::schedule::Schedule::timing)) and what it is; `None` removes it.
+        made: Option<(String, serde_json::Map<String, serde_json::Value>)>,
+    },
     /// Takes a board for the one who asks, at once or in their turn.
     Reserve {
         /// What they ask for; its `place` is given here.

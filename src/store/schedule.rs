@@ -1,10 +1,13 @@
 //! Schedules as the store knows them. Plain data; when one is due is `board::schedule`'s.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::chat::Actor;
 use crate::clock::Timestamp;
+
+/// Most schedules that programs made.
+pub const OWN_SCHEDULES_MAX: usize = 100;
 
 /// A schedule as the store knows it.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +22,17 @@ pub struct ScheduleRow {
     pub dealt: Option<(Timestamp, Dealt)>,
     /// Who paused it, and when.
     pub paused: Option<(Actor, Timestamp)>,
+    /// What it is, where a program made it; `None` of one of boards.yaml.
+    pub own: Option<OwnSchedule>,
+}
+
+/// A schedule that a program made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OwnSchedule {
+    /// Its keys, as boards.yaml has them.
+    pub document: Map<String, Value>,
+    /// Who made it.
+    pub by: Actor,
 }
 
 /// What came of a due time.

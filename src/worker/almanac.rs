@@ -1,4 +1,4 @@
-//! The almanac: the loop that starts what boards.yaml has at its times. A due time is handed to `command::handle` as if
+//! The almanac: the loop that starts what boards.yaml, or a program, has at its times. A due time is handed to `command::handle` as if
 //! somebody had typed its line, so it starts, or is refused, in the same way; its key is made of schedule and time, so
 //! that it starts once however often servers stop, wherever the clock is set, and whoever else looks. It knows no line
 //! of its own.
@@ -13,11 +13,12 @@ use crate::board::schedule::Schedule;
 use crate::chat::{Actor, AnswerVia, Delivery, Intent, Place, Platform, key_of};
 use crate::clock::Timestamp;
 use crate::command::handle::Handler;
+use crate::command::handle::schedules::{Entry, agenda};
 use crate::command::policy::SCHEDULE_ID;
 use crate::doorbell::{Bell, Doorbell};
 use crate::message::Note;
 use crate::run::RunState;
-use crate::store::{Audit, Committed, Dealt, Effect, Intake, ScheduleRow, StoreError};
+use crate::store::{Audit, Committed, Dealt, Effect, Intake, OwnSchedule, ScheduleRow, StoreError};
 
 /// A run that starts later than this after its time says so.
 pub const LATE_AFTER: Duration = Duration::from_secs(120);
@@ -36,6 +37,8 @@ struct Due<'a> {
     now: Timestamp,
     /// How often it was due since it was last looked at, and not this time.
     missed: u32,
+    /// Who made it, where it is no one of boards.yaml.
+    own: Option<&'a OwnSchedule>,
 }
 
 impl Almanac {
@@ -52,8 +55,9 @@ impl Almanac {
     ) -> Result<Vec<ScheduleRow>, StoreError> {
         let store = &self.handler.store;
         let rows = store.schedule_list().await?;
+        let of_file = rows.iter().filter(|row| row.own.is_none());
         let known: Vec<(String, String)> =
-            rows.iter().map(|row| (row.name.clone(), row.timing.clone())).collect();
+            of_file.map(|row| (row.name.clone(), row.timing.clone())).collect();
         if known == wanted {
             return Ok(rows);
         }
@@ -117,7 +121,7 @@ impl Almanac {
             key: key(due),
             received_at: due.now,
             sent_at: None,
-            actor: actor(due.name),
+            actor: actor(due.name, due.own),
             standing: None,
             source: None,
             foreign: false,
@@ -134,7 +138,7 @@ impl Almanac {
         let told = Intake {
             key: key(due),
             platform: Platform::Api,
-            actor: actor(due.name),
+            actor: actor(due.name, due.own),
             received_at: due.now,
             remembered: true,
             effect: Effect::None,
@@ -179,7 +183,7 @@ impl Almanac {
         let Some(at) = schedule.due(now).filter(|at| *at > after && row.paused.is_none()) else {
             return Ok(());
         };
-        let due = Due { name, schedule, at, now, missed: schedule.missed(after, at) };
+        let due = Due { name, schedule, at, now, missed: schedule.missed(after, at), own: row.own.as_ref() };
         let dealt = match self.deal(&due, row).await {
             // Something that it needs cannot be read: it is no better in a second.
             Err(error) if error.is_lasting() => {
@@ -199,12 +203,12 @@ fn key(due: &Due<'_>) -> String {
 }
 
 /// The schedule, as whoever asks for its runs.
-fn actor(name: &str) -> Actor {
+fn actor(name: &str, own: Option<&OwnSchedule>) -> Actor {
     Actor {
         platform: Platform::Api,
         id: format!("{SCHEDULE_ID}{name}"),
         team: String::new(),
-        name: format!("{name} (boards.yaml)"),
+        name: own.map_or_else(|| format!("{name} (boards.yaml)"), |own| format!("{name} ({})", own.by.key())),
     }
 }
 
@@ -233,14 +237,15 @@ impl Agent for Almanac {
         let wanted: Vec<(String, String)> =
             lab.schedules.iter().map(|(name, schedule)| (name.clone(), schedule.timing())).collect();
         let rows = self.rows(&wanted, self.handler.clock.now()).await?;
-        for row in &rows {
-            if let Some(schedule) = lab.schedules.get(&row.name) {
-                Box::pin(self.look(&row.name, schedule, row)).await?;
+        let agenda = agenda(&lab, rows);
+        for Entry { name, schedule, row } in &agenda {
+            if let Some(row) = row {
+                Box::pin(self.look(name, schedule, row)).await?;
             }
         }
         // The clock may be set meanwhile: nobody sleeps through the night.
         let now = self.handler.clock.now();
-        let next = lab.schedules.values().filter_map(|schedule| schedule.next(now)).min();
+        let next = agenda.iter().filter_map(|entry| entry.schedule.next(now)).min();
         let wait = next.map_or(LOOK_ANYWAY, |next| next.since(now).min(LOOK_ANYWAY));
         Ok(Step::Idle { until: self.handler.clock.monotonic() + wait })
     }

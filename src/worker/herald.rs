@@ -30,7 +30,7 @@ use crate::doorbell::Bell;
 use crate::id::MessageId;
 use crate::net::outward::{Outward, OutwardRequest};
 use crate::net::{HttpReply, Method, NetError};
-use crate::store::{CALLS_DUE_MAX, Call, CallEnd, Happened, NewCall, Owing, RunView, StoreError};
+use crate::store::{CALLS_DUE_MAX, Call, CallEnd, Happened, LeaseView, NewCall, Owing, RunView, StoreError};
 
 /// Most events of one look.
 const EVENTS_MAX: u32 = 500;
@@ -209,7 +209,8 @@ impl Shared {
             };
             let hooks: Vec<Option<String>> = lab.hooks.webhooks.iter().filter_map(wants).map(Some).collect();
             let told = hooks.into_iter().chain(callback.map(|_| None));
-            let body = self.body(event, kind, view, family);
+            let lease = self.lease_of(event, kind).await?;
+            let body = self.body(event, kind, (view, lease.as_ref()), family);
             let call = |hook: Option<String>, body: &str| NewCall {
                 id: MessageId::new(&self.lab.ids, self.lab.clock.now()),
                 lane: lane_of(hook.as_deref(), callback.map(String::as_str)),
@@ -232,8 +233,24 @@ impl Shared {
         Ok(owing)
     }
 
+    /// The lease that an event is about, as it is now; nothing where it is kept no more.
+    async fn lease_of(&self, event: &Happened, kind: &str) -> Result<Option<Value>, StoreError> {
+        let id = event.facts["lease"].as_str().and_then(|id| id.parse().ok());
+        let Some(id) = id.filter(|_| kind.starts_with("lease.")) else { return Ok(None) };
+        Ok(match readable(self.lab.store.lease_view(id).await)? {
+            Some(LeaseView::Lease(lease, ended_at)) => Some(lease.document(ended_at)),
+            Some(LeaseView::Waiting(_)) | None => None,
+        })
+    }
+
     /// What is told: its type, its time and its data, as Standard Webhooks have them.
-    fn body(&self, event: &Happened, kind: &str, view: Option<&RunView>, family: Option<&str>) -> String {
+    fn body(
+        &self,
+        event: &Happened,
+        kind: &str,
+        (view, lease): (Option<&RunView>, Option<&Value>),
+        family: Option<&str>,
+    ) -> String {
         let data = match (view, &event.board) {
             (Some(view), _) if kind.starts_with("run.") => {
                 let mut run = self.lab.composer.run_document(view);
@@ -243,7 +260,9 @@ impl Shared {
                 run
             }
             (_, Some(board)) => {
-                let mut data = json!({ "board_id": board, "soc_family": family, "run": event.run });
+                let mut data =
+                    lease.cloned().unwrap_or_else(|| json!({ "board_id": board, "run": event.run }));
+                data["soc_family"] = json!(family);
                 for key in ["quarantined", "problem", "handed_over"] {
                     if let Some(fact) = event.facts.get(key) {
                         data[key] = fact.clone();
@@ -393,7 +412,8 @@ fn kind_of(event: &Happened) -> Option<&'static str> {
         "settled" | "withdrawn" => "run.finished",
         "registered" if event.is_only_called_back() => "run.finished",
         "taken" => "lease.taken",
-        "released" => "lease.released",
+        // What a run has is told of by its lease.
+        "released" if event.run.is_none() => "lease.released",
         "lapsed" => "lease.lapsed",
         "registered" if event.board.is_none() => "build.registered",
         "registered" if quarantined => "board.quarantined",

@@ -13,7 +13,7 @@ use boardhand::message::pace::Pacing;
 use boardhand::message::template::Catalogue;
 use boardhand::outcome::Verdict;
 use boardhand::sim::slack::SimSlack;
-use boardhand::store::{OwedKind, RunFilter};
+use boardhand::store::{Effect, OWN_SCHEDULES_MAX, OwedKind, RunFilter};
 use boardhand::worker::almanac::{Almanac, LATE_AFTER};
 use boardhand::worker::steps::Agent;
 
@@ -315,4 +315,52 @@ fn the_manuals_schedule_is_one() {
     let nightly = &lab.schedules["nightly"];
     assert_eq!((nightly.start_within, nightly.zone.as_str()), (4 * HOUR, "Europe/Berlin"));
     assert_eq!(nightly.channel.as_deref(), Some("slack:C0SOCCI"));
+}
+
+#[tokio::test]
+async fn what_a_program_made_starts_at_its_times_and_the_files_own_takes_its_name() {
+    let bench = Bench::new().await;
+    let own = |cron: &str, run: &str| {
+        let document = json!({ "cron": cron, "run": run });
+        document.as_object().cloned().expect("an object")
+    };
+    let effected = async |effect: Effect| {
+        let committed = bench.store.commit(effect).await;
+        committed.answer.facts["effected"].as_str().expect("a word").to_owned()
+    };
+    let make = async |name: &str, document: &serde_json::Map<String, serde_json::Value>| {
+        let schedule = boardhand::board::lab_file::schedule_of(name, document).expect("a schedule");
+        let made = Some((schedule.timing(), document.clone()));
+        effected(Effect::OwnSchedule { name: name.into(), made }).await
+    };
+    let hourly = own("0 * * * *", "socA build-7");
+    let nothing = scheduled("").replace("schedules:\n", "");
+    let mut almanac = bench.almanac(&nothing).await;
+    assert_eq!(make("soak", &hourly).await, "done");
+    steps(&mut almanac, 3).await;
+    assert_eq!(bench.runs().await, [1]);
+    let runs =
+        bench.store.store.run_list(&RunFilter { limit: 9, ..RunFilter::default() }).await.expect("runs");
+    assert_eq!((runs[0].requested_by.id.as_str(), runs[0].spec.build.as_str()), ("schedule:soak", "build-7"));
+    // The same times with another build go on as they are; other times begin anew.
+    let row = async || bench.store.store.schedule_list().await.expect("read").remove(0);
+    assert_eq!(make("soak", &own("0 * * * *", "socA build-8")).await, "done");
+    assert!(row().await.dealt.is_some());
+    assert_eq!(make("soak", &own("30 * * * *", "socA build-8")).await, "done");
+    assert!(row().await.dealt.is_none());
+    // A file that has the name takes it, and a program does not take it back.
+    let mut almanac = bench.almanac(&scheduled("  soak: {cron: '0 5 * * *', run: 'socA build-123'}\n")).await;
+    steps(&mut almanac, 2).await;
+    assert_eq!((row().await.own, row().await.timing.as_str()), (None, "0 5 * * * UTC"));
+    assert_eq!(make("soak", &hourly).await, "not-theirs");
+    let gone = Effect::OwnSchedule { name: "soak".into(), made: None };
+    assert_eq!(effected(gone).await, "not-theirs");
+    for n in 0..OWN_SCHEDULES_MAX {
+        assert_eq!(make(&format!("own-{n}"), &hourly).await, "done");
+    }
+    assert_eq!(make("one-more", &hourly).await, "too-many");
+    assert_eq!(make("own-7", &hourly).await, "done", "it is one of them");
+    let gone = Effect::OwnSchedule { name: "own-7".into(), made: None };
+    assert_eq!(effected(gone).await, "done");
+    assert_eq!(make("one-more", &hourly).await, "done");
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::people::{self, IdOf};
 use super::reader::{Env, Reader};
 use super::tree::{Node, Value};
-use crate::board::hosts::HostRule;
+use crate::board::hosts::{HostRule, Reach};
 use crate::board::inventory::{BuildRule, FamilySettings, Revisions};
 use crate::board::{Family, shown};
 use crate::run::Priority;
@@ -28,6 +28,9 @@ pub(super) fn hosts(reader: &mut Reader<'_>, node: Option<&Node>, what: &str) ->
     for item in items.iter().take(HOSTS_MAX) {
         let Some(text) = reader.expanded(item, "a host", Env::Expand) else { continue };
         match HostRule::parse(&text) {
+            Some(rule) if rule.reach() == Reach::Never => {
+                reader.problems.error(item.at, format!("{} is {NEVER_CALLED}", shown(&text)));
+            }
             Some(rule) => hosts.push(rule),
             None => {
                 let message = format!("{} is no host", shown(&text));
@@ -42,6 +45,10 @@ pub(super) fn hosts(reader: &mut Reader<'_>, node: Option<&Node>, what: &str) ->
 
 const RULE_KEYS: [&str; 8] =
     ["family", "branch", "job", "suite", "revisions", "priority", "params", "channel"];
+
+/// What is said of an address at which nothing is called, whatever lists it.
+pub(super) const NEVER_CALLED: &str =
+    "an address that is never called: link-local, leading nowhere, or where clouds hand out credentials";
 
 /// Reads `on_build:`: which runs start with which builds.
 pub(super) fn rules(

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::people::{IdOf, id};
+use super::problem::Mark;
 use super::reader::{Fields, Reader};
 use super::schedules::could_start;
-use super::tree::Node;
+use super::tree::{self, Node};
 use crate::board::{BoardId, Family, Inventory, shown};
 use crate::campaign::{AT_ONCE_MAX, Definition, Rollback, Stop, Targets, Terms, Wave};
 use crate::command::RunTest;
@@ -33,6 +34,37 @@ const KEYS: [&str; 11] = [
     "rollback",
 ];
 
+/// Reads what a program says of a campaign of its own, with the keys of `campaigns:`; or everything that is wrong with it.
+/// Nothing is held against the lab, and no variable is looked up.
+pub fn campaign_of(
+    name: &str,
+    document: &serde_json::Map<String, serde_json::Value>,
+) -> Result<Definition, String> {
+    // JSON is YAML.
+    let text = serde_json::Value::from(document.clone()).to_string();
+    let mut reader = Reader::new("", &text, &|_| None);
+    let mut read = None;
+    if is_campaign_name(&mut reader, name, Mark::START)
+        && let Some(root) = tree::read(&text, &mut reader.problems)
+        && let Some(fields) = reader.fields(&root, "a campaign", &KEYS)
+    {
+        read = definition(&mut reader, &fields);
+    }
+    reader.said_of(read)
+}
+
+/// Whether somebody may call a campaign that.
+fn is_campaign_name(reader: &mut Reader<'_>, name: &str, at: Mark) -> bool {
+    let named = reader.is_name(name, at, "the name of a campaign");
+    let is_number = named && name.bytes().all(|b| b.is_ascii_digit());
+    if is_number {
+        reader
+            .problems
+            .error(at, "a campaign's name must not be a number: numbers are those that were begun");
+    }
+    named && !is_number
+}
+
 /// Reads `campaigns:`; what they run is held against the lab by [`check`].
 pub(super) fn campaigns(reader: &mut Reader<'_>, node: Option<&Node>) -> BTreeMap<String, Definition> {
     let mut campaigns = BTreeMap::new();
@@ -45,13 +77,7 @@ pub(super) fn campaigns(reader: &mut Reader<'_>, node: Option<&Node>) -> BTreeMa
         reader.problems.error(fields.at, message);
     }
     for (key, node) in fields.entries().take(CAMPAIGNS_MAX) {
-        let mut named = reader.is_name(&key.text, key.at, "the name of a campaign");
-        if named && key.text.bytes().all(|b| b.is_ascii_digit()) {
-            named = false;
-            reader
-                .problems
-                .error(key.at, "a campaign's name must not be a number: numbers are those that were begun");
-        }
+        let named = is_campaign_name(reader, &key.text, key.at);
         let known: Vec<&str> = KEYS.into_iter().chain(["channel"]).collect();
         let Some(fields) = reader.fields(node, "a campaign", &known) else {
             continue;

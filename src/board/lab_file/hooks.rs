@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::builds::hosts;
+use super::builds::{NEVER_CALLED, hosts};
 use super::reader::{Env, Reader};
 use super::tree::Node;
 use crate::board::hooks::{Callbacks, Forge, Hooks, KINDS, StatusSink, Webhook, matches};
-use crate::board::hosts::Address;
+use crate::board::hosts::{Address, Reach, reach_of};
 use crate::board::near::nearest;
 use crate::board::shown;
 use crate::chat::jenkins::signature::{STANDARD_PREFIX, standard_key};
@@ -59,6 +59,9 @@ fn named<'n, 'r, T>(
     }
     all
 }
+
+/// What would be right where a private address is called.
+const IS_PRIVATE: &str = "private: true allows it";
 
 const STATUS_KEYS: [&str; 8] = ["forge", "url", "project", "user", "token", "label", "families", "private"];
 
@@ -112,7 +115,9 @@ fn status(reader: &mut Reader<'_>, node: &Node) -> Option<StatusSink> {
 
 fn webhook(reader: &mut Reader<'_>, node: &Node) -> Option<Webhook> {
     let fields = reader.fields(node, "a webhook", &WEBHOOK_KEYS)?;
-    let url = reader.required(&fields, "a webhook", "url").and_then(|node| address(reader, node));
+    let url = reader.required(&fields, "a webhook", "url");
+    let at = url.map(|node| node.at);
+    let url = url.and_then(|node| address(reader, node));
     let secret = reader.required(&fields, "a webhook", "secret").and_then(|node| secrets(reader, node));
     let events = reader.required(&fields, "a webhook", "events");
     let events = events.map(|node| entries(reader, node, "events")).unwrap_or_default();
@@ -129,6 +134,12 @@ fn webhook(reader: &mut Reader<'_>, node: &Node) -> Option<Webhook> {
         }
     }
     let private = fields.get("private").and_then(|node| reader.boolean(node, "private")).unwrap_or(false);
+    if let (Some(at), Some(url), false) = (at, &url, private)
+        && let Ok(address) = Address::parse(url.expose_secret())
+        && reach_of(&address.host) == Reach::Private
+    {
+        reader.problems.error_with(at, "url is at a private address", Some(IS_PRIVATE.into()));
+    }
     let words = |entries: Vec<(String, &Node)>| entries.into_iter().map(|(word, _)| word).collect();
     Some(Webhook { url: url?, secrets: secret?, events: words(events), families: words(families), private })
 }
@@ -138,7 +149,12 @@ fn read_callbacks(reader: &mut Reader<'_>, node: &Node) -> Option<Callbacks> {
     let listed = reader.required(&fields, "callbacks", "hosts");
     let secret = reader.required(&fields, "callbacks", "secret").and_then(|node| secrets(reader, node));
     let private = fields.get("private").and_then(|node| reader.boolean(node, "private")).unwrap_or(false);
-    Some(Callbacks { hosts: hosts(reader, Some(listed?), "hosts"), secrets: secret?, private })
+    let listed = listed?;
+    let hosts = hosts(reader, Some(listed), "hosts");
+    if !private && hosts.iter().any(|rule| rule.reach() == Reach::Private) {
+        reader.problems.error_with(listed.at, "hosts has a private address", Some(IS_PRIVATE.into()));
+    }
+    Some(Callbacks { hosts, secrets: secret?, private })
 }
 
 fn entries<'n>(reader: &mut Reader<'_>, node: &'n Node, what: &str) -> Vec<(String, &'n Node)> {
@@ -156,6 +172,10 @@ fn entries<'n>(reader: &mut Reader<'_>, node: &'n Node, what: &str) -> Vec<(Stri
 fn address(reader: &mut Reader<'_>, node: &Node) -> Option<SecretString> {
     let text = reader.expanded(node, "url", Env::Expand)?;
     match Address::parse(&text) {
+        Ok(address) if reach_of(&address.host) == Reach::Never => {
+            reader.problems.error(node.at, format!("url is at {NEVER_CALLED}"));
+            None
+        }
         Ok(_) => Some(SecretString::from(text)),
         Err(_) if reader.stands_in() => Some(SecretString::from(text)),
         // It may hold a secret, and is not repeated.

@@ -47,7 +47,7 @@ use super::{Board, BoardId, Family, PowerDriver, Site, shown};
 use crate::chat::Platform;
 
 pub use self::boards::{BOARDS_MAX, TAGS_MAX};
-pub use self::campaigns::{CAMPAIGNS_MAX, WAVES_MAX};
+pub use self::campaigns::{CAMPAIGNS_MAX, WAVES_MAX, campaign_of};
 pub use self::hooks::WEBHOOKS_MAX;
 pub use self::host::HOST_ARGUMENTS_MAX;
 pub use self::maintenance::WINDOWS_MAX;
@@ -55,7 +55,7 @@ pub use self::mapping::MAPPINGS_MAX;
 pub use self::plans::{BUILT_IN_PLAN, RESERVED_PARAMS, WATCH_MAX};
 pub use self::problem::{Mark, PROBLEMS_MAX, Problem, Severity, render};
 pub use self::reader::DURATION_MAX;
-pub use self::schedules::SCHEDULES_MAX;
+pub use self::schedules::{SCHEDULES_MAX, schedule_of, starts};
 pub use self::sequences::{RELAYS_MAX, SEQUENCE_STEPS_MAX, SEQUENCE_WAITS_MAX, SEQUENCES_MAX};
 pub use self::steps::STEPS_MAX;
 pub use self::tree::{DEPTH_MAX, FILE_BYTES_MAX, NODES_MAX};

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::problem::{Mark, Problems, listed};
+use super::problem::{Mark, Problem, Problems, listed};
 use super::tree::{Key, Node, Style, Value};
 use crate::board::near::nearest;
 use crate::board::{NAME_BYTES_MAX, is_name, shown};
@@ -82,6 +82,17 @@ impl<'a> Reader<'a> {
             connected: None,
             regexes: HashMap::new(),
         }
+    }
+
+    /// What was read, or everything that is wrong, as one text: for what came without a file.
+    pub(super) fn said_of<T>(self, read: Option<T>) -> Result<T, String> {
+        let said = |problem: &Problem| {
+            let suggestion = problem.suggestion.as_ref().map(|suggestion| format!("; {suggestion}"));
+            problem.message.clone() + &suggestion.unwrap_or_default()
+        };
+        let problems = self.problems.finish();
+        let problems: Vec<String> = problems.iter().filter(|problem| problem.is_error()).map(said).collect();
+        read.filter(|_| problems.is_empty()).ok_or_else(|| problems.join("; "))
     }
 
     /// Knows which chat platforms are connected.

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono_tz::{TZ_VARIANTS, Tz};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::people::{IdOf, id};
+use super::problem::Mark;
 use super::reader::{Env, Fields, Reader};
-use super::tree::Node;
+use super::tree::{self, Node};
 use crate::board::near::nearest;
 use crate::board::schedule::{Schedule, Times};
 use crate::board::{BoardId, Family, Inventory, selector, shown};
@@ -21,6 +22,7 @@ use crate::run::{RunKind, RunSpec, Selector};
 
 /// Most schedules of a lab.
 pub const SCHEDULES_MAX: usize = 100;
+const KEYS: [&str; 5] = ["cron", "zone", "run", "channel", "start_within"];
 /// The time zone of a schedule that names none.
 const ZONE: &str = "UTC";
 
@@ -37,8 +39,7 @@ pub(super) fn schedules(reader: &mut Reader<'_>, node: Option<&Node>) -> BTreeMa
     }
     for (key, node) in fields.entries().take(SCHEDULES_MAX) {
         let named = reader.is_name(&key.text, key.at, "the name of a schedule");
-        let known = ["cron", "zone", "run", "channel", "start_within"];
-        let Some(fields) = reader.fields(node, "a schedule", &known) else {
+        let Some(fields) = reader.fields(node, "a schedule", &KEYS) else {
             continue;
         };
         if let Some(schedule) = schedule(reader, &fields)
@@ -48,6 +49,30 @@ pub(super) fn schedules(reader: &mut Reader<'_>, node: Option<&Node>) -> BTreeMa
         }
     }
     schedules
+}
+
+/// Reads what a program says of a schedule of its own, with the keys of `schedules:`; or everything that is wrong with it.
+/// No variable is looked up.
+pub fn schedule_of(name: &str, document: &Map<String, Value>) -> Result<Schedule, String> {
+    // JSON is YAML.
+    let text = Value::from(document.clone()).to_string();
+    let mut reader = Reader::new("", &text, &|_| None);
+    let mut read = None;
+    if reader.is_name(name, Mark::START, "the name of a schedule")
+        && let Some(root) = tree::read(&text, &mut reader.problems)
+        && let Some(fields) = reader.fields(&root, "a schedule", &KEYS)
+    {
+        read = schedule(&mut reader, &fields);
+    }
+    reader.said_of(read)
+}
+
+/// Whether a line that follows `/run-test` could start something in this lab, or why it could not.
+pub fn starts(run: &str, lab: &Inventory) -> Result<(), String> {
+    line(run, lab).map_err(|(message, suggestion)| {
+        let suggestion = suggestion.map(|suggestion| format!("; {suggestion}"));
+        format!("it starts nothing: {message}{}", suggestion.unwrap_or_default())
+    })
 }
 
 fn schedule(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Schedule> {

@@ -39,7 +39,7 @@ impl Handler {
         let view = match (number(which), what.and_then(campaign_asked)) {
             (Some(number), _) => self.store.campaign_view(number).await?,
             (None, Some(asked)) => self.campaign_named(which, asked).await?,
-            (None, None) => return self.begin_campaign(delivery, which, what).await,
+            (None, None) => return self.begin_defined(delivery, which, what).await,
         };
         let Some(view) = view else {
             let reason = Phrase::new("no-campaign", json!({ "number": which.trim_start_matches('#') }));
@@ -58,9 +58,12 @@ impl Handler {
         delivery: &Delivery,
         command: &Command,
     ) -> Result<(bool, Vec<String>)> {
-        let Command::Campaign { which: Some(which), what, .. } = command else {
+        let Command::Campaign { which: Some(which), what, own, .. } = command else {
             return Ok((false, vec![]));
         };
+        if let Some(own) = own {
+            return Ok((true, self.families_of(own)));
+        }
         let view = match (number(which), what.as_deref().and_then(campaign_asked)) {
             (Some(number), _) => self.store.campaign_view(number).await?,
             (None, Some(asked)) => self.campaign_named(which, asked).await?,
@@ -84,8 +87,13 @@ impl Handler {
     fn families_named(&self, name: &str) -> Vec<String> {
         let lab = self.inventory.now();
         let mut known = lab.campaigns.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
-        let targets =
-            known.next().map(|(_, definition)| self.campaign_targets(definition)).unwrap_or_default();
+        known.next().map(|(_, definition)| self.families_of(definition)).unwrap_or_default()
+    }
+
+    /// The families that a campaign runs on as the lab is now.
+    fn families_of(&self, definition: &Definition) -> Vec<String> {
+        let lab = self.inventory.now();
+        let targets = self.campaign_targets(definition);
         let mut families: Vec<String> = targets
             .iter()
             .filter_map(|(_, asked)| family_of_target(&lab, &asked.target))
@@ -162,7 +170,8 @@ impl Handler {
         (!others.is_allowed()).then(|| self.inventory.now().people.keys(&delivery.actor))
     }
 
-    async fn begin_campaign(&self, delivery: &Delivery, name: &str, build: Option<&str>) -> Result<Reaction> {
+    /// Begins one that boards.yaml describes.
+    async fn begin_defined(&self, delivery: &Delivery, name: &str, build: Option<&str>) -> Result<Reaction> {
         let lab = self.inventory.now();
         let Some((name, definition)) =
             lab.campaigns.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))
@@ -173,6 +182,17 @@ impl Handler {
             let next = next.unwrap_or_else(|| "/lab campaign".into());
             return Ok(Reaction::refused(reason, &near.into_iter().collect::<Vec<_>>(), next));
         };
+        self.begin_campaign(delivery, (name, definition), build).await
+    }
+
+    /// Begins one that does what this says.
+    pub(super) async fn begin_campaign(
+        &self,
+        delivery: &Delivery,
+        (name, definition): (&str, &Definition),
+        build: Option<&str>,
+    ) -> Result<Reaction> {
+        let lab = self.inventory.now();
         let next = || format!("/lab campaign {name} build-123");
         let Some(build) = build else {
             return Ok(Reaction::refused(
@@ -185,7 +205,7 @@ impl Handler {
             return Ok(Reaction::refused(Phrase::new("not-a-build", json!({ "value": build })), &[], next()));
         }
         // Its runs are asked for by whoever begins it: they must be allowed to, and have no more than they may.
-        let (asked, families) = (Command::RunTest(RunTest::default()), self.families_named(name));
+        let (asked, families) = (Command::RunTest(RunTest::default()), self.families_of(definition));
         let may = self.permission_for(Asking::Command(&asked), delivery, About::default(), &families);
         if let Permission::Denied(denial) = may {
             return Ok(self.denied(delivery, "campaign", format!("{name} {build}"), &denial));

@@ -23,7 +23,7 @@ mod hours;
 mod log;
 mod over;
 mod read;
-mod schedules;
+pub mod schedules;
 mod start;
 mod watch;
 
@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use self::schedules::agenda;
 use super::form::{self, Filled};
 use super::parse::{self, Surface};
 use super::permits;
@@ -311,12 +312,16 @@ impl Handler {
             (Command::DeadLetters, _) => Box::pin(self.dead_letters()).await?,
             (Command::Resend { letter }, _) => self.resend(letter),
             (Command::Audit(asked), _) => Box::pin(self.audit_trail(delivery, &asked)).await?,
-            (Command::Campaign { which, what, seen }, _) => {
+            (Command::Campaign { which: Some(name), what, own: Some(own), .. }, _) => {
+                Box::pin(self.begin_campaign(delivery, (&name, &own), what.as_deref())).await?
+            }
+            (Command::Campaign { which, what, seen, .. }, _) => {
                 Box::pin(self.campaign(delivery, which.as_deref(), (what.as_deref(), seen))).await?
             }
             (Command::Schedules { name: Some(name), paused: Some(paused) }, _) => {
                 Box::pin(self.pause_schedule(delivery, &name, paused)).await?
             }
+            (Command::OwnSchedule { name, document }, _) => self.own_schedule(name, document),
             (Command::Schedules { name, .. }, _) => {
                 Box::pin(self.schedules(delivery, name.as_deref())).await?
             }
@@ -375,6 +380,7 @@ impl Handler {
                 which: Some(click.run.to_string()),
                 what: click.verb.of_campaign().map(|asked| asked.as_str().to_owned()),
                 seen: Some(click.generation),
+                own: None,
             },
             Verb::CancelAll | Verb::WhyAll => return self.batch(delivery, click.verb, click.run).await,
         };
@@ -498,9 +504,18 @@ impl Handler {
             }
             Command::Extend { board: None, .. } => self.families_held(delivery).await?,
             Command::Schedules { name: Some(name), .. } => {
-                let known = lab.schedules.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-                let starts = known.and_then(|(_, schedule)| schedule.run.split_whitespace().next());
-                starts.and_then(|of| self.family_known_as(of)).into_iter().map(|of| of.to_string()).collect()
+                let agenda = agenda(&lab, self.store.schedule_list().await?);
+                let known = agenda.iter().find(|entry| entry.name.eq_ignore_ascii_case(name));
+                self.families_started(known.map(|entry| entry.schedule.run.as_str()))
+            }
+            Command::OwnSchedule { name, document } => {
+                // Whoever makes one anew, or removes it, must reach what it starts as well.
+                let agenda = agenda(&lab, self.store.schedule_list().await?);
+                let known = agenda.iter().find(|entry| entry.name.eq_ignore_ascii_case(name));
+                let mut families = self.families_started(known.map(|entry| entry.schedule.run.as_str()));
+                let run = document.as_ref().and_then(|document| document.get("run")?.as_str());
+                families.extend(self.families_started(run));
+                families
             }
             Command::Release { target: Some(target), .. } => match self.family_meant(command, run) {
                 Some(family) => vec![family],
@@ -633,6 +648,7 @@ fn target(command: &Command, run: Option<&RunView>) -> String {
             [which.as_deref(), what.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" ")
         }
         (Command::Schedules { name, .. }, None) => name.clone().unwrap_or_default(),
+        (Command::OwnSchedule { name, .. }, None) => name.clone(),
         (Command::Nudge { board } | Command::Handover { board, .. }, None) => board.clone(),
         (Command::Extend { board: target, .. } | Command::Release { target, .. }, None) => {
             target.clone().unwrap_or_default()

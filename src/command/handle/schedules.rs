@@ -1,10 +1,14 @@
-//! Schedules: what starts by itself and when, and pausing it.
+//! Schedules: what starts by itself and when, and pausing it. Those of boards.yaml are made and removed there alone, and the
+//! others by programs.
 
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
 
 use super::act::audit;
 use super::{Handler, Reaction, put_right};
 use crate::board::schedule::Schedule;
+use crate::board::{Inventory, lab_file};
 use crate::chat::Delivery;
 use crate::clock::Timestamp;
 use crate::command::grammar;
@@ -17,22 +21,15 @@ const ROWS_MAX: usize = 40;
 impl Handler {
     /// Every schedule, or one.
     pub(super) async fn schedules(&self, delivery: &Delivery, name: Option<&str>) -> Result<Reaction> {
-        let lab = self.inventory.now();
-        let rows = self.store.schedule_list().await?;
+        let mut chosen = agenda(&self.inventory.now(), self.store.schedule_list().await?);
         let now = self.clock.now();
-        let mut chosen: Vec<(&String, &Schedule)> = lab.schedules.iter().collect();
         if let Some(name) = name {
-            let known = match self.schedule_named(delivery, name) {
-                Ok(known) => known,
+            chosen = match named(delivery, name, chosen) {
+                Ok(known) => vec![known],
                 Err(refusal) => return Ok(*refusal),
             };
-            chosen.retain(|(name, _)| **name == known);
         }
-        let facts: Vec<Value> = chosen
-            .iter()
-            .take(ROWS_MAX)
-            .map(|(name, schedule)| facts(name, schedule, rows.iter().find(|row| row.name == **name), now))
-            .collect();
+        let facts: Vec<Value> = chosen.iter().take(ROWS_MAX).map(|entry| facts(entry, now)).collect();
         let more = chosen.len().saturating_sub(ROWS_MAX);
         Ok(Reaction::says(Note::new("schedules", json!({ "schedules": facts, "more": more }))))
     }
@@ -44,11 +41,12 @@ impl Handler {
         name: &str,
         paused: bool,
     ) -> Result<Reaction> {
-        let name = match self.schedule_named(delivery, name) {
-            Ok(name) => name,
+        let all = agenda(&self.inventory.now(), self.store.schedule_list().await?);
+        let Entry { name, schedule, .. } = match named(delivery, name, all) {
+            Ok(known) => known,
             Err(refusal) => return Ok(*refusal),
         };
-        let next = self.inventory.now().schedules.get(&name).and_then(|found| found.next(self.clock.now()));
+        let next = schedule.next(self.clock.now());
         let facts = json!({ "name": name, "paused": paused, "next": next });
         let target = format!("{name} {}", if paused { "pause" } else { "resume" });
         Ok(Reaction {
@@ -59,21 +57,88 @@ impl Handler {
         })
     }
 
-    /// The schedule that is meant, as the file writes it.
-    fn schedule_named(&self, delivery: &Delivery, name: &str) -> std::result::Result<String, Box<Reaction>> {
-        let lab = self.inventory.now();
-        if let Some(known) = lab.schedules.keys().find(|known| known.eq_ignore_ascii_case(name)) {
-            return Ok(known.clone());
+    /// Makes a schedule, or removes one. Whoever asks has looked whether it can be read.
+    pub(super) fn own_schedule(&self, name: String, document: Option<Map<String, Value>>) -> Reaction {
+        let read = document.as_ref().map(|document| lab_file::schedule_of(&name, document));
+        let made = match (document, read) {
+            (Some(document), Some(Ok(schedule))) => Some((schedule, document)),
+            (Some(_), Some(Err(problem))) => {
+                let reason = Phrase::new("no-schedule", json!({ "name": problem }));
+                return Reaction::refused(reason, &[], "/lab schedules");
+            }
+            _ => None,
+        };
+        let schedule = made.as_ref().map(|(schedule, _)| schedule);
+        let facts = json!({
+            "name": name,
+            "line": schedule.map(|schedule| &schedule.run),
+            "next": schedule.and_then(|schedule| schedule.next(self.clock.now())),
+        });
+        let verb = if made.is_some() { "make" } else { "remove" };
+        let line = schedule.map(|schedule| format!(": {} {}", schedule.timing(), schedule.run));
+        Reaction {
+            answer: Note::new(if made.is_some() { "schedule-made" } else { "schedule-removed" }, &facts),
+            instead: vec![],
+            audit: audit("schedules", format!("{name} {verb}{}", line.unwrap_or_default())),
+            effect: Effect::OwnSchedule {
+                name,
+                made: made.map(|(schedule, document)| (schedule.timing(), document)),
+            },
         }
-        let near = grammar::near(name, lab.schedules.keys().map(String::as_str)).map(str::to_owned);
-        let next = near.as_ref().and_then(|near| put_right(delivery, &[(name.to_owned(), near.clone())]));
-        let reason = Phrase::new("no-schedule", json!({ "name": name }));
-        let next = next.unwrap_or_else(|| "/lab schedules".into());
-        Err(Box::new(Reaction::refused(reason, &near.into_iter().collect::<Vec<_>>(), next)))
+    }
+
+    /// The families that a line of `/run-test` starts runs of.
+    pub(super) fn families_started(&self, run: Option<&str>) -> Vec<String> {
+        let of = run.and_then(|run| run.split_whitespace().next());
+        of.and_then(|of| self.family_known_as(of)).into_iter().map(|of| of.to_string()).collect()
     }
 }
 
-fn facts(name: &str, schedule: &Schedule, row: Option<&ScheduleRow>, now: Timestamp) -> Value {
+/// A schedule as it is in force.
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub schedule: Schedule,
+    /// What the store knows of it.
+    pub row: Option<ScheduleRow>,
+}
+
+/// What starts by itself, by name: what boards.yaml has, and what programs made under other names.
+pub fn agenda(lab: &Inventory, rows: Vec<ScheduleRow>) -> Vec<Entry> {
+    let mut rows: BTreeMap<String, ScheduleRow> =
+        rows.into_iter().map(|row| (row.name.clone(), row)).collect();
+    let of_file = lab.schedules.iter().map(|(name, schedule)| {
+        let row = rows.remove(name).filter(|row| row.own.is_none());
+        Entry { name: name.clone(), schedule: schedule.clone(), row }
+    });
+    let mut all: Vec<Entry> = of_file.collect();
+    for (name, row) in rows {
+        let Some(own) = &row.own else { continue };
+        match lab_file::schedule_of(&name, &own.document) {
+            Ok(schedule) => all.push(Entry { name, schedule, row: Some(row) }),
+            Err(problem) => tracing::warn!(schedule = name, problem, "a schedule cannot be read"),
+        }
+    }
+    all.sort_by(|one, other| one.name.cmp(&other.name));
+    all
+}
+
+/// The schedule that is meant.
+fn named(delivery: &Delivery, name: &str, all: Vec<Entry>) -> std::result::Result<Entry, Box<Reaction>> {
+    if let Some(at) = all.iter().position(|entry| entry.name.eq_ignore_ascii_case(name)) {
+        let mut all = all;
+        return Ok(all.swap_remove(at));
+    }
+    let near = grammar::near(name, all.iter().map(|entry| entry.name.as_str())).map(str::to_owned);
+    let next = near.as_ref().and_then(|near| put_right(delivery, &[(name.to_owned(), near.clone())]));
+    let reason = Phrase::new("no-schedule", json!({ "name": name }));
+    let next = next.unwrap_or_else(|| "/lab schedules".into());
+    Err(Box::new(Reaction::refused(reason, &near.into_iter().collect::<Vec<_>>(), next)))
+}
+
+fn facts(Entry { name, schedule, row }: &Entry, now: Timestamp) -> Value {
+    let row = row.as_ref();
     let paused = row.and_then(|row| row.paused.as_ref());
     let dealt = row.and_then(|row| row.dealt.as_ref());
     json!({
@@ -85,5 +150,6 @@ fn facts(name: &str, schedule: &Schedule, row: Option<&ScheduleRow>, now: Timest
         "paused_by": paused.map(|(by, _)| by),
         "paused_at": paused.map(|(_, at)| at),
         "last": dealt.map(|(due, dealt)| json!({ "due": due, "dealt": dealt })),
+        "made_by": row.and_then(|row| row.own.as_ref()).map(|own| &own.by),
     })
 }

@@ -111,7 +111,8 @@ pub(in crate::door) async fn one(
     }
 }
 
-fn family(door: &Door, name: &str) -> Result<Family, Problem> {
+/// A kind of board by its name.
+pub(super) fn family(door: &Door, name: &str) -> Result<Family, Problem> {
     let lab = door.handler.inventory.now();
     let found = lab.families.keys().find(|family| family.as_str().eq_ignore_ascii_case(name)).cloned();
     found.ok_or_else(|| {

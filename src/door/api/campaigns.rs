@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::Door;
 use super::super::machine::{self, Problem};
@@ -17,7 +17,8 @@ use super::board::document;
 use super::list::limit;
 use super::who::Caller;
 use super::{delivery, unreadable};
-use crate::campaign::Asked;
+use crate::board::{Inventory, lab_file};
+use crate::campaign::{Asked, Definition};
 use crate::chat::{Delivery, api};
 use crate::clock::Timestamp;
 use crate::command::{Command, campaign_asked};
@@ -26,11 +27,30 @@ use crate::store::{CampaignView, Committed};
 
 /// Which campaign, of what, and where it is told.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Wanted {
     name: String,
     build: String,
     channel: Option<String>,
+    /// What it does, in the words of boards.yaml; nothing where that stands there.
+    #[serde(flatten)]
+    own: Map<String, Value>,
+}
+
+impl Wanted {
+    /// What it does, where it says so itself.
+    fn own(&self, lab: &Inventory) -> Result<Option<Box<Definition>>, Problem> {
+        if self.own.is_empty() {
+            return Ok(None);
+        }
+        if lab.campaigns.keys().any(|known| known.eq_ignore_ascii_case(&self.name)) {
+            let detail = format!(
+                "boards.yaml has a campaign {}: begin that with its name and a build alone, or name this one otherwise",
+                self.name
+            );
+            return Err(Problem::new(StatusCode::CONFLICT, "this name is taken", detail));
+        }
+        lab_file::campaign_of(&self.name, &self.own).map(|own| Some(Box::new(own))).map_err(Problem::invalid)
+    }
 }
 
 /// Which campaigns.
@@ -67,12 +87,15 @@ pub(in crate::door) async fn begin(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let wanted: Wanted = document(&body)?;
+    let mut wanted: Wanted = document(&body)?;
+    wanted.own.retain(|_, said| !said.is_null());
     if wanted.name.starts_with('#') || wanted.name.parse::<i64>().is_ok() {
-        return Err(Problem::invalid("name must be that of a campaign of boards.yaml, and not a number"));
+        return Err(Problem::invalid("name must be a name, and not a number"));
     }
+    let own = wanted.own(&door.handler.inventory.now())?;
     let (which, what) = (Some(wanted.name.clone()), Some(wanted.build.clone()));
-    let delivery = delivery(&door, &caller, Command::Campaign { which, what, seen: None }, &headers)?;
+    let command = Command::Campaign { which, what, seen: None, own };
+    let delivery = delivery(&door, &caller, command, &headers)?;
     let default = door.handler.inventory.now().channels.default.clone();
     let place = api::channel(wanted.channel.as_deref(), default.as_deref());
     let place = place.map_err(|problem| Problem::unread(&door, &problem))?;
@@ -104,7 +127,7 @@ pub(in crate::door) async fn steer(
         return Err(Problem::invalid(format!("the action is one of {known}")));
     };
     let which = Some(view.campaign.number.to_string());
-    let command = Command::Campaign { which, what: Some(asked.as_str().to_owned()), seen: None };
+    let command = Command::Campaign { which, what: Some(asked.as_str().to_owned()), seen: None, own: None };
     let delivery = delivery(&door, &caller, command, &headers)?;
     carry_out(&door, delivery, &[]).await?;
     Ok(Json(shown(&named(&door, &number).await?)).into_response())
@@ -124,7 +147,11 @@ async fn carry_out(door: &Door, delivery: Delivery, body: &[u8]) -> Result<Commi
             let state = facts.get("campaign").and_then(|campaign| campaign["state"].as_str());
             let can = facts.get("can").and_then(Value::as_array).into_iter().flatten();
             let can = can.filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
-            let detail = format!("it is {}; what it can do now: {can}", state.unwrap_or_default());
+            let state = state.unwrap_or_default();
+            let detail = match can.as_str() {
+                "" => format!("it is {state}, and nothing can be asked of it any more"),
+                can => format!("it is {state}; what it can do now: {can}"),
+            };
             Err(Problem::new(conflict, "this is not possible now", detail))
         }
         _ => Ok(committed),

@@ -26,7 +26,7 @@ use crate::command::Command;
 use crate::command::document::TEXT_BYTES_MAX;
 use crate::id::LeaseId;
 use crate::lease::scheduler::as_run;
-use crate::lease::{Holder, Lease, LeaseState, Reservation};
+use crate::lease::{Holder, Lease, Reservation};
 use crate::message::waiting;
 use crate::store::{Committed, LeaseView};
 
@@ -217,7 +217,7 @@ pub(in crate::door) async fn list(
     let own = caller.actor.key();
     let (leases, wishes) = had_and_awaited(&door).await?;
     let leases = leases.iter().filter(|lease| !query.mine || lease.is_held_by(&caller.actor));
-    let mut items: Vec<Value> = leases.map(|lease| row(lease, None)).collect();
+    let mut items: Vec<Value> = leases.map(|lease| lease.document(None)).collect();
     let wishes = wishes.iter().filter(|wish| !query.mine || wish.by.key() == own);
     items.extend(wishes.map(|wish| waiting(&door, wish)));
     Ok(Json(json!({ "items": items, "next": null })).into_response())
@@ -286,7 +286,7 @@ pub(in crate::door) async fn release(
     let view = find(&door, &id).await?;
     match &view {
         LeaseView::Lease(lease, Some(ended_at)) => {
-            return Ok(Json(row(lease, Some(*ended_at))).into_response());
+            return Ok(Json(lease.document(Some(*ended_at))).into_response());
         }
         LeaseView::Lease(lease, None) if lease.hold.is_none() => {
             let detail = match &lease.holder {
@@ -299,7 +299,7 @@ pub(in crate::door) async fn release(
     }
     give_back(&door, &caller, &view, (&headers, &[])).await?;
     Ok(Json(match (find(&door, &id).await, view) {
-        (Ok(LeaseView::Lease(lease, ended_at)), _) => row(&lease, ended_at),
+        (Ok(LeaseView::Lease(lease, ended_at)), _) => lease.document(ended_at),
         // A place in line that is over is nowhere.
         (Err(_), LeaseView::Waiting(wish)) => {
             json!({ "lease_id": wish.id, "status": "released", "wanted": wanted_name(&wish) })
@@ -335,37 +335,10 @@ async fn find(door: &Door, id: &str) -> Result<LeaseView, Problem> {
 /// A lease with its board, and where its console is.
 async fn shown(door: &Door, lease: &Lease, ended_at: Option<Timestamp>) -> Result<Value, Problem> {
     let (lab, known) = (door.handler.inventory.now(), Known::look(door).await?);
-    let mut shown = row(lease, ended_at);
+    let mut shown = lease.document(ended_at);
     let board = lab.boards.get(&lease.board);
     shown["board"] = json!(board.map(|board| known.board_row(&known.closing(&lab), board)));
     Ok(shown)
-}
-
-pub(super) fn row(lease: &Lease, ended_at: Option<Timestamp>) -> Value {
-    let (holder, run) = match &lease.holder {
-        Holder::Run { number, .. } => (format!("#{number}"), Some(*number)),
-        Holder::Person(person) | Holder::Check(person) => (person.key(), None),
-    };
-    let status = match (lease.state, ended_at) {
-        (LeaseState::Active | LeaseState::Finalizing | LeaseState::Held, _) => "active",
-        (LeaseState::Released, Some(at)) if at >= lease.expires_at => "expired",
-        (LeaseState::Released, _) => "released",
-        (LeaseState::Lapsed, _) => "expired",
-    };
-    json!({
-        "lease_id": lease.id,
-        "board_id": lease.board,
-        "holder": holder,
-        "run": run,
-        "reason": lease.hold.as_ref().map(|hold| hold.reason.as_str()).filter(|reason| !reason.is_empty()),
-        "fence": lease.fence.0,
-        "acquired_at": lease.granted_at.rfc3339(),
-        "expires_at": lease.expires_at.rfc3339(),
-        "ended_at": ended_at.map(Timestamp::rfc3339),
-        "status": status,
-        "console": format!("/api/v1/boards/{}/console", lease.board),
-        "url": format!("/api/v1/lease/{}", lease.id),
-    })
 }
 
 /// A place in line. The queue hears of it a moment after the store.

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::super::Door;
 use super::super::machine::Problem;
-use super::unreadable;
 use super::who::Caller;
+use super::{builds, unreadable};
 use crate::board::{Board, Inventory};
 use crate::chat::Actor;
 use crate::clock::Timestamp;
@@ -73,6 +73,9 @@ pub(in crate::door) async fn boards(
     Query(query): Query<BoardsQuery>,
 ) -> Result<Response, Problem> {
     let (lab, known) = (door.handler.inventory.now(), Known::look(&door).await?);
+    if let Some(name) = &query.family {
+        builds::family(&door, name)?;
+    }
     let is = |wanted: &Option<String>, name: &str| {
         wanted.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(name))
     };

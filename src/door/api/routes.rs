@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn, map_response};
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 
 use super::super::{Door, machine};
 use super::shapes::{self, Kind, Shape};
@@ -59,7 +59,7 @@ impl Route {
         says: &'static str,
     ) -> Route {
         let (query, answers) = (vec![], vec![]);
-        let once = matches!(method, "post" | "delete");
+        let once = matches!(method, "post" | "put" | "delete");
         Route { method, path, handler, says, opens: Opens::Token, query, once, body: None, answers }
     }
 
@@ -225,6 +225,24 @@ fn waves() -> Vec<Route> {
         )
         .gives(200, "the schedule", One(&shapes::SCHEDULE))
         .refuses(404, "there is none"),
+        Route::new(
+            ("put", "/api/v1/schedules/{schedule}"),
+            put(schedules::make),
+            "Make a schedule that is no one of boards.yaml",
+        )
+        .takes(&shapes::SCHEDULE_WANTED)
+        .gives(201, "it is made", One(&shapes::SCHEDULE))
+        .gives(200, "it is made anew", One(&shapes::SCHEDULE))
+        .refuses(409, "boards.yaml has it, or there are too many")
+        .refuses(422, "it is none, or starts nothing, and why"),
+        Route::new(
+            ("delete", "/api/v1/schedules/{schedule}"),
+            delete(schedules::remove),
+            "Remove a schedule that is no one of boards.yaml",
+        )
+        .gives(200, "as it was", One(&shapes::SCHEDULE))
+        .refuses(404, "there is none")
+        .refuses(409, "boards.yaml has it"),
     ]
 }
 
@@ -234,7 +252,8 @@ fn boards() -> Vec<Route> {
         Route::new(("get", "/api/v1/boards"), get(list::boards), "Boards, by name")
             .asks("family", Kind::Text, "only of this kind")
             .asks("site", Kind::Text, "only at this site")
-            .gives(200, "all of them", List(&shapes::BOARD)),
+            .gives(200, "all of them", List(&shapes::BOARD))
+            .refuses(404, "there is no such kind of board"),
         Route::new(("get", "/api/v1/boards/{board}"), get(list::board), "One board")
             .gives(200, "the board", One(&shapes::BOARD))
             .refuses(404, "there is none, and what comes near"),

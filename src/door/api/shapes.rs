@@ -58,7 +58,7 @@ pub(super) static PROBLEM: Shape = Shape {
 pub(super) static SCHEDULE: Shape = Shape {
     name: "Schedule",
     fields: &[
-        Field("name", Text, "its name in boards.yaml"),
+        Field("name", Text, "its name"),
         Field("cron", Text, "when it is due"),
         Field("zone", Text, "the time zone of that"),
         Field("run", Text, "what follows /run-test"),
@@ -67,8 +67,21 @@ pub(super) static SCHEDULE: Shape = Shape {
         Field("next_at", Time, "when it is due next; null while it is paused"),
         Field("last_at", Time, "when it was due last"),
         Field("last_run", Number, "the run that was started then, or the first of them"),
+        Field("made_by", Text, "who made it; null of one of boards.yaml"),
     ],
     needed: &[],
+};
+
+pub(super) static SCHEDULE_WANTED: Shape = Shape {
+    name: "ScheduleWanted",
+    fields: &[
+        Field("cron", Text, "when: minute, hour, day of the month, month, weekday"),
+        Field("zone", Text, "whose clock that is; UTC when absent"),
+        Field("run", Text, "what starts: all that may follow /run-test"),
+        Field("channel", Text, "where its card stands; the default one when absent"),
+        Field("start_within", Text, "how late it may still start, as 4h; an hour when absent"),
+    ],
+    needed: &["cron", "run"],
 };
 
 pub(super) static TYPED: Shape = Shape {
@@ -164,6 +177,14 @@ pub(super) static RUN: Shape = Shape {
         Field("detail", Text, "what happened, for people"),
         Field("board", Text, "the board that it is on, or was"),
         Field("counts", Map, "test cases by how they ended"),
+        Field("failed_cases", Texts, "the names of those that failed, 50 at most"),
+        Field("priority", Words(&["high", "normal", "low", "background"]), "its place in the queue"),
+        Field("revision", Text, "only boards of this revision"),
+        Field("tags", Map, "only boards with these tags"),
+        Field("boards", Number, "how many boards it holds at once"),
+        Field("params", Map, "what was set of its plan's parameters"),
+        Field("timeout", Number, "its own limit in seconds"),
+        Field("retry_of", Number, "the run that it repeats"),
         Field("queue", Map, "why it waits"),
         Field("attempts", Many(&ATTEMPT), "its attempts, the oldest first"),
         Field("requested_by", Text, "who asked, as `slack:U0LEAD` or `api:nightly`"),
@@ -212,11 +233,41 @@ pub(super) static RUN_ROW: Shape = Shape {
 pub(super) static CAMPAIGN_WANTED: Shape = Shape {
     name: "CampaignWanted",
     fields: &[
-        Field("name", Text, "a campaign of boards.yaml"),
+        Field(
+            "name",
+            Text,
+            "a campaign of boards.yaml, or a name for this one, which then says what it does",
+        ),
         Field("build", Text, "the build's id"),
         Field("channel", Text, "where its card stands, such as slack:C0SOCCI"),
+        Field("families", Texts, "the targets: each family with whichever of its boards is free"),
+        Field("boards_of", Texts, "or every board of these families"),
+        Field("boards", Texts, "or these boards"),
+        Field("revisions", Texts, "with families: each revision is a target of its own"),
+        Field("suites", Texts, "what runs on each target; the family's default suite when absent"),
+        Field("repeats", Number, "how often each; once when absent"),
+        Field("waves", Texts, "how many targets each wave reaches, as 1 or 50%"),
+        Field("gate", Number, "how many of a hundred must pass before the next wave; 100 when absent"),
+        Field("at_once", Number, "how many of its runs wait or run at once; 4 when absent"),
+        Field("stop", Of(&STOP), "when a wave stops before its end"),
+        Field("rollback", Of(&ROLLBACK), "what puts a board back"),
     ],
     needed: &["name", "build"],
+};
+
+static STOP: Shape = Shape {
+    name: "CampaignStop",
+    fields: &[
+        Field("failed", Number, "once more than so many of a hundred did not pass"),
+        Field("after", Number, "after so many ended; 1 when absent"),
+    ],
+    needed: &["failed"],
+};
+
+static ROLLBACK: Shape = Shape {
+    name: "CampaignRollback",
+    fields: &[Field("build", Text, "its build"), Field("suite", Text, "its suite")],
+    needed: &["build", "suite"],
 };
 
 const CAMPAIGN_STATES: Kind = Words(&[
@@ -247,7 +298,7 @@ pub(super) static CAMPAIGN_ROW: Shape = Shape {
     name: "CampaignRow",
     fields: &[
         Field("number", Number, "its number"),
-        Field("name", Text, "its name in boards.yaml"),
+        Field("name", Text, "its name"),
         Field("build", Text, "the build"),
         Field("state", CAMPAIGN_STATES, "where it is"),
         Field("wave", Number, "its wave, from 1"),
@@ -266,7 +317,7 @@ pub(super) static CAMPAIGN: Shape = Shape {
     name: "Campaign",
     fields: &[
         Field("number", Number, "its number"),
-        Field("name", Text, "its name in boards.yaml"),
+        Field("name", Text, "its name"),
         Field("build", Text, "the build"),
         Field("state", CAMPAIGN_STATES, "where it is"),
         Field("wave", Number, "its wave, from 1"),
@@ -295,6 +346,7 @@ static TARGET: Shape = Shape {
                 "running",
                 "passed",
                 "failed",
+                "cancelled",
                 "rolling-back",
                 "rolled-back",
                 "not-rolled-back",
@@ -539,7 +591,8 @@ pub(super) static LEASE: Shape = Shape {
         Field("lease_id", Id, "its id"),
         Field("board_id", Text, "the board"),
         Field("board", Of(&BOARD), "the board as it is now"),
-        Field("holder", Text, "who has it"),
+        Field("holder", Text, "who has it, or for whom it is switched, checked or brought to rest"),
+        Field("kind", Words(&["run", "person", "check"]), "what for: check is a moment of boardhand's own"),
         Field("run", Number, "the run that has it"),
         Field("reason", Text, "what for"),
         Field("fence", Number, "rises with every lease of the board"),

@@ -154,7 +154,7 @@ async fn had_by(door: &Door, name: &str) -> Result<Vec<Value>, Problem> {
     let (leases, wishes) = super::lease::had_and_awaited(door).await?;
     let is_theirs =
         |lease: &&Lease| matches!(&lease.holder, Holder::Person(person) if person.key() == holder);
-    let leases = leases.iter().filter(is_theirs).map(|lease| super::lease::row(lease, None));
+    let leases = leases.iter().filter(is_theirs).map(|lease| lease.document(None));
     let wishes = wishes.iter().filter(|wish| wish.by.key() == holder);
     Ok(leases.chain(wishes.map(|wish| super::lease::waiting(door, wish))).collect())
 }

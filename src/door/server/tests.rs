@@ -147,7 +147,8 @@ async fn a_head_and_a_body_are_taken_up_to_their_bounds() {
     let answer = rest(rig.sent(&post(BODY_BYTES_MAX, full)).await).await;
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("xxx"), "a body at the bound");
     let answer = rest(rig.sent(&post(BODY_BYTES_MAX + 1, String::new())).await).await;
-    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("application/problem+json"), "{answer}");
+    assert!(answer.contains("a request may have 256 KiB at most"), "{answer}");
 
     let head = |length: usize| {
         let line = "GET /healthz HTTP/1.1\r\nhost: lab\r\nconnection: close\r\nx: ";

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::super::links::Links;
 use super::super::{Card, Note};
 use super::Composer;
-use crate::campaign::{Asked, Campaign, Child, Phase};
+use crate::campaign::{Asked, Campaign, Child, Phase, State};
 use crate::chat::Place;
 use crate::outcome::Verdict;
 use crate::store::CampaignView;
@@ -83,13 +83,19 @@ fn target(view: &CampaignView, place: usize, name: &str) -> Value {
     let (forward, back) = (of(Phase::Forward), of(Phase::Back));
     let passed = |children: &[&Child]| children.iter().all(|child| child.verdict == Some(Verdict::Passed));
     let open = |children: &[&Child]| children.iter().any(|child| child.verdict.is_none());
-    let failed = forward.iter().any(|c| c.verdict.is_some_and(|verdict| verdict != Verdict::Passed));
+    // What was withdrawn with the campaign says nothing of the build.
+    let is_ended = view.campaign.state == State::Cancelled;
+    let withdrawn = |child: &&&Child| is_ended && child.verdict == Some(Verdict::Cancelled);
+    let failed = forward.iter().filter(|child| !withdrawn(child));
+    let failed = failed.filter_map(|child| child.verdict).any(|verdict| verdict != Verdict::Passed);
+    let is_short = forward.len() < wanted || forward.iter().any(|child| withdrawn(&child));
     let state = match (back.is_empty(), forward.is_empty()) {
         (false, _) if open(&back) => "rolling-back",
         (false, _) if passed(&back) => "rolled-back",
         (false, _) => "not-rolled-back",
-        (true, true) => "waiting",
         (true, false) if failed => "failed",
+        (true, _) if is_ended && is_short && !open(&forward) => "cancelled",
+        (true, true) => "waiting",
         (true, false) if open(&forward) || forward.len() < wanted => "running",
         (true, false) => "passed",
     };

@@ -4,8 +4,12 @@ use serde_json::{Value, json};
 
 use super::Composer;
 use crate::clock::Timestamp;
+use crate::outcome::CaseStatus;
 use crate::run::{Run, RunState};
 use crate::store::RunView;
+
+/// Most names of test cases that a run is told with; its report has all.
+const FAILED_CASES_MAX: usize = 50;
 
 impl Composer {
     /// A run in a list.
@@ -56,6 +60,10 @@ impl Composer {
                 })
             })
             .collect();
+        let cases = view.attempts.last().and_then(|attempt| attempt.outcome.as_ref());
+        let failed = cases.into_iter().flat_map(|outcome| &outcome.cases);
+        let failed = failed.filter(|case| case.status == CaseStatus::Failed).map(|case| case.name.as_str());
+        let spec = &run.spec;
         let mut document = self.run_row(run);
         let more = json!({
             "stage": outcome.map(|outcome| outcome.stage.as_str()),
@@ -63,6 +71,14 @@ impl Composer {
             // One that has ended is told with the board that it was on last.
             "board": facts["board"],
             "counts": facts["counts"],
+            "failed_cases": failed.take(FAILED_CASES_MAX).collect::<Vec<_>>(),
+            "priority": spec.priority,
+            "revision": spec.selector.revision,
+            "tags": spec.selector.tags,
+            "boards": spec.boards,
+            "params": spec.params,
+            "timeout": spec.timeout.map(|timeout| timeout.as_secs()),
+            "retry_of": run.retry_of,
             "queue": facts["why"],
             "attempts": attempts,
             "junit_url": self.links.junit(run.number),

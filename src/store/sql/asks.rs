@@ -157,8 +157,11 @@ pub(super) async fn accept(
     let fresh = state.lease_of(id, board, Holder::Person(by.clone()), LeaseState::Held, &terms);
     let hold = lease.hold.clone().map(|hold| Hold { idle_until: None, ..hold });
     let fresh = Lease { hold, ..fresh };
-    lease::taken(tx, &fresh, now);
-    ledger::events(tx, &[Event::board(now, "taken", board).with(json!({ "handed_over": by.key() }))]);
+    let changed_hands = [
+        Event::lease(now, "released", lease.id, board),
+        Event::lease(now, "taken", fresh.id, board).with(json!({ "handed_over": by.key() })),
+    ];
+    lease::taken_as(tx, &fresh, &changed_hands);
     tell_holder(tx, ids, &lease, note, now).await?;
     Ok((Effected::Done, Some(fresh.fence)))
 }

@@ -54,6 +54,9 @@ statements! {
                     THEN 1 ELSE 0 END AS is_known
         FROM runs AS r
         WHERE r.number = ?1";
+    CALLS_GIVEN_UP = "SELECT id
+        FROM calls
+        WHERE run = ?1 AND hook = '' AND url = ?2 AND state = 'dead'";
     CALLBACK_MOVE = "INSERT INTO callbacks (run, url)
         VALUES (?1, ?2)
         ON CONFLICT (run) DO UPDATE SET url = excluded.url";
@@ -146,6 +149,15 @@ pub(super) async fn call_back_to(tx: &mut Tx, run: i64, url: &str, now: Timestam
         return Ok(false);
     }
     let (is_over, attempt) = (row.flag("is_over")?, row.count("attempt")?);
+    let query = link::query(CALLS_GIVEN_UP).bind(run).bind(url);
+    let dead = query.fetch_all(tx.connection().await?).await.map_err(unavailable)?;
+    let dead = dead.iter().map(|row| Ok(Reader::new(row, "calls", "id").text("id")?.to_owned()));
+    let dead = dead.collect::<Result<Vec<String>>>()?;
+    if !dead.is_empty() {
+        // What was given up is tried again, and is no dead letter beside another of the same.
+        letters::revive(tx, &dead, now);
+        return Ok(true);
+    }
     let mut script = Script::default();
     script.add(CALLBACK_MOVE, [run.into(), url.into()]);
     if is_over {

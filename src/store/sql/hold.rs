@@ -299,7 +299,7 @@ pub(super) async fn idle(
     if query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() == 0 {
         return Ok(false);
     }
-    ledger::events(tx, &[Event::board(now, "taken", &lease.board).with(json!({ "until": until }))]);
+    ledger::events(tx, &[Event::lease(now, "taken", lease.id, &lease.board).with(json!({ "until": until }))]);
     ledger::owe(tx, ids, &[], &[Answer { via, note, at: now }]).await?;
     Ok(true)
 }
@@ -310,7 +310,7 @@ pub(super) async fn used(tx: &mut Tx, lease: &Lease, now: Timestamp) -> Result<b
     if query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() == 0 {
         return Ok(false);
     }
-    ledger::events(tx, &[Event::board(now, "taken", &lease.board)]);
+    ledger::events(tx, &[Event::lease(now, "taken", lease.id, &lease.board)]);
     Ok(true)
 }
 
@@ -337,7 +337,7 @@ pub(super) async fn extend(
     let query = link::query(HOLD_EXTEND).bind(lease.id.to_string()).bind(lease.fence.0);
     let changed = query.bind(until.as_micros()).execute(tx.connection().await?).await.map_err(unavailable)?;
     expect_changed(changed.rows_affected(), 1, "leases", lease.id)?;
-    ledger::events(tx, &[Event::board(now, "taken", board).with(json!({ "until": until }))]);
+    ledger::events(tx, &[Event::lease(now, "taken", lease.id, board).with(json!({ "until": until }))]);
     Ok((Effected::Done, Some(until)))
 }
 
@@ -404,14 +404,14 @@ async fn end(tx: &mut Tx, lease: &Lease, rest: LeaseId, now: Timestamp) -> Resul
         let query = query.bind(row::json(&holder)).bind(run.number).bind(attempt).bind(now.as_micros());
         let changed = query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected();
         expect_changed(changed, 1, "leases", lease.id)?;
-        ledger::events(tx, &[Event::board(now, "taken", &lease.board)]);
+        ledger::events(tx, &[Event::lease(now, "taken", lease.id, &lease.board)]);
         return Ok(Some(run.number));
     }
     let mut script = Script::default();
     let ended = script.add(HOLD_END, [lease.id.to_string().into(), lease.fence.0.into(), now.into()]);
     ended.expect(1, "leases", lease.id);
     script.add(BOARD_LEFT, [lease.board.as_str().into(), now.into()]);
-    script.events(&[Event::board(now, "released", &lease.board)]);
+    script.events(&[Event::lease(now, "released", lease.id, &lease.board)]);
     tx.leave(script);
     let Some(found) = lease::look(tx, &Unreadable::default(), &lease.board).await? else { return Ok(None) };
     let (Holder::Person(by) | Holder::Check(by)) = lease.holder.clone() else { return Ok(None) };

@@ -225,9 +225,14 @@ pub(super) async fn look(
 
 /// Writes a lease of a board that nobody has, and that is no run's.
 pub(super) fn taken(tx: &mut Tx, lease: &Lease, now: Timestamp) {
+    taken_as(tx, lease, &[Event::lease(now, "taken", lease.id, &lease.board)]);
+}
+
+/// The same, where that is told so.
+pub(super) fn taken_as(tx: &mut Tx, lease: &Lease, events: &[Event<'_>]) {
     let mut script = Script::default();
     leases_insert(&mut script, std::slice::from_ref(lease));
-    script.events(&[Event::board(now, "taken", &lease.board)]);
+    script.events(events);
     tx.leave(script);
 }
 
@@ -453,6 +458,7 @@ fn attempts_begin(script: &mut Script, changes: &[(Run, Run)], leases: &[Lease],
         });
         events.push(Event::run(now, "granted", run.number, *attempt).on(&lease.board));
     }
+    events.extend(leases.iter().map(|lease| Event::lease(now, "taken", lease.id, &lease.board)));
     script.add(ATTEMPTS_INSERT, [row::json(&attempts).into()]);
     script.events(&events);
     let numbers: Vec<i64> = changes.iter().map(|(_, run)| run.number).collect();

@@ -106,7 +106,8 @@ pub(super) async fn release(tx: &mut Tx, lease: &LeaseRef, rest: &AtRest, now: T
     let mut script = Script::default();
     let released = script.add(BOARD_RELEASED, [lease.board.as_str().into(), now.into(), problem.into()]);
     released.expect(1, "boards", &lease.board);
-    script.events(&[Event::board(now, "released", &lease.board).with(json!({ "problem": problem }))]);
+    script
+        .events(&[Event::lease(now, "released", lease.id, &lease.board).with(json!({ "problem": problem }))]);
     tx.leave(script);
     Ok(Fenced::Done)
 }
@@ -194,7 +195,7 @@ pub(super) async fn give_back(
         let changed = query.execute(tx.connection().await?).await.map_err(unavailable)?;
         expect_changed(changed.rows_affected(), ids.len(), "leases", first)?;
         let events: Vec<Event<'_>> =
-            of_attempt.iter().map(|lease| Event::board(now, "released", &lease.board)).collect();
+            of_attempt.iter().map(|lease| Event::lease(now, "released", lease.id, &lease.board)).collect();
         ledger::events(tx, &events);
         given.extend(ids);
     }
@@ -246,8 +247,9 @@ async fn lapse(
     if !unfenced.is_empty() {
         let query = link::query(HOLDS_UNFENCED).bind(row::json(&unfenced));
         query.execute(tx.connection().await?).await.map_err(unavailable)?;
-        let boards = held.iter().filter(|lease| unfenced.contains(&lease.id)).map(|lease| &lease.board);
-        let events: Vec<Event<'_>> = boards.map(|board| Event::board(now, "lapsed", board)).collect();
+        let lapsed = held.iter().filter(|lease| unfenced.contains(&lease.id));
+        let events: Vec<Event<'_>> =
+            lapsed.map(|lease| Event::lease(now, "lapsed", lease.id, &lease.board)).collect();
         ledger::events(tx, &events);
     }
 
@@ -274,7 +276,8 @@ async fn end(tx: &mut Tx, over: &[Lease], bare: &[Bare], now: Timestamp) -> Resu
     expect_changed(changed.rows_affected(), ids.len(), "leases", first)?;
     let query = link::query(BOARDS_LAPSED).bind(row::json(&boards)).bind(now.as_micros());
     query.execute(tx.connection().await?).await.map_err(unavailable)?;
-    let events: Vec<Event<'_>> = boards.iter().map(|board| Event::board(now, "lapsed", board)).collect();
+    let lapsed = |id: &str, board| Event::lease(now, "lapsed", id, board);
+    let events: Vec<Event<'_>> = ids.iter().zip(&boards).map(|(id, board)| lapsed(id, board)).collect();
     ledger::events(tx, &events);
     Ok(())
 }

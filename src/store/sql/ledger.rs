@@ -86,6 +86,11 @@ impl<'a> Event<'a> {
         Event { at, kind, run: None, attempt: None, board: Some(Cow::Borrowed(board)), facts: None }
     }
 
+    /// Something happened to a lease.
+    pub(super) fn lease(at: Timestamp, kind: &'static str, id: impl Serialize, board: &'a BoardId) -> Self {
+        Event::board(at, kind, board).with(serde_json::json!({ "lease": id }))
+    }
+
     /// A build is registered.
     pub(super) fn build(build: &Build) -> Self {
         let facts = serde_json::json!({
@@ -104,9 +109,16 @@ impl<'a> Event<'a> {
         Event { board: Some(Cow::Borrowed(board)), ..self }
     }
 
-    /// The same, with facts.
-    pub(super) fn with(self, facts: serde_json::Value) -> Self {
-        Event { facts: Some(facts), ..self }
+    /// The same, with these facts as well.
+    pub(super) fn with(mut self, facts: serde_json::Value) -> Self {
+        self.facts = match (self.facts, facts) {
+            (Some(serde_json::Value::Object(mut known)), serde_json::Value::Object(more)) => {
+                known.extend(more);
+                Some(known.into())
+            }
+            (_, facts) => Some(facts),
+        };
+        self
     }
 }
 

@@ -105,14 +105,19 @@ pub(super) async fn resend(tx: &mut Tx, letter: Option<i64>, now: Timestamp) -> 
     if messages.is_empty() {
         return Ok((Effected::NoSuchLetter, 0));
     }
-    let (ids, mut script) = (row::json(&messages), Script::default());
+    revive(tx, &messages, now);
+    Ok((Effected::Done, messages.len()))
+}
+
+/// Owes these dead ones again, as if they had just become so.
+pub(super) fn revive(tx: &mut Tx, messages: &[String], now: Timestamp) {
+    let (ids, mut script) = (row::json(messages), Script::default());
     script.add(LETTERS_REMOVE, [ids.as_str().into()]);
     script.add(REPLIES_REVIVE, [ids.as_str().into(), now.into(), CARD_LOST.into()]);
     script.add(OUTBOX_REVIVE, [ids.as_str().into(), now.into()]);
     script.add(CALLS_REVIVE, [ids.as_str().into(), now.into()]);
     script.add(CARDS_REVIVE, [ids.into(), now.into(), TOLD_BY_URL.into()]);
     tx.leave(script);
-    Ok((Effected::Done, messages.len()))
 }
 
 fn letter(row: &Row) -> Result<Letter> {

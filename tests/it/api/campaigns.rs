@@ -84,3 +84,48 @@ async fn a_program_drives_a_whole_campaign() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_says_itself_what_its_campaign_does() {
+    lab(&campaigns(), async |lab| {
+        let begin = async |body: &str| call(lab, "POST", "/api/v1/campaigns", &[&admin()], body).await;
+        for (own, says) in [
+            (r#""famlies": ["socA"]"#, "unknown key \"famlies\" in a campaign; did you mean \"families\"?"),
+            (r#""suites": ["smoke"]"#, "a campaign needs one of families, boards_of and boards"),
+            (r#""families": ["socA"], "repeats": 0"#, "repeats must be between 1 and 20, not 0"),
+            (r#""families": ["socA"], "waves": ["half"]"#, "a wave must be a number, or up to 100%"),
+            (r#""families": ["${SECRET}"]"#, "SECRET"),
+            (r#""families": ["socX"]"#, "socX"),
+            (r#""families": ["socA"], "suites": ["smokee"]"#, "smokee"),
+        ] {
+            let (status, odd) = begin(&format!(r#"{{"name": "mine", "build": "build-123", {own}}}"#)).await;
+            let detail = odd["detail"].as_str().unwrap_or_default();
+            assert!(status == 422 && detail.contains(says), "{own}: {status} {odd}");
+        }
+        let taken = r#"{"name": "matrix", "build": "build-123", "families": ["socA"]}"#;
+        let (status, odd) = begin(taken).await;
+        assert_eq!((status, &odd["title"]), (409, &json!("this name is taken")), "{odd}");
+        assert_eq!(begin(r#"{"name": "7", "build": "b", "families": ["socA"]}"#).await.0, 422);
+
+        let body = r#"{"name": "mine", "build": "build-123", "families": ["socA"], "suites": ["smoke", "golden"], "repeats": 2,
+            "waves": [1], "stop": {"failed": 50}}"#;
+        let (status, begun) = begin(body).await;
+        assert_eq!((status, &begun["total"]["planned"]), (202, &json!(4)), "{begun}");
+        let seen = until(lab, "completed").await;
+        assert_eq!((&seen["name"], &seen["total"]["passed"]), (&json!("mine"), &json!(4)), "{seen}");
+        // One that is ended says of every target that nothing comes of it any more.
+        let begun = begin(r#"{"name": "late", "build": "build-crawl", "boards_of": ["socA"], "at_once": 1}"#).await.1;
+        let number = &begun["number"];
+        let cancel = format!("/api/v1/campaigns/{number}/cancel");
+        let (status, over) = call(lab, "POST", &cancel, &[&admin()], "").await;
+        assert_eq!((status, &over["state"]), (200, &json!("cancelled")));
+        lab.settle().await;
+        let (_, over) = call(lab, "GET", &format!("/api/v1/campaigns/{number}"), &[&admin()], "").await;
+        let states: Vec<&Value> =
+            over["targets"].as_array().into_iter().flatten().map(|t| &t["state"]).collect();
+        assert_eq!(states, ["cancelled"; 3], "{over}");
+        let (status, again) = call(lab, "POST", &cancel, &[&admin()], "").await;
+        assert_eq!((status, &again["detail"]), (409, &json!("it is cancelled, and nothing can be asked of it any more")));
+    })
+    .await;
+}

@@ -102,6 +102,12 @@ async fn every_request_is_described_and_answers_as_it_says() {
             (("POST", "/api/v1/campaigns/1/cancel"), "Campaign", ""),
             (("GET", "/api/v1/schedules"), "Schedule", ""),
             (("POST", "/api/v1/schedules/nightly/pause"), "Schedule", ""),
+            (
+                ("PUT", "/api/v1/schedules/soak"),
+                "Schedule",
+                r#"{"cron": "0 4 * * *", "run": "socA build-123"}"#,
+            ),
+            (("DELETE", "/api/v1/schedules/soak"), "Schedule", ""),
             (("POST", "/api/v1/commands"), "Said", r#"{"text": "/lab boards"}"#),
             (("GET", "/api/v1/boards"), "Board", ""),
             (("GET", "/api/v1/boards/soc-a-001"), "Board", ""),

@@ -1,7 +1,7 @@
 //! How fast whoever asks may ask: a stranger is held back, and nobody else because of them; a proxy that is trusted says
 //! whose request it is. And the audit log, which has every change with where it came from.
 
-use boardhand::door::throttle::{FAILURES, WRITES};
+use boardhand::door::throttle::{FAILURES, POSTS, WRITES};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -57,6 +57,19 @@ async fn a_token_that_changes_too_much_is_held_back_and_others_are_not() {
         assert_eq!(call(lab, "GET", "/api/v1/boards", &[&header], "").await.0, 200, "it reads on");
         let out = "/api/v1/boards/soc-a-001/return";
         assert_eq!(call(lab, "POST", out, &[&admin()], "").await.0, 200);
+        lab.settle().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pipeline_that_posts_in_a_loop_is_held_back_and_chats_and_tokens_are_not() {
+    strict_lab(&yaml::small(1), async |lab| {
+        let jenkins = format!("Authorization: Bearer {JENKINS_TOKEN}");
+        let held = held_back_after(lab, POSTS.burst, "/webhooks/jenkins", &jenkins).await;
+        assert!(held.contains("retry-after: ") && held.contains("application/problem+json"), "{held}");
+        assert!(lab.say("alice", "/lab boards").await.contains("soc-a-001"));
+        assert_eq!(call(lab, "GET", "/api/v1/boards", &[&admin()], "").await.0, 200);
         lab.settle().await;
     })
     .await;

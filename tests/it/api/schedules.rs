@@ -52,3 +52,73 @@ async fn a_schedule_is_looked_at_paused_and_resumed() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_makes_a_schedule_of_its_own_which_starts_runs_and_is_removed() {
+    let schedules = "schedules:\n  nightly: {cron: '0 3 * * *', run: 'socA build-123'}\n";
+    lab(&(yaml::small(1) + schedules), async |lab| {
+        let put = async |name: &str, body: &str, token: &str| {
+            call(lab, "PUT", &format!("/api/v1/schedules/{name}"), &[token], body).await
+        };
+        let often =
+            r#"{"cron": "* * * * *", "run": "socA build-7 suite=smoke", "start_within": "2m", "zone": null}"#;
+        for (body, says) in [
+            (r#"{"cron": "0 25 * * *", "run": "socA build-7"}"#, "cron \"0 25 * * *\" is none"),
+            (r#"{"cron": "0 2 * * *"}"#, "missing key \"run\""),
+            (
+                r#"{"cron": "0 2 * * *", "run": "socX build-7"}"#,
+                "there is no family and no board \"socX\"; did you mean \"socA\"?",
+            ),
+            (r#"{"cron": "0 2 * * *", "run": "socA ${HOME}"}"#, "${HOME}"),
+            (
+                r#"{"cron": "0 2 * * *", "run": "socA build-7", "zone": "Europe/Berlim"}"#,
+                "did you mean \"Europe/Berlin\"?",
+            ),
+            (r#"{"crom": "0 2 * * *", "run": "socA build-7"}"#, "did you mean \"cron\"?"),
+        ] {
+            let (status, odd) = put("soak", body, &admin()).await;
+            let detail = odd["detail"].as_str().unwrap_or_default();
+            assert!(status == 422 && detail.contains(says), "{body}: {status} {odd}");
+        }
+        assert_eq!(put("no%20name", often, &admin()).await.0, 422);
+        let (status, taken) = put("Nightly", often, &admin()).await;
+        assert_eq!((status, &taken["title"]), (409, &json!("boards.yaml has this schedule")), "{taken}");
+        let user = make(lab, &["reader"]).await;
+        let user = format!("Authorization: Bearer {user}");
+        assert_eq!(put("soak", often, &user).await.0, 403);
+
+        let (status, made) = put("soak", often, &admin()).await;
+        assert_eq!((status, &made["made_by"]), (201, &json!("api:admin")), "{made}");
+        let (status, anew) = put("soak", often, &admin()).await;
+        assert_eq!((status, &anew), (200, &made), "the same again");
+        let (_, all) = call(lab, "GET", "/api/v1/schedules", &[&admin()], "").await;
+        let names: Vec<&serde_json::Value> =
+            all["items"].as_array().into_iter().flatten().map(|one| &one["name"]).collect();
+        assert_eq!(names, ["nightly", "soak"]);
+        assert_eq!(all["items"][0]["made_by"], json!(null));
+        let listed = lab.say("alice", "/lab schedules").await;
+        assert!(listed.contains("soak") && listed.contains("made by"), "{listed}");
+        // It is there after a restart, and the file's next version takes a name that it wants.
+        lab.restart().await;
+        let (status, _) = call(lab, "POST", "/api/v1/schedules/soak/pause", &[&admin()], "").await;
+        assert_eq!(status, 200);
+        let (status, gone) = call(lab, "DELETE", "/api/v1/schedules/soak", &[&admin()], "").await;
+        assert_eq!((status, &gone["name"], &gone["paused"]), (200, &json!("soak"), &json!(true)), "{gone}");
+        assert_eq!(call(lab, "DELETE", "/api/v1/schedules/soak", &[&admin()], "").await.0, 404);
+        let (status, kept) = call(lab, "DELETE", "/api/v1/schedules/nightly", &[&admin()], "").await;
+        assert_eq!((status, &kept["title"]), (409, &json!("boards.yaml has this schedule")));
+        let audit = "SELECT actor, target, allowed FROM audit WHERE verb = 'schedules' ORDER BY position";
+        assert_eq!(
+            lab.rows(audit).await,
+            [
+                "api:reader | soak | 0",
+                "api:admin | soak make: * * * * * UTC socA build-7 suite=smoke | 1",
+                "api:admin | soak make: * * * * * UTC socA build-7 suite=smoke | 1",
+                "api:admin | soak pause | 1",
+                "api:admin | soak remove | 1",
+            ]
+        );
+        lab.read_all();
+    })
+    .await;
+}

@@ -87,7 +87,8 @@ pub(crate) async fn lab(text: &str, test: impl AsyncFnOnce(&mut Lab)) {
 pub(crate) async fn strict_lab(text: &str, test: impl AsyncFnOnce(&mut Lab)) {
     let never = |rate: Rate| Rate { every: Duration::from_secs(24 * 3600), ..rate };
     let rates = Rates::default();
-    let rates = Rates { failures: never(rates.failures), writes: never(rates.writes), ..rates };
+    let (failures, writes, posts) = (never(rates.failures), never(rates.writes), never(rates.posts));
+    let rates = Rates { failures, writes, posts, ..rates };
     let mut lab = Lab::start_simulated(text, false, rates, None).await;
     test(&mut lab).await;
     lab.end().await;

@@ -169,8 +169,14 @@ async fn whoever_asks_for_a_run_again_is_called_back_too_and_nobody_twice(lab: &
     // What was given up was told to nobody: whoever asks for it again is told.
     let dead = CallEnd::Dead { error: "a day of 503".into() };
     lab.store.call_end(third.id, dead, at(3)).await.expect("written");
+    let due = async || lab.store.call_due(at(9), 10, &[]).await.expect("read");
+    assert!(due().await.iter().all(|call| call.id != third.id));
     assert!(asks("https://ci/3").await);
-    assert_eq!(told(*seq).await.len(), 1);
+    // It is that call which is made again, and no other beside it; and once more is nothing more.
+    assert!(due().await.iter().any(|call| call.id == third.id));
+    assert!(!asks("https://ci/3").await);
+    assert_eq!(told(*seq).await, []);
+    assert_eq!(lab.store.letter_list(10).await.expect("read").1, 0, "it is no dead letter any more");
     let steps = lab.store.run_steps(1, 0, 10).await.expect("read");
     let steps: Vec<&str> = steps.iter().map(|step| step.kind.as_str()).collect();
     assert_eq!(steps, ["accepted", "withdrawn"], "nothing happened to the run");

@@ -293,16 +293,20 @@ async fn a_webhook_is_told_what_it_wants_in_order_and_across_a_restart() {
         let told = |posted: &[Posted]| -> Vec<String> {
             posted.iter().filter(|one| one.path == "/all").map(Posted::kind).collect()
         };
-        lab.clock
-            .timeout(WITHIN, async {
-                while !told(&receiver.posted()).contains(&"lease.taken".to_owned()) {
+        let is_hers =
+            |one: &Posted, kind: &str| one.kind() == kind && one.json()["data"]["holder"] == "slack:U0ALICE";
+        let hers_is = async |kind: &str| {
+            let told = lab.clock.timeout(WITHIN, async {
+                while !receiver.posted().iter().any(|one| is_hers(one, kind)) {
                     lab.clock.sleep(std::time::Duration::from_millis(10)).await;
                 }
-            })
-            .await
-            .expect("the lease is told");
+            });
+            told.await.expect("the lease is told");
+        };
+        hers_is("lease.taken").await;
         lab.say("alice", "/lab release").await;
         lab.settle().await;
+        hers_is("lease.released").await;
         let posted = receiver.posted();
         let kinds = told(&posted);
         let of = |kind: &str| kinds.iter().filter(|told| *told == kind).count();
@@ -313,6 +317,25 @@ async fn a_webhook_is_told_what_it_wants_in_order_and_across_a_restart() {
         assert!(place("run.accepted") < place("run.started") && place("run.started") < place("run.finished"));
         assert!(of("run.stage") >= 3, "{kinds:?}");
         assert_eq!(posted.iter().filter(|one| one.path == "/ends").count(), 0, "of socB nothing ended");
+        // Whose a board is and was, by the lease: the run's, its time at rest, and hers.
+        let leases = posted.iter().filter(|one| one.path == "/all" && one.kind().starts_with("lease."));
+        let leases: Vec<serde_json::Value> = leases.map(Posted::json).collect();
+        let of_holder = |kind: &str, holder: &str| -> Vec<(&str, &str)> {
+            let is_theirs =
+                |one: &&serde_json::Value| one["data"]["holder"] == holder && one["data"]["kind"] == kind;
+            let theirs = leases.iter().filter(is_theirs);
+            theirs
+                .filter_map(|one| Some((one["type"].as_str()?, one["data"]["lease_id"].as_str()?)))
+                .collect()
+        };
+        for (kind, holder) in [("run", "#1"), ("person", "slack:U0ALICE")] {
+            let told = of_holder(kind, holder);
+            let [("lease.taken", taken), ("lease.released", released)] = told[..] else {
+                panic!("{holder}: {leases:#?}");
+            };
+            assert_eq!(taken, released, "one lease");
+        }
+        assert!(leases.iter().all(|one| one["data"]["soc_family"] == "socA"), "{leases:#?}");
         let ids: std::collections::BTreeSet<&String> = posted.iter().map(|one| &one.id).collect();
         assert_eq!(ids.len(), posted.len(), "each once");
         let quarantined = posted.iter().find(|one| one.kind() == "board.quarantined").expect("told").json();

@@ -80,6 +80,7 @@ fn writes_at_once(effect: &Effect) -> bool {
         | Effect::Return { .. }
         | Effect::Quarantine { .. }
         | Effect::Schedule { .. }
+        | Effect::OwnSchedule { .. }
         | Effect::Campaign(_)
         | Effect::Drain(_)
         | Effect::Undrain { .. }
@@ -219,6 +220,11 @@ impl<'a> Rows<'a> {
                 let (by, now) = (&intake.actor, intake.received_at);
                 Ok(Applied::plain(schedule::pause(tx, name, *paused, by, now).await?))
             }
+            Effect::OwnSchedule { name, made: Some((timing, document)) } => {
+                let (by, now) = (&intake.actor, intake.received_at);
+                Ok(Applied::plain(schedule::make(tx, name, (timing, document), by, now).await?))
+            }
+            Effect::OwnSchedule { name, made: None } => Ok(Applied::plain(schedule::unmake(tx, name).await?)),
             Effect::Drain(new) => {
                 drain::begin(tx, self.ids, new, &intake.actor, intake.received_at).await?;
                 Ok(Applied::plain(Effected::Done))
