@@ -240,6 +240,7 @@ impl App {
         let endpoint = endpoint.map(|endpoint| (endpoint, SocketLine::new(Platform::Feishu)));
         let connected = apis.keys().copied().collect();
         let groups = Groups::default();
+        let decorator = Decorator::new(store.clone(), apis.clone(), clock.clone());
         let asked: BTreeMap<Platform, Arc<dyn ChatApi>> =
             apis.iter().map(|(platform, (api, _))| (*platform, api.clone())).collect();
         let registrar = Registrar::new(live.clone(), groups.clone(), asked.clone(), clock.clone());
@@ -326,6 +327,7 @@ impl App {
             tracer: None,
             registrar,
             pinner,
+            decorator,
             lab,
             reloader: None,
             data_dir: None,
@@ -400,6 +402,7 @@ impl App {
             conductor,
             registrar,
             pinner,
+            decorator,
             herald,
             tracer,
             reloader,
@@ -442,6 +445,7 @@ impl App {
         let tracer = tracer.map(|tracer| loops.start(tracer, closing.subscribe()));
         let registrar = loops.start(registrar, closing.subscribe());
         let pinner = loops.start(pinner, closing.subscribe());
+        let decorator = loops.start(decorator, closing.subscribe());
         let redraws = loops.start(redraws, closing.subscribe());
         let control = data_dir.and_then(|data_dir| match control::listen(&data_dir) {
             Ok(listener) => {
@@ -478,7 +482,7 @@ impl App {
         conductor.await?;
         herald.await?;
         // Not waited for: each may be waiting for a platform's answer, and a crash harms none of them.
-        drop((registrar, pinner, redraws, tracer));
+        drop((registrar, pinner, decorator, redraws, tracer));
         if let Some(control) = control {
             control.await?;
         }

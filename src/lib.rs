@@ -9,7 +9,8 @@
 //!    ════════════════ store (SQLite, PostgreSQL): the only truth ════════════════
 //!      loops: Scheduler (grant) · Pool (drive) · Errands (switch) · Reaper (expire) · Keeper (boards of people) ·
 //!             Relay (send) · Timekeeper (check) · Almanac (schedules) · Conductor (campaigns) ·
-//!             Herald (programs outside) · Tracer (traces) · Registrar (groups) · Pinner (digests) · Housekeeper
+//!             Herald (programs outside) · Tracer (traces) · Registrar (groups) · Pinner (digests) · Decorator (reactions) ·
+//!             Housekeeper
 //!      doorbell: wake-ups only
 //! ```
 //!
@@ -28,7 +29,8 @@
 //! - [`worker`]: drives boards. `worker::pool` puts a `worker::runner` on every granted lease; it performs the plan
 //!   ([`board`]) over [`console`] and [`power`], and brings the board to rest on every path. `worker::timekeeper` starts
 //!   health runs, `worker::almanac` what boards.yaml has at its times, `worker::registrar` learns who is in the groups that it
-//!   names, `worker::pinner` keeps the digests of channels, `worker::reloader` reads boards.yaml again.
+//!   names, `worker::pinner` keeps the digests of channels, `worker::decorator` reacts to messages that asked for runs,
+//!   `worker::reloader` reads boards.yaml again.
 //! - [`transfer`]: files over a console, proved piece by piece; [`artifact`]: the folder they come from.
 //! - [`outcome`]: what happened, weighed to a verdict; test cases out of console lines; what is new about them.
 //! - [`message`]: facts → template → [`Card`](message::Card) → a platform's JSON; `message::relay` sends what is owed.

@@ -264,6 +264,8 @@ pub struct Channels {
     pub quiet: BTreeMap<String, QuietHours>,
     /// When the digest of a channel, `slack:C0SOCCI`, is shown anew.
     pub digest: BTreeMap<String, Daily>,
+    /// Whether the bot reacts to messages that ask for runs, per channel or platform; it does where nothing is said.
+    pub reactions: BTreeMap<String, bool>,
 }
 
 impl Channels {
@@ -277,6 +279,12 @@ impl Channels {
     pub fn quiet_until(&self, platform: &str, channel: &str, now: Timestamp) -> Option<Timestamp> {
         let own = self.quiet.get(&format!("{platform}:{channel}"));
         own.or_else(|| self.quiet.get(platform))?.end(now)
+    }
+
+    /// Whether the bot reacts to a message there that asks for a run.
+    pub fn reacts(&self, platform: &str, channel: &str) -> bool {
+        let own = self.reactions.get(&format!("{platform}:{channel}"));
+        own.or_else(|| self.reactions.get(platform)).copied().unwrap_or(true)
     }
 
     /// The language that is spoken in a channel; `None` where none was chosen.

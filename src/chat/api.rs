@@ -64,6 +64,7 @@ fn delivery(intent: Intent, by: Actor, key: &str, now: Timestamp) -> Delivery {
         intent,
         answer_via: AnswerVia { url: None, user: String::new(), place: nowhere() },
         trigger: None,
+        message: None,
     }
 }
 

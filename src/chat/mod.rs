@@ -21,6 +21,7 @@ use crate::command::form::Filled;
 use crate::command::standing::Standing;
 use crate::command::{Click, Command};
 use crate::message::Card;
+use crate::outcome::Verdict;
 
 /// A chat platform, or another source of deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -139,6 +140,8 @@ pub struct Delivery {
     pub answer_via: AnswerVia,
     /// What lets us show them a form, once and for some seconds: Slack's `trigger_id`.
     pub trigger: Option<String>,
+    /// The message that says it, where it is one that people see.
+    pub message: Option<String>,
 }
 
 /// Longest dedupe key in bytes; a longer one is replaced by its SHA-256.
@@ -292,6 +295,53 @@ pub enum NotTold {
     },
 }
 
+/// What the bot's reaction on a message that asked for runs says of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Badge {
+    /// They wait or run.
+    Open,
+    /// They ended so; of several, the worst.
+    Ended(Verdict),
+}
+
+impl Badge {
+    /// The word in tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Badge::Open => "open",
+            Badge::Ended(verdict) => verdict.as_str(),
+        }
+    }
+
+    /// The badge of that word.
+    pub fn from_word(word: &str) -> Option<Badge> {
+        match word {
+            "open" => Some(Badge::Open),
+            word => Verdict::from_word(word).map(Badge::Ended),
+        }
+    }
+}
+
+/// How putting a badge on a message went, or taking one off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Badged {
+    /// It is so; under this id, where the platform gives one.
+    Done(String),
+    /// This message takes none: it is gone, or is full of them.
+    Never(String),
+    /// Not now: after so long.
+    NotNow(Duration),
+    /// The platform is not reached, or does not work: why.
+    Away(String),
+    /// No message takes one of ours, before somebody acts.
+    Forbidden {
+        /// The platform's own code.
+        code: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+}
+
 /// A chat platform's API as the relay needs it.
 #[async_trait]
 pub trait ChatApi: Send + Sync {
@@ -316,6 +366,14 @@ pub trait ChatApi: Send + Sync {
     /// Pins a message of ours in its channel; one that is pinned already is no failure.
     async fn pin(&self, _place: &Place, _message: &str) -> Result<(), NotTold> {
         Err(NotTold::Failed { code: "no_pins".to_owned(), remedy: "this platform pins nothing" })
+    }
+    /// Puts a badge on a message; one that is there already is no failure.
+    async fn put_badge(&self, _place: &Place, _message: &str, _badge: Badge) -> Badged {
+        Badged::Never("no_reactions".to_owned())
+    }
+    /// Takes one off that was put there under this id; one that is not there is no failure.
+    async fn take_badge(&self, _place: &Place, _message: &str, _badge: Badge, _id: &str) -> Badged {
+        Badged::Never("no_reactions".to_owned())
     }
     /// What somebody is called, for platforms on which they cannot be mentioned; nothing where this one does not tell.
     async fn name_of(&self, _id: &str) -> Option<String> {

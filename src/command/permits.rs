@@ -193,6 +193,7 @@ mod tests {
             place,
             intent: Intent::OtherClick,
             trigger: None,
+            message: None,
         }
     }
 

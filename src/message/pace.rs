@@ -24,17 +24,23 @@ pub struct Pacing {
     pub edit_burst: u32,
     /// The shortest pause between two edits of one card.
     pub card_every: Duration,
+    /// One badge put on a message this often, and one taken off, on average; some may come at once.
+    pub badge_every: (Duration, Duration),
 }
+
+/// Badges that may be put on messages at once, and taken off.
+const BADGE_BURST: u32 = 5;
 
 impl Pacing {
     /// Slack: chat.postMessage about 1 a second and channel with short bursts; chat.update is tier 3, 50 a minute
-    /// and workspace at least.
+    /// and workspace at least, as reactions.add is; reactions.remove is tier 2, 20 a minute.
     pub const SLACK: Pacing = Pacing {
         post_every: Duration::from_secs(1),
         post_burst: 4,
         edit_every: Duration::from_millis(1200),
         edit_burst: 10,
         card_every: Duration::from_secs(1),
+        badge_every: (Duration::from_millis(1200), Duration::from_secs(3)),
     };
 
     /// Feishu: five messages a second and chat, shared by every bot in it; 50 requests a second and app; five edits a
@@ -45,6 +51,7 @@ impl Pacing {
         edit_every: Duration::from_millis(25),
         edit_burst: 20,
         card_every: Duration::from_millis(300),
+        badge_every: (Duration::from_millis(100), Duration::from_millis(100)),
     };
 
     /// A group's custom bot: a hundred posts a minute, which are finished runs alone.
@@ -58,6 +65,7 @@ impl Pacing {
         edit_every: Duration::ZERO,
         edit_burst: u32::MAX,
         card_every: Duration::ZERO,
+        badge_every: (Duration::ZERO, Duration::ZERO),
     };
 }
 
@@ -77,6 +85,7 @@ pub struct Pacer {
     posts: HashMap<String, Bucket>,
     edits: Bucket,
     cards: HashMap<String, Monotonic>,
+    badges: (Bucket, Bucket),
 }
 
 /// A token bucket by its "theoretical arrival time": the instant at which it would be full again.
@@ -101,7 +110,8 @@ impl Bucket {
 impl Pacer {
     /// A pacer under these limits.
     pub fn new(pacing: Pacing) -> Self {
-        Pacer { pacing, posts: HashMap::new(), edits: Bucket::default(), cards: HashMap::new() }
+        let badges = Default::default();
+        Pacer { pacing, posts: HashMap::new(), edits: Bucket::default(), cards: HashMap::new(), badges }
     }
 
     /// Asks to post in a channel now; otherwise, in how long.
@@ -111,6 +121,16 @@ impl Pacer {
         }
         let bucket = self.posts.entry(channel.to_owned()).or_default();
         bucket.take(self.pacing.post_every, self.pacing.post_burst, now)
+    }
+
+    /// Asks to put a badge on a message now; otherwise, in how long.
+    pub fn put_badge(&mut self, now: Monotonic) -> Result<(), Duration> {
+        self.badges.0.take(self.pacing.badge_every.0, BADGE_BURST, now)
+    }
+
+    /// Asks to take one off now; otherwise, in how long.
+    pub fn take_badge(&mut self, now: Monotonic) -> Result<(), Duration> {
+        self.badges.1.take(self.pacing.badge_every.1, BADGE_BURST, now)
     }
 
     /// How far apart the posts of a channel come when there are many.

@@ -530,6 +530,8 @@ pub struct NewRun {
     pub once: Option<String>,
     /// Boards to avoid while another one could serve.
     pub avoid: Vec<BoardId>,
+    /// The message in its channel that asked for it, which shows in a badge what became of it.
+    pub message: Option<String>,
 }
 
 /// What became of a delivery.

@@ -7,6 +7,7 @@
 //! Every operation that changes a run also writes an event and asks for a newer revision of its cards; every
 //! operation under a lease names its fence and answers [`Fenced::Stale`] when the lease is no longer live.
 
+mod badge;
 mod board;
 mod build;
 mod call;
@@ -42,6 +43,7 @@ use crate::meter::Times;
 use crate::outcome::Outcome;
 use crate::run::{Keep, LeaseRef, Progress, Request, Run, Stage};
 
+pub use self::badge::BadgeRow;
 pub use self::board::{BoardRow, Errand, ErrandView, Health, Quarantine};
 pub use self::build::{BuildFilter, BuildsOf};
 pub use self::call::{
@@ -394,6 +396,15 @@ pub trait Store: Send + Sync {
     /// Messages that were given up, the newest first, and how many there are. One leaves the list when it is sent again
     /// ([`Effect::Resend`]), or when it was there for as long as messages are kept.
     async fn letter_list(&self, limit: u32) -> Result<(Vec<Letter>, u64)>;
+
+    // ---- badges -------------------------------------------------------------------------------------------
+
+    /// Messages whose badge is not what their runs say, at most `limit`; those that have ended first.
+    async fn badge_due(&self, limit: u32) -> Result<Vec<BadgeRow>>;
+    /// What is on a message now, and what is still to be taken off it.
+    async fn badge_put(&self, badge: &BadgeRow) -> Result<()>;
+    /// Nothing is to be done about a message any more.
+    async fn badge_drop(&self, badge: &BadgeRow) -> Result<()>;
 
     // ---- decisions on record ------------------------------------------------------------------------------
 

@@ -128,6 +128,7 @@ impl Almanac {
             direct: false,
             answer_via: AnswerVia::everybody(place.clone()),
             trigger: None,
+            message: None,
             place,
             intent: Intent::Text(format!("/run-test {}", due.schedule.run)),
         }

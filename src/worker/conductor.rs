@@ -197,6 +197,7 @@ impl Conductor {
             retry_of: None,
             once: Some(format!("campaign:{}:{}:{place}", view.campaign.number, phase.as_str())),
             avoid: vec![],
+            message: None,
         }
     }
 }

@@ -3,12 +3,13 @@
 //! `keeper` looks after boards that people have as their own; the `timekeeper` starts health runs; the `almanac` starts
 //! what boards.yaml has at its times; the `conductor` moves campaigns on; the `drainer` looks after what takes nothing
 //! new; the `herald` tells programs outside; the `tracer` gives traces to a collector; the `registrar` learns who is in the groups of the lab; the `pinner` keeps
-//! the digests of channels; the `reloader` reads boards.yaml again; the `housekeeper` removes what is older than it is
+//! the digests of channels; the `decorator` reacts to messages that asked for runs; the `reloader` reads boards.yaml again; the `housekeeper` removes what is older than it is
 //! kept; `stranded` ends runs whose boards left the lab. Nothing here decides who may hold a board.
 
 pub mod almanac;
 mod attempt;
 pub mod conductor;
+pub mod decorator;
 pub mod drainer;
 pub mod errands;
 mod finalize;

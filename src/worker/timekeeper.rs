@@ -131,6 +131,7 @@ impl Timekeeper {
             retry_of: None,
             once: None,
             avoid: vec![],
+            message: None,
         };
         Intake {
             key: format!("health:{}", run.id),

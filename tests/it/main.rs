@@ -39,6 +39,7 @@ mod power_trouble;
 mod real_boards;
 mod registrar;
 mod quiet;
+mod reactions;
 mod reload;
 mod retention;
 mod render;

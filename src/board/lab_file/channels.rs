@@ -20,7 +20,7 @@ const DIGESTS_MAX: usize = 50;
 /// Reads `channels:`.
 pub(super) fn channels(reader: &mut Reader<'_>, node: Option<&Node>) -> Channels {
     let mut channels = Channels::default();
-    let known = ["default", "mirrors", "locale", "verbosity", "quiet", "digest"];
+    let known = ["default", "mirrors", "locale", "verbosity", "quiet", "digest", "reactions"];
     let Some(fields) = node.and_then(|node| reader.fields(node, "channels", &known)) else {
         return channels;
     };
@@ -54,6 +54,7 @@ pub(super) fn channels(reader: &mut Reader<'_>, node: Option<&Node>) -> Channels
     });
     channels.quiet = each(reader, &fields, "quiet", quiet_hours);
     channels.digest = digests(reader, &fields);
+    channels.reactions = each(reader, &fields, "reactions", |reader, node| reader.boolean(node, "reactions"));
     channels
 }
 

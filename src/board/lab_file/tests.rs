@@ -293,7 +293,7 @@ fn how_much_a_channel_hears_is_read_and_mistakes_are_told() {
     let board = "boards:\n  - {board_id: a, soc_family: socA, board_ip: 10.0.0.1, lab_location: L}\n";
     let good = "channels:\n  verbosity: {slack: milestones, slack:C0A: failures}\n  \
                 quiet: {slack: {from: '22:00', until: '07:00', zone: Europe/Berlin}}\n  \
-                digest: {slack:C0A: {at: '8:30'}}\nfamilies: {socA: {log_on_failure: true}}\n";
+                digest: {slack:C0A: {at: '8:30'}}\n  reactions: {slack: false, slack:C0A: true}\nfamilies: {socA: {log_on_failure: true}}\n";
     let read = super::parse("boards.yaml", &format!("{board}{good}"), &|_| None);
     let lab = read.inventory.unwrap_or_else(|| panic!("{}", super::render(&read.problems)));
     let heard = |channel| lab.channels.verbosity("slack", channel);
@@ -304,6 +304,11 @@ fn how_much_a_channel_hears_is_read_and_mistakes_are_told() {
     assert_eq!(lab.channels.quiet_until("feishu", "oc_1", night), None);
     assert_eq!(lab.channels.digest["slack:C0A"].shown(), "08:30 UTC");
     assert!(lab.families.values().all(|family| family.log_on_failure));
+    let reacts = |platform, channel| lab.channels.reacts(platform, channel);
+    assert_eq!(
+        [reacts("slack", "C0A"), reacts("slack", "C0B"), reacts("feishu", "oc_1")],
+        [true, false, true]
+    );
     let many: Vec<String> = (0..=50).map(|n| format!("'slack:C{n}': {{at: '8:30'}}")).collect();
     for (text, expect) in [
         ("{verbosity: {slack: loud}}", "verbosity"),
@@ -312,6 +317,7 @@ fn how_much_a_channel_hears_is_read_and_mistakes_are_told() {
         ("{quiet: {slack: {from: 22h, until: '7:00'}}}", "from must be a time of day such as \"22:00\""),
         ("{quiet: {slack: {from: '7:00', until: '7:00'}}}", "quiet hours end when they begin"),
         ("{quiet: {slack: {from: '22:00', until: '7:00', zone: Berlin}}}", "unknown time zone"),
+        ("{reactions: {slack: some}}", "reactions must be true or false"),
         ("{digest: {slack: {at: '8:30'}}}", "a digest stands in a channel"),
         ("{digest: {slack:C0A: {at: noon}}}", "at must be a time of day"),
         (&format!("{{digest: {{{}}}}}", many.join(", ")), "digest has 51 entries; at most 50 are allowed"),

@@ -9,6 +9,7 @@
 //! Feishu's tokens are fetched by one caller at a time and live two hours; a request that is told that its token is over
 //! fetches a new one once.
 
+mod badges;
 mod contacts;
 mod files;
 
@@ -21,7 +22,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
 use super::card;
-use crate::chat::{AnswerVia, ChatApi, FilePost, Found, NotTold, Outage, Place, Post, SendResult};
+use crate::chat::{
+    AnswerVia, Badge, Badged, ChatApi, FilePost, Found, NotTold, Outage, Place, Post, SendResult,
+};
 use crate::clock::{Clock, Monotonic, Timestamp};
 use crate::message::{Block, Card};
 use crate::net::{Http, HttpReply, Method, NetError, TOTAL_TIMEOUT};
@@ -292,6 +295,14 @@ impl ChatApi for FeishuClient {
         let body = json!({ "message_id": message });
         let pinned = self.call(Method::POST, "/open-apis/im/v1/pins", Some(&body)).await;
         pinned.map(drop).map_err(contacts::not_told)
+    }
+
+    async fn put_badge(&self, _place: &Place, message: &str, badge: Badge) -> Badged {
+        self.react(message, badge).await
+    }
+
+    async fn take_badge(&self, _place: &Place, message: &str, _badge: Badge, id: &str) -> Badged {
+        self.unreact(message, id).await
     }
 
     async fn members_of(&self, group: &str) -> Result<Vec<String>, NotTold> {

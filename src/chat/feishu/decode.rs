@@ -353,6 +353,8 @@ fn delivery(
     let foreign = [&team, &about.tenant].iter().all(|tenant| !tenant.is_empty()) && team != about.tenant;
     let actor = Actor { platform: Platform::Feishu, id, team, name: String::new() };
     let (key, received_at) = (about.key, about.now);
+    // What somebody presses stands on a message of ours.
+    let message = answer_via.place.thread.clone().filter(|_| matches!(intent, Intent::Text(_)));
     Inbound::Delivery(Box::new(Delivery {
         key,
         received_at,
@@ -366,6 +368,7 @@ fn delivery(
         intent,
         answer_via,
         trigger: None,
+        message,
     }))
 }
 

@@ -135,6 +135,7 @@ fn run(
         intent: Intent::Command(Box::new(Command::RunTest(asked.run))),
         answer_via: AnswerVia { url: None, user: String::new(), place: nowhere() },
         trigger: None,
+        message: None,
     })
 }
 
@@ -166,6 +167,7 @@ fn build(asked: AskedBuild, body: &[u8], id: Option<&str>, now: Timestamp) -> De
         place: nowhere(),
         intent: Intent::Build(Box::new(asked)),
         trigger: None,
+        message: None,
         answer_via: AnswerVia { url: None, user: String::new(), place: nowhere() },
     }
 }

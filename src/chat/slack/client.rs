@@ -7,6 +7,7 @@
 //! which is a broken connection, a 5xx or `fatal_error`: a post may be there, so it is `Unknown` until
 //! [`ChatApi::find`] has looked; an edit is simply made again, since it converges.
 
+mod badges;
 mod files;
 mod views;
 
@@ -17,7 +18,9 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::blocks;
-use crate::chat::{AnswerVia, ChatApi, FilePost, Found, NotTold, Outage, Place, Post, SendResult};
+use crate::chat::{
+    AnswerVia, Badge, Badged, ChatApi, FilePost, Found, NotTold, Outage, Place, Post, SendResult,
+};
 use crate::clock::Timestamp;
 use crate::message::Card;
 use crate::net::{Http, HttpReply, NetError, TOTAL_TIMEOUT};
@@ -395,6 +398,14 @@ impl ChatApi for SlackClient {
             Err(SlackError::Refused(code)) if code == "already_pinned" => Ok(()),
             Err(error) => Err(error.of_question(PIN_LACKS)),
         }
+    }
+
+    async fn put_badge(&self, place: &Place, message: &str, badge: Badge) -> Badged {
+        self.react("reactions.add", (place, message), badge).await
+    }
+
+    async fn take_badge(&self, place: &Place, message: &str, badge: Badge, _id: &str) -> Badged {
+        self.react("reactions.remove", (place, message), badge).await
     }
 
     async fn members_of(&self, group: &str) -> Result<Vec<String>, NotTold> {

@@ -173,6 +173,7 @@ fn slash_command(form: &Form<'_>, now: Timestamp) -> Result<Inbound, DecodeProbl
         sent_at: None,
         intent: Intent::Text(words),
         trigger: form.get("trigger_id").map(str::to_owned),
+        message: None,
     }))
 }
 
@@ -212,6 +213,7 @@ struct Event {
     team: Option<String>,
     text: Option<String>,
     channel: Option<String>,
+    ts: Option<String>,
     thread_ts: Option<String>,
 }
 
@@ -287,18 +289,29 @@ fn message(wrapper: Wrapper, now: Timestamp) -> Result<Inbound, DecodeProblem> {
     }
     let foreign = !homes.is_empty() && team.as_ref().is_some_and(|team| !homes.contains(team));
     let actor = by(need(event.user, "event.user")?, team.or(wrapper.team_id));
+    let (channel, said) = (need(event.channel, "event.channel")?, filled(event.ts));
+    let key = match &said {
+        Some(ts) => message_key(&channel, ts),
+        None => need(wrapper.event_id, "event_id")?,
+    };
     Ok(delivery(Parts {
-        key: &need(wrapper.event_id, "event_id")?,
+        key: &key,
         now,
         actor,
         foreign,
-        channel: &need(event.channel, "event.channel")?,
+        channel: &channel,
         thread: filled(event.thread_ts),
         response_url: None,
         sent_at,
         intent: Intent::Text(words),
         trigger: None,
+        message: said,
     }))
+}
+
+/// What a message is known by, however it reaches us: as one event or as two, sent again, or found in its thread.
+fn message_key(channel: &str, ts: &str) -> String {
+    format!("message:{channel}:{ts}")
 }
 
 /// Somebody looks at the app's Home: of their own workspace, since it is shown in no other.
@@ -352,6 +365,7 @@ struct Parts<'a> {
     sent_at: Option<Timestamp>,
     intent: Intent,
     trigger: Option<String>,
+    message: Option<String>,
 }
 
 fn delivery(parts: Parts<'_>) -> Inbound {
@@ -374,6 +388,7 @@ fn delivery(parts: Parts<'_>) -> Inbound {
         intent: parts.intent,
         answer_via,
         trigger: parts.trigger,
+        message: parts.message,
     }))
 }
 

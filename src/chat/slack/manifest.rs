@@ -31,7 +31,7 @@ pub const NEEDED: [Scope; 4] = [
 ];
 
 /// What the bot can do without, and what it is then worse at.
-pub const OPTIONAL: [(&str, &[Scope]); 6] = [
+pub const OPTIONAL: [(&str, &[Scope]); 7] = [
     (
         "After a network failure Slack does not say whether a post arrived. With these two the bot looks\n\
          for its own post before it posts again; without them a card or a final result may appear twice, and a\n\
@@ -44,6 +44,10 @@ pub const OPTIONAL: [(&str, &[Scope]); 6] = [
     (
         "Cards that stand in Feishu too name people there instead of showing their ids.",
         &[Scope { name: "users:read", purpose: "the names of people" }],
+    ),
+    (
+        "A message that asks for a run shows by a reaction that it runs, and how it ended.",
+        &[Scope { name: "reactions:write", purpose: "react to messages that ask for runs" }],
     ),
     (
         "The button Log shows the console log as a file in the run's thread; without this, as a link.",

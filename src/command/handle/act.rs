@@ -100,6 +100,7 @@ impl Handler {
             retry_of: Some(old.number),
             once: None,
             avoid,
+            message: self.badged(delivery),
         };
         let facts =
             json!({ "of": old.number, "by": delivery.actor, "run": self.composer.run_facts(view)["run"] });

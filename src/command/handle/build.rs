@@ -123,6 +123,7 @@ impl Handler {
             retry_of: None,
             once: Some(format!("build:{}:{}:{rule}{revision}", build.family, build.id)),
             avoid: vec![],
+            message: None,
         }))
     }
 

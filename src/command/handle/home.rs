@@ -55,5 +55,6 @@ fn looked(actor: &Actor, foreign: bool, command: Command, now: Timestamp) -> Del
         standing: None,
         source: None,
         trigger: None,
+        message: None,
     }
 }

@@ -62,6 +62,7 @@ impl Handler {
             // Its key is forgotten after days, and a build is posted again after weeks.
             once: delivery.is_from_machine().then(|| delivery.key.clone()),
             avoid: vec![],
+            message: self.badged(delivery),
         };
         let target = format!("{} {}", spec.family, spec.build);
         Ok(Reaction {
@@ -293,6 +294,13 @@ impl Handler {
                 },
             }),
         )
+    }
+
+    /// The message that asks for a run, where its channel is shown in a badge on it what became of that.
+    pub(super) fn badged(&self, delivery: &Delivery) -> Option<String> {
+        let place = &delivery.place;
+        let reacts = || self.inventory.now().channels.reacts(place.platform.as_str(), &place.channel);
+        delivery.message.clone().filter(|_| reacts())
     }
 
     /// Where a run's cards stand: where it was asked for, and the channels that tell the same story.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch, post};
+use axum::routing::{delete, get, patch, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
@@ -40,6 +40,8 @@ pub(super) fn routes(feishu: SimFeishu) -> Router {
         .route("/open-apis/im/v1/messages", post(send))
         .route("/open-apis/im/v1/messages/{id}/reply", post(reply))
         .route("/open-apis/im/v1/messages/{id}", patch(edit))
+        .route("/open-apis/im/v1/messages/{id}/reactions", post(react))
+        .route("/open-apis/im/v1/messages/{id}/reactions/{reaction}", delete(unreact))
         .with_state(feishu)
 }
 
@@ -98,6 +100,67 @@ async fn pin(State(feishu): State<SimFeishu>, headers: HeaderMap, Json(body): Js
     drop(world);
     feishu.changed.notify_waiters();
     Json(json!({ "code": 0, "msg": "success", "data": { "pin": { "message_id": id } } })).into_response()
+}
+
+/// What the tenant has pictures of, among many others.
+const EMOJIS: [&str; 8] = ["OnIt", "DONE", "CrossMark", "ERROR", "Alarm", "No", "THUMBSUP", "OK"];
+const NO_SUCH_EMOJI: i64 = 231_001;
+const GONE: i64 = 231_003;
+const NO_SUCH_REACTION: i64 = 231_007;
+
+/// Puts a reaction of the bot on a message. Two of the same are two.
+async fn react(
+    State(feishu): State<SimFeishu>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Response {
+    let mut world = feishu.lock();
+    let fails = match stumble(&mut world, Call::React, &headers) {
+        Ok(fails) => fails,
+        Err(response) => return *response,
+    };
+    let emoji = body["reaction_type"]["emoji_type"].as_str().unwrap_or_default().to_owned();
+    if !EMOJIS.contains(&emoji.as_str()) {
+        world.violations.push(format!("no such emoji: {emoji:?}"));
+        return code(NO_SUCH_EMOJI, "reaction type is invalid");
+    }
+    world.ids += 1;
+    let reaction = format!("ZCaCIjUBVVWSrm5L-{}", world.ids);
+    let Some(message) = world.messages.iter_mut().find(|m| m.id == id).filter(|m| !m.recalled) else {
+        return code(GONE, "the message was recalled");
+    };
+    message.reactions.push((reaction.clone(), emoji.clone()));
+    drop(world);
+    feishu.changed.notify_waiters();
+    if fails {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
+    let data = json!({ "reaction_id": reaction, "reaction_type": { "emoji_type": emoji } });
+    Json(json!({ "code": 0, "msg": "success", "data": data })).into_response()
+}
+
+/// Takes a reaction of the bot off a message.
+async fn unreact(
+    State(feishu): State<SimFeishu>,
+    Path((id, reaction)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    let mut world = feishu.lock();
+    if let Err(response) = stumble(&mut world, Call::React, &headers) {
+        return *response;
+    }
+    let Some(message) = world.messages.iter_mut().find(|m| m.id == id).filter(|m| !m.recalled) else {
+        return code(GONE, "the message was recalled");
+    };
+    let before = message.reactions.len();
+    message.reactions.retain(|(known, _)| *known != reaction);
+    if message.reactions.len() == before {
+        return code(NO_SUCH_REACTION, "the reaction does not exist");
+    }
+    drop(world);
+    feishu.changed.notify_waiters();
+    Json(json!({ "code": 0, "msg": "success", "data": { "reaction_id": reaction } })).into_response()
 }
 
 type Asked = Query<HashMap<String, String>>;

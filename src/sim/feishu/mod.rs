@@ -66,6 +66,8 @@ pub struct Message {
     pub card: Value,
     /// The file that it shows instead.
     pub file: Option<String>,
+    /// The bot's reactions: the id of each, and what it shows.
+    pub reactions: Vec<(String, String)>,
     /// How often it was edited.
     pub edits: u32,
     edited_at: VecDeque<Timestamp>,
@@ -83,10 +85,16 @@ impl Message {
             text: String::new(),
             card,
             file: None,
+            reactions: vec![],
             edits: 0,
             edited_at: VecDeque::new(),
             recalled: false,
         }
+    }
+
+    /// What the bot's reactions show, in the order in which they came.
+    pub fn emojis(&self) -> Vec<&str> {
+        self.reactions.iter().map(|(_, emoji)| emoji.as_str()).collect()
     }
 
     /// The bot's card in plain lines, as a person reads it.
@@ -128,6 +136,8 @@ pub enum Call {
     Person,
     /// Who is in a department, or what is below it.
     Department,
+    /// A reaction, put on a message or taken off.
+    React,
     /// A file.
     Upload,
     /// An address for a long connection.
@@ -328,6 +338,7 @@ impl SimFeishu {
             text: text.to_owned(),
             card: Value::Null,
             file: None,
+            reactions: vec![],
             edits: 0,
             edited_at: VecDeque::new(),
             recalled: false,

@@ -62,7 +62,7 @@ fn state(feishu: &SimFeishu) -> String {
         .skip(messages.len().saturating_sub(MESSAGES_MAX))
         .map(|message| {
             json!({ "id": message.id, "root": message.root, "thread": message.in_thread, "author": message.author,
-                "text": message.text, "card": message.card, "edits": message.edits })
+                "text": message.text, "card": message.card, "edits": message.edits, "reactions": message.emojis() })
         })
         .collect();
     json!({ "people": people, "messages": shown }).to_string()

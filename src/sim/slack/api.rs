@@ -18,7 +18,7 @@ use super::wire::Cut;
 use super::{Shared, respond};
 
 /// The scopes that the app has, unless they were taken from it.
-const SCOPES: [&str; 11] = [
+const SCOPES: [&str; 12] = [
     "chat:write",
     "commands",
     "app_mentions:read",
@@ -30,6 +30,7 @@ const SCOPES: [&str; 11] = [
     "groups:history",
     "usergroups:read",
     "pins:write",
+    "reactions:write",
 ];
 /// The one method that wants the app's own token.
 const OPEN_SOCKET: &str = "apps.connections.open";

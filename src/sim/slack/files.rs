@@ -106,6 +106,7 @@ pub(super) fn complete(shared: &Shared, arguments: &Value) -> Answer {
             edits: 0,
             broadcast: false,
             files: json!(files),
+            reactions: vec![],
             read: false,
         };
         world.add(&channel, message);

@@ -10,6 +10,10 @@ const PAGE_DEFAULT: usize = 100;
 /// Most messages on one page.
 const PAGE_MAX: usize = 999;
 
+/// Names of reactions that this workspace knows: Slack has thousands, and refuses any other name.
+const REACTIONS: [&str; 8] =
+    ["eyes", "white_check_mark", "x", "warning", "alarm_clock", "no_entry_sign", "thumbsup", "hourglass"];
+
 /// Why a call was refused.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
@@ -46,6 +50,7 @@ fn scope_of(method: &str) -> Option<&'static str> {
         "conversations.history" | "conversations.replies" => Some("channels:history"),
         "conversations.open" => Some("im:write"),
         "pins.add" => Some("pins:write"),
+        "reactions.add" | "reactions.remove" => Some("reactions:write"),
         "usergroups.users.list" => Some("usergroups:read"),
         "files.getUploadURLExternal" | "files.completeUploadExternal" => Some("files:write"),
         _ => None,
@@ -97,6 +102,9 @@ pub(super) fn call(shared: &Shared, method: &str, arguments: &Value) -> Answer {
                 false => Err(Failure::new("already_pinned")),
             }
         }),
+        "reactions.add" | "reactions.remove" => {
+            shared.change(|world| react(world, arguments, method.ends_with("add")))
+        }
         "usergroups.users.list" => shared.change(|world| {
             let members = world.groups.get(text(arguments, "usergroup"));
             let members = members.ok_or_else(|| Failure::new("no_such_subteam"))?;
@@ -157,6 +165,7 @@ fn post(shared: &Shared, arguments: &Value) -> Answer {
             ts: world.next_ts(now),
             broadcast: thread_ts.is_some() && flag(arguments, "reply_broadcast"),
             files: Value::Null,
+            reactions: vec![],
             thread_ts,
             user: BOT_USER.to_owned(),
             text: text(arguments, "text").to_owned(),
@@ -213,6 +222,29 @@ fn delete(shared: &Shared, arguments: &Value) -> Answer {
         }
         Ok(json!({"ok": true, "channel": channel, "ts": ts}))
     })
+}
+
+/// Puts a reaction of the bot on a message, or takes it off.
+fn react(world: &mut World, arguments: &Value, puts: bool) -> Answer {
+    let channel = joined(world, arguments)?.id.clone();
+    let [ts, name] = ["timestamp", "name"].map(|name| text(arguments, name).to_owned());
+    if !REACTIONS.contains(&name.as_str()) {
+        return Err(Failure::new("invalid_name"));
+    }
+    let message = world.message_mut(&channel, &ts).ok_or_else(|| Failure::new("message_not_found"))?;
+    let at = message.reactions.iter().position(|known| *known == name);
+    match (puts, at) {
+        (true, Some(_)) => Err(Failure::new("already_reacted")),
+        (false, None) => Err(Failure::new("no_reaction")),
+        (true, None) => {
+            message.reactions.push(name);
+            Ok(json!({"ok": true}))
+        }
+        (false, Some(at)) => {
+            message.reactions.remove(at);
+            Ok(json!({"ok": true}))
+        }
+    }
 }
 
 fn post_ephemeral(shared: &Shared, arguments: &Value) -> Answer {

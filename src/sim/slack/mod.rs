@@ -353,6 +353,13 @@ impl SimSlack {
         self.with(|world| world.problems.iter().cloned().collect())
     }
 
+    /// The bot's reactions on a message, by their names.
+    pub fn reactions(&self, channel: &str, ts: &str) -> Vec<String> {
+        self.with(|world| {
+            world.message(channel, ts).map(|message| message.reactions.clone()).unwrap_or_default()
+        })
+    }
+
     /// Waits until the workspace satisfies `holds`, at most `within`.
     pub async fn until(&self, holds: impl Fn(&World) -> bool, within: Duration) -> Result<(), Elapsed> {
         let mut changed = self.0.shared.changed.subscribe();

@@ -73,6 +73,8 @@ pub struct Message {
     pub broadcast: bool,
     /// Files that it shows; null where there are none.
     pub files: Value,
+    /// The bot's reactions, in the order in which they came.
+    pub reactions: Vec<String>,
     /// Whether a test has looked at it since it was posted. People's own messages count as read.
     pub read: bool,
 }
@@ -285,6 +287,10 @@ impl Message {
         if with_metadata && !self.metadata.is_null() {
             out.insert("metadata".into(), self.metadata.clone());
         }
+        if !self.reactions.is_empty() {
+            let reaction = |name: &String| json!({"name": name, "users": [BOT_USER], "count": 1});
+            out.insert("reactions".into(), self.reactions.iter().map(reaction).collect());
+        }
         if self.edits > 0 {
             out.insert("edited".into(), json!({"user": BOT_ID, "ts": self.ts}));
         }
@@ -308,6 +314,7 @@ mod tests {
             edits: 0,
             broadcast: false,
             files: Value::Null,
+            reactions: vec![],
             read: false,
         }
     }

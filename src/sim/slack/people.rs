@@ -230,6 +230,7 @@ impl Shared {
                 edits: 0,
                 broadcast: false,
                 files: Value::Null,
+                reactions: vec![],
                 read: true,
             };
             world.add(channel, message);

@@ -120,7 +120,7 @@ fn state(world: &World, user: &str) -> Value {
 fn message(world: &World, message: &Message) -> Value {
     json!({"ts": message.ts, "thread": message.thread_ts, "user": message.user, "name": world.name_of(&message.user),
         "text": message.text, "blocks": message.blocks, "attachments": message.attachments, "edits": message.edits,
-        "files": message.files, "broadcast": message.broadcast})
+        "files": message.files, "reactions": message.reactions, "broadcast": message.broadcast})
 }
 
 fn ephemeral(answer: &Ephemeral) -> Value {

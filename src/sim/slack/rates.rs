@@ -15,7 +15,8 @@ fn tier(method: &str) -> Option<(f64, f64)> {
     let per_minute = match method {
         "chat.postMessage" => return Some(POST),
         "chat.update" | "chat.delete" | "conversations.history" | "conversations.replies" => 50.0,
-        "conversations.info" => 50.0,
+        "conversations.info" | "reactions.add" => 50.0,
+        "reactions.remove" => 20.0,
         "chat.postEphemeral" | "users.info" => 100.0,
         _ => return None,
     };

@@ -114,6 +114,7 @@ pub(super) fn show(shared: &Shared, url: &ResponseUrl, body: &Value) -> Result<(
                 edits: 0,
                 broadcast: false,
                 files: Value::Null,
+                reactions: vec![],
                 read: false,
             };
             world.add(&url.channel, message);

@@ -17,7 +17,7 @@ use crate::id::Ids;
 use crate::store::{Result, StoreError};
 
 /// Tables in the order in which rows may be written: what a row refers to comes before it.
-pub(super) const TABLES: [&str; 27] = [
+pub(super) const TABLES: [&str; 28] = [
     "meta",
     "deliveries",
     "campaigns",
@@ -45,6 +45,7 @@ pub(super) const TABLES: [&str; 27] = [
     "calls",
     "watches",
     "digests",
+    "badges",
 ];
 /// Rows that are carried at a time.
 const PAGE: i64 = 500;

@@ -24,6 +24,7 @@ mod asks;
 mod attempt;
 mod audit;
 mod backup;
+mod badges;
 mod batch;
 mod board;
 mod builds;
@@ -86,12 +87,12 @@ use crate::meter::Times;
 use crate::outcome::Outcome;
 use crate::run::{Keep, LeaseRef, Progress, Request, Run, Stage};
 use crate::store::{
-    AtRest, AuditFilter, BatchView, BoardRow, BuildFilter, Call, CallEnd, CampaignView, CaseRun, Census,
-    Committed, Cursor, Dealt, Decisions, DigestRow, Drain, Effected, Ended, Errand, ErrandView, Fenced,
-    Grant, Granted, Happened, Intake, Lapsed, LeaseTerms, LeaseView, Letter, MessageEnd, Notice, Outdated,
-    Owed, Owing, QueueChanges, ReloadRequest, Result, RunFilter, RunStep, RunView, ScheduleRow, Settle,
-    StatusPart, Store, StoreError, SuitePast, SuiteRun, Tally, Telling, Tidied, TidyFrom, TimePast, TokenRow,
-    Told, Watched,
+    AtRest, AuditFilter, BadgeRow, BatchView, BoardRow, BuildFilter, Call, CallEnd, CampaignView, CaseRun,
+    Census, Committed, Cursor, Dealt, Decisions, DigestRow, Drain, Effected, Ended, Errand, ErrandView,
+    Fenced, Grant, Granted, Happened, Intake, Lapsed, LeaseTerms, LeaseView, Letter, MessageEnd, Notice,
+    Outdated, Owed, Owing, QueueChanges, ReloadRequest, Result, RunFilter, RunStep, RunView, ScheduleRow,
+    Settle, StatusPart, Store, StoreError, SuitePast, SuiteRun, Tally, Telling, Tidied, TidyFrom, TimePast,
+    TokenRow, Told, Watched,
 };
 
 pub use self::backup::{Copied, CopyError, NUMBERS_LEFT_OUT, backup, restore};
@@ -126,6 +127,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         asks::STATEMENTS,
         attempt::STATEMENTS,
         audit::STATEMENTS,
+        badges::STATEMENTS,
         batch::STATEMENTS,
         board::STATEMENTS,
         builds::STATEMENTS,
@@ -678,6 +680,28 @@ impl Store for SqlStore {
         let digest = digest.clone();
         let write = self.writer.write(move |tx| {
             digest::put(tx, &digest);
+            Box::pin(async { Ok(()) })
+        });
+        write.await
+    }
+
+    async fn badge_due(&self, limit: u32) -> Result<Vec<BadgeRow>> {
+        badges::due(&self.readers, &self.unreadable, limit).await
+    }
+
+    async fn badge_put(&self, badge: &BadgeRow) -> Result<()> {
+        let badge = badge.clone();
+        let write = self.writer.write(move |tx| {
+            badges::put(tx, &badge);
+            Box::pin(async { Ok(()) })
+        });
+        write.await
+    }
+
+    async fn badge_drop(&self, badge: &BadgeRow) -> Result<()> {
+        let badge = badge.clone();
+        let write = self.writer.write(move |tx| {
+            badges::drop(tx, &badge);
             Box::pin(async { Ok(()) })
         });
         write.await

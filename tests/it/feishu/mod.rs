@@ -251,6 +251,33 @@ async fn a_run_is_asked_for_in_a_chat_and_told_in_a_card_and_its_thread() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_asks_for_a_run_shows_what_becomes_of_it() {
+    lab(1, async |lab| {
+        lab.feishu.fault(Call::React, Fault::TooFast(1));
+        lab.say("run socA build-crawl").await;
+        let shows = async |emojis: &[&str]| {
+            let seen = lab.feishu.until(CHAT, WITHIN, |messages| messages[0].emojis() == emojis).await;
+            if let Err(messages) = seen {
+                panic!("it never had {emojis:?} but {:?}", messages[0].emojis());
+            }
+        };
+        shows(&["OnIt"]).await;
+        let card = lab.card("#1", "Cancel").await;
+        lab.feishu.click("ou_li", &card, "Cancel").await;
+        shows(&["No"]).await;
+        lab.card("#1", "Cancelled").await;
+        // A click asks for a run as well, and is no message.
+        lab.feishu.click("ou_li", &card, "Retry").await;
+        lab.card("#2", "Cancel").await;
+        let marked = lab.feishu.messages(CHAT).iter().filter(|message| !message.reactions.is_empty()).count();
+        assert_eq!(marked, 1, "{}", lab.feishu.render(CHAT));
+        let card = lab.card("#2", "Cancel").await;
+        lab.feishu.click("ou_li", &card, "Cancel").await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_click_is_answered_with_the_card_as_it_is_then_and_ten_are_one() {
     lab(1, async |lab| {
         lab.say("run socA build-crawl").await;

@@ -98,7 +98,10 @@ async fn long_ago(lab: &Lab) {
     let told = lab.slack.render_channel("D0ALICE");
     assert!(told.contains("run socA build-1"), "{told}");
     assert_eq!(runs(lab).await, "0");
-    assert_eq!(lab.slack.event(&message(&[]), minutes(29)).await, 200);
+    let later = message(&[("ts", json!("2.000001"))]);
+    assert_eq!(lab.slack.event(&later, minutes(29)).await, 200);
+    // The same message as another event, with an id of its own: it is done.
+    assert_eq!(lab.slack.event(&later, minutes(29)).await, 200);
     lab.verdict(1).await;
     lab.settle().await;
     lab.read_all();

@@ -103,6 +103,7 @@ impl Lab {
             retry_of: None,
             once: None,
             avoid: vec![],
+            message: None,
         }
     }
 

@@ -1,12 +1,14 @@
 //! Who is told of runs by direct message: with the outcome, once, and no more than one may watch.
 
 use boardhand::board::Family;
-use boardhand::chat::{Actor, Platform};
+use boardhand::chat::{Actor, Badge, Platform};
 use boardhand::id::MessageId;
 use boardhand::message::Note;
 use boardhand::outcome::Verdict;
 use boardhand::run::Decision;
-use boardhand::store::{DigestRow, Effect, OwedKind, Settle, WATCHED, WATCHES_MAX, Watched};
+use boardhand::store::{
+    AtRest, BadgeRow, DigestRow, Effect, NewRun, OwedKind, Settle, WATCHED, WATCHES_MAX, Watched,
+};
 use serde_json::json;
 
 use super::lab::{T0, at, effected, li, outcome};
@@ -19,6 +21,7 @@ store_tests! {
     what_is_not_watched_any_more_is_not_told,
     a_digest_is_kept_as_it_stands,
     what_has_happened_in_a_time_is_added_up,
+    a_message_shows_what_became_of_its_runs,
 }
 
 fn bo() -> Actor {
@@ -122,6 +125,42 @@ async fn a_digest_is_kept_as_it_stands(lab: &Lab) {
     };
     lab.store.digest_put(&shown).await.expect("put");
     assert_eq!(lab.store.digest_list().await.expect("list"), [shown]);
+}
+
+async fn a_message_shows_what_became_of_its_runs(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let asks = |message: &str| NewRun { message: Some(message.into()), ..lab.new_run() };
+    let [first, second] = [asks("1.1"), asks("1.1")];
+    let ids = [first.id, second.id];
+    lab.commit(Effect::Start(vec![first, second])).await;
+    lab.waiting().await;
+    let due = async || lab.store.badge_due(10).await.expect("due");
+    let [row] = due().await.try_into().expect("one message asked for both");
+    assert_eq!((row.message.as_str(), row.channel.as_str(), row.wanted), ("1.1", "C0SOCCI", Badge::Open));
+    assert_eq!((row.shown.clone(), row.stale.clone(), row.asked_at), (None, None, T0));
+    let row = BadgeRow { shown: Some((Badge::Open, "r1".into())), ..row };
+    lab.store.badge_put(&row).await.expect("put");
+    assert_eq!(due().await, []);
+    let lease = lab.on_board(ids[0], 1, &board).await;
+    end(lab, (ids[0], &lease), Verdict::Failed).await;
+    assert_eq!(due().await, [], "the other one goes on");
+    lab.store.lease_release(&lease, &AtRest::Yes, at(61)).await.expect("release");
+    let lease = lab.on_board(ids[1], 1, &board).await;
+    end(lab, (ids[1], &lease), Verdict::Passed).await;
+    let [ended] = due().await.try_into().expect("both have ended");
+    assert_eq!(ended, BadgeRow { wanted: Badge::Ended(Verdict::Failed), ..row.clone() });
+    let changed = BadgeRow { stale: row.shown, shown: Some((ended.wanted, String::new())), ..ended };
+    lab.store.badge_put(&changed).await.expect("put");
+    assert_eq!(due().await, std::slice::from_ref(&changed));
+    // The same message asks once, and what repeats a run is asked for by another one.
+    let retry =
+        Effect::Retry { of: 1, once: None, run: Box::new(asks("2.2")), note: Note::new("r", json!({})) };
+    lab.commit(retry).await;
+    lab.commit(Effect::Start(vec![asks("2.2")])).await;
+    assert_eq!(due().await.len(), 2);
+    lab.store.badge_drop(&changed).await.expect("drop");
+    let [left] = due().await.try_into().expect("the other message");
+    assert_eq!((left.message.as_str(), left.wanted), ("2.2", Badge::Open));
 }
 
 async fn what_has_happened_in_a_time_is_added_up(lab: &Lab) {

@@ -111,6 +111,7 @@ fn click(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProblem>
         sent_at: None,
         intent,
         trigger: payload.trigger_id,
+        message: None,
     }))
 }
 
@@ -136,6 +137,7 @@ fn shortcut(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProbl
         sent_at: None,
         intent,
         trigger: payload.trigger_id,
+        message: None,
     }))
 }
 
@@ -168,6 +170,7 @@ fn launcher(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProbl
         standing: None,
         source: None,
         trigger: Some(trigger),
+        message: None,
     })))
 }
 

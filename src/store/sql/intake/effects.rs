@@ -496,6 +496,7 @@ impl<'a> Rows<'a> {
             return Ok(Applied::of(Effected::AlreadyRetried, number));
         }
         let number = self.start(run, Some(of), once, None);
+        self.asked_by(run, (number, number));
         self.retries.extend(once.map(|once| (once, number)));
         self.retried.push(of);
         let at = intake.received_at;

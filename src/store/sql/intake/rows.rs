@@ -9,11 +9,11 @@ use super::super::ledger::{self, Answer, Event, Reply};
 use super::super::row::{self, unavailable};
 use super::super::script::{Script, Tx};
 use super::super::writer::{COMMIT, Ends};
-use super::super::{batch, calls, campaign, link};
+use super::super::{badges, batch, calls, campaign, link};
 use super::{CARD_HOLD, ERRANDS_INSERT, INTAKES_INSERT, INTAKES_INSERT_COMMIT, RELOADS_INSERT};
 use crate::board::BoardId;
 use crate::board::plan::PowerAction;
-use crate::chat::{Actor, AnswerVia, Place};
+use crate::chat::{Actor, AnswerVia, Place, Platform};
 use crate::clock::Timestamp;
 use crate::id::{Ids, MessageId, RunId};
 use crate::lease::Fence;
@@ -38,6 +38,8 @@ pub(super) struct Rows<'a> {
     pub(super) campaign_cards: Vec<(i64, i64)>,
     /// Where the ends of runs are told.
     pub(super) callbacks: Vec<calls::Callback<'a>>,
+    /// Messages that asked for runs.
+    asking: Vec<badges::Asking<'a>>,
     /// Runs whose cards must name their repeat.
     pub(super) retried: Vec<i64>,
     /// Runs that this group started, by what they are started under once.
@@ -57,6 +59,7 @@ impl<'a> Rows<'a> {
             campaigns: vec![],
             campaign_cards: vec![],
             callbacks: vec![],
+            asking: vec![],
             events: vec![],
             replies: vec![],
             retried: vec![],
@@ -77,6 +80,7 @@ impl<'a> Rows<'a> {
             in_batches: (self.batches.runs.len(), self.batches.cards.len()),
             campaigns: (self.campaigns.len(), self.campaign_cards.len()),
             callbacks: self.callbacks.len(),
+            asking: self.asking.len(),
             retried: self.retried.len(),
         }
     }
@@ -93,6 +97,7 @@ impl<'a> Rows<'a> {
         self.campaigns.truncate(to.campaigns.0);
         self.campaign_cards.truncate(to.campaigns.1);
         self.callbacks.truncate(to.callbacks);
+        self.asking.truncate(to.asking);
         self.retried.truncate(to.retried);
         self.retries.retain(|_, number| *number <= to.number);
     }
@@ -105,12 +110,28 @@ impl<'a> Rows<'a> {
             [] | [_] => vec![],
         };
         let batch = (runs.len() > 1).then_some((first, parents.as_slice()));
+        if let Some(run) = runs.first() {
+            self.asked_by(run, (first, first + runs.len() as i64 - 1));
+        }
         let runs = runs.iter().enumerate();
         runs.map(|(index, run)| {
             let once = run.once.as_deref().filter(|_| index == 0);
             self.start(run, run.retry_of, once, batch)
         })
         .collect()
+    }
+
+    /// The message that asked for a run, or for those of a batch.
+    pub(super) fn asked_by(&mut self, run: &'a NewRun, runs: (i64, i64)) {
+        let Place { platform, channel, .. } = &run.origin;
+        let message = run.message.as_deref().filter(|_| Platform::CHATS.contains(platform));
+        self.asking.extend(message.map(|message| badges::Asking {
+            platform: *platform,
+            channel,
+            message,
+            at: run.created_at,
+            runs,
+        }));
     }
 
     /// Gives a new run its number; in a batch, with the batch's number and cards.
@@ -233,6 +254,9 @@ impl<'a> Rows<'a> {
             let insert = link::query(RELOADS_INSERT).bind(row::json(&self.reloads));
             insert.execute(tx.connection().await?).await.map_err(unavailable)?;
         }
+        if !self.asking.is_empty() {
+            badges::ask(tx, &self.asking);
+        }
         ledger::owe(tx, self.ids, &self.replies, &answers).await?;
         ledger::cards_bump(tx, &self.retried, now);
         let whole = self.batches.runs.is_empty() && self.campaigns.is_empty() && self.callbacks.is_empty();
@@ -271,6 +295,7 @@ pub(super) struct Gathered {
     in_batches: (usize, usize),
     campaigns: (usize, usize),
     callbacks: usize,
+    asking: usize,
     retried: usize,
 }
 
