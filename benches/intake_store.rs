@@ -115,6 +115,7 @@ fn intake(ids: &Ids, n: u64) -> Intake {
         retry_of: None,
         once: None,
         avoid: vec![],
+        message: None,
     };
     Intake {
         key: format!("slack:{n}.1234567890.abcdef0123456789"),

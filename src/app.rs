@@ -50,6 +50,7 @@ use crate::power::Power;
 use crate::store::{Store, StoreError};
 use crate::worker::almanac::Almanac;
 use crate::worker::conductor::Conductor;
+use crate::worker::decorator::Decorator;
 use crate::worker::drainer::Drainer;
 use crate::worker::errands::Errands;
 use crate::worker::herald::Herald;
@@ -166,6 +167,7 @@ pub struct App {
     conductor: Conductor,
     registrar: Registrar,
     pinner: Pinner,
+    decorator: Decorator,
     herald: Herald,
     tracer: Option<Tracer>,
     lab: Arc<Lab>,
@@ -295,7 +297,7 @@ impl App {
         });
         door.meter.begin(store.as_ref()).await?;
         let slack_socket = opener.map(|(opener, line)| {
-            let takes = Arc::new(door::slack::Envelopes(door.clone()));
+            let takes = Arc::new(door::slack::Envelopes::new(door.clone()));
             SocketMode::new(opener, takes, line, clock.clone(), ids.clone())
         });
         let feishu_socket = endpoint.map(|(endpoint, line)| {

@@ -187,6 +187,7 @@ impl Runs {
             retry_of: None,
             once: None,
             avoid: vec![],
+            message: None,
         };
         Intake {
             key: format!("api:{id}"),

@@ -206,6 +206,7 @@ impl Bench {
             retry_of: None,
             once: None,
             avoid: vec![],
+            message: None,
         };
         Intake {
             key: format!("{series}-{n}-{}", now.as_micros()),

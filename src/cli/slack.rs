@@ -37,6 +37,7 @@ pub(super) async fn check(env: Env<'_>, groups: &BTreeSet<String>) -> ChatReport
     match client.whoami().await {
         Ok(me) => {
             report.knows(&me);
+            report.hears(&me, &settings);
             report.groups(&client, groups, "slack:").await;
         }
         Err(SlackError::NotAccepted { code, remedy }) => report.wrong(&format!("{code}: {remedy}")),
@@ -105,6 +106,14 @@ impl ChatReport {
         }
         let verdict = if lacking.is_empty() { ": ok" } else { "" };
         self.says(&format!("workspace {} ({}), bot {}{verdict}", me.team, me.team_id, me.user_id));
+    }
+
+    /// Tells what is lost while no socket stands.
+    fn hears(&mut self, me: &WhoAmI, settings: &SlackSettings) {
+        let reads = |name: &str| me.scopes.iter().any(|granted| granted == name);
+        if settings.app_token.is_some() && !(reads("channels:history") && reads("groups:history")) {
+            self.says("what is said in threads while no socket stands is lost: it takes channels:history and groups:history");
+        }
     }
 
     async fn socket(&mut self, settings: &SlackSettings) {

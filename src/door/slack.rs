@@ -4,8 +4,10 @@
 
 mod form;
 mod home;
+mod sweep;
 
 pub use home::{HOME_FOLLOWS, HOMES_MAX, Homes, Redraws};
+pub use sweep::THREADS_MAX;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +20,10 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use self::sweep::Sweeps;
 use super::{Door, Refusal};
 use crate::chat::slack::socket::frame::Envelope;
-use crate::chat::slack::socket::{Ack, Takes};
+use crate::chat::slack::socket::{Ack, Gap, Takes};
 use crate::chat::slack::{blocks, decode};
 use crate::chat::{Delivery, Place, Platform, key_of};
 use crate::command::form::is_offered;
@@ -64,7 +67,17 @@ pub(super) async fn receive(
 }
 
 /// Takes what comes over the socket.
-pub struct Envelopes(pub Arc<Door>);
+pub struct Envelopes {
+    door: Arc<Door>,
+    sweeps: Sweeps,
+}
+
+impl Envelopes {
+    /// Takes it at this door.
+    pub fn new(door: Arc<Door>) -> Envelopes {
+        Envelopes { door, sweeps: Sweeps::default() }
+    }
+}
 
 #[async_trait]
 impl Takes for Envelopes {
@@ -77,10 +90,10 @@ impl Takes for Envelopes {
         if retry > 0 {
             tracing::info!(envelope.id = id, retry, "Slack sends an envelope again");
         }
-        let decoded = decode::decode_carried(carried, payload.get().as_bytes(), self.0.clock.now())
+        let decoded = decode::decode_carried(carried, payload.get().as_bytes(), self.door.clock.now())
             .map_err(|problem| Refusal::Malformed(problem.to_string()));
         let taken = match decoded {
-            Ok(inbound) => believed(&self.0, inbound).await,
+            Ok(inbound) => believed(&self.door, inbound).await,
             Err(refusal) => Err(refusal),
         };
         match taken {
@@ -94,14 +107,18 @@ impl Takes for Envelopes {
 
     async fn unheard(&self, envelope: Envelope) {
         let Some(carried) = envelope.carried else { return };
-        let now = self.0.clock.now();
+        let now = self.door.clock.now();
         let inbound = decode::decode_carried(carried, envelope.payload.get().as_bytes(), now);
         let Ok(decode::Inbound::Delivery(delivery)) = inbound else { return };
         if delivery.is_answered_in_ack()
-            && let Err(refusal) = owe_answer(&self.0, *delivery).await
+            && let Err(refusal) = owe_answer(&self.door, *delivery).await
         {
             tracing::warn!(envelope.id, reason = %refusal, "an answer that did not get out is lost");
         }
+    }
+
+    async fn missed(&self, gap: Gap) {
+        self.sweeps.look(&self.door, gap).await;
     }
 }
 

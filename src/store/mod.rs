@@ -33,7 +33,7 @@ use async_trait::async_trait;
 
 use crate::board::{BoardId, Family};
 use crate::build::Build;
-use crate::chat::{AnswerVia, Place};
+use crate::chat::{AnswerVia, Place, Platform};
 use crate::clock::Timestamp;
 use crate::id::{InstanceId, LeaseId, MessageId};
 use crate::lease::held::HeldTime;
@@ -126,6 +126,9 @@ pub trait Store: Send + Sync {
     /// Forgets deliveries received before `before`; the caller keeps them at least 24 h. Gives how many.
     async fn delivery_forget(&self, before: Timestamp) -> Result<u64>;
 
+    /// When a delivery of this platform was committed last, of those that are kept.
+    async fn delivery_newest(&self, platform: Platform) -> Result<Option<Timestamp>>;
+
     // ---- runs, to read ------------------------------------------------------------------------------------
 
     /// A run with everything its card shows.
@@ -136,6 +139,9 @@ pub trait Store: Send + Sync {
     async fn run_told(&self, number: i64) -> Result<Telling>;
     /// What the card or thread there tells; the newest where a thread tells of several.
     async fn run_of_thread(&self, place: &Place) -> Result<Option<Told>>;
+    /// The threads of runs that are not finished, or have finished since then, on this platform; the newest runs', at most
+    /// `limit`.
+    async fn threads_live(&self, platform: Platform, since: Timestamp, limit: u32) -> Result<Vec<Place>>;
     /// A batch with everything its card shows, by the number of its first run.
     async fn batch_view(&self, first: i64) -> Result<Option<BatchView>>;
     /// Runs, newest first; finished ones without their test cases.

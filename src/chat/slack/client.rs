@@ -296,9 +296,23 @@ impl SlackClient {
         Ok((body["messages"].take(), next))
     }
 
+    /// What was said in a thread since then, oldest first, after the message that it stands under; at most so much of it as
+    /// a search looks at.
+    pub async fn replies(&self, thread: &Place, since: Timestamp) -> Result<Vec<Value>, SlackError> {
+        let (mut said, mut cursor) = (Vec::new(), String::new());
+        for _ in 0..FIND_PAGES_MAX {
+            let (mut messages, next) = self.page(thread, &seconds(since), &cursor).await?;
+            said.extend(messages.as_array_mut().map(std::mem::take).unwrap_or_default());
+            if next.is_empty() {
+                break;
+            }
+            cursor = next;
+        }
+        Ok(said)
+    }
+
     async fn search(&self, place: &Place, key: &str, since: Timestamp) -> Result<Found, SlackError> {
-        let micros = (since - FIND_MARGIN).as_micros().max(0);
-        let oldest = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+        let oldest = seconds(since - FIND_MARGIN);
         let mut cursor = String::new();
         for _ in 0..FIND_PAGES_MAX {
             let (messages, next) = self.page(place, &oldest, &cursor).await?;
@@ -414,6 +428,12 @@ impl ChatApi for SlackClient {
 }
 
 // ---- requests and answers ---------------------------------------------------------------------------------
+
+/// An instant as Slack writes it.
+fn seconds(at: Timestamp) -> String {
+    let micros = at.as_micros().max(0);
+    format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
+}
 
 fn message(place: &Place, card: &Card) -> Value {
     let mut body = blocks::render(card);

@@ -5,9 +5,11 @@
 //! Slack sends three kinds of bodies: a slash command is a form; a click is a form with one field, `payload`, that
 //! holds JSON; an event is JSON. Over a socket all three come as JSON. Unknown fields are skipped without being built, however deep they are.
 
+mod found;
 mod interaction;
 mod view;
 
+pub use found::found;
 pub use interaction::RERUN;
 pub use view::{FormChange, Submission};
 

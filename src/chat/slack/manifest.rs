@@ -35,9 +35,10 @@ pub const OPTIONAL: [(&str, &[Scope]); 7] = [
     (
         "After a network failure Slack does not say whether a post arrived. With these two the bot looks\n\
          for its own post before it posts again; without them a card or a final result may appear twice, and a\n\
-         progress message may be missing. They let the bot read the channels it is in.",
+         progress message may be missing. Over a socket, it also looks with them for what was said to it in the threads\n\
+         of runs while no socket stood. They let the bot read the channels it is in.",
         &[
-            Scope { name: "channels:history", purpose: "find a post again that may have arrived" },
+            Scope { name: "channels:history", purpose: "find posts, and what was said, that may be lost" },
             Scope { name: "groups:history", purpose: "the same in private channels" },
         ],
     ),

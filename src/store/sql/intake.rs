@@ -11,10 +11,11 @@ use std::sync::LazyLock;
 
 use self::effects::looks_at_runs;
 use self::rows::Rows;
-use super::link::{self, Row};
+use super::link::{self, Readers, Row};
 use super::row::{self, Reader, statements, unavailable};
 use super::script::Tx;
 use super::writer::Ends;
+use crate::chat::Platform;
 use crate::clock::Timestamp;
 use crate::id::Ids;
 use crate::store::{Committed, Intake, Result};
@@ -63,6 +64,7 @@ statements! {
         SET hold_until = MAX(hold_until, ?4)
         WHERE platform = ?1 AND channel = ?2 AND message = ?3";
     DELIVERIES_UNDO = "DELETE FROM deliveries WHERE key IN (SELECT value FROM jsonb_each(?1))";
+    DELIVERY_NEWEST = "SELECT received_at FROM deliveries WHERE platform = ?1 ORDER BY received_at DESC LIMIT 1";
     DELIVERIES_FORGET = "DELETE FROM deliveries WHERE received_at < ?1";
 }
 
@@ -120,6 +122,12 @@ pub(super) async fn commit(
 pub(super) async fn forget(tx: &mut Tx, before: Timestamp) -> Result<u64> {
     let query = link::query(DELIVERIES_FORGET).bind(before.as_micros());
     Ok(query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected())
+}
+
+/// When one of this platform was committed last.
+pub(super) async fn newest(readers: &Readers, platform: Platform) -> Result<Option<Timestamp>> {
+    let query = link::query(DELIVERY_NEWEST).bind(platform.as_str());
+    Ok(query.number(readers).await.map_err(unavailable)?.map(Timestamp::from_micros))
 }
 
 /// Forgets deliveries of these keys.

@@ -77,7 +77,7 @@ use self::unreadable::Unreadable;
 use self::writer::Writer;
 use crate::board::{BoardId, Family};
 use crate::build::Build;
-use crate::chat::{AnswerVia, Place};
+use crate::chat::{AnswerVia, Place, Platform};
 use crate::clock::Timestamp;
 use crate::id::{Ids, InstanceId, LeaseId, MessageId};
 use crate::lease::held::HeldTime;
@@ -212,6 +212,10 @@ impl Store for SqlStore {
         self.writer.write(move |tx| Box::pin(intake::forget(tx, before))).await
     }
 
+    async fn delivery_newest(&self, platform: Platform) -> Result<Option<Timestamp>> {
+        intake::newest(&self.readers, platform).await
+    }
+
     async fn run_view(&self, number: i64) -> Result<Option<RunView>> {
         run::view(&self.readers, &self.unreadable, number).await
     }
@@ -226,6 +230,10 @@ impl Store for SqlStore {
 
     async fn run_of_thread(&self, place: &Place) -> Result<Option<Told>> {
         run::of_thread(&self.readers, place).await
+    }
+
+    async fn threads_live(&self, platform: Platform, since: Timestamp, limit: u32) -> Result<Vec<Place>> {
+        run::threads_live(&self.readers, &self.unreadable, platform, since, limit).await
     }
 
     async fn batch_view(&self, first: i64) -> Result<Option<BatchView>> {

@@ -7,12 +7,12 @@ use super::script::Script;
 use super::script::Tx;
 use super::unreadable::Unreadable;
 use crate::board::BoardId;
-use crate::chat::{Actor, Place};
+use crate::chat::{Actor, Place, Platform};
 use crate::clock::Timestamp;
 use crate::id::InstanceId;
 use crate::lease::Fence;
 use crate::run::{Attempt, LeaseRef, Request, Run, RunKind, RunState, Stage};
-use crate::store::{Result, RunFilter, RunStep, RunView, Telling, Told};
+use crate::store::{Result, RunFilter, RunStep, RunView, TOLD_BY_URL, Telling, Told};
 
 /// The columns that [`read`] reads, of `runs` as `r`.
 macro_rules! run_columns {
@@ -74,6 +74,17 @@ statements! {
         JOIN runs AS r ON r.number = c.run
         ORDER BY r.number DESC
         LIMIT 1";
+    // By the newest run that it tells of.
+    THREADS_LIVE = "SELECT channel, thread
+        FROM (SELECT c.channel, COALESCE(c.thread, c.message) AS thread, MAX(live.number) AS newest
+              FROM (SELECT number FROM runs WHERE state <> 'finished'
+                    UNION
+                    SELECT run FROM outcomes WHERE finished_at > ?2) AS live
+              JOIN cards AS c ON c.run = live.number
+              WHERE c.platform = ?1 AND c.message IS NOT NULL AND c.message NOT IN ('', ?3)
+              GROUP BY c.channel, COALESCE(c.thread, c.message)) AS threads
+        ORDER BY newest DESC
+        LIMIT ?4 + 0";
     RUNS_ASKED = "SELECT r.number, r.lease, r.board, r.fence, r.request
         FROM runs AS r
         JOIN leases AS l ON l.id = r.lease
@@ -162,6 +173,24 @@ pub(super) async fn of_thread(readers: &Readers, place: &Place) -> Result<Option
         (None, Some(batch)) => Told::Batch(batch),
         (None, None) => Told::Run(row.int("number")?),
     }))
+}
+
+/// Threads of runs that go on, or have ended since then.
+pub(super) async fn threads_live(
+    readers: &Readers,
+    unreadable: &Unreadable,
+    platform: Platform,
+    since: Timestamp,
+    limit: u32,
+) -> Result<Vec<Place>> {
+    let query = link::query(THREADS_LIVE).bind(platform.as_str()).bind(since.as_micros());
+    let query = query.bind(TOLD_BY_URL).bind(i64::from(limit));
+    let rows = query.fetch_all(readers).await.map_err(unavailable)?;
+    unreadable.sift(&rows, |row: &Row| {
+        let row = Reader::new(row, "cards", "channel");
+        let (channel, thread) = (row.text("channel")?.to_owned(), row.text("thread")?.to_owned());
+        Ok(Place { platform, channel, thread: Some(thread) })
+    })
 }
 
 /// Runs, newest first; of the unfinished ones those on a board first, the oldest first of each kind.

@@ -3,6 +3,7 @@
 
 mod check;
 mod events;
+mod gap;
 mod line;
 mod mode;
 mod sdk;

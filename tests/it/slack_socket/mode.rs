@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use boardhand::chat::Platform;
 use boardhand::chat::slack::socket::frame::Envelope;
-use boardhand::chat::slack::socket::{Ack, ENVELOPES_MAX, PING_EVERY, SocketMode, Takes};
+use boardhand::chat::slack::socket::{Ack, ENVELOPES_MAX, Gap, PING_EVERY, SocketMode, Takes};
 use boardhand::chat::socket_line::SocketLine;
 use boardhand::clock::{Clock, Timestamp};
 use boardhand::id::Ids;
@@ -38,6 +38,8 @@ impl Takes for Gate {
     async fn unheard(&self, _: Envelope) {
         self.unheard.send_modify(|unheard| *unheard += 1);
     }
+
+    async fn missed(&self, _: Gap) {}
 }
 
 /// A Slack whose envelopes come to a gate.

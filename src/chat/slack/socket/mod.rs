@@ -8,8 +8,9 @@
 //!
 //! Rules. An envelope is acknowledged only after it was taken; one that was not is sent again by Slack, and has no second
 //! effect. Another connection is made before an old one ends (`refresh`), and the old one is still heard for a while: what
-//! Slack sends on it is not lost. Slack gives every envelope to one connection of the app, whichever. What is lost is what
-//! Slack sends while there is no connection at all: it does not keep it.
+//! Slack sends on it is not lost. Slack gives every envelope to one connection of the app, whichever. What Slack sends while
+//! there is no connection at all it does not keep: once there is one again, whoever takes envelopes is told since when
+//! some may be missing ([`Takes::missed`]).
 //!
 //! Failures. A connection that is cut, silent or refused is made anew after a pause that doubles, has a longest, and
 //! differs by chance, so that many servers do not come back at once. What somebody must mend stands on the health page
@@ -37,7 +38,7 @@ use self::frame::{Envelope, Reason};
 use self::open::NotOpened;
 use crate::chat::Outage;
 use crate::chat::socket_line::SocketLine;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::id::Ids;
 
 /// How long dialling may take, and Slack's first word after it.
@@ -51,6 +52,8 @@ pub const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(120);
 /// A connection that ends sooner than this after it was ready was of no use: whoever cuts every connection at once is not
 /// to be dialled without a pause.
 const SETTLED: Duration = Duration::from_secs(10);
+/// How much earlier than by our clock a gap may have begun: Slack's differs.
+const GAP_MARGIN: Duration = Duration::from_secs(5);
 /// How many such connections in succession make the pause longer.
 const SHORT_LIVED_MAX: u32 = 3;
 
@@ -71,6 +74,17 @@ pub trait Takes: Send + Sync {
     /// One was taken whose acknowledgement, with the answer, did not get out: its connection is gone. Slack does not send a
     /// command again, so whoever typed it is answered in another way.
     async fn unheard(&self, envelope: Envelope);
+    /// Slack is heard again: what it sent from then on may be lost.
+    async fn missed(&self, gap: Gap);
+}
+
+/// Since when nothing was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gap {
+    /// Since before the server was started.
+    Start,
+    /// Since then, at the earliest.
+    Since(Timestamp),
 }
 
 /// Keeps a connection to Slack.
@@ -122,6 +136,7 @@ impl SocketMode {
     async fn keep(&self, connections: &mut JoinSet<()>, stop: &watch::Receiver<bool>) {
         // How many connections in succession could not be made, and how many were of no use.
         let (mut newest, mut failures, mut short_lived) = (None::<Served>, 0, 0);
+        let mut gap = Some(Gap::Start);
         loop {
             while connections.try_join_next().is_some() {}
             let (failed, pause) = match self.connect(connections, stop).await {
@@ -131,20 +146,29 @@ impl SocketMode {
                     if let Some(old) = newest.replace(served) {
                         old.retire.send_replace(true);
                     }
+                    if let Some(gap) = gap.take() {
+                        let (takes, mut stop) = (self.takes.clone(), stop.clone());
+                        connections.spawn(async move {
+                            tokio::select! {
+                                () = takes.missed(gap) => {}
+                                () = told(&mut stop) => {}
+                            }
+                        });
+                    }
                     let ready_at = self.clock.monotonic();
                     let why = leaves(newest.as_mut().expect("it was just put there")).await;
                     let settled = self.clock.monotonic().since(ready_at) >= SETTLED;
                     short_lived = if settled { 0 } else { SHORT_LIVED_MAX.min(short_lived + 1) };
                     // Slack gives some seconds to replace one; who wants every one replaced has to wait.
                     let at_once = settled && why == Why::Told(Reason::Refresh);
-                    (
-                        self.left(why),
-                        if at_once { Duration::ZERO } else { pause(short_lived, AWAY_PAUSE_MAX) },
-                    )
+                    let left = self.left(why);
+                    gap = left.as_ref().map(|_| self.begins());
+                    (left, if at_once { Duration::ZERO } else { pause(short_lived, AWAY_PAUSE_MAX) })
                 }
                 Err(failed) => {
                     if newest.as_ref().is_some_and(Served::is_gone) {
                         self.line.breaks();
+                        gap = gap.or_else(|| Some(self.begins()));
                     }
                     let longest = match &failed.outage {
                         Outage::NotAccepted { .. } => REFUSED_PAUSE_MAX,
@@ -160,6 +184,11 @@ impl SocketMode {
             }
             self.clock.sleep(self.jittered(pause)).await;
         }
+    }
+
+    /// A gap that is seen now: a connection may have been silent for a while before.
+    fn begins(&self) -> Gap {
+        Gap::Since(self.clock.now() - SILENT_MAX - GAP_MARGIN)
     }
 
     /// What it means that the newest connection leaves; nothing when Slack merely wants another one.
