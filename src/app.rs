@@ -40,6 +40,7 @@ use crate::message::compose::Composer;
 use crate::message::links::Links;
 use crate::message::log_file::LogFiles;
 use crate::message::pace::Pacing;
+use crate::message::permalinks::Permalinks;
 use crate::message::relay::Relay;
 use crate::message::template::Catalogue;
 use crate::message::waiting::Explainer;
@@ -275,6 +276,7 @@ impl App {
             handler,
             store: store.clone(),
             composer: composer.clone(),
+            permalinks: Permalinks::new(store.clone()),
             links,
             lines: relay.lines(),
             sockets: opener

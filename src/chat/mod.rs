@@ -367,6 +367,10 @@ pub trait ChatApi: Send + Sync {
     async fn pin(&self, _place: &Place, _message: &str) -> Result<(), NotTold> {
         Err(NotTold::Failed { code: "no_pins".to_owned(), remedy: "this platform pins nothing" })
     }
+    /// The address of a message, for people; nothing where this platform gives messages none.
+    async fn link_of(&self, _place: &Place, _message: &str) -> Result<Option<String>, NotTold> {
+        Ok(None)
+    }
     /// Puts a badge on a message; one that is there already is no failure.
     async fn put_badge(&self, _place: &Place, _message: &str, _badge: Badge) -> Badged {
         Badged::Never("no_reactions".to_owned())

@@ -36,6 +36,7 @@ fn span(span: &Span) -> String {
         Span::Plain(text) | Span::Bold(text) | Span::Code(text) => clean(text).into_owned(),
         Span::Link { url, label } if label.is_empty() || label == url => clean(url).into_owned(),
         Span::Link { url, label } => format!("{} ({})", clean(label), clean(url)),
+        Span::Run(run) => run.label(),
         Span::Mention(actor) => clean(actor.shown()).into_owned(),
         Span::Time(at) => at.to_minute(),
     }

@@ -179,6 +179,7 @@ fn plain(text: &Text) -> String {
         .map(|span| match span {
             Span::Plain(words) | Span::Bold(words) | Span::Code(words) => words.clone(),
             Span::Link { label, .. } => label.clone(),
+            Span::Run(run) => run.label(),
             Span::Mention(actor) => actor.shown().to_owned(),
             Span::Time(at) => at.to_minute(),
         })

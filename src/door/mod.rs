@@ -50,6 +50,7 @@ use crate::doorbell::{Bell, Doorbell};
 use crate::message::Note;
 use crate::message::compose::Composer;
 use crate::message::links::Links;
+use crate::message::permalinks::Permalinks;
 use crate::message::relay::Lines;
 use crate::outcome::redact::Redactor;
 use crate::store::{Committed, Effect, Store};
@@ -85,6 +86,8 @@ pub struct Door {
     pub store: Arc<dyn Store>,
     /// Renders answers.
     pub composer: Arc<Composer>,
+    /// Where cards stand that answers name.
+    pub permalinks: Permalinks,
     /// Checks links.
     pub links: Links,
     /// How the lines to the platforms are.

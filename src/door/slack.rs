@@ -169,7 +169,7 @@ async fn accept(door: &Door, delivery: Delivery) -> Result<Option<Value>, Refusa
         // Slack sends events again, and commands never: whoever typed is told, for it may still be carried out.
         Err(refusal @ Refusal::Busy(_)) if in_ack => {
             tracing::warn!(reason = %refusal, "a command may or may not be carried out");
-            return Ok(Some(ephemeral(door, &Note::new("not-sure", json!({})), &place)));
+            return Ok(Some(ephemeral(door, &Note::new("not-sure", json!({})), &place).await));
         }
         taken => taken?,
     };
@@ -183,13 +183,18 @@ async fn accept(door: &Door, delivery: Delivery) -> Result<Option<Value>, Refusa
             return Ok(None);
         }
     }
-    Ok(in_ack.then(|| ephemeral(door, &committed.answer, &place)))
+    Ok(match in_ack {
+        true => Some(ephemeral(door, &committed.answer, &place).await),
+        false => None,
+    })
 }
 
 /// An acknowledgement that only the one who typed sees.
-fn ephemeral(door: &Door, note: &Note, place: &Place) -> Value {
+async fn ephemeral(door: &Door, note: &Note, place: &Place) -> Value {
     debug_assert_eq!(place.platform, Platform::Slack);
-    let mut message = blocks::render(&door.composer.note(note, place));
+    let mut card = door.composer.note(note, place);
+    door.permalinks.fill(&mut card, place).await;
+    let mut message = blocks::render(&card);
     message["response_type"] = "ephemeral".into();
     message
 }

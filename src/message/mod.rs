@@ -8,6 +8,7 @@ pub mod links;
 pub mod log_file;
 pub mod names;
 pub mod pace;
+pub mod permalinks;
 pub mod relay;
 pub mod template;
 pub mod waiting;
@@ -88,10 +89,32 @@ pub enum Span {
         /// What it says.
         label: String,
     },
+    /// A run by its number, with a link to its card where it has one that can be linked to.
+    Run(RunName),
     /// A person; notified where the platform and the kind of message allow.
     Mention(Actor),
     /// An instant, shown in the reader's time zone where the platform can.
     Time(Timestamp),
+}
+
+/// A run in a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunName {
+    /// Its number.
+    pub number: i64,
+    /// Whether it is stressed.
+    #[serde(default)]
+    pub strong: bool,
+    /// Where its card stands, once that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+impl RunName {
+    /// `#42`.
+    pub fn label(&self) -> String {
+        format!("#{}", self.number)
+    }
 }
 
 /// A button.

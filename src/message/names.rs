@@ -126,12 +126,14 @@ impl Names {
 fn mentioned(card: &mut Card) -> impl Iterator<Item = &mut Actor> {
     spans(card).filter_map(|span| match span {
         Span::Mention(actor) => Some(actor),
-        Span::Plain(_) | Span::Bold(_) | Span::Code(_) | Span::Link { .. } | Span::Time(_) => None,
+        Span::Plain(_) | Span::Bold(_) | Span::Code(_) | Span::Link { .. } | Span::Run(_) | Span::Time(_) => {
+            None
+        }
     })
 }
 
 /// Every piece of a card's texts.
-fn spans(card: &mut Card) -> impl Iterator<Item = &mut Span> {
+pub(super) fn spans(card: &mut Card) -> impl Iterator<Item = &mut Span> {
     let texts = card.blocks.iter_mut().flat_map(|block| match block {
         Block::Text(text) | Block::Context(text) => vec![text],
         Block::Fields(fields) => fields.iter_mut().map(|(_, text)| text).collect(),

@@ -13,6 +13,7 @@
 mod card;
 mod hush;
 mod lines;
+mod linker;
 mod log;
 mod rescue;
 
@@ -29,6 +30,7 @@ use tokio::task::{self, JoinError, JoinSet};
 use super::compose::Composer;
 use super::log_file::LogFiles;
 use super::pace::{Pacer, Pacing};
+use super::permalinks::Permalinks;
 use super::{Card, Note};
 use crate::chat::{AnswerVia, ChatApi, Outage, Place, Platform, SendResult};
 use crate::clock::{Clock, Timestamp};
@@ -77,6 +79,7 @@ struct Shared {
     doorbell: Doorbell,
     pacers: Mutex<HashMap<Platform, Pacer>>,
     lines: Lines,
+    permalinks: Permalinks,
     /// Console logs that are shown as files.
     logs: Option<LogFiles>,
     /// Lanes in which nothing new may be posted before an instant. What is owed there is left as it stands: writing to
@@ -112,7 +115,9 @@ impl Relay {
         let pacers = apis.iter().map(|(platform, (_, pacing))| (*platform, Pacer::new(*pacing))).collect();
         let apis = apis.into_iter().map(|(platform, (api, _))| (platform, api)).collect();
         let (pacers, lines, quiet) = (Mutex::new(pacers), Lines::default(), Mutex::default());
-        let shared = Shared { store, apis, composer, clock, doorbell, pacers, lines, logs: None, quiet };
+        let permalinks = Permalinks::new(store.clone());
+        let shared =
+            Shared { store, apis, composer, clock, doorbell, pacers, lines, permalinks, logs: None, quiet };
         Relay { shared: Arc::new(shared), lanes: JoinSet::new(), busy: HashMap::new() }
     }
 
@@ -247,6 +252,7 @@ impl Shared {
         let mut paused: HashMap<bool, (Timestamp, Timestamp)> = HashMap::new();
         let mut put_off = Vec::new();
         for owed in queue {
+            let new_card = linker::new_card(&owed);
             let (id, posts, lane, about) = (owed.id, is_post(&owed), lane_of(&owed), About::of(&owed));
             let every = if posts { self.post_every(lane.platform()) } else { Duration::ZERO };
             // One that may be there already is looked for first; putting it off would forget that.
@@ -274,7 +280,14 @@ impl Shared {
                         let About { kind, run, channel } = &about;
                         tracing::warn!(message.id = %id, kind, run, channel, error, "a message will not be sent");
                     }
+                    let posted = match (&end, new_card) {
+                        (End::Sent { message, .. }, Some(place)) => Some((place, message.clone())),
+                        _ => None,
+                    };
                     self.store.message_end(&[MessageEnd { id, end }], self.clock.now()).await?;
+                    if let Some((place, message)) = posted {
+                        self.link(id, place, message);
+                    }
                 }
             }
         }
@@ -423,6 +436,7 @@ impl Shared {
     /// A card with the names of people from other platforms, asked for where nobody knows them yet. A platform that is
     /// in trouble is not asked: its people must not hold up what the others are told.
     async fn named(&self, mut card: Card, place: &Place) -> Card {
+        self.permalinks.fill(&mut card, place).await;
         let names = self.composer.names();
         let lacking = names.lacking(&mut card, place.platform, self.clock.now());
         if lacking.is_empty() {

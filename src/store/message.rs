@@ -64,6 +64,17 @@ pub enum OwedKind {
     },
 }
 
+/// Where a run's card stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CardLink {
+    /// The run.
+    pub run: i64,
+    /// The channel.
+    pub channel: String,
+    /// The card's address, for people.
+    pub url: String,
+}
+
 /// How sending a message ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MessageEnd {

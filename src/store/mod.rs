@@ -57,7 +57,7 @@ pub use self::intake::{
     Audit, CARD_HELD, Committed, Effect, Effected, Intake, NewRun, Notice, ReloadRequest,
 };
 pub use self::lease::{AtRest, Fenced, Grant, Granted, Lapsed, LeaseTerms, LeaseView, Lookback, Settle};
-pub use self::message::{End, MessageEnd, Owed, OwedKind, RUN_LOG};
+pub use self::message::{CardLink, End, MessageEnd, Owed, OwedKind, RUN_LOG};
 pub use self::queue::{Cursor, QueueChanges, QueueRun, Took, Waiting};
 pub use self::record::{
     AUDIT_LOOKED_AT_MAX, AuditFilter, Decision, Decisions, LETTERS_RESENT_MAX, Letter, LetterKind,
@@ -402,6 +402,11 @@ pub trait Store: Send + Sync {
     /// Messages that were given up, the newest first, and how many there are. One leaves the list when it is sent again
     /// ([`Effect::Resend`]), or when it was there for as long as messages are kept.
     async fn letter_list(&self, limit: u32) -> Result<(Vec<Letter>, u64)>;
+
+    /// The address of a card that stands in its channel.
+    async fn card_link(&self, card: MessageId, url: &str) -> Result<()>;
+    /// Where the cards of these runs stand on a platform, as far as that is known.
+    async fn card_links(&self, runs: &[i64], platform: Platform) -> Result<Vec<CardLink>>;
 
     // ---- badges -------------------------------------------------------------------------------------------
 

@@ -77,6 +77,8 @@ fn span(span: &Span) -> String {
             format!("<a href=\"{}\">{}</a>", escape(url), escape(label))
         }
         Span::Link { label, .. } => escape(label),
+        Span::Run(run) if run.strong => format!("<b>{}</b>", run.label()),
+        Span::Run(run) => run.label(),
         Span::Mention(actor) => {
             let name = if actor.name.is_empty() { &actor.id } else { &actor.name };
             format!("<b>{}</b>", escape(name))

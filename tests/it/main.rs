@@ -31,6 +31,7 @@ mod metrics;
 mod model;
 mod outage;
 mod packaging;
+mod permalinks;
 mod pinner;
 mod postgres;
 mod power_real;

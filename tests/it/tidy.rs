@@ -87,6 +87,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "message::log_file",
             "message::compose",
             "message::names",
+            "message::permalinks",
+            "message::readers",
             "message::waiting",
             "command::handle",
         ],

@@ -59,6 +59,11 @@ fn span(span: &Span, left: &mut usize, out: &mut String) {
         Span::Bold(words) => short(out, left, bold(words)),
         Span::Code(words) => short(out, left, code(words)),
         Span::Link { url, label } => short(out, left, link(url, label)),
+        Span::Run(run) => {
+            let label = run.label();
+            let name = run.url.as_deref().map_or_else(|| escape(&label), |url| link(url, &label));
+            short(out, left, if run.strong { format!("**{name}**") } else { name });
+        }
         Span::Mention(actor) => short(out, left, mention(actor)),
         Span::Time(at) => short(out, left, escape(&at.to_minute())),
     }

@@ -36,6 +36,8 @@ const FIND_MARGIN: Duration = Duration::from_secs(5);
 /// Pages of a channel or thread that are searched for a post, and messages of each.
 const FIND_PAGES_MAX: usize = 5;
 const FIND_PAGE: &str = "200";
+/// Longest address of a message that is kept.
+const LINK_BYTES_MAX: usize = 500;
 /// Longest error code of Slack that is passed on.
 const CODE_BYTES_MAX: usize = 64;
 
@@ -412,6 +414,17 @@ impl ChatApi for SlackClient {
             Err(SlackError::Refused(code)) if code == "already_pinned" => Ok(()),
             Err(error) => Err(error.of_question(PIN_LACKS)),
         }
+    }
+
+    async fn link_of(&self, place: &Place, message: &str) -> Result<Option<String>, NotTold> {
+        let url = format!("{}chat.getPermalink", self.base_url);
+        let fields = [("channel", place.channel.as_str()), ("message_ts", message)];
+        let reply = self.http.post_form(&url, Some(&self.token), &fields, TOTAL_TIMEOUT).await;
+        let told = reply.map_err(unanswered).and_then(|reply| accepted(&reply));
+        let told =
+            told.map_err(|error| error.of_question("compare the scopes with `boardhand slack manifest`"))?;
+        let link = told["permalink"].as_str().filter(|link| link.len() <= LINK_BYTES_MAX);
+        Ok(link.map(str::to_owned))
     }
 
     async fn put_badge(&self, place: &Place, message: &str, badge: Badge) -> Badged {

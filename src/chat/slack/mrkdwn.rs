@@ -84,6 +84,12 @@ impl Pieces {
                 Some(link) => self.whole(&link, out),
                 None => self.plain(&clean(label), out),
             },
+            Span::Run(run) => match run.url.as_deref().and_then(|url| link(url, &run.label())) {
+                Some(link) if run.strong => self.stressed(&link, out),
+                Some(link) => self.whole(&link, out),
+                None if run.strong => self.wrapped('*', '∗', &run.label(), out),
+                None => self.plain(&run.label(), out),
+            },
             Span::Mention(actor) => match mention(actor) {
                 Some(mention) => self.whole(&mention, out),
                 None => self.plain(&one_line(&name(actor)), out),
@@ -140,6 +146,15 @@ impl Pieces {
         whole.push(marker);
         out(&whole);
         self.last = Some(marker);
+        self.closed = true;
+    }
+
+    /// A link in bold.
+    fn stressed(&mut self, link: &str, out: &mut impl FnMut(&str)) {
+        let apart = self.closed || self.last.is_some_and(|c| c.is_alphanumeric() || is_marker(c));
+        let before = if apart { "\u{200b}" } else { "" };
+        out(&format!("{before}*{link}*"));
+        self.last = Some('*');
         self.closed = true;
     }
 

@@ -11,7 +11,7 @@ use super::structure::{MACROS, phrase_name};
 use crate::chat::{Actor, Platform};
 use crate::clock::{Timestamp, shown_seconds};
 use crate::command::grammar;
-use crate::message::Span;
+use crate::message::{RunName, Span};
 
 /// A language that the filters speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub(super) fn install(env: &mut Environment<'static>, tongue: Tongue) {
     env.add_filter("link", |url: &Value, label: &Value| {
         Ok::<_, Error>(mark(&Span::Link { url: text(url)?, label: text(label)? }))
     });
+    env.add_filter("run", |value: &Value| run(value, false));
+    env.add_filter("bold_run", |value: &Value| run(value, true));
     env.add_filter("mention", mention);
     env.add_filter("time", |value: &Value| instant(value).map(|at| mark(&Span::Time(at))));
     env.add_filter("duration", move |value: &Value| seconds(value).map(|s| duration(s, tongue)));
@@ -102,6 +104,14 @@ fn mention(value: &Value) -> Result<String, Error> {
 /// Microseconds since the Unix epoch, as facts hold instants.
 fn instant(value: &Value) -> Result<Timestamp, Error> {
     whole(value).map(Timestamp::from_micros)
+}
+
+/// A run by its number; nothing where there is none.
+fn run(value: &Value, strong: bool) -> Result<String, Error> {
+    match value.kind() {
+        ValueKind::None => Ok(String::new()),
+        _ => whole(value).map(|number| mark(&Span::Run(RunName { number, strong, url: None }))),
+    }
 }
 
 fn whole(value: &Value) -> Result<i64, Error> {

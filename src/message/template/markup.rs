@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::chat::{Actor, Platform};
 use crate::clock::Timestamp;
-use crate::message::{Span, Text};
+use crate::message::{RunName, Span, Text};
 
 const OPEN: char = '\u{fdd0}';
 const NEXT: char = '\u{fdd1}';
@@ -50,6 +50,9 @@ pub(super) fn mark(span: &Span) -> String {
         Span::Bold(text) => vec!["b".into(), plain(text)],
         Span::Code(text) => vec!["c".into(), plain(text)],
         Span::Link { url, label } => vec!["l".into(), plain(url), plain(label)],
+        Span::Run(run) => {
+            vec!["r".into(), run.number.to_string(), if run.strong { "b" } else { "" }.to_owned()]
+        }
         Span::Time(at) => vec!["t".into(), at.as_micros().to_string()],
         Span::Mention(Actor { platform, id, team, name }) => {
             vec!["m".into(), platform.as_str().into(), plain(id), plain(team), plain(name)]
@@ -92,6 +95,9 @@ fn span(parts: &[&str]) -> Option<Span> {
         ["c", text] => Some(Span::Code(text.to_owned())),
         ["l", url, label] => Some(Span::Link { url: url.to_owned(), label: label.to_owned() }),
         ["t", micros] => micros.parse().ok().map(|micros| Span::Time(Timestamp::from_micros(micros))),
+        ["r", number, how] => {
+            number.parse().ok().map(|number| Span::Run(RunName { number, strong: how == "b", url: None }))
+        }
         ["m", platform, id, team, name] => Some(Span::Mention(Actor {
             platform: Platform::from_word(platform)?,
             id: id.to_owned(),
@@ -107,6 +113,7 @@ fn words(span: &Span) -> String {
     match span {
         Span::Plain(text) | Span::Bold(text) | Span::Code(text) => text.clone(),
         Span::Link { label, .. } => label.clone(),
+        Span::Run(run) => run.label(),
         Span::Mention(actor) if actor.name.is_empty() => actor.key(),
         Span::Mention(actor) => actor.name.clone(),
         Span::Time(at) => {

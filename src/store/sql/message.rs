@@ -16,7 +16,7 @@ use super::unreadable::Unreadable;
 use crate::chat::{Place, Platform};
 use crate::clock::Timestamp;
 use crate::id::MessageId;
-use crate::store::{CHANNEL_HEADS_MAX, End, MessageEnd, Owed, OwedKind, Result};
+use crate::store::{CHANNEL_HEADS_MAX, CardLink, End, MessageEnd, Owed, OwedKind, Result};
 
 /// A reply that may go: the first that is owed in its thread.
 macro_rules! head_replies {
@@ -122,6 +122,12 @@ statements! {
     REPLIES_UNTOLD = "UPDATE outbox
         SET state = 'sent'
         WHERE state = 'owed' AND kind = 'reply' AND card IN (SELECT value FROM jsonb_each(?1))";
+    CARD_LINK = "UPDATE cards SET link = ?2 WHERE id = ?1";
+    CARD_LINKS = "SELECT run, channel, link
+        FROM cards
+        WHERE run IN (SELECT value FROM jsonb_each(?1)) AND platform = ?2 AND link IS NOT NULL AND batch IS NULL
+          AND campaign IS NULL
+        ORDER BY rowid";
     REPLIES_BURY = "UPDATE outbox
         SET state = 'dead', error = ?2
         WHERE state = 'owed' AND kind = 'reply' AND last = 0
@@ -170,6 +176,29 @@ pub(super) async fn next_due(readers: &Readers, now: Timestamp) -> Result<Option
     let query = link::query(NEXT_DUE).bind(now.as_micros());
     let at = query.number(readers).await.map_err(unavailable)?;
     Ok(at.map(Timestamp::from_micros))
+}
+
+/// The address of a card.
+pub(super) fn link_known(tx: &mut Tx, card: MessageId, url: &str) {
+    let mut script = Script::default();
+    script.add(CARD_LINK, [card.to_string().into(), url.into()]);
+    tx.leave(script);
+}
+
+/// Where the cards of these runs stand.
+pub(super) async fn links(
+    readers: &Readers,
+    unreadable: &Unreadable,
+    runs: &[i64],
+    platform: Platform,
+) -> Result<Vec<CardLink>> {
+    let query = link::query(CARD_LINKS).bind(row::json(runs)).bind(platform.as_str());
+    let rows = query.fetch_all(readers).await.map_err(unavailable)?;
+    unreadable.sift(&rows, |row: &Row| {
+        let row = Reader::new(row, "cards", "run");
+        let (channel, url) = (row.text("channel")?.to_owned(), row.text("link")?.to_owned());
+        Ok(CardLink { run: row.int("run")?, channel, url })
+    })
 }
 
 /// Notes the intent to post.

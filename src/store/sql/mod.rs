@@ -87,12 +87,12 @@ use crate::meter::Times;
 use crate::outcome::Outcome;
 use crate::run::{Keep, LeaseRef, Progress, Request, Run, Stage};
 use crate::store::{
-    AtRest, AuditFilter, BadgeRow, BatchView, BoardRow, BuildFilter, Call, CallEnd, CampaignView, CaseRun,
-    Census, Committed, Cursor, Dealt, Decisions, DigestRow, Drain, Effected, Ended, Errand, ErrandView,
-    Fenced, Grant, Granted, Happened, Intake, Lapsed, LeaseTerms, LeaseView, Letter, MessageEnd, Notice,
-    Outdated, Owed, Owing, QueueChanges, ReloadRequest, Result, RunFilter, RunStep, RunView, ScheduleRow,
-    Settle, StatusPart, Store, StoreError, SuitePast, SuiteRun, Tally, Telling, Tidied, TidyFrom, TimePast,
-    TokenRow, Told, Watched,
+    AtRest, AuditFilter, BadgeRow, BatchView, BoardRow, BuildFilter, Call, CallEnd, CampaignView, CardLink,
+    CaseRun, Census, Committed, Cursor, Dealt, Decisions, DigestRow, Drain, Effected, Ended, Errand,
+    ErrandView, Fenced, Grant, Granted, Happened, Intake, Lapsed, LeaseTerms, LeaseView, Letter, MessageEnd,
+    Notice, Outdated, Owed, Owing, QueueChanges, ReloadRequest, Result, RunFilter, RunStep, RunView,
+    ScheduleRow, Settle, StatusPart, Store, StoreError, SuitePast, SuiteRun, Tally, Telling, Tidied,
+    TidyFrom, TimePast, TokenRow, Told, Watched,
 };
 
 pub use self::backup::{Copied, CopyError, NUMBERS_LEFT_OUT, backup, restore};
@@ -691,6 +691,19 @@ impl Store for SqlStore {
             Box::pin(async { Ok(()) })
         });
         write.await
+    }
+
+    async fn card_link(&self, card: MessageId, url: &str) -> Result<()> {
+        let url = url.to_owned();
+        let write = self.writer.write(move |tx| {
+            message::link_known(tx, card, &url);
+            Box::pin(async { Ok(()) })
+        });
+        write.await
+    }
+
+    async fn card_links(&self, runs: &[i64], platform: Platform) -> Result<Vec<CardLink>> {
+        message::links(&self.readers, &self.unreadable, runs, platform).await
     }
 
     async fn badge_due(&self, limit: u32) -> Result<Vec<BadgeRow>> {

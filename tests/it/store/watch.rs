@@ -1,13 +1,14 @@
 //! Who is told of runs by direct message: with the outcome, once, and no more than one may watch.
 
 use boardhand::board::Family;
-use boardhand::chat::{Actor, Badge, Platform};
+use boardhand::chat::{Actor, Badge, Place, Platform};
 use boardhand::id::MessageId;
 use boardhand::message::Note;
 use boardhand::outcome::Verdict;
 use boardhand::run::Decision;
 use boardhand::store::{
-    AtRest, BadgeRow, DigestRow, Effect, NewRun, OwedKind, Settle, WATCHED, WATCHES_MAX, Watched,
+    AtRest, BadgeRow, CardLink, DigestRow, Effect, End, MessageEnd, NewRun, OwedKind, Settle, WATCHED,
+    WATCHES_MAX, Watched,
 };
 use serde_json::json;
 
@@ -22,6 +23,8 @@ store_tests! {
     a_digest_is_kept_as_it_stands,
     what_has_happened_in_a_time_is_added_up,
     a_message_shows_what_became_of_its_runs,
+    a_card_is_found_by_its_address_where_it_has_one,
+    threads_of_runs_that_go_on_are_found,
 }
 
 fn bo() -> Actor {
@@ -161,6 +164,42 @@ async fn a_message_shows_what_became_of_its_runs(lab: &Lab) {
     lab.store.badge_drop(&changed).await.expect("drop");
     let [left] = due().await.try_into().expect("the other message");
     assert_eq!((left.message.as_str(), left.wanted), ("2.2", Badge::Open));
+}
+
+async fn a_card_is_found_by_its_address_where_it_has_one(lab: &Lab) {
+    let ([first, second], there) = ([1, 2], "https://lab.slack.com/archives/C0SOCCI/p1");
+    lab.waiting().await;
+    lab.waiting().await;
+    let links = async |runs: &[i64], platform| lab.store.card_links(runs, platform).await.expect("links");
+    assert_eq!(links(&[first, second], Platform::Slack).await, []);
+    let owed = lab.store.message_due(at(60), 9).await.expect("due");
+    let card = owed.iter().find(|owed| matches!(owed.kind, OwedKind::Card { run: 2, .. })).expect("a card");
+    lab.store.card_link(card.id, there).await.expect("kept");
+    let known = CardLink { run: 2, channel: "C0SOCCI".into(), url: there.into() };
+    assert_eq!(links(&[first, second], Platform::Slack).await, [known]);
+    assert_eq!(links(&[first], Platform::Slack).await, []);
+    assert_eq!(links(&[second], Platform::Feishu).await, []);
+}
+
+async fn threads_of_runs_that_go_on_are_found(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let (number, id, lease) = lab.running(&board).await;
+    let threads = async |platform, since| lab.store.threads_live(platform, since, 9).await.expect("threads");
+    assert_eq!(threads(Platform::Slack, T0).await, [], "its card is not posted yet");
+    let owed = lab.store.message_due(at(60), 9).await.expect("due");
+    let card = owed.iter().find(|owed| matches!(owed.kind, OwedKind::Card { .. })).expect("a card");
+    let sent = End::Sent { message: "17.1".into(), revision: 1 };
+    lab.store.message_end(&[MessageEnd { id: card.id, end: sent }], at(5)).await.expect("sent");
+    let thread = Place { platform: Platform::Slack, channel: "C0SOCCI".into(), thread: Some("17.1".into()) };
+    assert_eq!(threads(Platform::Slack, T0).await, std::slice::from_ref(&thread));
+    assert_eq!(threads(Platform::Feishu, T0).await, []);
+    end(lab, (id, &lease), Verdict::Passed).await;
+    assert_eq!(threads(Platform::Slack, at(59)).await, [thread], "it has ended since");
+    assert_eq!(threads(Platform::Slack, at(60)).await, []);
+    assert_eq!(number, 1);
+    // When something was heard last.
+    assert!(lab.store.delivery_newest(Platform::Slack).await.expect("newest").is_some());
+    assert_eq!(lab.store.delivery_newest(Platform::Feishu).await.expect("newest"), None);
 }
 
 async fn what_has_happened_in_a_time_is_added_up(lab: &Lab) {

@@ -100,6 +100,17 @@ fn due() -> Vec<(&'static str, &'static str)> {
     LIMIT $2",
         ),
         (
+            message::CARD_LINKS,
+            concat!(
+                "SELECT run, channel, link
+    FROM cards
+    WHERE run IN ",
+                numbers!(),
+                " AND platform = $2 AND link IS NOT NULL AND batch IS NULL AND campaign IS NULL
+    ORDER BY rowid"
+            ),
+        ),
+        (
             message::REPLIES_DUE,
             concat!(
                 "SELECT o.id, c.run, c.platform, c.channel, c.thread, c.message, o.note, o.seq, o.last, o.begun_at,
