@@ -306,8 +306,15 @@ pub trait Store: Send + Sync {
     ) -> Result<Fenced>;
     /// One power request, and how it ended; for as long as it is kept.
     async fn errand_view(&self, id: MessageId) -> Result<Option<ErrandView>>;
-    /// A power request is done: its answer is kept with it, and owed to the person who asked on a chat platform.
-    async fn errand_done(&self, id: MessageId, answer: &Note, now: Timestamp) -> Result<()>;
+    /// A power request is done: its answer is kept with it, and owed to the person who asked on a chat platform. Somebody
+    /// else may be told of it too.
+    async fn errand_done(
+        &self,
+        id: MessageId,
+        answer: &Note,
+        told: Option<&(AnswerVia, Note)>,
+        now: Timestamp,
+    ) -> Result<()>;
 
     // ---- the lab file -------------------------------------------------------------------------------------
 

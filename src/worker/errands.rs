@@ -107,12 +107,17 @@ impl Errands {
         // Its own alone: whoever asked may have left the board, which comes to rest under a lease in their name.
         let its = |lease: &Lease| lease.instance == self.instance && lease.id == errand.lease();
         let leases = self.lab.store.lease_list().await?;
-        let leases: Vec<LeaseId> = leases.iter().filter(|lease| its(lease)).map(|lease| lease.id).collect();
+        let lab = self.lab.inventory.now();
+        let theirs = leases.iter().find(|lease| lease.board == errand.board && is_over(errand, lease));
         let now = self.lab.clock.now();
-        self.lab.store.lease_lapse(&leases, now).await?;
+        let lapsed: Vec<LeaseId> = leases.iter().filter(|lease| its(lease)).map(|lease| lease.id).collect();
+        self.lab.store.lease_lapse(&lapsed, now).await?;
         let reason = Phrase::new("errand-died", json!({}));
         let facts = json!({ "board": errand.board, "action": errand.action.as_str(), "reason": reason });
-        self.lab.store.errand_done(errand.id, &Note::new("power-refused", facts), now).await?;
+        let answer = Note::new("power-refused", facts);
+        let board = lab.board(errand.board.as_str());
+        let told = theirs.and_then(|lease| told_failed(errand, board, lease, &answer));
+        self.lab.store.errand_done(errand.id, &answer, told.as_ref(), now).await?;
         self.lab.doorbell.ring(Bell::Relay);
         self.lab.doorbell.ring(Bell::Scheduler);
         Ok(())
@@ -143,9 +148,9 @@ impl Agent for Errands {
             if may_begin && !is_taken && !self.given_up.contains(&errand.id) {
                 let (lab, instance, asked) = (self.lab.clone(), self.instance, errand.clone());
                 let task = self.at_work.spawn(async move {
-                    let answer = perform(&lab, instance, &asked).await;
-                    let told =
-                        lab.persist(|| lab.store.errand_done(asked.id, &answer, lab.clock.now())).await;
+                    let (answer, holder) = perform(&lab, instance, &asked).await;
+                    let done = || lab.store.errand_done(asked.id, &answer, holder.as_ref(), lab.clock.now());
+                    let told = lab.persist(done).await;
                     lab.doorbell.ring(Bell::Relay);
                     lab.doorbell.ring(Bell::Scheduler);
                     [Bell::Errands, Bell::Pool, Bell::Keeper]
@@ -167,8 +172,22 @@ impl Agent for Errands {
 /// Why a board is not at rest whose switch did not end in time.
 const TOOK_LONG: &str = "it took too long, and how far it came is not known";
 
-/// Does one errand and says how it ended.
-async fn perform(lab: &Lab, instance: InstanceId, errand: &Errand) -> Note {
+/// What somebody is told.
+type Told = (AnswerVia, Note);
+
+/// Does one errand and says how it ended: to whoever asked, and to the holder whose board it was to be done to, who was told
+/// that it would be.
+async fn perform(lab: &Lab, instance: InstanceId, errand: &Errand) -> (Note, Option<Told>) {
+    let mut under = None;
+    let answer = switched(lab, instance, errand, &mut under).await;
+    let inventory = lab.inventory.now();
+    let board = inventory.board(errand.board.as_str());
+    let told = under.and_then(|lease| told_failed(errand, board, &lease, &answer));
+    (answer, told)
+}
+
+/// Does one errand; `under` is the lease of somebody else that it was begun under, whose holder was told.
+async fn switched(lab: &Lab, instance: InstanceId, errand: &Errand, under: &mut Option<Lease>) -> Note {
     let facts = |extra: serde_json::Value| {
         let mut facts = json!({ "board": errand.board, "action": errand.action.as_str() });
         if let (Some(facts), Some(extra)) = (facts.as_object_mut(), extra.as_object()) {
@@ -214,7 +233,10 @@ async fn perform(lab: &Lab, instance: InstanceId, errand: &Errand) -> Note {
                 return refused(Phrase::new(phrase("hold-almost-over", "their-time-almost-over"), json!({})));
             }
             match lab.persist(|| lab.store.errand_begin(errand.id, &named, over.as_ref(), now)).await {
-                Ok(Fenced::Done) => switch(lab, *lease, board, errand, left, &facts).await,
+                Ok(Fenced::Done) => {
+                    *under = over.is_some().then(|| (*lease).clone());
+                    switch(lab, *lease, board, errand, left, &facts).await
+                }
                 Ok(Fenced::Stale) => refused(Phrase::new(phrase("hold-in-use", "board-in-use"), json!({}))),
                 Err(error) => failed(error.to_string()),
             }
@@ -256,6 +278,26 @@ fn told_over(errand: &Errand, board: &Board, lease: &Lease) -> Option<(AnswerVia
     let mut note =
         Note::new("hold-cycled", hold_facts(&lease.board, Some(board), holder, lease.expires_at, reason));
     note.facts.insert("cycled_by".into(), json!(errand.by));
+    note.facts.insert("fence".into(), json!(lease.fence));
+    Some((AnswerVia::in_person(holder), note))
+}
+
+/// Whether an errand was to be done under this lease of somebody else.
+fn is_over(errand: &Errand, lease: &Lease) -> bool {
+    lease.hold.is_some() && errand.over == Some(lease.fence) && !lease.is_held_by(&errand.by)
+}
+
+/// What somebody is told whose board another was to do something to, which failed or nobody knows how far it came.
+fn told_failed(errand: &Errand, board: Option<&Board>, lease: &Lease, answer: &Note) -> Option<Told> {
+    let Holder::Person(holder) = &lease.holder else { return None };
+    if !is_over(errand, lease) || answer.template != "power-refused" {
+        return None;
+    }
+    let reason = lease.hold.as_ref().map_or("", |hold| hold.reason.as_str());
+    let facts = hold_facts(&lease.board, board, holder, lease.expires_at, reason);
+    let mut note = Note::new("hold-cycle-failed", facts);
+    note.facts.insert("cycled_by".into(), json!(errand.by));
+    note.facts.insert("problem".into(), answer.facts.get("reason").cloned().unwrap_or_default());
     note.facts.insert("fence".into(), json!(lease.fence));
     Some((AnswerVia::in_person(holder), note))
 }

@@ -135,7 +135,8 @@ async fn a_write_that_the_schema_refuses_is_told_apart_and_takes_nobody_down() {
     let errand = MessageId::new(&lab.ids, T0);
     let action = PowerAction::Status;
     lab.commit(Effect::Errand { id: errand, board, action, via: via(), over: None, once: None }).await;
-    let told = lab.store.errand_done(errand, &Note::new("power-done", serde_json::json!({})), at(1)).await;
+    let told =
+        lab.store.errand_done(errand, &Note::new("power-done", serde_json::json!({})), None, at(1)).await;
     assert!(matches!(told, Err(StoreError::Refused(_))), "{told:?}");
 }
 

@@ -181,7 +181,7 @@ pub(super) async fn errand_done(
     tx: &mut Tx,
     ids: &Ids,
     id: MessageId,
-    note: &Note,
+    (note, told): (&Note, Option<&(AnswerVia, Note)>),
     now: Timestamp,
 ) -> Result<()> {
     let query = link::query(ERRAND_DONE).bind(id.to_string()).bind(now.as_micros()).bind(row::json(note));
@@ -189,7 +189,9 @@ pub(super) async fn errand_done(
         return Ok(());
     };
     let via = Reader::new(&row, "errands", "id").json("via")?;
-    ledger::owe(tx, ids, &[], &[Answer { via: &via, note, at: now }]).await
+    let told = told.map(|(via, note)| Answer { via, note, at: now });
+    let owed: Vec<Answer<'_>> = [Answer { via: &via, note, at: now }].into_iter().chain(told).collect();
+    ledger::owe(tx, ids, &[], &owed).await
 }
 
 /// One power request, and how it ended.

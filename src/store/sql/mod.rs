@@ -535,11 +535,17 @@ impl Store for SqlStore {
         write.await
     }
 
-    async fn errand_done(&self, id: MessageId, answer: &Note, now: Timestamp) -> Result<()> {
-        let (ids, answer) = (self.ids.clone(), answer.clone());
-        let write = self
-            .writer
-            .write(move |tx| Box::pin(async move { board::errand_done(tx, &ids, id, &answer, now).await }));
+    async fn errand_done(
+        &self,
+        id: MessageId,
+        answer: &Note,
+        told: Option<&(AnswerVia, Note)>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let (ids, answer, told) = (self.ids.clone(), answer.clone(), told.cloned());
+        let write = self.writer.write(move |tx| {
+            Box::pin(async move { board::errand_done(tx, &ids, id, (&answer, told.as_ref()), now).await })
+        });
         write.await
     }
 

@@ -53,6 +53,35 @@ async fn who_may_take_boards_away_is_asked_again_and_cycles_it_under_the_holders
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_holder_is_told_that_the_cycle_failed_which_they_were_told_of() {
+    lab(&(yaml::small(1) + ROLES), async |lab| {
+        lab.say("alice", "/lab reserve soc-a-001 2h DDR bring-up").await;
+        lab.say("bob", "/lab power soc-a-001 cycle").await;
+        let pdu = lab.boards.pdu("pdu-a").expect("the PDU of the lab");
+        pdu.set_faults(|faults| faults.error = Some("outlet 7 is on fire".into()));
+        lab.slack.click("bob", &question(lab, "bob"), ANYWAY).await;
+        let told = lab.answers_until("bob", "was not power-cycled").await;
+        assert!(told.contains("outlet 7 is on fire"), "{told}");
+        let told = lab.direct("alice", "failed").await;
+        assert!(told.contains("@bob power-cycles `soc-a-001` now"), "{told}");
+        assert!(
+            told.contains("that @bob asked for failed") && told.contains("outlet 7 is on fire"),
+            "{told}"
+        );
+        // It was theirs, and is: who cycles their own board is told once, by the answer.
+        lab.say("alice", "/lab power soc-a-001 cycle").await;
+        lab.answers_until("alice", "was not power-cycled").await;
+        pdu.set_faults(|faults| faults.error = None);
+        lab.say("alice", "/lab release").await;
+        lab.settle().await;
+        let told = lab.slack.render_channel("D0ALICE");
+        assert_eq!(told.matches("asked for failed").count(), 1, "{told}");
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_board_that_changed_hands_is_asked_for_again_naming_who_has_it_now() {
     lab(&(yaml::small(1) + ROLES), async |lab| {
         lab.say("alice", "/lab reserve soc-a-001 2h").await;

@@ -174,7 +174,7 @@ async fn a_power_request_is_owed_until_it_is_answered(lab: &Lab) {
     assert_eq!((errand.id, &errand.board, &errand.action), (id, &board, &PowerAction::Cycle));
     assert_eq!((&errand.by, &errand.via, errand.asked_at), (&li(), &via(), T0));
     for _ in 0..2 {
-        lab.store.errand_done(id, &note("power-done"), at(5)).await.expect("done");
+        lab.store.errand_done(id, &note("power-done"), None, at(5)).await.expect("done");
     }
     assert_eq!(lab.store.errand_due(10).await.expect("due"), []);
     let owed = lab.store.message_due(at(5), 10).await.expect("due");

@@ -90,7 +90,7 @@ pub(crate) async fn a_past(lab: &Lab) -> i64 {
     })
     .await;
     let note = Note::new("power-done", serde_json::json!({}));
-    lab.store.errand_done(errand, &note, at(80)).await.expect("done");
+    lab.store.errand_done(errand, &note, None, at(80)).await.expect("done");
     send_all(lab).await;
     number
 }
