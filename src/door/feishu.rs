@@ -160,7 +160,10 @@ fn toast(door: &Door, note: &Note, place: &Place) -> Value {
         Tone::Warning => "warning",
         Tone::Neutral | Tone::Running => "info",
     };
-    json!({ "type": kind, "content": cut(&words(&card), TOAST_MAX) })
+    // Each client shows its reader's own language.
+    let said = |card: &Card| cut(&words(card), TOAST_MAX);
+    let [zh, en] = ["zh", "en"].map(|language| said(&door.composer.note_in(note, place, language)));
+    json!({ "type": kind, "content": said(&card), "i18n": { "zh_cn": zh, "en_us": en } })
 }
 
 /// An answer in plain words: its first paragraph, which says more than its summary.

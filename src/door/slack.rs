@@ -25,7 +25,7 @@ use super::{Door, Refusal};
 use crate::chat::slack::socket::frame::Envelope;
 use crate::chat::slack::socket::{Ack, Gap, Takes};
 use crate::chat::slack::{blocks, decode};
-use crate::chat::{Delivery, Place, Platform, key_of};
+use crate::chat::{ChatApi, Delivery, Place, Platform, key_of};
 use crate::command::form::is_offered;
 use crate::doorbell::Bell;
 use crate::message::Note;
@@ -146,6 +146,7 @@ async fn owe_answer(door: &Door, delivery: Delivery) -> Result<(), Refusal> {
 
 /// Takes what is Slack's for certain; gives what the acknowledgement holds.
 async fn believed(door: &Door, inbound: decode::Inbound) -> Result<Option<Value>, Refusal> {
+    meet(door, &inbound);
     match inbound {
         decode::Inbound::UrlVerification { .. } | decode::Inbound::SslCheck => Ok(None),
         decode::Inbound::Ignored { reason } => {
@@ -162,14 +163,29 @@ async fn believed(door: &Door, inbound: decode::Inbound) -> Result<Option<Value>
     }
 }
 
+/// Asks Slack for the language of whoever acts, where it is not known.
+fn meet(door: &Door, inbound: &decode::Inbound) {
+    let actor = match inbound {
+        decode::Inbound::Delivery(delivery) => &delivery.actor,
+        decode::Inbound::Submission(submission) => &submission.delivery.actor,
+        decode::Inbound::Home { actor, .. } => actor,
+        _ => return,
+    };
+    if let Some(slack) = &door.slack_views {
+        let slack: Arc<dyn ChatApi> = slack.clone();
+        door.composer.readers().meet(&slack, Platform::Slack, &actor.id, &door.clock);
+    }
+}
+
 async fn accept(door: &Door, delivery: Delivery) -> Result<Option<Value>, Refusal> {
     let (in_ack, place) = (delivery.is_answered_in_ack(), delivery.place.clone());
+    let reader = delivery.actor.id.clone();
     let begun_at = door.clock.monotonic();
     let committed = match super::take(door, delivery.clone()).await {
         // Slack sends events again, and commands never: whoever typed is told, for it may still be carried out.
         Err(refusal @ Refusal::Busy(_)) if in_ack => {
             tracing::warn!(reason = %refusal, "a command may or may not be carried out");
-            return Ok(Some(ephemeral(door, &Note::new("not-sure", json!({})), &place).await));
+            return Ok(Some(ephemeral(door, &Note::new("not-sure", json!({})), (&place, &reader)).await));
         }
         taken => taken?,
     };
@@ -184,15 +200,15 @@ async fn accept(door: &Door, delivery: Delivery) -> Result<Option<Value>, Refusa
         }
     }
     Ok(match in_ack {
-        true => Some(ephemeral(door, &committed.answer, &place).await),
+        true => Some(ephemeral(door, &committed.answer, (&place, &reader)).await),
         false => None,
     })
 }
 
 /// An acknowledgement that only the one who typed sees.
-async fn ephemeral(door: &Door, note: &Note, place: &Place) -> Value {
+async fn ephemeral(door: &Door, note: &Note, (place, reader): (&Place, &str)) -> Value {
     debug_assert_eq!(place.platform, Platform::Slack);
-    let mut card = door.composer.note(note, place);
+    let mut card = door.composer.note_to(note, place, reader);
     door.permalinks.fill(&mut card, place).await;
     let mut message = blocks::render(&card);
     message["response_type"] = "ephemeral".into();

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::links::Links;
 use super::names::{Names, put_linked};
+use super::readers::Readers;
 use super::template::samples::{self, NoSample};
 use super::template::{Catalogue, DEFAULT_LOCALE};
 use super::{Card, Note};
@@ -52,6 +53,7 @@ pub struct Composer {
     inventory: LiveInventory,
     why: Arc<dyn WhyWaiting>,
     names: Names,
+    readers: Readers,
 }
 
 impl Composer {
@@ -63,7 +65,8 @@ impl Composer {
         inventory: LiveInventory,
         why: Arc<dyn WhyWaiting>,
     ) -> Self {
-        Composer { catalogue, links, clock, inventory, why, names: Names::default() }
+        let (names, readers) = (Names::default(), Readers::default());
+        Composer { catalogue, links, clock, inventory, why, names, readers }
     }
 
     /// Where people find things.
@@ -76,11 +79,30 @@ impl Composer {
         &self.names
     }
 
+    /// Which languages people read.
+    pub fn readers(&self) -> &Readers {
+        &self.readers
+    }
+
     /// A note as a card for that place, in the language that is spoken there.
     pub fn note(&self, note: &Note, place: &Place) -> Card {
         let lab = self.inventory.now();
         let language = lab.channels.language(place.platform.as_str(), &place.channel);
-        let mut card = self.catalogue.render(language.unwrap_or(DEFAULT_LOCALE), note);
+        self.note_in(note, place, language.unwrap_or(DEFAULT_LOCALE))
+    }
+
+    /// The same for one person there, who alone reads it: in their language, where that is known.
+    pub fn note_to(&self, note: &Note, place: &Place, reader: &str) -> Card {
+        match self.readers.language(place.platform, reader) {
+            Some(language) => self.note_in(note, place, language),
+            None => self.note(note, place),
+        }
+    }
+
+    /// The same in a language.
+    pub fn note_in(&self, note: &Note, place: &Place, language: &str) -> Card {
+        let lab = self.inventory.now();
+        let mut card = self.catalogue.render(language, note);
         put_linked(&mut card, place.platform, &lab.people);
         self.names.fill(&mut card, place.platform);
         card
@@ -113,6 +135,14 @@ impl Composer {
         let lab = self.inventory.now();
         let language = lab.channels.language(place.platform.as_str(), &place.channel);
         self.catalogue.phrase(language.unwrap_or(DEFAULT_LOCALE), said)
+    }
+
+    /// The same for one person there, who alone reads it.
+    pub fn words_to(&self, said: &Value, place: &Place, reader: &str) -> String {
+        match self.readers.language(place.platform, reader) {
+            Some(language) => self.catalogue.phrase(language, said),
+            None => self.words(said, place),
+        }
     }
 
     /// A phrase, or a text, in plain words for a program: those are English everywhere.

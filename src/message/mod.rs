@@ -9,6 +9,7 @@ pub mod log_file;
 pub mod names;
 pub mod pace;
 pub mod permalinks;
+pub mod readers;
 pub mod relay;
 pub mod template;
 pub mod waiting;

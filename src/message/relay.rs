@@ -347,7 +347,9 @@ impl Shared {
         {
             return Ok(Went::Ended(End::Later { at: until, failed: false }));
         }
-        let card = self.named(self.composer.note(note, &via.place), &via.place).await;
+        // A person's own conversation has their id here; a channel's is nobody's.
+        let card = self.composer.note_to(note, &via.place, &via.place.channel);
+        let card = self.named(card, &via.place).await;
         self.post(owed, api.as_ref(), &via.place, &card, 0, true).await
     }
 
@@ -359,7 +361,7 @@ impl Shared {
         let Some(api) = self.apis.get(&via.place.platform) else {
             return no_platform(via.place.platform);
         };
-        let card = self.named(self.composer.note(note, &via.place), &via.place).await;
+        let card = self.named(self.composer.note_to(note, &via.place, &via.user), &via.place).await;
         let answered = api.answer(via, &card).await;
         if via.url.is_none() {
             self.lines.heard(via.place.platform, &answered, now);

@@ -37,6 +37,7 @@ mod postgres;
 mod power_real;
 mod power_sequences;
 mod power_trouble;
+mod readers;
 mod real_boards;
 mod registrar;
 mod quiet;

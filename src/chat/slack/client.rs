@@ -416,6 +416,13 @@ impl ChatApi for SlackClient {
         }
     }
 
+    async fn locale_of(&self, id: &str) -> Option<String> {
+        let url = format!("{}users.info", self.base_url);
+        let fields = [("user", id), ("include_locale", "true")];
+        let reply = self.http.post_form(&url, Some(&self.token), &fields, TOTAL_TIMEOUT).await.ok()?;
+        accepted(&reply).ok()?["user"]["locale"].as_str().map(str::to_owned)
+    }
+
     async fn link_of(&self, place: &Place, message: &str) -> Result<Option<String>, NotTold> {
         let url = format!("{}chat.getPermalink", self.base_url);
         let fields = [("channel", place.channel.as_str()), ("message_ts", message)];

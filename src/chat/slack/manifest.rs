@@ -43,8 +43,9 @@ pub const OPTIONAL: [(&str, &[Scope]); 7] = [
         ],
     ),
     (
-        "Cards that stand in Feishu too name people there instead of showing their ids.",
-        &[Scope { name: "users:read", purpose: "the names of people" }],
+        "Cards that stand in Feishu too name people there instead of showing their ids, and what one person alone\n\
+         reads is in the language that they have chosen in Slack.",
+        &[Scope { name: "users:read", purpose: "the names and languages of people" }],
     ),
     (
         "A message that asks for a run shows by a reaction that it runs, and how it ended.",

@@ -20,7 +20,9 @@ pub(super) async fn opened(door: &Door, delivery: &Delivery, within: Duration) -
     // An entry of Slack's own menu is taken nowhere in particular.
     let channel = (place.channel != delivery.actor.id).then(|| place.channel.clone());
     let asked_in = AskedIn { channel, url: via.url.clone() };
-    let Some(view) = drawn(door, &Filled::new(), &asked_in, place) else { return false };
+    let Some(view) = drawn(door, &Filled::new(), &asked_in, (place, &delivery.actor.id)) else {
+        return false;
+    };
     match slack.open_view(trigger, &view, within).await {
         Ok(()) => true,
         Err(error) => {
@@ -33,23 +35,26 @@ pub(super) async fn opened(door: &Door, delivery: &Delivery, within: Duration) -
 /// Draws the form anew for what was chosen in it.
 pub(super) async fn changed(door: &Door, change: &FormChange) {
     let Some(slack) = &door.slack_views else { return };
-    let Some(view) = drawn(door, &change.filled, &change.asked_in, &change.place) else { return };
+    let Some(view) = drawn(door, &change.filled, &change.asked_in, (&change.place, &change.user)) else {
+        return;
+    };
     if let Err(error) = slack.update_view(&change.view, change.hash.as_deref(), &view).await {
         tracing::warn!(%error, "a form still asks for what was chosen in it before");
     }
 }
 
-fn drawn(door: &Door, filled: &Filled, asked_in: &AskedIn, place: &Place) -> Option<Value> {
+fn drawn(door: &Door, filled: &Filled, asked_in: &AskedIn, (place, reader): (&Place, &str)) -> Option<Value> {
     let form = form::form(&door.handler.inventory.now(), filled, asked_in.channel.is_none())?;
-    Some(modal::render(&form, asked_in, &|said| door.composer.words(said, place)))
+    Some(modal::render(&form, asked_in, &|said| door.composer.words_to(said, place, reader)))
 }
 
 /// Takes a form that was filled in; gives what the acknowledgement holds. The card appears where the form was asked for.
 pub(super) async fn submitted(door: &Door, submission: Submission) -> Result<Value, Refusal> {
     let Submission { mut delivery, directly, blocks } = submission;
-    let place = delivery.place.clone();
-    let wrong =
-        |field: &Field, said: &Value| Ok(modal::errors(&blocks, field, &door.composer.words(said, &place)));
+    let (place, reader) = (delivery.place.clone(), delivery.actor.id.clone());
+    let wrong = |field: &Field, said: &Value| {
+        Ok(modal::errors(&blocks, field, &door.composer.words_to(said, &place, &reader)))
+    };
     if directly {
         match direct(door, &delivery).await {
             Some(channel) => {

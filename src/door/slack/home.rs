@@ -113,8 +113,9 @@ pub(super) async fn opened(door: &Door, actor: Actor, foreign: bool) -> Result<(
 
 async fn draw(door: &Door, slack: &SlackClient, actor: &Actor, notes: &[Note]) -> Result<(), SlackError> {
     let place = AnswerVia::in_person(actor).place;
-    let cards = notes.iter().map(|note| door.composer.note(note, &place)).collect();
-    let run = door.composer.words(&serde_json::json!(Phrase::new("home-run", serde_json::json!({}))), &place);
+    let cards = notes.iter().map(|note| door.composer.note_to(note, &place, &actor.id)).collect();
+    let run = serde_json::json!(Phrase::new("home-run", serde_json::json!({})));
+    let run = door.composer.words_to(&run, &place, &actor.id);
     slack.publish_view(&actor.id, &home::render(cards, &run)).await
 }
 

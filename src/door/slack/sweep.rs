@@ -43,16 +43,17 @@ impl Sweeps {
     /// Takes what was said since a gap began.
     pub(super) async fn look(&self, door: &Door, gap: Gap) {
         let mut owed = self.owed.lock().await;
+        let longest = door.clock.now() - LONGEST;
         let began = match gap {
             Gap::Since(at) => Some(at),
             // What was taken before then was heard.
-            Gap::Start => match door.store.delivery_newest(Platform::Slack).await {
+            Gap::Start => match door.store.delivery_newest(Platform::Slack, longest).await {
                 Ok(newest) => newest,
                 Err(error) => return tracing::warn!(%error, "nobody looks for what was said meanwhile"),
             },
         };
         let Some(began) = began else { return };
-        let since = owed.map_or(began, |owed| owed.min(began)).max(door.clock.now() - LONGEST);
+        let since = owed.map_or(began, |owed| owed.min(began)).max(longest);
         *owed = Some(since);
         match sweep(door, since).await {
             Ok(Looked { threads, found, unshown }) => {

@@ -287,7 +287,7 @@ impl Shared {
         let facts = json!({ "channel": via.place.channel, "restricted": is_restricted(closed) });
         let missing = Note::new("channel-missing", facts);
         let told = api.answer_in_channel(via, card).await;
-        api.answer(via, &self.composer.note(&missing, &via.place)).await;
+        api.answer(via, &self.composer.note_to(&missing, &via.place, &via.user)).await;
         match told {
             SendResult::Sent(_) => End::Sent { message: TOLD_BY_URL.into(), revision },
             SendResult::RetryAfter(_) => End::Dead { error: "the delivery's URL is used up".into() },

@@ -183,6 +183,8 @@ pub struct Clicked {
     pub status: u16,
     /// The kind of the words over the card, and the words.
     pub toast: (String, String),
+    /// The words by the language of whoever reads them.
+    pub i18n: Value,
     /// Whether the answer brought the card along.
     pub with_card: bool,
 }
@@ -377,7 +379,7 @@ impl SimFeishu {
     /// Delivers the event of a click; what the answer shows is shown last.
     pub async fn click_with(&self, message: &str, body: &[u8]) -> Clicked {
         let Some(answer) = self.deliver(body, true).await else {
-            return Clicked { status: 0, toast: Default::default(), with_card: false };
+            return Clicked { status: 0, toast: Default::default(), i18n: Value::Null, with_card: false };
         };
         let reply: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let text = |name: &str| reply["toast"][name].as_str().unwrap_or_default().to_owned();
@@ -392,7 +394,12 @@ impl SimFeishu {
             }
         }
         self.changed.notify_waiters();
-        Clicked { status: answer.status, toast: (text("type"), text("content")), with_card: card.is_some() }
+        Clicked {
+            status: answer.status,
+            toast: (text("type"), text("content")),
+            i18n: reply["toast"]["i18n"].clone(),
+            with_card: card.is_some(),
+        }
     }
 
     /// An event as Feishu makes it, before it is covered.

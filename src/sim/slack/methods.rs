@@ -50,6 +50,7 @@ fn scope_of(method: &str) -> Option<&'static str> {
         "conversations.history" | "conversations.replies" => Some("channels:history"),
         "conversations.open" => Some("im:write"),
         "pins.add" => Some("pins:write"),
+        "users.info" => Some("users:read"),
         "reactions.add" | "reactions.remove" => Some("reactions:write"),
         "usergroups.users.list" => Some("usergroups:read"),
         "files.getUploadURLExternal" | "files.completeUploadExternal" => Some("files:write"),
@@ -89,7 +90,8 @@ pub(super) fn call(shared: &Shared, method: &str, arguments: &Value) -> Answer {
         "users.info" => shared.change(|world| {
             let user =
                 world.users.get(text(arguments, "user")).ok_or_else(|| Failure::new("user_not_found"))?;
-            Ok(json!({"ok": true, "user": {"id": user.id, "team_id": TEAM, "name": user.name,
+            let locale = user.locale.as_ref().filter(|_| flag(arguments, "include_locale"));
+            Ok(json!({"ok": true, "user": {"id": user.id, "locale": locale, "team_id": TEAM, "name": user.name,
                 "real_name": user.name, "tz": "Etc/UTC", "tz_offset": 0, "is_bot": user.id == BOT_USER,
                 "deleted": false, "profile": {"display_name": user.name, "real_name": user.name}}}))
         }),

@@ -262,6 +262,16 @@ impl SimSlack {
         self.0.shared.change(|world| world.add_person(id, name));
     }
 
+    /// Somebody chooses a language for themselves: `zh-CN`.
+    pub fn set_locale(&self, user: &str, locale: &str) {
+        self.0.shared.change(|world| {
+            let id = world.user(user).map(|user| user.id.clone());
+            if let Some(user) = id.and_then(|id| world.users.get_mut(&id)) {
+                user.locale = Some(locale.to_owned());
+            }
+        });
+    }
+
     /// What a file that was shown holds, by its name.
     pub fn file(&self, name: &str) -> Option<String> {
         self.with(|world| files::content(world, name))

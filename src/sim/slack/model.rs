@@ -33,6 +33,8 @@ pub struct User {
     pub id: String,
     /// Such as `alice`.
     pub name: String,
+    /// What they have chosen for themselves, `zh-CN`.
+    pub locale: Option<String>,
 }
 
 /// A channel or a direct conversation with the bot.
@@ -138,7 +140,9 @@ impl World {
     /// Alice, Bob (of the user group `S0OPS`) and Lead in `soc-ci`, `bring-up`, `random` (without the bot) and a direct conversation each.
     pub(super) fn new() -> World {
         let mut world = World::default();
-        world.users.insert(BOT_USER.into(), User { id: BOT_USER.into(), name: "boardhand".into() });
+        world
+            .users
+            .insert(BOT_USER.into(), User { id: BOT_USER.into(), name: "boardhand".into(), locale: None });
         world.add_channel("C0SOCCI", "soc-ci", true, None);
         world.add_channel("C0BRINGUP", "bring-up", true, None);
         world.add_channel("C0RANDOM", "random", false, None);
@@ -151,7 +155,7 @@ impl World {
 
     /// Adds a person, with a direct conversation with the bot: `D0ALICE` for `U0ALICE`.
     pub(super) fn add_person(&mut self, id: &str, name: &str) {
-        self.users.insert(id.to_owned(), User { id: id.to_owned(), name: name.to_owned() });
+        self.users.insert(id.to_owned(), User { id: id.to_owned(), name: name.to_owned(), locale: None });
         self.add_channel(&id.replacen('U', "D", 1), "boardhand", true, Some(id));
     }
 

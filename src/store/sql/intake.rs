@@ -64,7 +64,7 @@ statements! {
         SET hold_until = MAX(hold_until, ?4)
         WHERE platform = ?1 AND channel = ?2 AND message = ?3";
     DELIVERIES_UNDO = "DELETE FROM deliveries WHERE key IN (SELECT value FROM jsonb_each(?1))";
-    DELIVERY_NEWEST = "SELECT received_at FROM deliveries WHERE platform = ?1 ORDER BY received_at DESC LIMIT 1";
+    DELIVERY_NEWEST = "SELECT MAX(received_at) FROM deliveries WHERE platform = ?1 AND received_at > ?2";
     DELIVERIES_FORGET = "DELETE FROM deliveries WHERE received_at < ?1";
 }
 
@@ -125,8 +125,12 @@ pub(super) async fn forget(tx: &mut Tx, before: Timestamp) -> Result<u64> {
 }
 
 /// When one of this platform was committed last.
-pub(super) async fn newest(readers: &Readers, platform: Platform) -> Result<Option<Timestamp>> {
-    let query = link::query(DELIVERY_NEWEST).bind(platform.as_str());
+pub(super) async fn newest(
+    readers: &Readers,
+    platform: Platform,
+    since: Timestamp,
+) -> Result<Option<Timestamp>> {
+    let query = link::query(DELIVERY_NEWEST).bind(platform.as_str()).bind(since.as_micros());
     Ok(query.number(readers).await.map_err(unavailable)?.map(Timestamp::from_micros))
 }
 

@@ -212,8 +212,8 @@ impl Store for SqlStore {
         self.writer.write(move |tx| Box::pin(intake::forget(tx, before))).await
     }
 
-    async fn delivery_newest(&self, platform: Platform) -> Result<Option<Timestamp>> {
-        intake::newest(&self.readers, platform).await
+    async fn delivery_newest(&self, platform: Platform, since: Timestamp) -> Result<Option<Timestamp>> {
+        intake::newest(&self.readers, platform, since).await
     }
 
     async fn run_view(&self, number: i64) -> Result<Option<RunView>> {

@@ -108,6 +108,8 @@ async fn a_red_run_is_told_in_chinese_and_its_buttons_answer_in_chinese() {
         insta::assert_snapshot!(clicked.toast.1, @"👍 #2 socA · build-fail · smoke · 重试自 #1 有空闲板卡，马上开始。");
         lab.card("#2", "失败").await;
         let again = lab.feishu.click_with(&card, &clicks[1]).await;
+        assert_eq!(again.i18n["zh_cn"], again.toast.1.as_str());
+        assert!(again.i18n["en_us"].as_str().is_some_and(|said| said.starts_with("That was clicked before")), "{again:?}");
         insta::assert_snapshot!(again.toast.1, @"这个按钮之前已经按过：#1 已重试为 #2，卡片就在这个频道。");
     })
     .await;

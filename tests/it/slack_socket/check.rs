@@ -53,6 +53,7 @@ async fn a_check_names_the_scopes_to_add() {
     Slack: error: the bot lacks im:history (commands in direct messages): add it (OAuth & Permissions, Bot Token Scopes) and install the app again
     Slack: without channels:history, groups:history, users:read, which are optional: `boardhand slack manifest` says what for
     Slack: workspace Lab (T0LAB), bot U0BOT
+    Slack: what is said in threads while no socket stands is lost: it takes channels:history and groups:history
     Slack: error: no socket: not_allowed_token_type: SLACK_APP_TOKEN is not an app-level token (xapp-…, Basic Information, App-Level Tokens), or Socket Mode is turned off for the app (Settings, Socket Mode)
     ");
 }

@@ -147,7 +147,7 @@ async fn a_message_shows_what_became_of_its_runs(lab: &Lab) {
     let lease = lab.on_board(ids[0], 1, &board).await;
     end(lab, (ids[0], &lease), Verdict::Failed).await;
     assert_eq!(due().await, [], "the other one goes on");
-    lab.store.lease_release(&lease, &AtRest::Yes, at(61)).await.expect("release");
+    lab.store.lease_release(&lease, &AtRest::Yes, at(61)).await.map(drop).expect("release");
     let lease = lab.on_board(ids[1], 1, &board).await;
     end(lab, (ids[1], &lease), Verdict::Passed).await;
     let [ended] = due().await.try_into().expect("both have ended");
@@ -198,8 +198,10 @@ async fn threads_of_runs_that_go_on_are_found(lab: &Lab) {
     assert_eq!(threads(Platform::Slack, at(60)).await, []);
     assert_eq!(number, 1);
     // When something was heard last.
-    assert!(lab.store.delivery_newest(Platform::Slack).await.expect("newest").is_some());
-    assert_eq!(lab.store.delivery_newest(Platform::Feishu).await.expect("newest"), None);
+    let newest = async |platform, since| lab.store.delivery_newest(platform, since).await.expect("newest");
+    let before = T0 - std::time::Duration::from_secs(1);
+    assert_eq!((newest(Platform::Slack, before).await, newest(Platform::Slack, T0).await), (Some(T0), None));
+    assert_eq!(newest(Platform::Feishu, before).await, None);
 }
 
 async fn what_has_happened_in_a_time_is_added_up(lab: &Lab) {

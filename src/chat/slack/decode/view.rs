@@ -25,6 +25,8 @@ pub struct Submission {
 /// That form while it is filled in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FormChange {
+    /// Who fills it in.
+    pub user: String,
     /// The modal.
     pub view: String,
     /// The state of the modal that was acted on.
@@ -132,6 +134,7 @@ pub(super) fn changed(payload: Interaction) -> Result<Inbound, DecodeProblem> {
     let (actor, _) = actor(payload.user, None)?;
     let place = place(asked_in.channel.as_deref().unwrap_or(&actor.id));
     Ok(Inbound::FormChange(Box::new(FormChange {
+        user: actor.id,
         view: need(view.id, "view.id")?,
         hash: filled(view.hash),
         filled: form::standing(&view.state.values).filled,
