@@ -49,6 +49,7 @@ use crate::net::proxies::Proxies;
 use crate::outcome::redact::Redactor;
 use crate::power::Power;
 use crate::store::{Store, StoreError};
+use crate::web::Live;
 use crate::worker::almanac::Almanac;
 use crate::worker::conductor::Conductor;
 use crate::worker::decorator::Decorator;
@@ -296,6 +297,7 @@ impl App {
             throttle: Throttle::new(rates, proxies, &clock),
             seats: Arc::new(Seats::new(lab.clone(), closed.clone())),
             meter: Meter::new(lab.console_bytes.clone(), clock.now()),
+            live: Live::default(),
         });
         door.meter.begin(store.as_ref()).await?;
         let slack_socket = opener.map(|(opener, line)| {

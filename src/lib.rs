@@ -18,7 +18,7 @@
 //!
 //! - [`door`]: HTTP comes in here. A delivery is verified over raw bytes, decoded by [`chat`], turned into an intent
 //!   by [`command`], committed by [`store`], and only then acknowledged.
-//! - [`web`]: pages for people who would rather look; they only show.
+//! - [`web`]: pages for people who would rather look; what is pressed there is a command.
 //! - [`command`]: one grammar table drives parsing, help and roles; `command::handle` turns an allowed command into an
 //!   effect and its answer.
 //! - [`build`]: what a CI made, once it told.

@@ -41,10 +41,21 @@ pub(crate) fn server() {
     println!("idle: {:.1} MiB resident, {used:.3} % of a core", resident(&server.id()));
 }
 
-struct Server(Child);
+pub(crate) struct Server(Child);
 
 impl Server {
     fn start(boards: &Path, data: &Path) -> (Server, Duration) {
+        let (server, took, _) = Server::start_with(&[], &[], boards, data);
+        (server, took)
+    }
+
+    /// The same with more arguments and variables; gives its address too.
+    pub(crate) fn start_with(
+        args: &[&str],
+        variables: &[(&str, &str)],
+        boards: &Path,
+        data: &Path,
+    ) -> (Server, Duration, SocketAddr) {
         let probe = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = probe.local_addr().expect("address");
         drop(probe);
@@ -52,12 +63,14 @@ impl Server {
         let begin = clock.monotonic();
         let child = Command::new(env!("CARGO_BIN_EXE_boardhand"))
             .arg("serve")
+            .args(args)
             .env("BOARDHAND_LISTEN", address.to_string())
             .env("BOARDHAND_BOARDS", boards)
             .env("BOARDHAND_DATA_DIR", data)
             .env("SLACK_SIGNING_SECRET", "bench-signing-secret")
             .env("SLACK_BOT_TOKEN", "xoxb-bench")
             .env("SLACK_API_URL", "http://127.0.0.1:9/api/")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -67,10 +80,10 @@ impl Server {
             assert!(clock.monotonic().since(begin) < Duration::from_secs(20), "not ready");
             std::thread::yield_now();
         }
-        (server, clock.monotonic().since(begin))
+        (server, clock.monotonic().since(begin), address)
     }
 
-    fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         self.0.id().to_string()
     }
 }

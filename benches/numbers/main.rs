@@ -1,7 +1,7 @@
 //! The product's numbers: what its users would notice, measured on the whole server of this process or on the program
 //! itself. Results and the machine they were measured on stand in `docs/measured.md`.
 //!
-//! `cargo bench --bench numbers -- intake|steady|latency|burst|reserve|settle|api|console|traps|consoles|parse|idle|all`
+//! `cargo bench --bench numbers -- intake|steady|latency|burst|reserve|settle|api|console|traps|consoles|parse|pages|idle|all`
 
 mod api;
 mod console;
@@ -11,6 +11,7 @@ mod intake;
 mod lab;
 mod latency;
 mod machine;
+mod pages;
 mod parse;
 mod reserve;
 mod settle;
@@ -28,7 +29,7 @@ fn main() {
     lab::log_to_nowhere();
     machine::describe();
     let all = args.is_empty() || args.iter().any(|arg| arg == "all");
-    let parts: [(&str, fn()); 12] = [
+    let parts: [(&str, fn()); 13] = [
         ("intake", intake::compare),
         ("steady", intake::steady),
         ("latency", latency::accepted_to_begun),
@@ -40,6 +41,7 @@ fn main() {
         ("traps", console::traps),
         ("consoles", console::thousand),
         ("parse", parse::throughput),
+        ("pages", pages::pages),
         ("idle", idle::server),
     ];
     for (name, part) in parts {

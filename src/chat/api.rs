@@ -50,6 +50,11 @@ pub fn command(command: Command, by: Actor, key: &str, now: Timestamp) -> Delive
     delivery(Intent::Command(Box::new(command)), by, key, now)
 }
 
+/// What somebody at a page said or pressed, who is answered there.
+pub fn said(intent: Intent, by: Actor, key: &str, now: Timestamp) -> Delivery {
+    delivery(intent, by, key, now)
+}
+
 fn delivery(intent: Intent, by: Actor, key: &str, now: Timestamp) -> Delivery {
     Delivery {
         key: key_of(Platform::Api, key),

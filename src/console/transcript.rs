@@ -27,6 +27,8 @@ const INDEX_GRAIN: Duration = Duration::from_millis(20);
 const SENT_BYTES_MAX: usize = 4096;
 /// Index lines read for one rendering.
 const INDEX_LINES_MAX: usize = 4_000_000;
+/// How little of the index is left before it is read line by line; more than two lines of it.
+const SEARCHED_BYTES: u64 = 64 * 1024;
 /// Bytes read at once where lines are only counted.
 const COUNTED_BYTES: usize = 1024 * 1024;
 
@@ -282,6 +284,29 @@ pub fn lines_before(path: &Path, offset: u64) -> io::Result<(u64, u64)> {
     }
 }
 
+/// Where the line of this number begins in the record at `path`, counted from one; of those there are not, where the next one
+/// would, and its number.
+pub fn line_at(path: &Path, line: u64) -> io::Result<(u64, u64)> {
+    let mut reader = io::BufReader::with_capacity(COUNTED_BYTES, File::open(with(path, "raw"))?);
+    let (mut lines, mut at, mut begin) = (0, 0, 0);
+    while lines + 1 < line {
+        let bytes = reader.fill_buf()?;
+        if bytes.is_empty() {
+            break;
+        }
+        for end in memchr::memchr_iter(b'\n', bytes) {
+            if lines + 1 < line {
+                lines += 1;
+                begin = at + end as u64 + 1;
+            }
+        }
+        let read = bytes.len();
+        at += read as u64;
+        reader.consume(read);
+    }
+    Ok((begin, lines + 1))
+}
+
 /// Renders the end of the record at `path`: at most its last `max` received bytes.
 pub fn render_tail(path: &Path, max: usize) -> io::Result<String> {
     let length = received(path)?;
@@ -305,7 +330,10 @@ struct Mark {
 /// The marks that concern bytes `from..next`: the last one before them, and those within.
 fn marks(path: &Path, from: u64, next: u64, at_end: bool) -> io::Result<Vec<Mark>> {
     let mut marks: Vec<Mark> = Vec::new();
-    let mut reader = io::BufReader::new(File::open(path)?);
+    let mut file = File::open(path)?;
+    let begin = begin_of_marks(&mut file, from)?;
+    file.seek(SeekFrom::Start(begin))?;
+    let mut reader = io::BufReader::new(file);
     let mut line = Vec::new();
     for _ in 0..INDEX_LINES_MAX {
         line.clear();
@@ -327,6 +355,24 @@ fn marks(path: &Path, from: u64, next: u64, at_end: bool) -> io::Result<Vec<Mark
         marks.push(Mark { sent, ..mark });
     }
     Ok(marks)
+}
+
+/// Where in the index to begin for what concerns the byte `from`: at a line that is about an earlier one. What was written
+/// first stands first, so that a long index is halved until little is left.
+fn begin_of_marks(file: &mut File, from: u64) -> io::Result<u64> {
+    let (mut begin, mut end) = (0, file.metadata()?.len());
+    while end - begin > SEARCHED_BYTES {
+        let middle = begin + (end - begin) / 2;
+        file.seek(SeekFrom::Start(middle))?;
+        let mut reader = io::BufReader::new(&mut *file).take(SEARCHED_BYTES);
+        let (mut line, mut skipped) = (Vec::new(), Vec::new());
+        reader.read_until(b'\n', &mut skipped)?;
+        reader.read_until(b'\n', &mut line)?;
+        let is_earlier = mark(&String::from_utf8_lossy(&line)).is_some_and(|mark| mark.offset < from);
+        // What cannot be read is passed over by whoever reads on from before it.
+        (begin, end) = if is_earlier { (middle + skipped.len() as u64, end) } else { (begin, middle) };
+    }
+    Ok(begin)
 }
 
 fn mark(line: &str) -> Option<Mark> {

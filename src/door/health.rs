@@ -27,27 +27,36 @@ pub(super) async fn alive() -> &'static str {
 /// The database answers and its migrations are done. A chat platform in trouble is shown and changes nothing: what it
 /// sends us is still taken, and what it is owed is kept.
 pub(super) async fn ready(State(door): State<Arc<Door>>) -> Response {
-    let standing = door.handler.inventory.standing();
-    if standing.differs {
-        return not_ready(
-            "another boards.yaml is in force than this process has read; `boardhand reload` reads it again",
-        );
+    match door.state().await {
+        Ok(state) => Json(state).into_response(),
+        Err(reason) => not_ready(&reason),
     }
-    let asked = door.clock.timeout(READY_WITHIN, async {
-        door.store.ready().await?;
-        door.store.census().await
-    });
-    match asked.await {
-        Ok(Ok(census)) => {
-            let mut problems = problems(&census, &standing, door.artifacts.trouble());
-            problems.extend(unknown_groups(&door));
-            let trouble = troubles(&door);
-            let sockets = sockets(&door.sockets);
-            Json(json!({ "ready": true, "census": census, "problems": problems, "trouble": trouble, "sockets": sockets }))
-                .into_response()
+}
+
+impl Door {
+    /// How the server is, or why it cannot do its work.
+    pub(crate) async fn state(&self) -> Result<Value, String> {
+        let standing = self.handler.inventory.standing();
+        if standing.differs {
+            let said = "another boards.yaml is in force than this process has read; `boardhand reload` reads it again";
+            return Err(said.to_owned());
         }
-        Ok(Err(error)) => not_ready(&error.to_string()),
-        Err(_) => not_ready("the database does not answer in time"),
+        let asked = self.clock.timeout(READY_WITHIN, async {
+            self.store.ready().await?;
+            self.store.census().await
+        });
+        match asked.await {
+            Ok(Ok(census)) => {
+                let mut problems = problems(&census, &standing, self.artifacts.trouble());
+                problems.extend(unknown_groups(self));
+                let (trouble, sockets) = (troubles(self), sockets(&self.sockets));
+                Ok(json!({
+                    "ready": true, "census": census, "problems": problems, "trouble": trouble, "sockets": sockets,
+                }))
+            }
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the database does not answer in time".to_owned()),
+        }
     }
 }
 

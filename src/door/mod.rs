@@ -14,6 +14,7 @@ mod jenkins;
 mod logs;
 mod machine;
 mod metrics;
+mod pages;
 pub mod server;
 pub mod slack;
 pub mod standby;
@@ -24,6 +25,7 @@ pub use artifacts::Downloads;
 pub use ended::{Ended, FOLLOWING_MAX, OTHERS_WAITING_MAX, WAITING_MAX, Waits};
 pub use logs::transcript_dir;
 pub use metrics::Meter;
+pub(crate) use pages::Visitor;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,10 +42,10 @@ use tracing::Instrument;
 
 use self::throttle::{Refused, Source, Throttle};
 use crate::artifact::Artifacts;
+use crate::chat::Delivery;
 use crate::chat::slack::client::SlackClient;
 use crate::chat::slack::signature::Verifier;
 use crate::chat::socket_line::SocketLine;
-use crate::chat::{Delivery, token};
 use crate::clock::Clock;
 use crate::command::handle::Handler;
 use crate::doorbell::{Bell, Doorbell};
@@ -54,6 +56,7 @@ use crate::message::permalinks::Permalinks;
 use crate::message::relay::Lines;
 use crate::outcome::redact::Redactor;
 use crate::store::{Committed, Effect, Store};
+use crate::web::Live;
 use crate::worker::seats::Seats;
 
 /// Largest body of a delivery. Slack's are a few KiB; a card that comes back with a click is the largest.
@@ -116,24 +119,8 @@ pub struct Door {
     pub seats: Arc<Seats>,
     /// What is counted for metrics.
     pub meter: Meter,
-}
-
-impl Door {
-    /// Whether a token of this digest opens the API now: the server's own, or one of the store's.
-    pub(crate) async fn knows(&self, digest: &[u8; 32]) -> bool {
-        if self.api_tokens.know_digest(digest) {
-            return true;
-        }
-        match self.store.token_by_hash(digest).await {
-            Ok(row) => {
-                row.is_some_and(|row| token::is_same(&row.hash, digest) && row.is_live(self.clock.now()))
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the store does not say whether a token is known");
-                false
-            }
-        }
-    }
+    /// What is looked at on pages.
+    pub live: Live,
 }
 
 /// Why a delivery is refused. Only the status goes out; the detail goes to the log.

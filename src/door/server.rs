@@ -90,6 +90,14 @@ impl Parked {
     }
 }
 
+impl Parked {
+    /// Resolves when the door closes.
+    pub fn closes(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut closing = self.0.0.closing.clone();
+        async move { is_true(&mut closing).await }
+    }
+}
+
 impl Drop for Parked {
     fn drop(&mut self) {
         self.0.0.open().unpark(self.0.1);

@@ -99,6 +99,11 @@ impl Composer {
         }
     }
 
+    /// A note as a card for a page, in the language of whoever reads it.
+    pub fn page_note(&self, note: &Note, language: &str) -> Card {
+        self.note_in(note, &Place::nowhere(), language)
+    }
+
     /// The same in a language.
     pub fn note_in(&self, note: &Note, place: &Place, language: &str) -> Card {
         let lab = self.inventory.now();

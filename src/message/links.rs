@@ -78,9 +78,23 @@ impl Links {
         format!("{}/runs/{run}", self.public_url)
     }
 
+    /// Where two runs stand side by side, for whoever signs in.
+    pub fn compared(&self, from: i64, to: i64) -> String {
+        format!("{}/compare?from={from}&to={to}", self.public_url)
+    }
+
     /// Whether people reach this server over TLS.
     pub fn are_secure(&self) -> bool {
         self.public_url.starts_with("https://")
+    }
+
+    /// Whether this is where people reach this server: `https://lab.example`.
+    pub fn are_at(&self, origin: &str) -> bool {
+        !origin.is_empty()
+            && self
+                .public_url
+                .strip_prefix(origin)
+                .is_some_and(|path| path.is_empty() || path.starts_with('/'))
     }
 
     /// A signature of `what`, which begins with a word that no link's begins with.

@@ -216,6 +216,64 @@ pub fn changes(base: &Marks, cases: &[TestCase], past: &[&Past]) -> Changes {
     changes
 }
 
+/// How a case stands in a run beside another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Failed, and passed there.
+    Broke,
+    /// Failed, and was not run there.
+    FailsNew,
+    /// Failed, as it did there.
+    Still,
+    /// Passed, and failed there.
+    Mended,
+    /// Passed, and was not run there.
+    New,
+    /// Passed there, and was not run.
+    Missing,
+    /// Failed there, and was not run.
+    Gone,
+    /// Failed here or there, and comes out as it likes.
+    Flaky,
+}
+
+/// Every case that differs between two runs, or failed in both, in the order in which they ran: those of the newer one, then
+/// those that only `base` had. `past` as in [`changes`].
+pub fn beside<'a>(base: &'a [TestCase], cases: &'a [TestCase], past: &[&Past]) -> Vec<(Kind, &'a TestCase)> {
+    use CaseStatus as S;
+    let (before, now) = (Marks::of(base), Marks::of(cases));
+    let (mut found, mut seen, mut looked) = (Vec::new(), HashSet::new(), 0);
+    for case in cases.iter().take(CASES_MAX) {
+        let key = key(&case.name);
+        let Some(status) = now.get(key).filter(|_| seen.insert(key)) else { continue };
+        let kind = match (status, before.get(key)) {
+            (S::Failed, Some(S::Failed)) => Kind::Still,
+            (S::Failed, Some(S::Passed | S::ExpectedFailure)) => Kind::Broke,
+            (S::Failed, Some(S::Skipped) | None) => Kind::FailsNew,
+            (S::Passed, Some(S::Failed)) => Kind::Mended,
+            (S::Passed, None) => Kind::New,
+            (S::Passed | S::Skipped | S::ExpectedFailure, _) => continue,
+        };
+        let judged = kind != Kind::New && looked < FLAKY_LOOKED_MAX;
+        looked += usize::from(judged);
+        let is_flaky = judged && flaky(&results_of(key, past)).is_some();
+        found.push((if is_flaky { Kind::Flaky } else { kind }, case));
+    }
+    let mut left = HashSet::new();
+    for case in base.iter().take(CASES_MAX) {
+        let key = key(&case.name);
+        let kind = match (before.get(key), now.get(key)) {
+            (Some(S::Passed), Some(S::Skipped) | None) => Kind::Missing,
+            (Some(S::Failed), Some(S::Skipped | S::ExpectedFailure) | None) => Kind::Gone,
+            _ => continue,
+        };
+        if left.insert(key) {
+            found.push((kind, case));
+        }
+    }
+    found
+}
+
 impl Named {
     fn add(&mut self, name: &str) {
         self.count += 1;

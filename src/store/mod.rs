@@ -68,8 +68,8 @@ pub use self::tally::{Endings, Tally, Waits};
 pub use self::tidying::{Census, Going, Outdated, Tidied, TidyFrom};
 pub use self::token::{NewToken, TOKENS_MAX, TokenRow, USED_EVERY};
 pub use self::view::{
-    BatchRun, BatchView, CaseRun, Ended, HISTORY_RUNS_MAX, RunFilter, RunStep, RunView, Seen, Sighting,
-    SuitePast, SuiteRun, Telling, Told,
+    BatchRun, BatchView, BoardRun, CaseRun, Ended, HISTORY_RUNS_MAX, RunFilter, RunStep, RunView, Seen,
+    Sighting, SuitePast, SuiteRun, Telling, Told,
 };
 pub use self::watch::{WATCHED, WATCHES_MAX, Watched};
 
@@ -162,6 +162,8 @@ pub trait Store: Send + Sync {
     async fn suite_history(&self, family: &Family, suite: &str, limit: u32) -> Result<Vec<SuiteRun>>;
     /// One test case in the newest runs of its suite that had any, the newest first.
     async fn case_history(&self, family: &Family, suite: &str, case: &str) -> Result<Vec<CaseRun>>;
+    /// The newest attempts on a board, the newest first: `limit` of them, at most [`HISTORY_RUNS_MAX`].
+    async fn board_history(&self, board: &BoardId, limit: u32) -> Result<Vec<BoardRun>>;
 
     // ---- builds -------------------------------------------------------------------------------------------
 

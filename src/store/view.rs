@@ -142,6 +142,21 @@ pub struct CaseRun {
     pub case: Option<TestCase>,
 }
 
+/// An attempt as the history of its board shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BoardRun {
+    /// The run.
+    pub run: RunOfBuild,
+    /// Which attempt of it.
+    pub attempt: u32,
+    /// What it tested, or checked.
+    pub suite: String,
+    /// When it began there.
+    pub started_at: Timestamp,
+    /// When it ended, how and why; `None` while it is there.
+    pub ended: Option<(Timestamp, Verdict, String)>,
+}
+
 /// A batch with everything its card shows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BatchView {

@@ -20,7 +20,8 @@ pub(super) struct Shown {
     pub(super) from: u64,
     pub(super) next: u64,
     pub(super) length: u64,
-    /// The number of the line that comes next.
+    /// The numbers of its first line and of the line that comes next.
+    pub(super) first: u64,
     pub(super) line: u64,
 }
 
@@ -29,43 +30,80 @@ pub(super) struct Shown {
 pub(super) enum Begin {
     /// At this byte, whose line has this number.
     Byte(u64, u64),
-    /// So that it ends here.
-    Before(u64),
+    /// So that it ends here, before the line of this number where that is known.
+    Before(u64, Option<u64>),
+    /// With the first line at or behind this byte.
+    At(u64),
+    /// With the line of this number.
+    Line(u64),
     /// So that it ends with the record.
     Tail,
 }
 
-/// A piece of the record at `path`.
-pub(super) fn shown(path: &Path, from: Begin, redactor: &Redactor) -> std::io::Result<Shown> {
-    let (_, length) = transcript::lines_before(path, 0)?;
+/// Received bytes of a piece that is put into a page while somebody scrolls.
+pub(super) const FEW_BYTES: usize = 24 * 1024;
+
+/// A piece of the record at `path`, of at most `max` received bytes.
+pub(super) fn shown(path: &Path, from: Begin, max: usize, redactor: &Redactor) -> std::io::Result<Shown> {
+    let length = transcript::received(path)?;
     let (begin, first, max) = match from {
-        Begin::Byte(byte, line) => (byte.min(length), line, PIECE_BYTES_MAX),
-        Begin::Before(end) => ending(path, end.min(length))?,
-        Begin::Tail => ending(path, length)?,
+        Begin::Byte(byte, line) => (byte.min(length), line, max),
+        Begin::Before(end, line) => ending(path, end.min(length), line, max)?,
+        Begin::At(byte) => {
+            let begin =
+                transcript::line_start(path, byte.min(length), PIECE_BYTES_MAX)?.unwrap_or_else(|next| next);
+            (begin, transcript::lines_before(path, begin)?.0 + 1, max)
+        }
+        Begin::Line(line) => {
+            let (begin, first) = transcript::line_at(path, line)?;
+            (begin, first, max)
+        }
+        Begin::Tail => ending(path, length, None, max)?,
     };
+    piece(path, (begin, first), (length, max), redactor)
+}
+
+/// The same up to this byte, where a line ends.
+pub(super) fn shown_until(
+    path: &Path,
+    (begin, first): (u64, u64),
+    until: u64,
+    redactor: &Redactor,
+) -> std::io::Result<Shown> {
+    let max = usize::try_from(until.saturating_sub(begin)).unwrap_or(PIECE_BYTES_MAX).min(PIECE_BYTES_MAX);
+    piece(path, (begin, first), (transcript::received(path)?, max), redactor)
+}
+
+fn piece(
+    path: &Path,
+    (begin, first): (u64, u64),
+    (length, max): (u64, usize),
+    redactor: &Redactor,
+) -> std::io::Result<Shown> {
     let lines = console::lines(path, begin, max, redactor)?;
     // The first may be anything that somebody put into an address.
     let line = first.saturating_add(memchr::memchr_iter(b'\n', &lines.piece.bytes).count() as u64);
     let html = rows(&lines, first);
     let mut open = String::new();
     push_escaped(&lines.open, &mut open);
-    Ok(Shown { html, open, from: lines.from, next: lines.piece.next, length, line })
+    Ok(Shown { html, open, from: lines.from, next: lines.piece.next, length, first, line })
 }
 
-/// Where a piece begins that ends at `end`, the number of its first line, and its size.
-fn ending(path: &Path, end: u64) -> std::io::Result<(u64, u64, usize)> {
-    let begin = end.saturating_sub(PIECE_BYTES_MAX as u64);
-    let begin = match begin {
-        0 => 0,
-        // From the first whole line on.
-        begin => {
-            let head = transcript::piece(path, begin, PIECE_BYTES_MAX)?;
-            let first = memchr::memchr(b'\n', &head.bytes).map_or(0, |at| at as u64 + 1);
-            begin + first
+/// Where a piece begins that ends at `end`, the number of its first line, and its size. Lines are counted from the beginning
+/// where nobody knows the number of the line behind it.
+fn ending(path: &Path, end: u64, line: Option<u64>, max: usize) -> std::io::Result<(u64, u64, usize)> {
+    let begin = end.saturating_sub(max as u64);
+    // From the first whole line on.
+    let begin = transcript::line_start(path, begin, max)?.unwrap_or_else(|next| next).min(end);
+    let size = usize::try_from(end - begin).unwrap_or(max);
+    let first = match line {
+        Some(line) => {
+            let within = transcript::piece(path, begin, size)?;
+            line.saturating_sub(memchr::memchr_iter(b'\n', &within.bytes).count() as u64).max(1)
         }
+        None => transcript::lines_before(path, begin)?.0 + 1,
     };
-    let (lines, _) = transcript::lines_before(path, begin)?;
-    Ok((begin, lines + 1, usize::try_from(end - begin).unwrap_or(PIECE_BYTES_MAX)))
+    Ok((begin, first, size))
 }
 
 fn rows(lines: &Lines, first: u64) -> String {
@@ -148,7 +186,7 @@ mod tests {
 
     fn show(said: &[&str], from: Begin) -> Shown {
         let (_folder, path) = record(said);
-        shown(&path, from, &Redactor::default()).expect("is read")
+        shown(&path, from, PIECE_BYTES_MAX, &Redactor::default()).expect("is read")
     }
 
     #[test]
@@ -191,14 +229,14 @@ mod tests {
         let redactor = Redactor::new(&["hunter2".to_owned()]).expect("a pattern");
         let (_folder, path) = record(&["password: hunter2\r\nnext\r\nrest"]);
         for byte in 1..19 {
-            let seen = shown(&path, Begin::Byte(byte, 2), &redactor).expect("is read");
+            let seen = shown(&path, Begin::Byte(byte, 2), PIECE_BYTES_MAX, &redactor).expect("is read");
             assert!(seen.html.contains(">next<") && !seen.html.contains("er2"), "{byte}: {}", seen.html);
             assert_eq!((seen.from, seen.open.as_str()), (19, "rest"));
         }
-        let seen = shown(&path, Begin::Byte(26, 3), &redactor).expect("is read");
+        let seen = shown(&path, Begin::Byte(26, 3), PIECE_BYTES_MAX, &redactor).expect("is read");
         assert_eq!((seen.html.as_str(), seen.open.as_str(), seen.from, seen.next), ("", "", 29, 29));
         let (_folder, path) = record(&[&"x".repeat(3 * PIECE_BYTES_MAX)]);
-        let seen = shown(&path, Begin::Byte(7, 1), &redactor).expect("is read");
+        let seen = shown(&path, Begin::Byte(7, 1), PIECE_BYTES_MAX, &redactor).expect("is read");
         assert!(seen.html.is_empty());
         assert_eq!((seen.from, seen.next), (7 + PIECE_BYTES_MAX as u64, seen.from), "and it goes on");
     }
@@ -209,16 +247,38 @@ mod tests {
         let count = 3 * PIECE_BYTES_MAX / line.len();
         let (_folder, path) = record(&[&line.repeat(count)]);
         let redactor = Redactor::default();
-        let tail = shown(&path, Begin::Tail, &redactor).expect("is read");
+        let tail = shown(&path, Begin::Tail, PIECE_BYTES_MAX, &redactor).expect("is read");
         assert!(tail.html.ends_with(&format!("{}</span></li>\n", line.trim())) && tail.next == tail.length);
         assert_eq!(tail.line, count as u64 + 1, "numbers count from the beginning");
-        let before = shown(&path, Begin::Before(tail.from), &redactor).expect("is read");
+        let before =
+            shown(&path, Begin::Before(tail.from, None), PIECE_BYTES_MAX, &redactor).expect("is read");
         assert_eq!(
             (before.next, before.line),
             (tail.from, tail.line - tail.html.matches("<li").count() as u64)
         );
-        let again = shown(&path, Begin::Byte(before.next, before.line), &redactor).expect("is read");
+        let again =
+            shown(&path, Begin::Byte(before.next, before.line), PIECE_BYTES_MAX, &redactor).expect("is read");
         assert_eq!((again.html, again.next), (tail.html, tail.next));
         assert!((before.next - before.from) as usize <= PIECE_BYTES_MAX);
+        // What comes before a line whose number is known is not counted from the beginning, and comes to the same.
+        let known = shown(&path, Begin::Before(tail.from, Some(tail.first)), PIECE_BYTES_MAX, &redactor);
+        assert_eq!(known.expect("is read"), before);
+        // Any place and any line is found, with its number.
+        for (begin, first) in [
+            (Begin::At(1_000 * line.len() as u64 + 7), 1_002),
+            (Begin::Line(1_002), 1_002),
+            (Begin::Line(1), 1),
+            (Begin::Line(u64::MAX), count as u64 + 1),
+        ] {
+            let seen = shown(&path, begin, FEW_BYTES, &redactor).expect("is read");
+            assert_eq!((seen.first, seen.from), (first, (first - 1) * line.len() as u64), "{begin:?}");
+            assert!(
+                seen.html.is_empty() || seen.html.starts_with(&format!("<li id=\"L{first}\">")),
+                "{begin:?}"
+            );
+            assert!((seen.next - seen.from) as usize <= FEW_BYTES);
+        }
+        let until = shown_until(&path, (0, 1), 10 * line.len() as u64, &redactor).expect("is read");
+        assert_eq!((until.next, until.line), (10 * line.len() as u64, 11));
     }
 }

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use minijinja::{Value, context};
 use serde::Deserialize;
 
 use super::html::escape;
 use super::plot::{self, Paint, Points, percent};
-use super::{is_signed_in, not_now, page, to_sign_in};
+use super::reader::Reader;
+use super::words::Tongue;
 use crate::board::{BoardId, Family, Inventory};
 use crate::chat::plain::one_line;
 use crate::door::Door;
@@ -52,20 +53,20 @@ pub(super) struct Asked {
 /// The page: of one suite, or of all.
 pub(super) async fn history(
     State(door): State<Arc<Door>>,
+    reader: Reader,
     Query(asked): Query<Asked>,
-    headers: HeaderMap,
 ) -> Response {
-    if !is_signed_in(&door, &headers).await {
-        return to_sign_in(&address(&asked.family, &asked.suite, &asked.test));
+    if reader.visitor.is_none() {
+        return reader.to_sign_in_for(&address(&asked.family, &asked.suite, &asked.test));
     }
     let (name, facts) = if asked.family.is_empty() || asked.suite.is_empty() {
-        ("history.html", overview(&door).await)
+        ("history.html", overview(&door, reader.tongue).await)
     } else {
-        ("suite.html", suite(&door, &asked).await)
+        ("suite.html", suite(&door, &asked, reader.tongue).await)
     };
     match facts {
-        Ok(facts) => page(StatusCode::OK, name, facts),
-        Err(error) => not_now(&error),
+        Ok(facts) => reader.page(StatusCode::OK, name, facts),
+        Err(error) => reader.not_now(&error),
     }
 }
 
@@ -84,11 +85,11 @@ fn address(family: &str, suite: &str, test: &str) -> String {
 }
 
 /// The same as the page takes it.
-fn link(family: &str, suite: &str, test: &str) -> Value {
+pub(super) fn link(family: &str, suite: &str, test: &str) -> Value {
     Value::from_safe_string(escape(&address(family, suite, test)))
 }
 
-async fn overview(door: &Door) -> Result<Value> {
+async fn overview(door: &Door, tongue: Tongue) -> Result<Value> {
     let lab = door.handler.inventory.now();
     let mut suites = Vec::new();
     for (i, (family, suite)) in suites_of(&lab).into_iter().enumerate() {
@@ -108,7 +109,7 @@ async fn overview(door: &Door) -> Result<Value> {
     }
     let now = door.clock.now();
     let past = door.store.time_past(now - LOOKS_BACK, now).await?;
-    let (used, boards, undrawn) = use_of_boards(&lab, past.used);
+    let (used, boards, undrawn) = use_of_boards(&lab, past.used, tongue);
     let flaky = flaky_facts(&past.flaky);
     Ok(context! { suites, flaky, used, boards, undrawn, at => "history" })
 }
@@ -131,7 +132,11 @@ fn flaky_facts(past: &[(Family, String, Flaky)]) -> Vec<Value> {
 }
 
 /// How much of the time each board was used: as a plot, as a table, and how many the plot leaves out.
-fn use_of_boards(lab: &Inventory, used: Vec<(BoardId, Duration)>) -> (Value, Vec<Value>, usize) {
+fn use_of_boards(
+    lab: &Inventory,
+    used: Vec<(BoardId, Duration)>,
+    tongue: Tongue,
+) -> (Value, Vec<Value>, usize) {
     let used: BTreeMap<_, _> = used.into_iter().collect();
     let share = |board| used.get(board).copied().unwrap_or_default().as_secs_f64() / LOOKS_BACK.as_secs_f64();
     let mut boards: Vec<(String, f64)> =
@@ -139,12 +144,15 @@ fn use_of_boards(lab: &Inventory, used: Vec<(BoardId, Duration)>) -> (Value, Vec
     boards.sort_by(|(one, less), (other, more)| more.total_cmp(less).then_with(|| one.cmp(other)));
     let drawn = &boards[..boards.len().min(BOARDS_MAX)];
     let said = match (boards.first(), boards.last()) {
-        (Some((most, high)), Some((least, low))) => format!(
-            "Share of the last 7 days in which each board was in use: from {} on {most} to {} on {least}.",
-            percent(*high),
-            percent(*low)
-        ),
-        _ => "There are no boards.".into(),
+        (Some((most, high)), Some((least, low))) => {
+            let facts =
+                [("high", &*percent(*high)), ("most", most), ("low", &percent(*low)), ("least", least)];
+            tongue.fill(
+                "Share of the last 7 days in which each board was in use: from {high} on {most} to {low} on {least}.",
+                &facts,
+            )
+        }
+        _ => tongue.say("There are no boards.").into(),
     };
     let table = boards.iter().map(|(board, share)| context! { board, share => percent(*share) });
     let plot = Value::from_safe_string(plot::shares(&said, drawn));
@@ -196,22 +204,27 @@ fn clock(took: Duration) -> String {
     }
 }
 
-async fn suite(door: &Door, asked: &Asked) -> Result<Value> {
+async fn suite(door: &Door, asked: &Asked, tongue: Tongue) -> Result<Value> {
     let family = Family::new(asked.family.as_str());
     let runs = door.store.suite_history(&family, &asked.suite, HISTORY_RUNS_MAX).await?;
     let test = if asked.test.is_empty() {
         None
     } else {
-        Some(case_facts(&asked.test, door.store.case_history(&family, &asked.suite, &asked.test).await?))
+        Some(case_facts(
+            tongue,
+            &asked.test,
+            door.store.case_history(&family, &asked.suite, &asked.test).await?,
+        ))
     };
     let names = names(door, &runs).await?;
     Ok(context! {
         family => asked.family.as_str(),
         suite => asked.suite.as_str(),
         href => link(&asked.family, &asked.suite, ""),
+        compare => compared(asked, "", ""),
         q => asked.q.as_str(),
-        builds => builds(&runs),
-        durations => durations(&runs),
+        builds => builds(asked, &runs, tongue),
+        durations => durations(&runs, tongue),
         runs => runs.iter().map(run_facts).collect::<Vec<_>>(),
         grid => grid(asked, &runs, names),
         test,
@@ -261,7 +274,7 @@ impl OfBuild {
 }
 
 /// The builds from the oldest on, as a plot and a table.
-fn builds(runs: &[SuiteRun]) -> Value {
+fn builds(asked: &Asked, runs: &[SuiteRun], tongue: Tongue) -> Value {
     let mut builds: Vec<OfBuild> = Vec::new();
     for run in runs.iter().rev() {
         let known = builds.iter().position(|build| build.name == run.run.build);
@@ -284,25 +297,38 @@ fn builds(runs: &[SuiteRun]) -> Value {
     let values: Vec<_> = builds.iter().map(dot).collect();
     let mut rates = values.iter().flatten().map(|(rate, _)| *rate);
     let said = match (labels.first(), labels.last()) {
-        (Some(first), Some(last)) => format!(
-            "Share of tests that passed, of {} builds from {} to {}: lowest {}, the newest {}.",
-            labels.len(),
-            one_line(first),
-            one_line(last),
-            percent(rates.clone().fold(1.0, f64::min)),
-            rates.next_back().map_or_else(|| "not known".into(), percent),
-        ),
-        _ => "No build has been tested.".into(),
+        (Some(first), Some(last)) => {
+            let low = percent(rates.clone().fold(1.0, f64::min));
+            let newest = rates.next_back().map_or_else(|| tongue.say("not known").into(), percent);
+            let (n, first, last) = (labels.len().to_string(), one_line(first), one_line(last));
+            let facts = [("n", &*n), ("first", &first), ("last", &last), ("low", &low), ("newest", &newest)];
+            tongue.fill(
+                "Share of tests that passed, of {n} builds from {first} to {last}: lowest {low}, the newest {newest}.",
+                &facts,
+            )
+        }
+        _ => tongue.say("No build has been tested.").into(),
     };
     let points = Points { said: &said, labels: &labels, top: 1.0, unit: &percent };
     let plot = plot::line(&points, &values);
-    let rows = builds.iter().rev().map(|build| {
+    let before = builds.iter().rev().skip(1).map(|build| Some(build.name.as_str())).chain([None]);
+    let rows = builds.iter().rev().zip(before).map(|(build, before)| {
         context! {
+            compare => before.map(|before| compared(asked, before, &build.name)),
             name => one_line(&build.name), runs => build.runs, good => build.good, passed => build.passed,
             failed => build.failed, rate => build.rate().map(percent),
         }
     });
     context! { plot => Value::from_safe_string(plot), rows => rows.collect::<Vec<_>>() }
+}
+
+/// Where two builds of a suite stand side by side.
+fn compared(asked: &Asked, from: &str, to: &str) -> Value {
+    const BEGIN: &str = "/compare?";
+    let mut query = form_urlencoded::Serializer::for_suffix(BEGIN.to_owned(), BEGIN.len());
+    query.append_pair("from", from).append_pair("to", to);
+    query.append_pair("family", &asked.family).append_pair("suite", &asked.suite);
+    Value::from_safe_string(escape(&query.finish()))
 }
 
 /// What each stage is drawn in, where there are any; a run whose events are not kept any more is one piece.
@@ -316,7 +342,7 @@ const STAGES: [(Stage, Paint); 6] = [
 ];
 
 /// How long runs took, from the oldest on, stage on stage.
-fn durations(runs: &[SuiteRun]) -> Value {
+fn durations(runs: &[SuiteRun], tongue: Tongue) -> Value {
     let paint =
         |stage: Stage| STAGES.iter().find(|(of, _)| *of == stage).map_or(Paint::Quiet, |(_, paint)| *paint);
     let bar = |run: &SuiteRun| -> Vec<(f64, Paint)> {
@@ -328,10 +354,9 @@ fn durations(runs: &[SuiteRun]) -> Value {
     let bars: Vec<_> = runs.iter().rev().map(bar).collect();
     let labels: Vec<String> = runs.iter().rev().map(|run| format!("#{}", run.run.number)).collect();
     let longest = bars.iter().map(|bar| bar.iter().map(|(took, _)| took).sum()).fold(0.0, f64::max);
-    let said = format!(
-        "How long each of {} runs took, stage by stage; the longest {}.",
-        runs.len(),
-        clock(Duration::from_secs_f64(longest))
+    let said = tongue.fill(
+        "How long each of {n} runs took, stage by stage; the longest {longest}.",
+        &[("n", &runs.len().to_string()), ("longest", &clock(Duration::from_secs_f64(longest)))],
     );
     let unit = |seconds: f64| clock(Duration::from_secs_f64(seconds.max(0.0)));
     let points = Points { said: &said, labels: &labels, top: longest.max(0.1) * 1.05, unit: &unit };
@@ -386,7 +411,7 @@ fn grid(asked: &Asked, runs: &[SuiteRun], names: Vec<String>) -> Value {
 }
 
 /// One test through the runs: how it ended, how long it took, what it measured.
-fn case_facts(name: &str, runs: Vec<CaseRun>) -> Value {
+fn case_facts(tongue: Tongue, name: &str, runs: Vec<CaseRun>) -> Value {
     let took = |run: &CaseRun| run.case.as_ref().and_then(|case| case.took_us).map(|us| us as f64 / 1e6);
     let labels: Vec<String> = runs.iter().rev().map(|run| run.run.build.clone()).collect();
     let values: Vec<_> = runs
@@ -399,10 +424,10 @@ fn case_facts(name: &str, runs: Vec<CaseRun>) -> Value {
         .collect();
     let timed = values.iter().flatten().count();
     let longest = values.iter().flatten().map(|(took, _)| *took).fold(0.0, f64::max);
-    let said = format!(
-        "How long {} took in {timed} runs; the longest {}.",
-        one_line(name),
-        clock(Duration::from_secs_f64(longest))
+    let (n, name_said, most) = (timed.to_string(), one_line(name), clock(Duration::from_secs_f64(longest)));
+    let said = tongue.fill(
+        "How long {test} took in {n} runs; the longest {longest}.",
+        &[("test", &name_said), ("n", &n), ("longest", &most)],
     );
     let unit = |seconds: f64| format!("{seconds:.3} s");
     let points = Points { said: &said, labels: &labels, top: longest.max(0.001) * 1.1, unit: &unit };

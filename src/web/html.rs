@@ -1,8 +1,9 @@
 //! HTML: cards as they stand in chats, for a page. Every text is escaped; addresses are only `http`, `https` and this
-//! server's own paths. Buttons are left out: pages only show.
+//! server's own paths. Buttons are those of the page's one form; those whose answer only a chat could give are left out.
 
 use crate::chat::plain::clean;
-use crate::message::{Block, Card, Span, Text};
+use crate::command::Verb;
+use crate::message::{Block, Button, ButtonStyle, Card, Span, Text};
 
 /// `text` without what no screen should be told, as HTML.
 pub(super) fn escape(text: &str) -> String {
@@ -26,12 +27,14 @@ pub(super) fn push_escaped(text: &str, out: &mut String) {
     }
 }
 
-/// A card's blocks, without its title.
-pub(super) fn card(card: &Card) -> String {
+/// A card's blocks, without its title; with its buttons where whoever reads it can press them.
+pub(super) fn card(card: &Card, acts: bool) -> String {
     let mut out = String::new();
     for block in &card.blocks {
         match block {
-            Block::Title(_) | Block::Buttons(_) => {}
+            Block::Title(_) => {}
+            Block::Buttons(buttons) if acts => self::buttons(buttons, &mut out),
+            Block::Buttons(_) => {}
             Block::Text(text) => wrap("p", text, &mut out),
             Block::Context(text) => wrap("small", text, &mut out),
             Block::Log(log) => {
@@ -56,6 +59,30 @@ pub(super) fn card(card: &Card) -> String {
     out
 }
 
+/// Buttons of the form `act`, which stands once on every page.
+fn buttons(buttons: &[Button], out: &mut String) {
+    // A log is on the run's page; who would be told later is told in a chat.
+    let here = |button: &&Button| !matches!(button.click.verb, Verb::Log | Verb::Notify);
+    let shown: Vec<&Button> = buttons.iter().filter(here).collect();
+    if shown.is_empty() {
+        return;
+    }
+    out.push_str("<div class=\"acts\">");
+    for button in shown {
+        let class = match button.style {
+            ButtonStyle::Default => "",
+            ButtonStyle::Primary => " class=\"primary\"",
+            ButtonStyle::Danger => " class=\"danger\"",
+        };
+        out.push_str(&format!(
+            "<button form=\"act\" name=\"click\" value=\"{}\"{class}>{}</button>",
+            escape(&button.click.value()),
+            escape(&button.label)
+        ));
+    }
+    out.push_str("</div>");
+}
+
 fn wrap(tag: &str, of: &Text, out: &mut String) {
     let inner = text(of);
     if !inner.trim().is_empty() {
@@ -77,8 +104,10 @@ fn span(span: &Span) -> String {
             format!("<a href=\"{}\">{}</a>", escape(url), escape(label))
         }
         Span::Link { label, .. } => escape(label),
-        Span::Run(run) if run.strong => format!("<b>{}</b>", run.label()),
-        Span::Run(run) => run.label(),
+        Span::Run(run) => {
+            let link = format!("<a href=\"/runs/{}\">{}</a>", run.number, run.label());
+            if run.strong { format!("<b>{link}</b>") } else { link }
+        }
         Span::Mention(actor) => {
             let name = if actor.name.is_empty() { &actor.id } else { &actor.name };
             format!("<b>{}</b>", escape(name))
@@ -115,7 +144,7 @@ mod tests {
             Block::Log(evil.into()),
             Block::Context(Text::plain(evil)),
         ];
-        let html = card(&Card { blocks, ..Card::default() });
+        let html = card(&Card { blocks, ..Card::default() }, true);
         assert!(
             !html.contains("<script") && !html.contains("javascript:") && !html.contains("//evil"),
             "{html}"
@@ -128,6 +157,6 @@ mod tests {
     #[test]
     fn what_says_nothing_is_no_paragraph() {
         let blocks = vec![Block::Text(Text::plain(" \n")), Block::Context(Text::plain(""))];
-        assert_eq!(card(&Card { blocks, ..Card::default() }), "");
+        assert_eq!(card(&Card { blocks, ..Card::default() }, true), "");
     }
 }

@@ -1,18 +1,25 @@
-//! Pages for people who would rather look: the board wall, a run with its live console, the queue, history. They only show; what
-//! is done is done by commands. Every page comes whole from here and asks nobody else for anything: no script, style,
+//! Pages for people who would rather look: the board wall, boards, a run with its live console, the queue, history. What is
+//! pressed on them is a command, as in a chat; nothing is decided here. Every page comes whole from here and asks nobody else for anything: no script, style,
 //! font or picture of another server is ever loaded, and no board's byte becomes markup.
 //!
 //! Whoever signed in with a token of the API sees everything. Whoever follows a signed link of a message sees the run
 //! that it leads to.
 
+mod act;
+mod admin;
 mod ansi;
+mod board;
+mod compare;
 mod console;
 mod history;
 mod html;
+mod live;
 mod plot;
+mod reader;
 mod run;
 mod session;
 mod wall;
+mod words;
 
 use std::sync::{Arc, LazyLock};
 
@@ -24,6 +31,9 @@ use axum::routing::{get, post};
 use minijinja::{Environment, Value, context};
 use serde::Deserialize;
 
+pub use self::live::Live;
+use self::reader::Reader;
+use self::words::Tongue;
 use crate::chat::token;
 use crate::door::Door;
 
@@ -36,14 +46,23 @@ const TOKEN_BYTES_MAX: usize = 4096;
 /// The pages' texts; what is put into them is escaped.
 static PAGES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut pages = Environment::new();
+    words::teach(&mut pages);
     for (name, source) in [
         ("base.html", include_str!("pages/base.html")),
         ("signin.html", include_str!("pages/signin.html")),
         ("wall.html", include_str!("pages/wall.html")),
+        ("wall_live.html", include_str!("pages/wall_live.html")),
+        ("queue_live.html", include_str!("pages/queue_live.html")),
+        ("run_live.html", include_str!("pages/run_live.html")),
         ("queue.html", include_str!("pages/queue.html")),
         ("run.html", include_str!("pages/run.html")),
         ("history.html", include_str!("pages/history.html")),
         ("suite.html", include_str!("pages/suite.html")),
+        ("board.html", include_str!("pages/board.html")),
+        ("compare.html", include_str!("pages/compare.html")),
+        ("admin.html", include_str!("pages/admin.html")),
+        ("sure.html", include_str!("pages/sure.html")),
+        ("answer.html", include_str!("pages/answer.html")),
         ("missing.html", include_str!("pages/missing.html")),
     ] {
         pages.add_template(name, source).expect("a template that the tests have read");
@@ -56,10 +75,19 @@ pub fn routes() -> Router<Arc<Door>> {
     Router::new()
         .route("/", get(wall::wall))
         .route("/boards", get(wall::wall))
+        .route("/boards/{board}", get(board::board))
         .route("/queue", get(wall::queue))
         .route("/history", get(history::history))
+        .route("/compare", get(compare::compare))
+        .route("/admin", get(admin::admin))
         .route("/runs/{run}", get(run::run))
         .route("/runs/{run}/console/{attempt}", get(run::piece))
+        .route("/act", post(act::act))
+        .route("/power/{request}", get(act::power_request))
+        .route("/language", post(language))
+        .route("/live/boards", get(wall::follow_wall))
+        .route("/live/queue", get(wall::follow_queue))
+        .route("/live/runs/{run}", get(run::follow))
         .route("/signin", get(ask).post(sign_in))
         .route("/signout", post(sign_out))
         .route("/assets/web.css", get(|| asset("text/css; charset=utf-8", include_str!("pages/web.css"))))
@@ -77,21 +105,14 @@ async fn asset(kind: &'static str, text: &'static str) -> Response {
     response
 }
 
-/// A page, as the browser may show it.
-fn page(status: StatusCode, name: &str, facts: Value) -> Response {
+/// A part of a page that is sent anew by itself.
+fn fragment(name: &str, tongue: Tongue, facts: Value) -> String {
+    let facts = context! { lang => tongue.as_str(), ..facts };
     let text = PAGES.get_template(name).and_then(|template| template.render(facts));
-    let mut response = match text {
-        Ok(text) => (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], text).into_response(),
-        Err(error) => {
-            tracing::error!(page = name, %error, "a page cannot be made");
-            (StatusCode::INTERNAL_SERVER_ERROR, "this page cannot be made; the log says why\n")
-                .into_response()
-        }
-    };
-    // A page says how things are now, to this person.
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    secured(&mut response);
-    response
+    text.unwrap_or_else(|error| {
+        tracing::error!(page = name, %error, "a part of a page cannot be made");
+        String::new()
+    })
 }
 
 fn secured(response: &mut Response) {
@@ -103,28 +124,6 @@ fn secured(response: &mut Response) {
     ] {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
-}
-
-fn not_now(error: &dyn std::fmt::Display) -> Response {
-    tracing::warn!(%error, "the store does not answer a page");
-    let facts =
-        context! { title => "Not now", said => "The database does not answer. Try again in a moment." };
-    page(StatusCode::SERVICE_UNAVAILABLE, "missing.html", facts)
-}
-
-/// Whether whoever asks has signed in.
-async fn is_signed_in(door: &Door, headers: &HeaderMap) -> bool {
-    let mut cookies = headers.get_all(header::COOKIE).iter();
-    match cookies.find_map(|cookie| session::of(cookie.as_bytes(), &door.links, door.clock.now())) {
-        Some(digest) => door.knows(&digest).await,
-        None => false,
-    }
-}
-
-/// Where somebody goes who must sign in first.
-fn to_sign_in(path: &str) -> Response {
-    let next: String = form_urlencoded::byte_serialize(path.as_bytes()).collect();
-    go(&format!("/signin?next={next}"))
 }
 
 fn go(path: &str) -> Response {
@@ -145,12 +144,36 @@ fn own_path(next: &str) -> &str {
     if next.starts_with('/') && !next.starts_with("//") && plain { next } else { "/" }
 }
 
-async fn ask(Query(query): Query<Next>) -> Response {
-    page(StatusCode::OK, "signin.html", asked(&query.next, false))
+async fn ask(reader: Reader, Query(query): Query<Next>) -> Response {
+    reader.page(StatusCode::OK, "signin.html", asked(&query.next, false))
 }
 
 fn asked(next: &str, wrong: bool) -> Value {
     context! { next => own_path(next), wrong => wrong }
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    #[serde(default)]
+    to: String,
+    #[serde(default)]
+    back: String,
+}
+
+/// Keeps the language that somebody chose.
+async fn language(State(door): State<Arc<Door>>, Form(choice): Form<Choice>) -> Response {
+    let mut response = go(own_path(&choice.back));
+    let tongue = Tongue::of(&choice.to).unwrap_or_default();
+    let secure = if door.links.are_secure() { "; Secure" } else { "" };
+    let cookie = format!(
+        "{}={}; Max-Age=31536000; Path=/; HttpOnly; SameSite=Lax{secure}",
+        words::COOKIE,
+        tongue.as_str()
+    );
+    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    response
 }
 
 #[derive(Deserialize)]
@@ -161,16 +184,21 @@ struct SignIn {
     next: String,
 }
 
-async fn sign_in(State(door): State<Arc<Door>>, headers: HeaderMap, Form(form): Form<SignIn>) -> Response {
+async fn sign_in(
+    State(door): State<Arc<Door>>,
+    reader: Reader,
+    headers: HeaderMap,
+    Form(form): Form<SignIn>,
+) -> Response {
     // Another site must not sign somebody in as somebody else.
     let foreign = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     let given = form.token.trim();
     let digest = token::digest(given.as_bytes());
-    let known = given.len() <= TOKEN_BYTES_MAX && !foreign && door.knows(&digest).await;
+    let known = given.len() <= TOKEN_BYTES_MAX && !foreign && door.visitor(&digest).await.is_some();
     let cookie = known.then(|| session::begin(&digest, &door.links, door.clock.now()));
     let Some(cookie) = cookie.and_then(|cookie| HeaderValue::from_str(&cookie).ok()) else {
         tracing::warn!("somebody did not sign in: the token is not known");
-        return page(StatusCode::UNAUTHORIZED, "signin.html", asked(&form.next, true));
+        return reader.page(StatusCode::UNAUTHORIZED, "signin.html", asked(&form.next, true));
     };
     tracing::info!("somebody signed in");
     let mut response = go(own_path(&form.next));
@@ -206,6 +234,6 @@ mod tests {
 
     #[test]
     fn every_page_is_a_template() {
-        assert_eq!(PAGES.templates().count(), 8);
+        assert_eq!(PAGES.templates().count(), 16);
     }
 }

@@ -3,21 +3,27 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use minijinja::{Value, context};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::console::{self, Begin, Shown};
-use super::wall::{called, nowhere};
-use super::{html, is_signed_in, not_now, page, secured, to_sign_in};
+use super::console::{self, Begin, FEW_BYTES, Shown};
+use super::live::{self, At, Topic};
+use super::reader::Reader;
+use super::wall::called;
+use super::words::Tongue;
+use super::{fragment, html, secured};
+use crate::door::console::PIECE_BYTES_MAX;
+use crate::door::server::Parking;
 use crate::door::{Door, transcript_dir};
+use crate::message::Note;
 use crate::outcome::{CaseStatus, Counts, TestCase};
 use crate::run::{Attempt, RunState};
-use crate::store::RunView;
+use crate::store::{Result, RunView};
 
 #[derive(Deserialize)]
 pub(super) struct RunQuery {
@@ -29,11 +35,30 @@ pub(super) struct RunQuery {
     /// Go on from this byte, whose line has the number `line`.
     from: Option<u64>,
     line: Option<u64>,
+    /// Show the console around this byte.
+    at: Option<u64>,
+    /// Show the console from this line on.
+    goto: Option<u64>,
+    /// Whether a small piece is enough.
+    #[serde(default)]
+    few: u8,
+}
+
+impl RunQuery {
+    fn begin(&self) -> Begin {
+        match (self.from, self.before, self.at, self.goto) {
+            (Some(from), ..) => Begin::Byte(from, self.line.unwrap_or(1)),
+            (_, Some(before), ..) => Begin::Before(before, self.line),
+            (_, _, Some(at), _) => Begin::At(at),
+            (.., Some(line)) => Begin::Line(line),
+            _ => Begin::Tail,
+        }
+    }
 }
 
 /// Whether whoever asks may see this run.
-async fn may_see(door: &Door, run: i64, query: &RunQuery, headers: &HeaderMap) -> bool {
-    door.links.opens_run(run, &query.key) || is_signed_in(door, headers).await
+fn may_see(door: &Door, run: i64, query: &RunQuery, reader: &Reader) -> bool {
+    reader.visitor.is_some() || door.links.opens_run(run, &query.key)
 }
 
 /// The page.
@@ -41,39 +66,39 @@ pub(super) async fn run(
     State(door): State<Arc<Door>>,
     Path(run): Path<i64>,
     Query(query): Query<RunQuery>,
-    headers: HeaderMap,
+    reader: Reader,
 ) -> Response {
-    if !may_see(&door, run, &query, &headers).await {
-        return to_sign_in(&format!("/runs/{run}"));
+    if !may_see(&door, run, &query, &reader) {
+        return reader.to_sign_in_for(&format!("/runs/{run}"));
     }
     let view = match door.store.run_view(run).await {
         Ok(Some(view)) => view,
         Ok(None) => {
-            let facts = context! { title => "No such run", said => format!("There is no run #{run}.") };
-            return page(StatusCode::NOT_FOUND, "missing.html", facts);
+            let said = reader.tongue.fill("There is no run #{run}.", &[("run", &run.to_string())]);
+            return reader.told(StatusCode::NOT_FOUND, "No such run", &said, "/");
         }
-        Err(error) => return not_now(&error),
+        Err(error) => return reader.not_now(&error),
     };
     let attempt = query.attempt.or_else(|| view.attempts.last().map(|attempt| attempt.number));
-    let begin = query.before.map_or(Begin::Tail, Begin::Before);
     let shown = match attempt {
-        Some(attempt) => console(&door, run, attempt, begin).await,
+        Some(attempt) => console(&door, run, attempt, query.begin(), false).await,
         None => None,
     };
-    let signed_in = is_signed_in(&door, &headers).await;
-    page(StatusCode::OK, "run.html", facts(&door, &view, attempt, shown, &query.key, signed_in))
+    reader.page(StatusCode::OK, "run.html", facts(&door, (&view, attempt), shown, &query.key, &reader))
 }
 
 fn facts(
     door: &Door,
-    view: &RunView,
-    attempt: Option<u32>,
+    (view, attempt): (&RunView, Option<u32>),
     shown: Option<Shown>,
     key: &str,
-    signed_in: bool,
+    reader: &Reader,
 ) -> Value {
-    let run = &view.run;
-    let card = door.composer.run_card(view, &nowhere());
+    let (run, signed_in) = (&view.run, reader.visitor.is_some());
+    let key = (!signed_in).then_some(key);
+    let live = live_facts(door, view, attempt, reader.tongue, key);
+    let title = live.get_attr("title").unwrap_or_default();
+    let live = fragment("run_live.html", reader.tongue, live);
     let finished = matches!(run.state, RunState::Finished { .. });
     let of = |number: u32| view.attempts.iter().find(|attempt| attempt.number == number);
     let outcome = attempt.and_then(of).and_then(|attempt| attempt.outcome.as_ref());
@@ -86,34 +111,80 @@ fn facts(
             open => Value::from_safe_string(shown.open),
             from => shown.from,
             next => shown.next,
+            first => shown.first,
             line => shown.line,
-            at_end => shown.next == shown.length,
+            length => shown.length,
         }
     });
     context! {
-        title => card.summary.as_str(),
+        title,
+        live => Value::from_safe_string(live),
         number => run.number,
-        family => run.spec.family.as_str(),
-        build => run.spec.build.as_str(),
-        suite => run.spec.suite.as_str(),
-        by => called(&run.requested_by),
-        created => run.created_at.rfc3339(),
-        created_said => run.created_at.to_minute(),
-        retry_of => run.retry_of,
-        state => run.state.word(),
-        verdict => run.state.verdict().map(|verdict| verdict.as_str()),
-        card => Value::from_safe_string(html::card(&card)),
-        attempts => view.attempts.iter().map(|attempt| attempt_facts(door, run.number, attempt)).collect::<Vec<_>>(),
         attempt,
         cases,
         beyond,
         console,
         finished,
         // Passed on by links of this page, where somebody came by one.
-        key => (!signed_in).then_some(key),
-        signed_in,
+        key,
+        back => format!("/runs/{}", run.number),
         log => attempt.map(|attempt| text_of(door, run.number, attempt)),
     }
+}
+
+/// What changes while a run goes on.
+fn live_facts(door: &Door, view: &RunView, attempt: Option<u32>, tongue: Tongue, key: Option<&str>) -> Value {
+    let run = &view.run;
+    let note = Note::new("run-card", door.composer.run_facts(view));
+    let card = door.composer.page_note(&note, tongue.as_str());
+    let past = view.comparison.as_ref().and_then(|c| c.good.as_ref().or(c.base.as_ref()));
+    context! {
+        title => card.summary.as_str(),
+        number => run.number,
+        by => called(&run.requested_by),
+        created => run.created_at.rfc3339(),
+        created_said => run.created_at.to_minute(),
+        retry_of => run.retry_of,
+        // Beside the last good one, or else the last.
+        before => past.map(|run| run.number),
+        state => run.state.word(),
+        verdict => run.state.verdict().map(|verdict| verdict.as_str()),
+        card => Value::from_safe_string(html::card(&card, key.is_none())),
+        attempts => view.attempts.iter().map(|attempt| attempt_facts(door, run.number, attempt)).collect::<Vec<_>>(),
+        attempt,
+        key,
+        signed_in => key.is_none(),
+    }
+}
+
+/// The part of a run's page that changes, and whether it stays so.
+pub(super) async fn live(
+    door: &Door,
+    (run, attempt): (i64, Option<u32>),
+    tongue: Tongue,
+    key: Option<&str>,
+) -> Result<(String, bool)> {
+    let Some(view) = door.store.run_view(run).await? else { return Ok((String::new(), true)) };
+    let finished = matches!(view.run.state, RunState::Finished { .. });
+    Ok((fragment("run_live.html", tongue, live_facts(door, &view, attempt, tongue, key)), finished))
+}
+
+/// A run as it changes, and its console as it grows.
+pub(super) async fn follow(
+    State(door): State<Arc<Door>>,
+    Path(run): Path<i64>,
+    Query(query): Query<RunQuery>,
+    reader: Reader,
+    parking: Option<Extension<Parking>>,
+    headers: HeaderMap,
+) -> Response {
+    if !may_see(&door, run, &query, &reader) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    let key = reader.visitor.is_none().then(|| query.key.clone());
+    let topic = Topic::Run { number: run, attempt: query.attempt, tongue: reader.tongue, key };
+    let read = query.attempt.and(query.from).map(|from| (from, query.line.unwrap_or(1)));
+    live::follow(&door, topic, At::of(&headers, read), parking)
 }
 
 fn attempt_facts(door: &Door, run: i64, attempt: &Attempt) -> Value {
@@ -166,30 +237,29 @@ pub(super) async fn piece(
     State(door): State<Arc<Door>>,
     Path((run, attempt)): Path<(i64, u32)>,
     Query(query): Query<RunQuery>,
-    headers: HeaderMap,
+    reader: Reader,
 ) -> Response {
-    if !may_see(&door, run, &query, &headers).await {
+    if !may_see(&door, run, &query, &reader) {
         return StatusCode::NOT_FOUND.into_response();
     }
-    let begin = match (query.from, query.before) {
-        (Some(from), _) => Begin::Byte(from, query.line.unwrap_or(1)),
-        (None, Some(before)) => Begin::Before(before),
-        (None, None) => Begin::Tail,
-    };
-    let Some(shown) = console(&door, run, attempt, begin).await else {
+    let Some(shown) = console(&door, run, attempt, query.begin(), query.few > 0).await else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    let Shown { html, open, from, next, length, line } = shown;
-    let said =
-        json!({ "html": html, "open": open, "from": from, "next": next, "length": length, "line": line });
+    let Shown { html, open, from, next, length, first, line } = shown;
+    let said = json!({
+        "html": html, "open": open, "from": from, "next": next, "length": length, "first": first, "line": line,
+    });
     let mut response = ([(header::CACHE_CONTROL, "no-store")], Json(said)).into_response();
     secured(&mut response);
     response
 }
 
-async fn console(door: &Door, run: i64, attempt: u32, begin: Begin) -> Option<Shown> {
+async fn console(door: &Door, run: i64, attempt: u32, begin: Begin, few: bool) -> Option<Shown> {
     let path: PathBuf = transcript_dir(&door.transcripts, run, attempt).join("console");
     let redactor = door.redactor.clone();
-    let read = tokio::task::spawn_blocking(move || console::shown(&path, begin, &redactor)).await;
+    let read = tokio::task::spawn_blocking(move || {
+        console::shown(&path, begin, if few { FEW_BYTES } else { PIECE_BYTES_MAX }, &redactor)
+    })
+    .await;
     read.ok()?.ok()
 }

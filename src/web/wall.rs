@@ -3,15 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use minijinja::{Value, context};
 
-use super::{html, is_signed_in, not_now, page, to_sign_in};
+use super::live::{self, At, Topic};
+use super::reader::Reader;
+use super::words::Tongue;
+use super::{fragment, html};
 use crate::board::Board;
-use crate::chat::{Actor, Place, Platform};
+use crate::chat::Actor;
 use crate::door::Door;
+use crate::door::server::Parking;
 use crate::lease::Holder;
 use crate::message::Note;
 use crate::run::{Run, RunState};
@@ -26,21 +31,69 @@ const REASON_CHARS_MAX: usize = 80;
 const STATES: [&str; 4] = ["free", "run", "held", "quarantined"];
 
 /// Every board.
-pub(super) async fn wall(State(door): State<Arc<Door>>, headers: HeaderMap) -> Response {
-    if !is_signed_in(&door, &headers).await {
-        return to_sign_in("/");
+pub(super) async fn wall(State(door): State<Arc<Door>>, reader: Reader) -> Response {
+    if reader.visitor.is_none() {
+        return reader.to_sign_in();
     }
-    match wall_facts(&door).await {
-        Ok(facts) => page(StatusCode::OK, "wall.html", facts),
-        Err(error) => not_now(&error),
+    match live::now(&door, Topic::Wall(reader.tongue)).await {
+        Ok(html) => {
+            let facts = context! { live => Value::from_safe_string(html), at => "boards" };
+            reader.page(StatusCode::OK, "wall.html", facts)
+        }
+        Err(error) => reader.not_now(&error),
     }
+}
+
+/// The wall as it changes.
+pub(super) async fn follow_wall(
+    State(door): State<Arc<Door>>,
+    reader: Reader,
+    parking: Option<Extension<Parking>>,
+    headers: HeaderMap,
+) -> Response {
+    follow(&door, &reader, Topic::Wall(reader.tongue), parking, &headers)
+}
+
+/// The queue as it changes.
+pub(super) async fn follow_queue(
+    State(door): State<Arc<Door>>,
+    reader: Reader,
+    parking: Option<Extension<Parking>>,
+    headers: HeaderMap,
+) -> Response {
+    follow(&door, &reader, Topic::Queue(reader.tongue), parking, &headers)
+}
+
+fn follow(
+    door: &Arc<Door>,
+    reader: &Reader,
+    topic: Topic,
+    parking: Option<Extension<Parking>>,
+    headers: &HeaderMap,
+) -> Response {
+    if reader.visitor.is_none() {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    live::follow(door, topic, At::of(headers, None), parking)
+}
+
+/// The part of the wall that changes.
+pub(super) async fn wall_live(door: &Door, tongue: Tongue) -> Result<String> {
+    Ok(fragment("wall_live.html", tongue, wall_facts(door).await?))
+}
+
+/// The part of the queue that changes.
+pub(super) async fn queue_live(door: &Door, tongue: Tongue) -> Result<String> {
+    Ok(fragment("queue_live.html", tongue, queue_facts(door, tongue).await?))
 }
 
 async fn wall_facts(door: &Door) -> Result<Value> {
     let rows = door.store.board_list().await?;
+    // Those on boards come first: no more is read than there can be.
+    let busy = u32::try_from(rows.iter().filter(|row| row.lease.is_some()).count()).unwrap_or(RUNS_MAX);
     let rows: BTreeMap<_, _> = rows.iter().map(|row| (&row.id, row)).collect();
-    let filter = RunFilter { unfinished: true, limit: RUNS_MAX, ..RunFilter::default() };
-    let runs = door.store.run_list(&filter).await?;
+    let filter = RunFilter { unfinished: true, limit: busy.min(RUNS_MAX), ..RunFilter::default() };
+    let runs = if busy == 0 { vec![] } else { door.store.run_list(&filter).await? };
     let runs: BTreeMap<i64, &Run> = runs.iter().map(|run| (run.number, run)).collect();
     let lab = door.handler.inventory.now();
     let mut sites: BTreeMap<&str, BTreeMap<&str, Vec<Value>>> = BTreeMap::new();
@@ -61,7 +114,7 @@ async fn wall_facts(door: &Door) -> Result<Value> {
         .collect();
     let counts: Vec<Value> =
         STATES.map(|state| context! { state, count => counts.get(state).copied().unwrap_or(0) }).to_vec();
-    Ok(context! { sites, counts, at => "boards" })
+    Ok(context! { sites, counts })
 }
 
 fn tile(board: &Board, row: Option<&BoardRow>, runs: &BTreeMap<i64, &Run>) -> Value {
@@ -101,23 +154,21 @@ pub(super) fn called(actor: &Actor) -> String {
     crate::chat::plain::one_line(name)
 }
 
-/// A page's place: nobody's channel, in the language of programs.
-pub(super) fn nowhere() -> Place {
-    Place { platform: Platform::Api, channel: String::new(), thread: None }
-}
-
 /// Every run that waits, in the order of their numbers, with the reason.
-pub(super) async fn queue(State(door): State<Arc<Door>>, headers: HeaderMap) -> Response {
-    if !is_signed_in(&door, &headers).await {
-        return to_sign_in("/queue");
+pub(super) async fn queue(State(door): State<Arc<Door>>, reader: Reader) -> Response {
+    if reader.visitor.is_none() {
+        return reader.to_sign_in();
     }
-    match queue_facts(&door).await {
-        Ok(facts) => page(StatusCode::OK, "queue.html", facts),
-        Err(error) => not_now(&error),
+    match live::now(&door, Topic::Queue(reader.tongue)).await {
+        Ok(html) => {
+            let facts = context! { live => Value::from_safe_string(html), at => "queue" };
+            reader.page(StatusCode::OK, "queue.html", facts)
+        }
+        Err(error) => reader.not_now(&error),
     }
 }
 
-async fn queue_facts(door: &Door) -> Result<Value> {
+async fn queue_facts(door: &Door, tongue: Tongue) -> Result<Value> {
     let filter = RunFilter { unfinished: true, limit: RUNS_MAX, ..RunFilter::default() };
     let runs = door.store.run_list(&filter).await?;
     let (waiting, active): (Vec<&Run>, Vec<&Run>) =
@@ -127,7 +178,7 @@ async fn queue_facts(door: &Door) -> Result<Value> {
         let Some(view) = door.store.run_view(run.number).await? else { continue };
         let facts = door.composer.run_facts(&view);
         let position = facts["why"]["position"].as_str().map(str::to_owned);
-        let card = door.composer.note(&Note::new("why", facts), &nowhere());
+        let card = door.composer.page_note(&Note::new("why", facts), tongue.as_str());
         shown.push(context! {
             number => run.number,
             family => run.spec.family.as_str(),
@@ -136,7 +187,7 @@ async fn queue_facts(door: &Door) -> Result<Value> {
             by => called(&run.requested_by),
             priority => run.spec.priority.as_str(),
             position,
-            why => Value::from_safe_string(html::card(&card)),
+            why => Value::from_safe_string(html::card(&card, false)),
         });
     }
     let active: Vec<Value> = active
@@ -158,5 +209,5 @@ async fn queue_facts(door: &Door) -> Result<Value> {
         })
         .collect();
     let more = waiting.len().saturating_sub(QUEUE_MAX);
-    Ok(context! { waiting => shown, more, active, at => "queue" })
+    Ok(context! { waiting => shown, more, active })
 }

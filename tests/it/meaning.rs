@@ -113,18 +113,21 @@ async fn two_runs_or_builds_are_compared_case_by_case() {
                 1 new failure (`memory.memory_alloc_free`)
                 1 fixed (`memory.memory_shared_buffer`)
                 1 still failing (`gemm.gemm_bf16_64x64`)
+                Side by side
 
             bob> /lab compare build-119 #3
                 build-119 → build-133-fail
                 *#2* ✅ Passed · socA · `build-119` · smoke on `soc-a-001` · 23 passed · <time>
                 *#3* ❌ Failed (tests-failed) · socA · `build-133-fail` · smoke on `soc-a-001` · 21 passed, *2* failed · <time>
                 2 new failures (`gemm.gemm_bf16_64x64`, `memory.memory_alloc_free`)
+                Side by side
 
             bob> /lab compare build-119 build-133-fail soca suite=smoke
                 build-119 → build-133-fail
                 *#2* ✅ Passed · socA · `build-119` · smoke on `soc-a-001` · 23 passed · <time>
                 *#3* ❌ Failed (tests-failed) · socA · `build-133-fail` · smoke on `soc-a-001` · 21 passed, *2* failed · <time>
                 2 new failures (`gemm.gemm_bf16_64x64`, `memory.memory_alloc_free`)
+                Side by side
 
             bob> /lab 对比 3 3
                 ✋ #3 is one run; there is nothing to compare it with.
@@ -135,6 +138,7 @@ async fn two_runs_or_builds_are_compared_case_by_case() {
                 *#2* ✅ Passed · socA · `build-119` · smoke on `soc-a-001` · 23 passed · <time>
                 *#3* ❌ Failed (tests-failed) · socA · `build-133-fail` · smoke on `soc-a-001` · 21 passed, *2* failed · <time>
                 2 new failures (`gemm.gemm_bf16_64x64`, `memory.memory_alloc_free`)
+                Side by side
 
             bob> /lab compare 1
                 ✋ #1 is the first run of socA smoke.
@@ -216,6 +220,7 @@ async fn what_cannot_be_compared_is_answered_with_what_can() {
                 *#3* ✅ Passed · socB · `build-1` · smoke on `soc-b-001` · 1 passed · <time>
                 *#4* ✅ Passed · socB · `build-2` · smoke on `soc-b-001` · 1 passed · <time>
                 The same test cases pass and fail.
+                Side by side
 
             bob> /lab compare 1 5
                 ✋ #5 is not finished yet.
@@ -230,6 +235,7 @@ async fn what_cannot_be_compared_is_answered_with_what_can() {
                 *#1* ✅ Passed · socA · `build-1` · smoke on `soc-a-001` · 23 passed · <time>
                 *#5* 🚫 Cancelled · socA · `build-crawl` · smoke on `soc-a-001` · <time>
                 #5 has no test cases to compare.
+                Side by side
 
             bob> /lab compare build-crawl build-2 socB
                 ✋ No run of build-crawl on socB has ended.

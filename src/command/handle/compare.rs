@@ -207,7 +207,10 @@ impl Handler {
         } else {
             None
         };
-        let facts = json!({ "from": self.side(from), "to": self.side(to), "changes": changed });
+        let page_url = self.composer.links().compared(from.run.number, to.run.number);
+        let facts = json!({
+            "from": self.side(from), "to": self.side(to), "changes": changed, "page_url": page_url,
+        });
         Ok(Reaction::says(Note::new("compared", facts)))
     }
 

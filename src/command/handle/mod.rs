@@ -671,11 +671,18 @@ impl Delivery {
         matches!(self.actor.platform, Platform::Jenkins | Platform::Api)
     }
 
+    /// Whether somebody at a page of this server said or pressed it: they read the answer there, and can be asked again.
+    fn is_from_page(&self) -> bool {
+        let said = matches!(self.intent, Intent::Text(_) | Intent::Click(_) | Intent::OtherClick);
+        said && self.answer_via.url.is_none() && self.answer_via.place.channel.is_empty()
+    }
+
     /// Whether the acknowledgement's body is the answer. A slash command of Slack comes with a URL of its own and is
     /// words; a click in Feishu is answered by a few words over the card; a program waits for it. Everything else is
     /// acknowledged with nothing, its answer is an owed message.
     pub fn is_answered_in_ack(&self) -> bool {
         match (&self.intent, self.place.platform) {
+            _ if self.is_from_page() => true,
             // Wherever it wants its run to be told.
             (Intent::Command(_), _) if self.is_from_machine() => true,
             (Intent::Click(_) | Intent::OtherClick, Platform::Feishu) => true,

@@ -37,7 +37,7 @@ impl Handler {
     ) -> Result<Reaction> {
         let mut note = hold_in_the_way("power-refused", lease);
         note.facts.insert("action".into(), json!(action.as_str()));
-        let is_person = Platform::CHATS.contains(&delivery.actor.platform);
+        let is_person = Platform::CHATS.contains(&delivery.actor.platform) || delivery.is_from_page();
         if is_person && *action == PowerAction::Cycle && self.may_take_away(delivery, board).is_allowed() {
             let run = self.attempt_on(lease).await?;
             if run.is_some() || matches!(lease.holder, Holder::Person(_)) {

@@ -7,9 +7,9 @@ use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 
-use super::super::Door;
 use super::super::machine::Problem;
 use super::super::throttle::Source;
+use super::super::{Door, Visitor};
 use super::unreadable;
 use crate::chat::{Actor, Platform, api, token};
 use crate::clock::Timestamp;
@@ -92,8 +92,30 @@ pub(in crate::door) async fn proved(door: &Door, token: &[u8]) -> Result<Proof, 
     let found = door.store.token_by_hash(&hash).await.map_err(unreadable)?;
     let row = found.filter(|row| token::is_same(&row.hash, &hash) && row.is_live(now)).ok_or_else(unknown)?;
     note_use(door, &row, now).await;
-    let actor = Actor { platform: Platform::Api, id: row.name, team: String::new(), name: String::new() };
-    Ok(Proof { actor, standing: Some(Box::new(row.standing)), expires_at: row.expires_at })
+    let expires_at = row.expires_at;
+    Ok(Proof { actor: holder(row.name), standing: Some(Box::new(row.standing)), expires_at })
+}
+
+/// Whose token of this digest it is that opens the API now: the server's own, or one of the store's.
+pub(in crate::door) async fn of_digest(door: &Door, digest: &[u8; 32]) -> Option<Visitor> {
+    if door.api_tokens.know_digest(digest) {
+        return Some(Visitor { actor: api::admin(String::new()), standing: None });
+    }
+    let found = match door.store.token_by_hash(digest).await {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::warn!(%error, "the store does not say whether a token is known");
+            return None;
+        }
+    };
+    let now = door.clock.now();
+    let row = found.filter(|row| token::is_same(&row.hash, digest) && row.is_live(now))?;
+    note_use(door, &row, now).await;
+    Some(Visitor { actor: holder(row.name), standing: Some(Box::new(row.standing)) })
+}
+
+fn holder(name: String) -> Actor {
+    Actor { platform: Platform::Api, id: name, team: String::new(), name: String::new() }
 }
 
 /// Keeps that a token was used, now and then. Nobody waits in vain because that cannot be written.

@@ -201,3 +201,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn two_runs_stand_beside_each_other_case_by_case() {
+    let base = cases("broke+ still- mended- same+ missing+ missing+ unsure+ gone-");
+    let now = cases("new+ broke- fails-new- still- still- mended+ same+ unsure?");
+    let found = beside(&base, &now, &[]);
+    let found: Vec<_> = found.iter().map(|(kind, case)| (*kind, case.name.as_str())).collect();
+    assert_eq!(
+        found,
+        [
+            (Kind::New, "new"),
+            (Kind::Broke, "broke"),
+            (Kind::FailsNew, "fails-new"),
+            (Kind::Still, "still"),
+            (Kind::Mended, "mended"),
+            (Kind::Missing, "missing"),
+            (Kind::Missing, "unsure"),
+            (Kind::Gone, "gone"),
+        ]
+    );
+}

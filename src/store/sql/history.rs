@@ -13,8 +13,8 @@ use crate::board::{BoardId, Family};
 use crate::clock::Timestamp;
 use crate::outcome::compare::{Marks, PAST_MAX, RunOfBuild};
 use crate::outcome::{Outcome, Verdict};
-use crate::run::Stage;
-use crate::store::{CaseRun, HISTORY_RUNS_MAX, Result, SuiteRun};
+use crate::run::{RunSpec, Stage};
+use crate::store::{BoardRun, CaseRun, HISTORY_RUNS_MAX, Result, SuiteRun};
 
 statements! {
     // Those that keep their cases, and those that do not: each has an index of its own, and neither is read for the other.
@@ -52,6 +52,12 @@ statements! {
         WHERE came.family = ?1 AND came.suite = ?2 AND came.cases IS NOT NULL
         ORDER BY came.finished_at DESC, came.run DESC
         LIMIT ?4 + 0";
+    BOARD_HISTORY = "SELECT a.run, a.number, a.started_at, a.ended_at, a.verdict, a.cause, r.spec
+        FROM attempts AS a
+        JOIN runs AS r ON r.number = a.run
+        WHERE a.board = ?1
+        ORDER BY a.started_at DESC, a.run DESC
+        LIMIT ?2 + 0";
 }
 
 /// The newest runs of a suite.
@@ -139,5 +145,34 @@ pub(super) async fn case(
     unreadable.sift(&rows, |row: &Row| {
         let row = Reader::new(row, "outcomes", "run");
         Ok(CaseRun { run: run_of_build(&row)?, case: row.opt_json("found")? })
+    })
+}
+
+/// The newest attempts on a board.
+pub(super) async fn board(
+    readers: &Readers,
+    unreadable: &Unreadable,
+    board: &BoardId,
+    limit: u32,
+) -> Result<Vec<BoardRun>> {
+    let query = link::query(BOARD_HISTORY).bind(board.as_str()).bind(limit.min(HISTORY_RUNS_MAX));
+    let rows = query.fetch_all(readers).await.map_err(unavailable)?;
+    unreadable.sift(&rows, |row: &Row| {
+        let row = Reader::new(row, "attempts", "run");
+        let spec: RunSpec = row.json("spec")?;
+        let ended = match row.opt_at("ended_at")? {
+            Some(at) => {
+                let cause = row.opt_text("cause")?.unwrap_or_default().to_owned();
+                Some((at, row.word("verdict", Verdict::from_word)?, cause))
+            }
+            None => None,
+        };
+        Ok(BoardRun {
+            run: RunOfBuild { number: row.int("run")?, build: spec.build },
+            attempt: u32::try_from(row.int("number")?).map_err(|_| row.corrupt("no number of an attempt"))?,
+            suite: spec.suite,
+            started_at: row.at("started_at")?,
+            ended,
+        })
     })
 }

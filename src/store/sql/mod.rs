@@ -87,11 +87,11 @@ use crate::meter::Times;
 use crate::outcome::Outcome;
 use crate::run::{Keep, LeaseRef, Progress, Request, Run, Stage};
 use crate::store::{
-    AtRest, AuditFilter, BadgeRow, BatchView, BoardRow, BuildFilter, Call, CallEnd, CampaignView, CardLink,
-    CaseRun, Census, Committed, Cursor, Dealt, Decisions, DigestRow, Drain, Effected, Ended, Errand,
-    ErrandView, Fenced, Grant, Granted, Happened, Intake, Lapsed, LeaseTerms, LeaseView, Letter, MessageEnd,
-    Notice, Outdated, Owed, Owing, QueueChanges, ReloadRequest, Result, RunFilter, RunStep, RunView,
-    ScheduleRow, Settle, StatusPart, Store, StoreError, SuitePast, SuiteRun, Tally, Telling, Tidied,
+    AtRest, AuditFilter, BadgeRow, BatchView, BoardRow, BoardRun, BuildFilter, Call, CallEnd, CampaignView,
+    CardLink, CaseRun, Census, Committed, Cursor, Dealt, Decisions, DigestRow, Drain, Effected, Ended,
+    Errand, ErrandView, Fenced, Grant, Granted, Happened, Intake, Lapsed, LeaseTerms, LeaseView, Letter,
+    MessageEnd, Notice, Outdated, Owed, Owing, QueueChanges, ReloadRequest, Result, RunFilter, RunStep,
+    RunView, ScheduleRow, Settle, StatusPart, Store, StoreError, SuitePast, SuiteRun, Tally, Telling, Tidied,
     TidyFrom, TimePast, TokenRow, Told, Watched,
 };
 
@@ -270,6 +270,10 @@ impl Store for SqlStore {
 
     async fn case_history(&self, family: &Family, suite: &str, case: &str) -> Result<Vec<CaseRun>> {
         history::case(&self.readers, &self.unreadable, family, suite, case).await
+    }
+
+    async fn board_history(&self, board: &BoardId, limit: u32) -> Result<Vec<BoardRun>> {
+        history::board(&self.readers, &self.unreadable, board, limit).await
     }
 
     async fn build_find(&self, family: &Family, id: &str) -> Result<Option<Build>> {

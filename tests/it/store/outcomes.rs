@@ -1,6 +1,6 @@
 //! What finished runs came to, looked back at: failures that were seen before, and how the cases of a suite did.
 
-use boardhand::board::Family;
+use boardhand::board::{BoardId, Family};
 use boardhand::id::RunId;
 use boardhand::outcome::compare::{Marks, PAST_MAX, Past, RunOfBuild, compare};
 use boardhand::outcome::{CaseStatus, Counts, Outcome, TestCase, Verdict};
@@ -26,6 +26,7 @@ store_tests! {
     the_runs_of_a_build_are_found_the_newest_first,
     a_suite_s_history_goes_on_where_cases_are_not_kept_any_more,
     a_case_is_followed_through_the_runs_that_had_any,
+    a_board_s_past_is_its_newest_attempts,
     what_belongs_to_a_run_goes_with_it,
     what_cannot_be_read_costs_its_run_no_more_than_that,
 }
@@ -336,6 +337,29 @@ async fn a_case_is_followed_through_the_runs_that_had_any(lab: &Lab) {
     assert_eq!(found, [(2, Some(failed)), (1, Some(passed))]);
     let none = lab.store.case_history(&family, &suite, "never-run").await.expect("history");
     assert_eq!(none.iter().filter(|run| run.case.is_none()).count(), 2);
+}
+
+async fn a_board_s_past_is_its_newest_attempts(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let other = BoardId::new("never-used");
+    for build in ["build-1", "build-2"] {
+        ended(lab, lab.new_run(), build, outcome(Verdict::Failed, "panic")).await;
+    }
+    let number = started(lab, lab.new_run(), "build-3").await;
+    on_a_board(lab, number).await;
+    let past = lab.store.board_history(&board, u32::MAX).await.expect("history");
+    let seen: Vec<_> = past
+        .iter()
+        .map(|run| {
+            let ended = run.ended.as_ref().map(|(_, verdict, cause)| (*verdict, cause.as_str()));
+            (run.run.build.as_str(), run.attempt, ended)
+        })
+        .collect();
+    let failed = Some((Verdict::Failed, "panic"));
+    assert_eq!(seen, [("build-3", 1, None), ("build-2", 1, failed), ("build-1", 1, failed)]);
+    assert_eq!(past[1].suite, lab.view(number).await.run.spec.suite);
+    assert_eq!(lab.store.board_history(&board, 1).await.expect("history"), past[..1]);
+    assert_eq!(lab.store.board_history(&other, 9).await.expect("history"), []);
 }
 
 async fn what_belongs_to_a_run_goes_with_it(lab: &Lab) {

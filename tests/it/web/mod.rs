@@ -1,7 +1,11 @@
 //! The pages in a real browser, as somebody looks at them: signing in, the board wall, a run with its live console, the
 //! queue; by mouse, by keyboard alone, on a phone, in light and dark, and judged by axe's rules of accessibility.
 
+mod act;
+mod admin;
 mod history;
+mod live;
+mod numbers;
 
 use std::path::PathBuf;
 
@@ -311,6 +315,10 @@ async fn a_keyboard_is_enough() {
                 "one board",
                 "return [...document.querySelectorAll('.wall li')].filter((b) => !b.hidden).length === 1",
             )
+            .await;
+        browser.keys("\u{e004}").await;
+        browser
+            .holds("its board", "return document.activeElement.getAttribute('href').startsWith('/boards/')")
             .await;
         browser.keys("\u{e004}").await;
         browser.holds("its run", "return document.activeElement.getAttribute('href') === '/runs/2'").await;
