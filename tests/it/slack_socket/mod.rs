@@ -2,6 +2,7 @@
 //! breaks between the two loses nothing that was acknowledged and does nothing twice.
 
 mod check;
+mod drawn;
 mod events;
 mod gap;
 mod line;

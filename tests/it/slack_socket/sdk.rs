@@ -13,7 +13,7 @@ use crate::console_real::rig::from_pypi;
 use crate::lab::{CHANNEL, WITHIN};
 
 /// Slack's framework for apps, with its client for sockets.
-const BOLT: &str = "slack_bolt==1.30.0";
+pub(super) const BOLT: &str = "slack_bolt==1.30.0";
 
 struct Bolt {
     said: Lines<BufReader<ChildStdout>>,
