@@ -24,7 +24,7 @@ use crate::chat::socket_line::SocketLine;
 use crate::chat::token::Tokens;
 use crate::chat::{ChatApi, Platform};
 use crate::clock::{Clock, Timestamp};
-use crate::command::handle::Handler;
+use crate::command::handle::{Handler, linked};
 use crate::config::{Retention, TraceSettings};
 use crate::door::control::{self, Control};
 use crate::door::feishu::FeishuDoor;
@@ -205,6 +205,7 @@ impl App {
             proxies,
             rates,
         } = parts;
+        inventory.people.link(linked(store.link_list().await?));
         let instance = InstanceId::new(&ids, clock.now());
         take_over(store.as_ref(), instance, &inventory, clock.now()).await?;
         let doorbell = Doorbell::default();

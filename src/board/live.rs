@@ -56,8 +56,9 @@ impl LiveInventory {
     }
 
     /// Puts another inventory in force.
-    pub fn replace(&self, inventory: Inventory) {
+    pub fn replace(&self, mut inventory: Inventory) {
         let mut known = self.0.write().expect("nothing panics under this lock");
+        inventory.people = inventory.people.joined_to(&known.now.people);
         let before = std::mem::replace(&mut known.now, Arc::new(inventory));
         known.earlier.push_front(before);
         known.earlier.truncate(EARLIER_MAX);

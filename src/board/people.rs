@@ -1,36 +1,71 @@
 //! Who is one person on two platforms: their runs, their boards and their quota are one, wherever they ask. Pure.
 
+use std::sync::{Arc, RwLock};
+
 use crate::chat::{Actor, Platform};
 
-/// Everybody that boards.yaml links.
+/// Everybody that boards.yaml links, and those who have linked themselves.
 #[derive(Debug, Clone, Default)]
-pub struct People(Vec<Person>);
+pub struct People {
+    listed: Vec<Person>,
+    linked: Linked,
+}
+
+/// Those who have linked themselves: the same for every lab file that is put in force.
+#[derive(Debug, Clone, Default)]
+struct Linked(Arc<RwLock<Vec<Person>>>);
 
 /// Somebody with an id on more than one platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Person {
-    /// What boards.yaml calls them.
+    /// What boards.yaml calls them; empty for those who have linked themselves.
     pub name: String,
     /// Their ids. They count as the first, and are written to there.
     pub ids: Vec<(Platform, String)>,
 }
 
+impl Person {
+    fn is(&self, actor: &Actor) -> bool {
+        self.ids.iter().any(|(platform, id)| (*platform, id) == (actor.platform, &actor.id))
+    }
+}
+
 impl People {
     /// These people; nobody's id stands twice.
     pub fn new(people: Vec<Person>) -> Self {
-        People(people)
+        People { listed: people, linked: Linked::default() }
     }
 
-    fn of(&self, actor: &Actor) -> Option<&Person> {
-        self.0.iter().find(|person| person.ids.iter().any(|id| (id.0, &id.1) == (actor.platform, &actor.id)))
+    /// The same, with those who have linked themselves in another one from now on.
+    pub fn joined_to(self, other: &People) -> Self {
+        People { linked: other.linked.clone(), ..self }
+    }
+
+    /// These have linked themselves. Who is in boards.yaml is whom that says.
+    pub fn link(&self, people: Vec<Person>) {
+        *self.linked.0.write().expect("nothing panics under this lock") = people;
+    }
+
+    /// Whether boards.yaml says who somebody is.
+    pub fn is_listed(&self, actor: &Actor) -> bool {
+        self.listed.iter().any(|person| person.is(actor))
+    }
+
+    fn of(&self, actor: &Actor) -> Option<Person> {
+        let listed = self.listed.iter().find(|person| person.is(actor)).cloned();
+        listed.or_else(|| {
+            let linked = self.linked.0.read().expect("nothing panics under this lock");
+            linked.iter().find(|person| person.is(actor)).cloned()
+        })
     }
 
     /// Whom somebody counts as: the same for each of their ids.
     pub fn counts_as(&self, actor: &Actor) -> Actor {
-        let person = self.of(actor).and_then(|person| Some((person, person.ids.first()?)));
+        let person = self.of(actor).and_then(|person| Some((person.ids.first()?.clone(), person.name)));
         match person {
-            Some((person, (platform, id))) if (*platform, id) != (actor.platform, &actor.id) => {
-                Actor { platform: *platform, id: id.clone(), team: String::new(), name: person.name.clone() }
+            Some(((platform, id), name)) if (platform, &id) != (actor.platform, &actor.id) => {
+                let name = if name.is_empty() { actor.name.clone() } else { name };
+                Actor { platform, id, team: String::new(), name }
             }
             Some(_) | None => actor.clone(),
         }
@@ -38,8 +73,8 @@ impl People {
 
     /// Somebody as this platform knows them.
     pub fn on(&self, actor: &Actor, platform: Platform) -> Option<Actor> {
-        let (_, id) = self.of(actor)?.ids.iter().find(|(on, _)| *on == platform)?;
-        Some(Actor { platform, id: id.clone(), team: String::new(), name: actor.name.clone() })
+        let (_, id) = self.of(actor)?.ids.into_iter().find(|(on, _)| *on == platform)?;
+        Some(Actor { platform, id, team: String::new(), name: actor.name.clone() })
     }
 
     /// Every id of somebody as boards.yaml writes it, `slack:U0LEAD`.
@@ -59,6 +94,28 @@ mod tests {
 
     fn actor(platform: Platform, id: &str) -> Actor {
         Actor { platform, id: id.into(), team: "T1".into(), name: "typed".into() }
+    }
+
+    #[test]
+    fn who_has_linked_themselves_is_one_whatever_lab_file_is_in_force() {
+        let ids = |slack: &str, feishu: &str| {
+            vec![(Platform::Slack, slack.into()), (Platform::Feishu, feishu.into())]
+        };
+        let people = People::new(vec![Person { name: "li".into(), ids: ids("U0LI", "ou_li") }]);
+        let next = People::default().joined_to(&people);
+        people.link(vec![
+            Person { name: String::new(), ids: ids("U0BO", "ou_bo") },
+            Person { name: String::new(), ids: ids("U0OTHER", "ou_li") },
+        ]);
+        let (bo, li) = (actor(Platform::Feishu, "ou_bo"), actor(Platform::Feishu, "ou_li"));
+        for people in [&people, &next] {
+            let known = people.counts_as(&bo);
+            assert_eq!((known.key().as_str(), known.name.as_str()), ("slack:U0BO", "typed"));
+            assert!(!people.is_listed(&bo));
+        }
+        assert_eq!((people.counts_as(&li).key().as_str(), people.is_listed(&li)), ("slack:U0LI", true));
+        people.link(vec![]);
+        assert_eq!(next.counts_as(&bo).key(), "feishu:ou_bo");
     }
 
     #[test]

@@ -87,6 +87,10 @@ pub enum Form {
     Unwatch,
     /// [`Command::Digest`](super::Command::Digest).
     Digest,
+    /// [`Command::Link`](super::Command::Link).
+    Link,
+    /// [`Command::Unlink`](super::Command::Unlink).
+    Unlink,
     /// [`Command::Notify`](super::Command::Notify).
     Notify,
     /// [`Command::Nudge`](super::Command::Nudge).

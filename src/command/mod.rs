@@ -158,6 +158,13 @@ pub enum Command {
     },
     /// `/lab digest`.
     Digest,
+    /// `/lab link [code]`.
+    Link {
+        /// What was given on the other platform; a new one is given where there is none.
+        code: Option<String>,
+    },
+    /// `/lab unlink`.
+    Unlink,
     /// `/lab notify <board|soc>`.
     Notify {
         /// A family or a board, as typed.

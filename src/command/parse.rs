@@ -371,6 +371,8 @@ fn build(typed: &Typed<'_>, in_thread: bool) -> Result<Command, ParseProblem> {
         Form::Hold => build_hold(typed, in_thread)?,
         Form::Log => build_log(typed, in_thread)?,
         Form::Digest => Command::Digest,
+        Form::Link => Command::Link { code: optional(0) },
+        Form::Unlink => Command::Unlink,
         Form::Watch => Command::Watch { target: watched(typed, in_thread)? },
         Form::Unwatch => {
             let missing = || typed.missing(&typed.row.arguments[0]);
@@ -676,6 +678,8 @@ impl Command {
             Command::Hold { .. } => Form::Hold,
             Command::Log { .. } => Form::Log,
             Command::Digest => Form::Digest,
+            Command::Link { .. } => Form::Link,
+            Command::Unlink => Form::Unlink,
             Command::Watch { .. } => Form::Watch,
             Command::Unwatch { .. } => Form::Unwatch,
             Command::Notify { .. } => Form::Notify,

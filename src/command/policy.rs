@@ -221,6 +221,8 @@ pub(super) fn area(asked: Asked<'_>) -> Area {
             | Command::Why(_)
             | Command::Log { .. }
             | Command::Digest
+            | Command::Link { .. }
+            | Command::Unlink
             | Command::Watch { .. }
             | Command::Unwatch { .. }
             | Command::Compare(_)
@@ -351,6 +353,7 @@ fn rule(asked: Asked<'_>, about: About<'_>) -> Rule {
             },
             Command::Reserve { .. } => look("reserve boards"),
             Command::Hold { .. } => keep(),
+            Command::Link { .. } | Command::Unlink => look("be one person on two platforms"),
             Command::Watch { .. } | Command::Unwatch { .. } => look("be told of runs"),
             Command::Notify { .. } => look("be told of boards"),
             Command::Nudge { .. } => look("ask for boards"),

@@ -47,6 +47,7 @@ use crate::chat::slack::client::SlackClient;
 use crate::chat::slack::signature::Verifier;
 use crate::chat::socket_line::SocketLine;
 use crate::clock::Clock;
+use crate::command::handle;
 use crate::command::handle::Handler;
 use crate::doorbell::{Bell, Doorbell};
 use crate::message::Note;
@@ -211,7 +212,12 @@ async fn commit(door: &Door, mut delivery: Delivery, mark: Option<&str>) -> Resu
                     intake.answers().for_each(put);
                 }
                 let bells = bells(&intake.effect);
-                door.store.commit(intake).await.map(|committed| (committed, bells))
+                let links = matches!(intake.effect, Effect::Link { .. });
+                let committed = door.store.commit(intake).await;
+                if links && committed.is_ok() {
+                    relink(door).await;
+                }
+                committed.map(|committed| (committed, bells))
             }
             Err(error) => Err(error),
         };
@@ -235,6 +241,16 @@ async fn commit(door: &Door, mut delivery: Delivery, mark: Option<&str>) -> Resu
     Ok(committed)
 }
 
+/// Who has linked themselves is known from now on.
+async fn relink(door: &Door) {
+    match door.store.link_list().await {
+        Ok(links) => door.handler.inventory.now().people.link(handle::linked(links)),
+        Err(error) => {
+            tracing::error!(%error, "who is one person on two platforms is known after the next start")
+        }
+    }
+}
+
 /// Whose work an effect makes, beside a message: a loop woken for nothing delays what it is woken for next.
 fn bells(effect: &Effect) -> &'static [Bell] {
     match effect {
@@ -251,7 +267,7 @@ fn bells(effect: &Effect) -> &'static [Bell] {
         Effect::Reserve { .. } | Effect::Unreserve { .. } => &[Bell::Scheduler],
         Effect::MakeToken(_) | Effect::RevokeToken { .. } | Effect::Resend { .. } => &[],
         Effect::Keep { .. } | Effect::Nudge { .. } | Effect::Offer { .. } | Effect::Log { .. } => &[],
-        Effect::Watch(_) | Effect::Unwatch(_) => &[],
+        Effect::Watch(_) | Effect::Unwatch(_) | Effect::Link { .. } => &[],
         Effect::Notify(_) => &[Bell::Keeper],
         Effect::Release { .. } | Effect::Extend { .. } | Effect::Accept { .. } => {
             &[Bell::Scheduler, Bell::Keeper]

@@ -13,7 +13,7 @@ use crate::lease::{Fence, Reservation};
 use crate::message::Note;
 use crate::outcome::Outcome;
 use crate::run::RunSpec;
-use crate::store::{CampaignEffect, Drained, NewDrain, NewToken, Watched};
+use crate::store::{CampaignEffect, Drained, LinkAsked, NewDrain, NewToken, Watched};
 
 /// For how long nobody edits a card that an acknowledgement shows anew: the client shows that one last, whatever came
 /// before it.
@@ -291,6 +291,13 @@ pub enum Effect {
     Watch(Watched),
     /// They are not told any more.
     Unwatch(Watched),
+    /// Makes the one who asks one person with somebody on another platform, or two again.
+    Link {
+        /// What they want.
+        asked: LinkAsked,
+        /// What whoever was given the code is told, with whoever typed it added.
+        note: Note,
+    },
     /// Shows the console log of an attempt in the threads of its run, once.
     Log {
         /// The run.
@@ -399,11 +406,17 @@ pub enum Effected {
     OtherBuild,
     /// That stands in the threads already, or is on its way there.
     AlreadyTold,
+    /// There is no such code, or it is over, or was used.
+    NoSuchCode,
+    /// The code was given on this very platform.
+    SamePlatform,
+    /// One of the two is one with somebody already.
+    AlreadyLinked,
 }
 
 impl Effected {
     /// Every one.
-    const ALL: [Effected; 27] = [
+    const ALL: [Effected; 30] = [
         Effected::Done,
         Effected::AlreadyFinished,
         Effected::AlreadyRetried,
@@ -431,6 +444,9 @@ impl Effected {
         Effected::AlreadyRegistered,
         Effected::OtherBuild,
         Effected::AlreadyTold,
+        Effected::NoSuchCode,
+        Effected::SamePlatform,
+        Effected::AlreadyLinked,
     ];
 
     /// The one of a word in an answer's facts.
@@ -451,6 +467,9 @@ impl Effected {
             | Effected::NameTaken
             | Effected::NoSuchToken
             | Effected::InTheWay
+            | Effected::NoSuchCode
+            | Effected::SamePlatform
+            | Effected::AlreadyLinked
             | Effected::OtherBuild => true,
             Effected::Done
             | Effected::AlreadyFinished
@@ -501,6 +520,9 @@ impl Effected {
             Effected::AlreadyRegistered => "already-registered",
             Effected::OtherBuild => "other-build",
             Effected::AlreadyTold => "already-told",
+            Effected::NoSuchCode => "no-such-code",
+            Effected::SamePlatform => "same-platform",
+            Effected::AlreadyLinked => "already-linked",
         }
     }
 }

@@ -16,6 +16,7 @@ mod drain;
 mod digest;
 mod intake;
 mod lease;
+mod links;
 mod message;
 mod queue;
 mod record;
@@ -57,6 +58,7 @@ pub use self::intake::{
     Audit, CARD_HELD, Committed, Effect, Effected, Intake, NewRun, Notice, ReloadRequest,
 };
 pub use self::lease::{AtRest, Fenced, Grant, Granted, Lapsed, LeaseTerms, LeaseView, Lookback, Settle};
+pub use self::links::{CODE_LASTS, CODES_WRONG_MAX, LinkAsked, LinkRow};
 pub use self::message::{CardLink, End, MessageEnd, Owed, OwedKind, RUN_LOG};
 pub use self::queue::{Cursor, QueueChanges, QueueRun, Took, Waiting};
 pub use self::record::{
@@ -416,6 +418,9 @@ pub trait Store: Send + Sync {
     async fn card_link(&self, card: MessageId, url: &str) -> Result<()>;
     /// Where the cards of these runs stand on a platform, as far as that is known.
     async fn card_links(&self, runs: &[i64], platform: Platform) -> Result<Vec<CardLink>>;
+
+    /// Everybody who has linked themselves.
+    async fn link_list(&self) -> Result<Vec<LinkRow>>;
 
     // ---- badges -------------------------------------------------------------------------------------------
 

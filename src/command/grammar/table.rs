@@ -125,6 +125,7 @@ pub(super) const ARGUMENTS_ZH: &[(&str, &str)] = &[
     ("2h", "2h"),
     ("30m", "30m"),
     ("lines", "行数"),
+    ("code", "绑定码"),
     ("#|soc", "#|系列"),
     ("person", "某人"),
     ("#", "#"),
@@ -442,6 +443,28 @@ pub const TABLE: &[Row] = &[
         ..LATER
     },
     Row {
+        form: Form::Link,
+        words: &["link"],
+        zh: &["绑定"],
+        arguments: &[maybe("code")],
+        help: "Be one person in Slack and in Feishu: alone it gives a code, which is typed on the other platform",
+        help_zh: "在 Slack 和飞书中视为同一人：不带参数获取绑定码，然后到另一个平台输入",
+        example: "/lab link K7QM-2XTD",
+        example_zh: "/lab 绑定 K7QM-2XTD",
+        available: true,
+        ..LATER
+    },
+    Row {
+        form: Form::Unlink,
+        words: &["unlink"],
+        zh: &["解绑"],
+        help: "Be two people again",
+        help_zh: "解除绑定",
+        example: "/lab unlink",
+        available: true,
+        ..LATER
+    },
+    Row {
         form: Form::Notify,
         words: &["notify"],
         zh: &["通知"],
@@ -559,7 +582,6 @@ pub const TABLE: &[Row] = &[
         available: true,
         ..LATER
     },
-    later(&["link"], &["绑定"]),
     later(&["render"], &["渲染"]),
 ];
 

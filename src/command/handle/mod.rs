@@ -3,7 +3,7 @@
 //!
 //! `start` begins runs, `act` changes running things, `batch` several of them at once, `hold` is about boards that people
 //! have as their own, `asks` about those that they would have, `over` about power cycles of those that others have,
-//! `log` shows console logs, `watch` is about word of runs,
+//! `log` shows console logs, `watch` is about word of runs, `link` about people on two platforms,
 //! `digest` about all of the lab, `read` answers questions,
 //! `compare` one about two runs, `build` is about builds,
 //! `admin` those of whoever runs the lab, `drain` what takes nothing new.
@@ -20,6 +20,7 @@ mod digest;
 mod hold;
 mod home;
 mod hours;
+mod link;
 mod log;
 mod over;
 mod read;
@@ -28,6 +29,7 @@ mod start;
 mod watch;
 
 pub(crate) use self::drain::{closed_facts, drain_note};
+pub(crate) use self::link::linked;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -142,7 +144,8 @@ impl Handler {
             _ => delivery.is_answered_in_ack(),
         };
         // Feishu shows nothing to one person in a chat; a question of theirs comes to them.
-        let asks_them = platform == Platform::Feishu && over::is_question(&reaction.answer);
+        let theirs = over::is_question(&reaction.answer) || link::is_private(&reaction.answer);
+        let asks_them = platform == Platform::Feishu && theirs;
         let answer_via = match in_ack && !asks_them {
             true => None,
             false if asks_them && !delivery.direct => Some(in_person),
@@ -288,6 +291,8 @@ impl Handler {
             }
             (Command::Log { lines, .. }, Some(view)) => Box::pin(self.log(delivery, &view, lines)).await?,
             (Command::Digest, _) => Box::pin(self.digest()).await?,
+            (Command::Link { code }, _) => self.link(delivery, code.as_deref()),
+            (Command::Unlink, _) => self.unlink(delivery),
             (Command::Watch { target }, view) => {
                 Box::pin(self.watch(delivery, target.as_ref(), view.as_ref(), false)).await?
             }

@@ -17,7 +17,7 @@ use crate::id::Ids;
 use crate::store::{Result, StoreError};
 
 /// Tables in the order in which rows may be written: what a row refers to comes before it.
-pub(super) const TABLES: [&str; 28] = [
+pub(super) const TABLES: [&str; 31] = [
     "meta",
     "deliveries",
     "campaigns",
@@ -46,6 +46,9 @@ pub(super) const TABLES: [&str; 28] = [
     "watches",
     "digests",
     "badges",
+    "links",
+    "link_codes",
+    "link_tries",
 ];
 /// Rows that are carried at a time.
 const PAGE: i64 = 500;

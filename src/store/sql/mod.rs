@@ -45,6 +45,7 @@ mod lease_end;
 mod ledger;
 mod letters;
 mod link;
+mod links;
 mod log;
 mod message;
 mod open;
@@ -90,9 +91,9 @@ use crate::store::{
     AtRest, AuditFilter, BadgeRow, BatchView, BoardRow, BoardRun, BuildFilter, Call, CallEnd, CampaignView,
     CardLink, CaseRun, Census, Committed, Cursor, Dealt, Decisions, DigestRow, Drain, Effected, Ended,
     Errand, ErrandView, Fenced, Grant, Granted, Happened, Intake, Lapsed, LeaseTerms, LeaseView, Letter,
-    MessageEnd, Notice, Outdated, Owed, Owing, QueueChanges, ReloadRequest, Result, RunFilter, RunStep,
-    RunView, ScheduleRow, Settle, StatusPart, Store, StoreError, SuitePast, SuiteRun, Tally, Telling, Tidied,
-    TidyFrom, TimePast, TokenRow, Told, Watched,
+    LinkRow, MessageEnd, Notice, Outdated, Owed, Owing, QueueChanges, ReloadRequest, Result, RunFilter,
+    RunStep, RunView, ScheduleRow, Settle, StatusPart, Store, StoreError, SuitePast, SuiteRun, Tally,
+    Telling, Tidied, TidyFrom, TimePast, TokenRow, Told, Watched,
 };
 
 pub use self::backup::{Copied, CopyError, NUMBERS_LEFT_OUT, backup, restore};
@@ -146,6 +147,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         lease_end::STATEMENTS,
         ledger::STATEMENTS,
         letters::STATEMENTS,
+        links::STATEMENTS,
         log::STATEMENTS,
         message::STATEMENTS,
         open::STATEMENTS,
@@ -714,6 +716,10 @@ impl Store for SqlStore {
 
     async fn card_links(&self, runs: &[i64], platform: Platform) -> Result<Vec<CardLink>> {
         message::links(&self.readers, &self.unreadable, runs, platform).await
+    }
+
+    async fn link_list(&self) -> Result<Vec<LinkRow>> {
+        links::list(&self.readers, &self.unreadable).await
     }
 
     async fn badge_due(&self, limit: u32) -> Result<Vec<BadgeRow>> {

@@ -95,6 +95,12 @@ async fn somebody_new_asks_around() {
                 `/lab digest`
                 What boards, queue and tests were up to in the last day.
                 
+                `/lab link [code]`
+                Be one person in Slack and in Feishu: alone it gives a code, which is typed on the other platform.
+                
+                `/lab unlink`
+                Be two people again.
+                
                 `/lab notify <board|soc>`
                 Tell me once when a board comes free.
                 
@@ -115,9 +121,9 @@ async fn somebody_new_asks_around() {
                 
                 `/lab audit [who|board|#] [2h] [refused] [before=1234]`
                 Who was allowed or refused what, and why; the newest first.
-                
                 `/lab campaign [campaign|#] [build|pause|resume|continue|rollback|cancel]`
                 Bring a build to many boards in waves, or see and steer how that goes.
+                
                 `/lab schedules [schedule] [pause|resume]`
                 What starts by itself and when; pausing one needs an operator.
                 
@@ -202,6 +208,12 @@ async fn somebody_new_asks_around() {
                 `/lab digest`
                 What boards, queue and tests were up to in the last day.
                 
+                `/lab link [code]`
+                Be one person in Slack and in Feishu: alone it gives a code, which is typed on the other platform.
+                
+                `/lab unlink`
+                Be two people again.
+                
                 `/lab notify <board|soc>`
                 Tell me once when a board comes free.
                 
@@ -222,9 +234,9 @@ async fn somebody_new_asks_around() {
                 
                 `/lab audit [who|board|#] [2h] [refused] [before=1234]`
                 Who was allowed or refused what, and why; the newest first.
-                
                 `/lab campaign [campaign|#] [build|pause|resume|continue|rollback|cancel]`
                 Bring a build to many boards in waves, or see and steer how that goes.
+                
                 `/lab schedules [schedule] [pause|resume]`
                 What starts by itself and when; pausing one needs an operator.
                 

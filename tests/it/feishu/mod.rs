@@ -6,6 +6,7 @@ mod campaigns;
 mod client;
 mod files;
 mod languages;
+mod links;
 mod mirrors;
 mod over;
 mod socket;

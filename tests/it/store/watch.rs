@@ -7,8 +7,8 @@ use boardhand::message::Note;
 use boardhand::outcome::Verdict;
 use boardhand::run::Decision;
 use boardhand::store::{
-    AtRest, BadgeRow, CardLink, DigestRow, Effect, End, MessageEnd, NewRun, OwedKind, Settle, WATCHED,
-    WATCHES_MAX, Watched,
+    AtRest, BadgeRow, CardLink, DigestRow, Effect, End, LinkAsked, LinkRow, MessageEnd, NewRun, OwedKind,
+    Settle, WATCHED, WATCHES_MAX, Watched,
 };
 use serde_json::json;
 
@@ -25,6 +25,7 @@ store_tests! {
     a_message_shows_what_became_of_its_runs,
     a_card_is_found_by_its_address_where_it_has_one,
     threads_of_runs_that_go_on_are_found,
+    who_types_a_code_in_time_is_one_with_whoever_was_given_it,
 }
 
 fn bo() -> Actor {
@@ -179,6 +180,49 @@ async fn a_card_is_found_by_its_address_where_it_has_one(lab: &Lab) {
     assert_eq!(links(&[first, second], Platform::Slack).await, [known]);
     assert_eq!(links(&[first], Platform::Slack).await, []);
     assert_eq!(links(&[second], Platform::Feishu).await, []);
+}
+
+async fn who_types_a_code_in_time_is_one_with_whoever_was_given_it(lab: &Lab) {
+    let link = async |by: Actor, asked: LinkAsked, now| {
+        let effect = Effect::Link { asked, note: Note::new("linked", json!({})) };
+        let intake = boardhand::store::Intake { actor: by, received_at: now, ..lab.intake(effect) };
+        let committed = lab.store.commit(intake).await.expect("commit");
+        (effected(&committed).to_owned(), committed.answer.facts["other"].clone())
+    };
+    let code = |n: u8| LinkAsked::Code { hash: [n; 32], until: at(600) };
+    let with = |n: u8| LinkAsked::With { hash: [n; 32] };
+    let plain = |actor: Actor| Actor { team: String::new(), name: String::new(), ..actor };
+    assert_eq!(link(li(), code(1), T0).await.0, "done");
+    // Another one takes its place.
+    assert_eq!(link(li(), code(2), T0).await.0, "done");
+    assert_eq!(link(bo(), with(1), at(1)).await.0, "no-such-code");
+    assert_eq!(link(li(), with(2), at(1)).await.0, "same-platform");
+    assert_eq!(link(bo(), with(2), at(600)).await.0, "no-such-code");
+    let (done, other) = link(bo(), with(2), at(599)).await;
+    assert_eq!((done.as_str(), other), ("done", json!(plain(li()))));
+    assert_eq!(link(bo(), with(2), at(599)).await.0, "no-such-code");
+    let both = [LinkRow { ids: vec![plain(li()), plain(bo())] }];
+    assert_eq!(lab.store.link_list().await.expect("links"), both);
+    let told =
+        lab.store.message_due(at(600), 9).await.expect("due").into_iter().find_map(|owed| match owed.kind {
+            OwedKind::Answer { via, note } if note.template == "linked" => Some((via, note)),
+            _ => None,
+        });
+    let (via, note) = told.expect("whoever was given it is told");
+    assert_eq!((via.place.channel.as_str(), &note.facts["other"]["id"]), ("U0LI", &json!("ou_bo")));
+    assert_eq!(link(li(), code(3), at(599)).await.0, "already-linked");
+    let wu = Actor { id: "ou_wu".into(), ..bo() };
+    for n in 10..15 {
+        assert_eq!(link(wu.clone(), with(n), at(599)).await.0, "no-such-code");
+    }
+    let other = Actor { id: "U0OTHER".into(), ..li() };
+    assert_eq!(link(other, LinkAsked::Code { hash: [9; 32], until: at(2000) }, at(599)).await.0, "done");
+    assert_eq!(link(wu.clone(), with(9), at(599)).await.0, "too-many");
+    assert_eq!(link(wu, with(9), at(1200)).await.0, "done");
+    // From either side.
+    assert_eq!(link(bo(), LinkAsked::Undone, at(1200)).await.0, "done");
+    assert_eq!(link(li(), LinkAsked::Undone, at(1200)).await.0, "unchanged");
+    assert_eq!(lab.store.link_list().await.expect("links").len(), 1);
 }
 
 async fn threads_of_runs_that_go_on_are_found(lab: &Lab) {

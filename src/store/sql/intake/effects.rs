@@ -9,8 +9,8 @@ use super::super::ledger::{self, Event, Reply};
 use super::super::row::unavailable;
 use super::super::script::Tx;
 use super::super::{
-    asks, attempt, board, builds, campaign, drain, hold, keep, letters, link, log, run, schedule, token,
-    watches,
+    asks, attempt, board, builds, campaign, drain, hold, keep, letters, link, links, log, run, schedule,
+    token, watches,
 };
 use super::rows::{ErrandRow, ReloadRow, Rows};
 use super::{ERRANDS_ONCE, RELEASE, RETRY_KNOWN, SAVEPOINT, UNDO, undo};
@@ -96,6 +96,7 @@ fn writes_at_once(effect: &Effect) -> bool {
         | Effect::Log { .. }
         | Effect::Watch(_)
         | Effect::Unwatch(_)
+        | Effect::Link { .. }
         | Effect::Accept { .. }
         | Effect::Resend { .. }
         | Effect::MakeToken(_)
@@ -239,6 +240,11 @@ impl<'a> Rows<'a> {
                 Ok(Applied::plain(watches::watch(tx, watching, run.as_ref(), intake.received_at).await?))
             }
             Effect::Unwatch(of) => Ok(Applied::plain(watches::unwatch(tx, &intake.actor, of).await?)),
+            Effect::Link { asked, note } => {
+                let (by, now) = (&intake.actor, intake.received_at);
+                let (effected, other) = links::asked(tx, self.ids, by, (asked, note), now).await?;
+                Ok(Applied::plain(effected).with("other", other))
+            }
             Effect::Log { run, attempt, note } => {
                 let told = log::tell(tx, self.ids, (*run, *attempt), note, intake.received_at).await?;
                 Ok(Applied::of(if told { Effected::Done } else { Effected::AlreadyTold }, *run))

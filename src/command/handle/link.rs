@@ -1,0 +1,114 @@
+//! One person on two platforms, by a code that is given on one and typed on the other. From then on their roles, boards, runs
+//! and quota are one. A code is given to one person alone, is good once and for ten minutes, and is kept as its hash; what
+//! stands in the answer that gave it is worth nothing after that.
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::act::audit;
+use super::watch::nobody_to_write_to;
+use super::{Handler, Reaction};
+use crate::board::people::Person;
+use crate::chat::Delivery;
+use crate::message::{Note, Phrase};
+use crate::store::{CODE_LASTS, Effect, LinkAsked, LinkRow};
+
+/// What gives a code.
+const CODE: &str = "link-code";
+/// Characters of a code: none that is easily taken for another.
+const ALPHABET: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
+/// How many of them: 40 bits.
+const LETTERS: usize = 8;
+
+/// Whether an answer is for one person alone.
+pub(super) fn is_private(answer: &Note) -> bool {
+    answer.template == CODE
+}
+
+/// Those who have linked themselves, as people.
+pub(crate) fn linked(links: Vec<LinkRow>) -> Vec<Person> {
+    let person = |link: LinkRow| Person {
+        name: String::new(),
+        ids: link.ids.into_iter().map(|actor| (actor.platform, actor.id)).collect(),
+    };
+    links.into_iter().map(person).collect()
+}
+
+impl Handler {
+    /// Gives somebody a code, or takes one from them.
+    pub(super) fn link(&self, delivery: &Delivery, code: Option<&str>) -> Reaction {
+        if let Some(refusal) = self.not_to_link(delivery) {
+            return refusal;
+        }
+        let now = self.clock.now();
+        let already = Reaction::refused(Phrase::new("linked-already", json!({})), &[], "/lab unlink").answer;
+        let Some(code) = code else {
+            let code = self.code();
+            let until = now + CODE_LASTS;
+            return Reaction {
+                effect: Effect::Link {
+                    asked: LinkAsked::Code { hash: hash(&code), until },
+                    note: Note::new("linked", json!({})),
+                },
+                answer: Note::new(
+                    CODE,
+                    json!({ "code": code, "until": until, "platform": delivery.actor.platform }),
+                ),
+                instead: vec![("already-linked", already)],
+                audit: audit("link", "a code".to_owned()),
+            };
+        };
+        let refused = |reason: Phrase| Reaction::refused(reason, &[], "/lab link").answer;
+        Reaction {
+            effect: Effect::Link {
+                asked: LinkAsked::With { hash: hash(code) },
+                note: Note::new("linked", json!({})),
+            },
+            answer: Note::new("linked", json!({})),
+            instead: vec![
+                ("no-such-code", refused(Phrase::new("link-no-code", json!({})))),
+                ("same-platform", refused(Phrase::new("link-same-platform", json!({})))),
+                ("too-many", refused(Phrase::new("link-too-many", json!({})))),
+                ("already-linked", already),
+            ],
+            audit: audit("link", "with a code".to_owned()),
+        }
+    }
+
+    /// Makes two people of one.
+    pub(super) fn unlink(&self, delivery: &Delivery) -> Reaction {
+        if let Some(refusal) = self.not_to_link(delivery) {
+            return refusal;
+        }
+        Reaction {
+            effect: Effect::Link { asked: LinkAsked::Undone, note: Note::new("linked", json!({})) },
+            answer: Note::new("unlinked", json!({ "unchanged": false })),
+            instead: vec![("unchanged", Note::new("unlinked", json!({ "unchanged": true })))],
+            audit: audit("unlink", String::new()),
+        }
+    }
+
+    /// The refusal to who is no person, and to whom boards.yaml says who they are.
+    fn not_to_link(&self, delivery: &Delivery) -> Option<Reaction> {
+        let listed = || {
+            let is_listed = self.inventory.now().people.is_listed(&delivery.actor);
+            is_listed.then(|| Reaction::refused(Phrase::new("linked-in-file", json!({})), &[], "docs/lab.md"))
+        };
+        nobody_to_write_to(delivery).or_else(listed)
+    }
+
+    /// `K7QM-2XTD`.
+    fn code(&self) -> String {
+        let letters =
+            (0..LETTERS).map(|_| char::from(ALPHABET[self.ids.below(ALPHABET.len() as u64) as usize]));
+        let mut code: String = letters.collect();
+        code.insert(LETTERS / 2, '-');
+        code
+    }
+}
+
+/// The hash of a code, however it was typed.
+fn hash(code: &str) -> [u8; 32] {
+    let letters: String = code.chars().filter(char::is_ascii_alphanumeric).collect();
+    Sha256::digest(letters.to_ascii_uppercase()).into()
+}

@@ -1,0 +1,137 @@
+//! People who link themselves: codes that are given and typed once, and whom they make one. Everything about a code is
+//! decided in the transaction that uses it up.
+
+use super::ledger::{self, Answer};
+use super::link::{self, Readers, Row};
+use super::row::{Reader, statements, unavailable};
+use super::script::{Script, Tx};
+use super::unreadable::Unreadable;
+use crate::chat::{Actor, AnswerVia, Platform};
+use crate::clock::Timestamp;
+use crate::id::Ids;
+use crate::message::Note;
+use crate::store::{CODE_LASTS, CODES_WRONG_MAX, Effected, LinkAsked, LinkRow, Result};
+
+statements! {
+    LINKS = "SELECT platform, id, person
+        FROM links
+        ORDER BY person, CASE WHEN person = platform || ':' || id THEN 0 ELSE 1 END, platform, id";
+    LINK_IS_THERE = "SELECT COUNT(*) FROM links WHERE platform = ?1 AND id = ?2";
+    LINK_INSERT = "INSERT INTO links (platform, id, person, linked_at) VALUES (?1, ?2, ?3, ?4)";
+    LINK_UNDO = "DELETE FROM links
+        WHERE person IN (SELECT person FROM links WHERE platform = ?1 AND id = ?2)";
+    CODE_INSERT = "INSERT INTO link_codes (hash, platform, id, expires_at) VALUES (?1, ?2, ?3, ?4)";
+    CODES_DROP = "DELETE FROM link_codes WHERE platform = ?1 AND id = ?2 OR expires_at <= ?3";
+    CODE_FIND = "SELECT platform, id FROM link_codes WHERE hash = ?1 AND expires_at > ?2";
+    CODE_USED = "DELETE FROM link_codes WHERE hash = ?1";
+    TRIES_COUNT = "SELECT COUNT(*) FROM link_tries WHERE person = ?1 AND at > ?2";
+    TRY_INSERT = "INSERT INTO link_tries (person, at) VALUES (?1, ?2)";
+    TRIES_DROP = "DELETE FROM link_tries WHERE at <= ?1";
+}
+
+/// Everybody who has linked themselves.
+pub(super) async fn list(readers: &Readers, unreadable: &Unreadable) -> Result<Vec<LinkRow>> {
+    let rows = link::query(LINKS).fetch_all(readers).await.map_err(unavailable)?;
+    let ids = unreadable.sift(&rows, |row: &Row| {
+        let row = Reader::new(row, "links", "id");
+        let by = known(&row)?;
+        Ok((row.text("person")?.to_owned(), by))
+    })?;
+    let mut people: Vec<(String, LinkRow)> = Vec::new();
+    for (person, id) in ids {
+        match people.last_mut() {
+            Some((known, row)) if *known == person => row.ids.push(id),
+            _ => people.push((person, LinkRow { ids: vec![id] })),
+        }
+    }
+    Ok(people.into_iter().map(|(_, row)| row).collect())
+}
+
+/// What somebody wants of their link; whoever is one with them now, where that is new.
+pub(super) async fn asked(
+    tx: &mut Tx,
+    ids: &Ids,
+    by: &Actor,
+    (asked, note): (&LinkAsked, &Note),
+    now: Timestamp,
+) -> Result<(Effected, Option<Actor>)> {
+    match asked {
+        LinkAsked::Code { hash, until } => {
+            if is_linked(tx, by).await? {
+                return Ok((Effected::AlreadyLinked, None));
+            }
+            let (platform, mut script) = (by.platform.as_str(), Script::default());
+            script.add(CODES_DROP, [platform.into(), by.id.as_str().into(), now.into()]);
+            let until = *until;
+            script.add(
+                CODE_INSERT,
+                [hex::encode(hash).into(), platform.into(), by.id.as_str().into(), until.into()],
+            );
+            tx.leave(script);
+            Ok((Effected::Done, None))
+        }
+        LinkAsked::With { hash } => with(tx, ids, by, (hash, note), now).await,
+        LinkAsked::Undone => {
+            let query = link::query(LINK_UNDO).bind(by.platform.as_str()).bind(&by.id);
+            let undone = query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected();
+            Ok((if undone > 0 { Effected::Done } else { Effected::Unchanged }, None))
+        }
+    }
+}
+
+async fn with(
+    tx: &mut Tx,
+    ids: &Ids,
+    by: &Actor,
+    (hash, note): (&[u8; 32], &Note),
+    now: Timestamp,
+) -> Result<(Effected, Option<Actor>)> {
+    let (key, late) = (by.key(), now - CODE_LASTS);
+    let query = link::query(TRIES_COUNT).bind(&key).bind(late.as_micros());
+    if query.count(tx.connection().await?).await.map_err(unavailable)? >= i64::from(CODES_WRONG_MAX) {
+        return Ok((Effected::TooMany, None));
+    }
+    let hash = hex::encode(hash);
+    let query = link::query(CODE_FIND).bind(&hash).bind(now.as_micros());
+    let Some(row) = query.fetch_optional(tx.connection().await?).await.map_err(unavailable)? else {
+        let mut script = Script::default();
+        script.add(TRIES_DROP, [late.into()]);
+        script.add(TRY_INSERT, [key.into(), now.into()]);
+        tx.leave(script);
+        return Ok((Effected::NoSuchCode, None));
+    };
+    let other = known(&Reader::new(&row, "link_codes", "id"))?;
+    if other.platform == by.platform {
+        return Ok((Effected::SamePlatform, None));
+    }
+    if is_linked(tx, by).await? || is_linked(tx, &other).await? {
+        return Ok((Effected::AlreadyLinked, None));
+    }
+    let mut script = Script::default();
+    for one in [&other, by] {
+        let (platform, id) = (one.platform.as_str(), one.id.as_str());
+        script.add(LINK_INSERT, [platform.into(), id.into(), other.key().into(), now.into()]);
+        script.add(CODES_DROP, [platform.into(), id.into(), now.into()]);
+    }
+    script.add(CODE_USED, [hash.into()]);
+    tx.leave(script);
+    let mut note = note.clone();
+    note.facts.insert("other".into(), serde_json::json!(by));
+    let via = AnswerVia::in_person(&other);
+    ledger::owe(tx, ids, &[], &[Answer { via: &via, note: &note, at: now }]).await?;
+    Ok((Effected::Done, Some(other)))
+}
+
+async fn is_linked(tx: &mut Tx, one: &Actor) -> Result<bool> {
+    let query = link::query(LINK_IS_THERE).bind(one.platform.as_str()).bind(&one.id);
+    Ok(query.count(tx.connection().await?).await.map_err(unavailable)? > 0)
+}
+
+fn known(row: &Reader<'_>) -> Result<Actor> {
+    Ok(Actor {
+        platform: row.word("platform", Platform::from_word)?,
+        id: row.text("id")?.to_owned(),
+        team: String::new(),
+        name: String::new(),
+    })
+}
