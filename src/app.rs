@@ -51,6 +51,7 @@ use crate::power::Power;
 use crate::store::{Store, StoreError};
 use crate::web::Live;
 use crate::worker::almanac::Almanac;
+use crate::worker::bench::Bench;
 use crate::worker::conductor::Conductor;
 use crate::worker::decorator::Decorator;
 use crate::worker::drainer::Drainer;
@@ -58,6 +59,7 @@ use crate::worker::errands::Errands;
 use crate::worker::herald::Herald;
 use crate::worker::housekeeper::Housekeeper;
 use crate::worker::keeper::Keeper;
+use crate::worker::local::Local;
 use crate::worker::occupied::Occupied;
 use crate::worker::pinner::Pinner;
 use crate::worker::pool::Pool;
@@ -69,7 +71,6 @@ use crate::worker::steps::{Agent, drive};
 use crate::worker::stranded;
 use crate::worker::timekeeper::Timekeeper;
 use crate::worker::tracer::Tracer;
-use crate::worker::used::Used;
 
 /// How long attempts may go on after the server was told to stop, before they are handed back.
 pub const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -221,22 +222,27 @@ impl App {
         }
         let redactor = Arc::new(Redactor::new(&[])?.knowing(&inventory.secrets())?);
         let artifacts = artifacts.noting(clock.clone());
-        let lab = Arc::new(Lab {
+        let desk = Local {
             store: store.clone(),
+            composer: composer.clone(),
+            redactor: redactor.clone(),
+            links: links.clone(),
+            clock: clock.clone(),
+            instance,
+        };
+        let lab = Arc::new(Lab::new(desk, |desk| Bench {
+            desk,
             inventory: live.clone(),
             power: Power::new(clock.clone()),
-            composer: composer.clone(),
             redactor: redactor.clone(),
             doorbell: doorbell.clone(),
             clock: clock.clone(),
             ids: ids.clone(),
             transcripts: transcripts.clone(),
             artifacts: artifacts.clone(),
-            links: links.clone(),
             occupied: Occupied::default(),
-            used: Used::default(),
             console_bytes: Counter::default(),
-        });
+        }));
         let housekeeper = Housekeeper::new(store.clone(), queue.clone(), clock.clone(), transcripts.clone())
             .with_artifacts(artifacts.clone(), live.clone());
         let (closing, closed) = watch::channel(false);
@@ -323,7 +329,7 @@ impl App {
                 doorbell.clone(),
                 instance,
             ),
-            pool: Pool::new(lab.clone(), instance, closed),
+            pool: Pool::new(lab.bench.clone(), closed),
             errands: Errands::new(lab.clone(), instance),
             keeper: Keeper::new(lab.clone(), instance),
             timekeeper: Timekeeper::new(lab.clone()),

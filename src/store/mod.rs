@@ -27,6 +27,7 @@ mod tidying;
 mod token;
 mod view;
 mod watch;
+mod worker;
 
 use std::time::Duration;
 
@@ -74,6 +75,7 @@ pub use self::view::{
     Sighting, SuitePast, SuiteRun, Telling, Told,
 };
 pub use self::watch::{WATCHED, WATCHES_MAX, Watched};
+pub use self::worker::{NewWorker, Registered, Report, Reported, WORKERS_MAX, WorkerRow};
 
 /// What a store operation gives.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -207,10 +209,11 @@ pub trait Store: Send + Sync {
     async fn lease_fenced(&self, lease: &LeaseRef, now: Timestamp) -> Result<Fenced>;
     /// Gives a board back, at rest or not. A run's lease is stale for this until its outcome is committed.
     async fn lease_release(&self, lease: &LeaseRef, rest: &AtRest, now: Timestamp) -> Result<Fenced>;
-    /// Takes away every lease whose time is over by `now`, but those that `except` drives and those held for a person.
-    /// Runs under them are settled as lost (see [`Lapsed`]).
+    /// Takes away every lease whose time is over by `now`, but those that `except` or a worker drives and those held for
+    /// a person. Runs under them are settled as lost (see [`Lapsed`]).
     async fn lease_expire(&self, except: InstanceId, now: Timestamp) -> Result<Vec<Lapsed>>;
-    /// At start, under the exclusive lock: takes away every live lease of every other instance at once. What is held
+    /// At start, under the exclusive lock: takes away every live lease of every other instance at once, but those that
+    /// workers drive, which live on. What is held
     /// for a person stays held, and is `instance`'s to drive from now on; a run of theirs that was on it is lost.
     async fn lease_takeover(&self, instance: InstanceId, now: Timestamp) -> Result<Vec<Lapsed>>;
     /// Takes away leases whose driver died inside a process that lives on; those that are not live any more are left
@@ -221,6 +224,29 @@ pub trait Store: Send + Sync {
     /// never been granted, and the boards are as they were. What has begun meanwhile is left as it is; gives the
     /// leases that were given back.
     async fn lease_return(&self, leases: &[LeaseId], now: Timestamp) -> Result<Vec<LeaseId>>;
+
+    // ---- workers ------------------------------------------------------------------------------------------
+
+    /// A worker begins. Whoever has its name keeps it, unless this is their next life: then what the life before drove
+    /// is taken away. The same life again changes nothing.
+    async fn worker_register(&self, worker: &NewWorker, now: Timestamp) -> Result<Registered>;
+    /// Every worker, the one that began first first.
+    async fn worker_list(&self) -> Result<Vec<WorkerRow>>;
+    /// A worker is heard: every lease that it drives under lasts until `expires_at`, but those held for a person; gives
+    /// its live leases. `None` where it is not known, or another life of it has begun.
+    async fn worker_beat(
+        &self,
+        instance: InstanceId,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<Option<Vec<Lease>>>;
+    /// A worker takes nothing new any more; gives whether it is one.
+    async fn worker_leave(&self, instance: InstanceId, now: Timestamp) -> Result<bool>;
+    /// Takes away what a worker drove whose leases are over by `now`; see [`Store::lease_expire`].
+    async fn worker_expire(&self, instance: InstanceId, now: Timestamp) -> Result<Vec<Lapsed>>;
+    /// Takes a report of a worker. It is stale where the lease is not that worker's, or not live any more; one whose number
+    /// was taken before changes nothing, and is [`Fenced::Done`] again.
+    async fn worker_report(&self, reported: &Reported) -> Result<Fenced>;
 
     // ---- boards of people ---------------------------------------------------------------------------------
 

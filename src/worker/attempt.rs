@@ -15,9 +15,10 @@ use std::time::Duration;
 
 use tracing::Instrument;
 
+use super::bench::Bench;
+use super::desk::{Begun, Word};
 use super::news::News;
 use super::results::Results;
-use super::runner::Lab;
 use crate::artifact::Held;
 use crate::board::plan::{Action, Plan, Step};
 use crate::board::selector;
@@ -25,10 +26,9 @@ use crate::board::{Board, Inventory};
 use crate::clock::Monotonic;
 use crate::console::Session;
 use crate::lease::Grip;
-use crate::message::Note;
 use crate::outcome::Outcome;
 use crate::outcome::verdict::{Event, Happened};
-use crate::run::{RunState, Stage};
+use crate::run::{LeaseRef, RunState, Stage};
 use crate::store::{Fenced, RunView};
 
 /// How long a run waits before its thread is told that it got its board.
@@ -58,8 +58,10 @@ pub(super) struct What {
 
 /// An attempt at work.
 pub(super) struct Attempt {
-    lab: Arc<Lab>,
+    lab: Arc<Bench>,
     view: RunView,
+    /// Where its board finds artifacts.
+    served: String,
     number: u32,
     grip: Arc<Grip>,
     /// Of its boards, those that their last holder did not release.
@@ -105,12 +107,13 @@ pub(super) struct Attempt {
 impl Attempt {
     /// An attempt on the board of this grip; those that are `unfenced`, it or its partners, are fenced first.
     pub(super) fn new(
-        lab: Arc<Lab>,
-        view: RunView,
+        lab: Arc<Bench>,
+        begun: Begun,
         number: u32,
         grip: Arc<Grip>,
         unfenced: Vec<Arc<Grip>>,
     ) -> Self {
+        let Begun { view, served } = begun;
         let spec = &view.run.spec;
         let board = &grip.lease().board;
         // The board may have left the lab file, or lost its plan, since it was granted.
@@ -150,6 +153,7 @@ impl Attempt {
             has_moved_relays: false,
             half_done: None,
             view,
+            served,
             lab,
         }
     }
@@ -162,6 +166,11 @@ impl Attempt {
     /// Whether the board is as it was granted: nothing is done to one before a later stage is told to the store.
     pub(super) fn is_untouched(&self) -> bool {
         self.stage == Stage::Leased && self.session.is_none()
+    }
+
+    /// The lease of the board that its plan drives.
+    pub(super) fn lease(&self) -> &LeaseRef {
+        self.grip.lease()
     }
 
     /// What it performs.
@@ -283,18 +292,13 @@ impl Attempt {
             RunState::Active { started_at, .. } => started_at.since(self.view.run.created_at),
             RunState::Queued { .. } | RunState::Finished { .. } => Duration::ZERO,
         };
-        let template = match stage {
-            _ if first && waited >= WAITED_LONG => Some("run-leased"),
-            Stage::Testing if self.plan.boot.len() > 1 => Some("run-testing"),
+        let word = match stage {
+            _ if first && waited >= WAITED_LONG => Some(Word::HasItsBoard),
+            Stage::Testing if self.plan.boot.len() > 1 => Some(Word::Testing),
             _ => None,
         };
-        let notes: Vec<Note> = template
-            .map(|name| Note::new(name, self.lab.composer.run_facts(&self.view)))
-            .into_iter()
-            .collect();
-        let (store, clock) = (self.lab.store.clone(), self.lab.clock.clone());
-        let lease = self.grip.lease().clone();
-        match self.lab.persist(|| store.run_advance(&lease, stage, &notes, clock.now())).await {
+        let (lab, lease, view) = (&self.lab, self.grip.lease(), &self.view);
+        match lab.persist(|| lab.desk.advance(lease, view, stage, word)).await {
             Ok(Fenced::Done) => {
                 self.lab.doorbell.ring(crate::doorbell::Bell::Relay);
                 Ok(())

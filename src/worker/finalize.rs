@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::attempt::{Attempt, Halt};
-use super::runner::Lab;
+use super::bench::Bench;
 use crate::board::plan::{Action, PowerAction, Step};
 use crate::board::{Board, Inventory, Rest};
 use crate::clock::Monotonic;
@@ -16,7 +16,7 @@ use crate::store::AtRest;
 pub(super) const FINALIZE_WITHIN: Duration = Duration::from_secs(120);
 
 /// Brings the boards of an attempt to rest and releases them.
-pub(super) async fn bring_to_rest(lab: &Arc<Lab>, mut attempt: Attempt, grips: &[Arc<Grip>]) {
+pub(super) async fn bring_to_rest(lab: &Arc<Bench>, mut attempt: Attempt, grips: &[Arc<Grip>]) {
     let until = lab.clock.monotonic() + FINALIZE_WITHIN;
     attempt.finalizing(until);
     let (plan, inventory) = (attempt.plan(), attempt.inventory());
@@ -54,7 +54,7 @@ pub(super) async fn bring_to_rest(lab: &Arc<Lab>, mut attempt: Attempt, grips: &
 /// Lets go of a board that somebody has as their own: the console is closed, and nothing else is done to it. What still
 /// runs is ended where the board `was_held` before, for their next run; a failure that is kept is left as it is. The boards
 /// beside it come to rest.
-pub(super) async fn keep(lab: &Arc<Lab>, mut attempt: Attempt, was_held: bool, partners: &[Arc<Grip>]) {
+pub(super) async fn keep(lab: &Arc<Bench>, mut attempt: Attempt, was_held: bool, partners: &[Arc<Grip>]) {
     let until = lab.clock.monotonic() + FINALIZE_WITHIN;
     attempt.finalizing(until);
     let inventory = attempt.inventory();
@@ -73,7 +73,7 @@ pub(super) async fn keep(lab: &Arc<Lab>, mut attempt: Attempt, was_held: bool, p
 }
 
 /// A board that was held beside the one that the plan drove.
-async fn partner(lab: &Lab, inventory: &Inventory, grip: &Grip, until: Monotonic) {
+async fn partner(lab: &Bench, inventory: &Inventory, grip: &Grip, until: Monotonic) {
     let problem = match inventory.board(grip.lease().board.as_str()) {
         Some(board) => in_time(lab, until, Box::pin(rest(lab, board, grip, false))).await,
         None => None,
@@ -83,7 +83,7 @@ async fn partner(lab: &Lab, inventory: &Inventory, grip: &Grip, until: Monotonic
 
 /// What goes wrong with bringing a board to rest, which must not take for ever.
 async fn in_time(
-    lab: &Lab,
+    lab: &Bench,
     until: Monotonic,
     rest: impl Future<Output = Option<String>> + Unpin,
 ) -> Option<String> {
@@ -92,7 +92,7 @@ async fn in_time(
 }
 
 /// Leaves boards as their families want them, and nothing more: nothing is known of what ran on them.
-pub(super) async fn leave(lab: &Lab, grips: &[Arc<Grip>]) {
+pub(super) async fn leave(lab: &Bench, grips: &[Arc<Grip>]) {
     for grip in grips {
         let inventory = lab.inventory.newest_with(&grip.lease().board, |_| true);
         if let Some(board) = inventory.board(grip.lease().board.as_str())
@@ -118,7 +118,7 @@ async fn finally(attempt: &mut Attempt, step: &Step) -> Option<String> {
 
 /// Leaves a board as its family wants it that somebody had as their own, and gives it back. Its next holder takes it over,
 /// unless it was cut off from its power here.
-pub(super) async fn after_a_person(lab: &Lab, grip: &Grip) {
+pub(super) async fn after_a_person(lab: &Bench, grip: &Grip) {
     let inventory = lab.inventory.newest_with(&grip.lease().board, |_| true);
     let Some(board) = inventory.board(grip.lease().board.as_str()) else {
         return release(lab, grip, None).await;
@@ -126,13 +126,13 @@ pub(super) async fn after_a_person(lab: &Lab, grip: &Grip) {
     let until = lab.clock.monotonic() + FINALIZE_WITHIN;
     let problem = in_time(lab, until, Box::pin(rest(lab, board, grip, true))).await;
     if problem.is_none() && board.power.rest == Rest::Off && board.power.has_switch() {
-        let _ = lab.persist(|| lab.store.lease_fenced(grip.lease(), lab.clock.now())).await;
+        let _ = lab.persist(|| lab.desk.fenced(grip.lease())).await;
     }
     release(lab, grip, problem).await;
 }
 
 /// Leaves a board as its family wants it, its relays first where they may have been moved; gives what went wrong.
-async fn rest(lab: &Lab, board: &Board, grip: &Grip, relays: bool) -> Option<String> {
+async fn rest(lab: &Bench, board: &Board, grip: &Grip, relays: bool) -> Option<String> {
     let back = match relays {
         true => lab.power.relays_to_rest(grip, board).await.err().map(|error| error.to_string()),
         false => None,
@@ -146,7 +146,7 @@ async fn rest(lab: &Lab, board: &Board, grip: &Grip, relays: bool) -> Option<Str
     }
 }
 
-async fn release(lab: &Lab, grip: &Grip, problem: Option<String>) {
+async fn release(lab: &Bench, grip: &Grip, problem: Option<String>) {
     let rest = match problem {
         None => AtRest::Yes,
         Some(problem) => {
@@ -160,13 +160,13 @@ async fn release(lab: &Lab, grip: &Grip, problem: Option<String>) {
 }
 
 /// Gives a board back; where the store refuses that for good it is taken away, so that it is not held for ever.
-pub(super) async fn give_back(lab: &Lab, grip: &Grip, rest: &AtRest) {
+pub(super) async fn give_back(lab: &Bench, grip: &Grip, rest: &AtRest) {
     // Stale here means that the lease lapsed meanwhile: its next holder fences the board.
-    let released = lab.persist(|| lab.store.lease_release(grip.lease(), rest, lab.clock.now())).await;
+    let released = lab.persist(|| lab.desk.release(grip.lease(), rest)).await;
     let Err(error) = released else { return };
     tracing::error!(board.id = %grip.lease().board, %error, "the board cannot be given back: it is taken away");
     let leases = [grip.lease().id];
-    if let Err(error) = lab.persist(|| lab.store.lease_lapse(&leases, lab.clock.now())).await {
+    if let Err(error) = lab.persist(|| lab.desk.take_away(&leases)).await {
         tracing::error!(board.id = %grip.lease().board, %error, "nor taken away: the next start does it");
     }
 }

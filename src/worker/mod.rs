@@ -8,8 +8,10 @@
 
 pub mod almanac;
 mod attempt;
+pub mod bench;
 pub mod conductor;
 pub mod decorator;
+pub mod desk;
 pub mod drainer;
 pub mod errands;
 mod finalize;
@@ -17,6 +19,7 @@ pub mod herald;
 mod host;
 pub mod housekeeper;
 pub mod keeper;
+pub mod local;
 mod meaning;
 pub mod moment;
 mod news;

@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use tokio::task::{AbortHandle, JoinHandle};
 
+use super::bench::Bench;
 use super::results::Results;
-use super::runner::Lab;
 use crate::clock::Monotonic;
 use crate::doorbell::Bell;
-use crate::message::Note;
 use crate::outcome::excerpt::{EndedBy, redacted_excerpt};
 use crate::outcome::verdict::cause;
 use crate::outcome::{Outcome, Verdict};
@@ -24,12 +23,9 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// sooner says the same, and more.
 pub(super) const FIRST_FAILURE_AFTER: Duration = Duration::from_secs(2);
 
-/// The first failure's place among what an attempt tells before its end.
-const FIRST_FAILURE: u32 = 1;
-
 /// What was told of an attempt so far.
 pub(super) struct News {
-    lab: Arc<Lab>,
+    lab: Arc<Bench>,
     view: RunView,
     attempt: u32,
     lease: LeaseRef,
@@ -42,7 +38,7 @@ pub(super) struct News {
 
 impl News {
     /// Nothing was told yet.
-    pub(super) fn new(lab: Arc<Lab>, view: RunView, attempt: u32, lease: LeaseRef) -> Self {
+    pub(super) fn new(lab: Arc<Bench>, view: RunView, attempt: u32, lease: LeaseRef) -> Self {
         let progress = (lab.clock.monotonic(), Progress::default());
         News { lab, view, attempt, lease, progress, report: None, first_failure: None }
     }
@@ -76,7 +72,7 @@ impl News {
             // One that came later would show the file again.
             let _ = report.await;
         }
-        let _ = self.lab.store.run_progress(&self.lease, &self.progress.1, self.lab.clock.now()).await;
+        let _ = self.lab.desk.progress(&self.lease, &self.progress.1).await;
         self.lab.doorbell.ring(Bell::Relay);
     }
 
@@ -90,7 +86,7 @@ impl News {
         let (lab, lease) = (self.lab.clone(), self.lease.clone());
         self.report = Some(tokio::spawn(async move {
             // Droppable: the next one, or the outcome, says more.
-            let _ = lab.store.run_progress(&lease, &progress, lab.clock.now()).await;
+            let _ = lab.desk.progress(&lease, &progress).await;
             lab.doorbell.ring(Bell::Relay);
         }));
     }
@@ -103,11 +99,12 @@ impl News {
     }
 
     fn tell_first_failure(&mut self, results: &Results) {
-        let note = self.first_failure_note(results);
+        let outcome = self.first_failure(results);
         let (lab, lease) = (self.lab.clone(), self.lease.clone());
+        let (view, attempt) = (self.view.clone(), self.attempt);
         let telling = tokio::spawn(async move {
             lab.clock.sleep(FIRST_FAILURE_AFTER).await;
-            match lab.store.run_tell(&lease, FIRST_FAILURE, &note, lab.clock.now()).await {
+            match lab.desk.first_failure(&lease, &view, attempt, &outcome).await {
                 Ok(Fenced::Done) => lab.doorbell.ring(Bell::Relay),
                 // The attempt has ended meanwhile.
                 Ok(Fenced::Stale) => {}
@@ -117,10 +114,10 @@ impl News {
         self.first_failure = Some(telling.abort_handle());
     }
 
-    fn first_failure_note(&self, results: &Results) -> Note {
+    fn first_failure(&self, results: &Results) -> Outcome {
         let redactor = &self.lab.redactor;
         let cases: Vec<_> = results.first_failed().map(|case| case.redacted(redactor)).into_iter().collect();
-        let outcome = Outcome {
+        Outcome {
             verdict: Verdict::Failed,
             cause: cause::TESTS_FAILED.to_owned(),
             stage: Stage::Testing,
@@ -128,8 +125,7 @@ impl News {
             excerpt: redacted_excerpt(redactor, &results.tail(), &cases, EndedBy::Word),
             cases,
             counts: results.counts(),
-        };
-        self.lab.composer.outcome_note("run-first-failure", &self.view, self.attempt, &outcome)
+        }
     }
 }
 

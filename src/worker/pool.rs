@@ -9,10 +9,11 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio::task::{self, JoinError, JoinSet};
 
-use super::runner::{self, Lab, Order};
+use super::bench::Bench;
+use super::runner::{self, Order};
 use super::steps::{Agent, LOOK_ANYWAY, LOOK_EVERY, Step};
 use crate::doorbell::Bell;
-use crate::id::{InstanceId, LeaseId, RunId};
+use crate::id::{LeaseId, RunId};
 use crate::lease::{Holder, Lease, LeaseState};
 use crate::store::StoreError;
 
@@ -21,8 +22,7 @@ pub const RUNNERS_MAX: usize = 2_000;
 
 /// Runs runners.
 pub struct Pool {
-    lab: Arc<Lab>,
-    instance: InstanceId,
+    lab: Arc<Bench>,
     /// Orders of every runner at work, by each lease of its attempt.
     orders: HashMap<LeaseId, watch::Sender<Order>>,
     runners: JoinSet<()>,
@@ -35,11 +35,10 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool for the leases of `instance`. When `closing` turns true it starts no runner any more.
-    pub fn new(lab: Arc<Lab>, instance: InstanceId, closing: watch::Receiver<bool>) -> Self {
+    /// A pool for the leases of this process. When `closing` turns true it starts no runner any more.
+    pub fn new(lab: Arc<Bench>, closing: watch::Receiver<bool>) -> Self {
         Pool {
             lab,
-            instance,
             orders: HashMap::new(),
             runners: JoinSet::new(),
             driven: HashMap::new(),
@@ -70,16 +69,16 @@ impl Pool {
     /// Gives back what was granted and has no runner: nobody will begin with it any more.
     async fn give_back(&self, within: Duration) {
         let giving = async {
-            let leases = self.lab.store.lease_list().await?;
+            let leases = self.lab.desk.leases().await?;
             let mine = |lease: &&Lease| {
                 let of_run = lease.state == LeaseState::Active && matches!(lease.holder, Holder::Run { .. });
                 let on_hold = lease.hold.as_ref().is_some_and(|hold| hold.run.is_some());
-                lease.instance == self.instance && (of_run || on_hold)
+                of_run || on_hold
             };
             let mine = leases.iter().filter(mine).map(|lease| lease.id);
             let idle: Vec<LeaseId> = mine.filter(|lease| !self.orders.contains_key(lease)).collect();
             if !idle.is_empty() {
-                self.lab.store.lease_return(&idle, self.lab.clock.now()).await?;
+                self.lab.desk.give_back(&idle).await?;
             }
             Ok::<_, StoreError>(())
         };
@@ -105,12 +104,12 @@ impl Pool {
             }
         }
         if !self.orphans.is_empty() {
-            match self.lab.store.lease_lapse(&self.orphans, self.lab.clock.now()).await {
+            match self.lab.desk.take_away(&self.orphans).await {
                 // Asking again would keep this loop from everything else.
                 Err(error) if error.is_lasting() => {
                     tracing::error!(%error, "leases cannot be taken away: the next start does it");
                 }
-                lapsed => drop(lapsed?),
+                taken => taken?,
             }
             self.orphans.clear();
             self.lab.doorbell.ring(Bell::Scheduler);
@@ -123,7 +122,7 @@ impl Pool {
     fn start(&mut self, leases: Vec<Lease>) {
         let held: Vec<(i64, Lease)> = leases
             .iter()
-            .filter(|lease| lease.instance == self.instance && !self.orders.contains_key(&lease.id))
+            .filter(|lease| !self.orders.contains_key(&lease.id))
             .filter_map(|lease| Some((lease.hold.as_ref()?.run?.0, lease.clone())))
             .collect();
         for (number, lease) in held {
@@ -132,9 +131,7 @@ impl Pool {
             }
         }
         let mut attempts: BTreeMap<(RunId, i64), Vec<Lease>> = BTreeMap::new();
-        for lease in
-            leases.into_iter().filter(|l| l.instance == self.instance && l.state == LeaseState::Active)
-        {
+        for lease in leases.into_iter().filter(|lease| lease.state == LeaseState::Active) {
             if let Holder::Run { run, number, .. } = lease.holder {
                 attempts.entry((run, number)).or_default().push(lease);
             }
@@ -174,10 +171,10 @@ impl Agent for Pool {
     async fn step(&mut self) -> Result<Step, StoreError> {
         self.reap().await?;
         if !*self.closing.borrow() {
-            let leases = self.lab.store.lease_list().await?;
+            let leases = self.lab.desk.leases().await?;
             self.start(leases);
         }
-        for (lease, request) in self.lab.store.run_requests(self.instance).await? {
+        for (lease, request) in self.lab.desk.requests().await? {
             if let Some(orders) = self.orders.get(&lease.id) {
                 let asked = Order::Asked(request);
                 orders.send_if_modified(|order| std::mem::replace(order, asked.clone()) != asked);

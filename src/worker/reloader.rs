@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
+use super::bench::Bench;
 use super::runner::Lab;
 use super::steps::{Agent, LOOK_ANYWAY, Step};
 use super::stranded;
@@ -141,7 +142,8 @@ impl Reloader {
     }
 
     async fn end_stranded(&self) -> Result<Vec<i64>, StoreError> {
-        let Lab { store, inventory, composer, clock, doorbell, .. } = &*self.lab;
+        let Lab { store, composer, .. } = &*self.lab;
+        let Bench { inventory, clock, doorbell, .. } = &*self.lab.bench;
         let ended = stranded::end(store, &inventory.now(), composer, clock).await?;
         if !ended.is_empty() {
             doorbell.ring(Bell::Scheduler);

@@ -21,10 +21,11 @@ use boardhand::outcome::redact::Redactor;
 use boardhand::power::Power;
 use boardhand::run::{Decision, Priority, Run, RunKind};
 use boardhand::store::{AtRest, Effect, Granted, Health, OwedKind, RunFilter};
+use boardhand::worker::local::Local;
 use boardhand::worker::reloader::{LabSource, Reloader};
-use boardhand::worker::runner;
 use boardhand::worker::steps::Agent;
 use boardhand::worker::timekeeper::Timekeeper;
+use boardhand::worker::{bench, runner};
 use serde_json::json;
 
 use crate::lab::{self, yaml};
@@ -58,22 +59,29 @@ impl Bench {
         let links = Links::new("http://lab", [7; 32]);
         let composer =
             Composer::new(Catalogue::builtin(), links, clock.clone(), live.clone(), Arc::new(Nobody));
-        let lab = Arc::new(runner::Lab {
-            store: store.store.clone(),
-            inventory: live.clone(),
-            occupied: boardhand::worker::occupied::Occupied::default(),
-            used: Default::default(),
-            console_bytes: Default::default(),
-            power: Power::new(clock.clone()),
-            composer: Arc::new(composer),
-            redactor: Arc::new(Redactor::default()),
-            doorbell: Doorbell::default(),
-            clock,
-            ids: Ids::system(),
-            transcripts: std::env::temp_dir().join("boardhand-no-transcripts"),
-            artifacts: Artifacts::folder(std::env::temp_dir().join("boardhand-no-artifacts")),
-            links: Links::new("http://lab", [7; 32]),
-        });
+        let lab = Arc::new(runner::Lab::new(
+            Local {
+                store: store.store.clone(),
+                composer: Arc::new(composer),
+                redactor: Arc::default(),
+                links: Links::new("http://lab", [7; 32]),
+                clock: clock.clone(),
+                instance: store.instance,
+            },
+            |desk| bench::Bench {
+                desk,
+                inventory: live.clone(),
+                power: Power::new(clock.clone()),
+                doorbell: Doorbell::default(),
+                ids: Ids::system(),
+                transcripts: std::env::temp_dir().join("boardhand-no-transcripts"),
+                artifacts: Artifacts::folder(std::env::temp_dir().join("boardhand-no-artifacts")),
+                redactor: Arc::new(Redactor::default()),
+                clock: clock.clone(),
+                occupied: Default::default(),
+                console_bytes: Default::default(),
+            },
+        ));
         Bench { keeper: Timekeeper::new(lab.clone()), lab, store, live, hand }
     }
 

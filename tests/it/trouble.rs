@@ -29,8 +29,10 @@ use boardhand::run::{Decision, Run, RunState};
 use boardhand::sim::{SimLab, Speed};
 use boardhand::store::sql::{SqlStore, SqliteOptions};
 use boardhand::store::{Effect, Granted, Intake, OwedKind};
+use boardhand::worker::bench::Bench;
 use boardhand::worker::errands::Errands;
 use boardhand::worker::housekeeper::{Housekeeper, ROUND_EVERY};
+use boardhand::worker::local::Local;
 use boardhand::worker::pool::Pool;
 use boardhand::worker::runner;
 use boardhand::worker::steps::{Agent, Step};
@@ -159,22 +161,29 @@ fn broken_clock() -> Clock {
 /// A worker over the store, whose composer and switchboard have a bug.
 fn buggy(store: &StoreLab, text: &str) -> Arc<runner::Lab> {
     let clock = Clock::system();
-    Arc::new(runner::Lab {
-        store: store.store.clone(),
-        inventory: LiveInventory::new(lab::inventory(text)),
-        occupied: boardhand::worker::occupied::Occupied::default(),
-        used: Default::default(),
-        console_bytes: Default::default(),
-        power: Power::new(broken_clock()),
-        composer: buggy_composer(),
-        redactor: Arc::new(Redactor::default()),
-        doorbell: Doorbell::default(),
-        clock,
-        ids: Ids::system(),
-        transcripts: std::env::temp_dir().join("boardhand-no-transcripts"),
-        artifacts: Artifacts::folder(std::env::temp_dir().join("boardhand-no-artifacts")),
-        links: Links::new("http://lab", [7; 32]),
-    })
+    Arc::new(runner::Lab::new(
+        Local {
+            store: store.store.clone(),
+            composer: buggy_composer(),
+            redactor: Arc::default(),
+            links: Links::new("http://lab", [7; 32]),
+            clock: clock.clone(),
+            instance: store.instance,
+        },
+        |desk| Bench {
+            desk,
+            inventory: LiveInventory::new(lab::inventory(text)),
+            power: Power::new(broken_clock()),
+            doorbell: Doorbell::default(),
+            ids: Ids::system(),
+            transcripts: std::env::temp_dir().join("boardhand-no-transcripts"),
+            artifacts: Artifacts::folder(std::env::temp_dir().join("boardhand-no-artifacts")),
+            redactor: Arc::new(Redactor::default()),
+            clock: clock.clone(),
+            occupied: Default::default(),
+            console_bytes: Default::default(),
+        },
+    ))
 }
 
 /// Steps an agent until `done`, as its driver would.
@@ -195,7 +204,7 @@ async fn a_runner_that_dies_frees_its_board_and_its_run_waits_again() {
     let [board] = store.boards().await;
     let (number, ..) = store.running(&board).await;
     let (_open, closing) = watch::channel(false);
-    let mut pool = Pool::new(buggy(&store, &yaml::small(1)), store.instance, closing);
+    let mut pool = Pool::new(buggy(&store, &yaml::small(1)).bench.clone(), closing);
     step_until(&mut pool, async || store.store.lease_list().await.expect("leases").is_empty()).await;
     let view = store.view(number).await;
     assert!(matches!(view.run.state, RunState::Queued { attempt: 2, .. }), "{:?}", view.run.state);
@@ -254,22 +263,29 @@ async fn an_errand_that_a_killed_server_had_begun_is_answered_and_not_done_again
     let power = format!("{{driver: command, on: {touch}, off: {touch}, off_for: 1ms}}");
     let text = yaml::small(1).replace("soc-a-001", board.as_str());
     let text = text.replace("{driver: simulated, off_for: 50ms, rest: off}", &power);
-    let lab = runner::Lab {
-        store: store.store.clone(),
-        inventory: LiveInventory::new(lab::inventory(&text)),
-        occupied: boardhand::worker::occupied::Occupied::default(),
-        used: Default::default(),
-        console_bytes: Default::default(),
-        power: Power::new(clock.clone()),
-        composer: buggy_composer(),
-        redactor: Arc::new(Redactor::default()),
-        doorbell: Doorbell::default(),
-        clock: clock.clone(),
-        ids: Ids::system(),
-        transcripts: dir.path().join("transcripts"),
-        artifacts: Artifacts::folder(dir.path().join("artifacts")),
-        links: Links::new("http://lab", [7; 32]),
-    };
+    let lab = runner::Lab::new(
+        Local {
+            store: store.store.clone(),
+            composer: buggy_composer(),
+            redactor: Arc::default(),
+            links: Links::new("http://lab", [7; 32]),
+            clock: clock.clone(),
+            instance: store.instance,
+        },
+        |desk| Bench {
+            desk,
+            inventory: LiveInventory::new(lab::inventory(&text)),
+            power: Power::new(clock.clone()),
+            doorbell: Doorbell::default(),
+            ids: Ids::system(),
+            transcripts: dir.path().join("transcripts"),
+            artifacts: Artifacts::folder(dir.path().join("artifacts")),
+            redactor: Arc::new(Redactor::default()),
+            clock: clock.clone(),
+            occupied: Default::default(),
+            console_bytes: Default::default(),
+        },
+    );
     let lab = Arc::new(lab);
     for killed in [true, false] {
         let id = MessageId::new(&lab.ids, clock.now());
@@ -458,24 +474,31 @@ async fn a_board_that_does_not_come_to_rest_does_not_keep_the_server_from_stoppi
     let links = Links::new("http://lab", [7; 32]);
     let inventory = LiveInventory::new(inventory);
     let composer = Composer::new(Catalogue::builtin(), links, clock.clone(), inventory.clone(), why);
-    let worker = Arc::new(runner::Lab {
-        store: store.store.clone(),
-        inventory,
-        occupied: boardhand::worker::occupied::Occupied::default(),
-        used: Default::default(),
-        console_bytes: Default::default(),
-        power: Power::new(clock.clone()),
-        composer: Arc::new(composer),
-        redactor: Arc::new(Redactor::default()),
-        doorbell: Doorbell::default(),
-        clock: clock.clone(),
-        ids: ids.clone(),
-        transcripts: data.path().to_owned(),
-        artifacts: Artifacts::folder(data.path().join("artifacts")),
-        links: Links::new("http://lab", [7; 32]),
-    });
+    let worker = Arc::new(runner::Lab::new(
+        Local {
+            store: store.store.clone(),
+            composer: Arc::new(composer),
+            redactor: Arc::default(),
+            links: Links::new("http://lab", [7; 32]),
+            clock: clock.clone(),
+            instance: store.instance,
+        },
+        |desk| Bench {
+            desk,
+            inventory,
+            power: Power::new(clock.clone()),
+            doorbell: Doorbell::default(),
+            ids: ids.clone(),
+            transcripts: data.path().to_owned(),
+            artifacts: Artifacts::folder(data.path().join("artifacts")),
+            redactor: Arc::new(Redactor::default()),
+            clock: clock.clone(),
+            occupied: Default::default(),
+            console_bytes: Default::default(),
+        },
+    ));
     let (_open, closing) = watch::channel(false);
-    let mut pool = Pool::new(worker, store.instance, closing);
+    let mut pool = Pool::new(worker.bench.clone(), closing);
     let powering = async || store.view(number).await.run.state.word() == "powering";
     step_until(&mut pool, powering).await;
     let drained = pool.drain(Duration::from_millis(10), Duration::from_millis(500));
@@ -509,7 +532,7 @@ async fn a_board_that_was_granted_as_the_server_stopped_costs_its_run_no_attempt
     let [board] = store.boards().await;
     let (number, ..) = store.running(&board).await;
     let (_closed, closing) = watch::channel(true);
-    let mut pool = Pool::new(buggy(&store, &yaml::small(1)), store.instance, closing);
+    let mut pool = Pool::new(buggy(&store, &yaml::small(1)).bench.clone(), closing);
     assert!(matches!(pool.step().await.expect("a step"), Step::Idle { .. }));
     pool.drain(Duration::from_secs(1), Duration::from_secs(1)).await;
     let view = store.view(number).await;

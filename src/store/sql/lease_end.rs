@@ -13,6 +13,7 @@ use super::script::Script;
 use super::script::Tx;
 use super::unbegun;
 use super::unreadable::{Unreadable, lose};
+use super::worker;
 use crate::board::BoardId;
 use crate::clock::Timestamp;
 use crate::id::{Ids, InstanceId, LeaseId};
@@ -130,8 +131,10 @@ pub(super) async fn expire(
     except: InstanceId,
     now: Timestamp,
 ) -> Result<Vec<Lapsed>> {
+    let workers = worker::instances(tx, unreadable).await?;
     // One that cannot be read may be driven by this process: it waits for the next start.
-    lapse(tx, ids, unreadable, |lease| is_over(lease, except, now), |_| false, now).await
+    let is_over = |lease: &Lease| is_over(lease, except, now) && !workers.contains(&lease.instance);
+    lapse(tx, ids, unreadable, is_over, |_| false, now).await
 }
 
 /// Takes away what other instances drove. What people hold is theirs still: it only changes hands.
@@ -144,7 +147,9 @@ pub(super) async fn takeover(
 ) -> Result<Vec<Lapsed>> {
     let is_left =
         |lease: &Lease| lease.state == LeaseState::Finalizing && matches!(lease.holder, Holder::Check(_));
-    let theirs = |lease: &Lease| lease.instance != instance && !is_left(lease);
+    let workers = worker::instances(tx, unreadable).await?;
+    let theirs =
+        |lease: &Lease| lease.instance != instance && !is_left(lease) && !workers.contains(&lease.instance);
     let lapsed =
         lapse(tx, ids, unreadable, theirs, |bare| bare.state != LeaseState::Held.as_str(), now).await?;
     link::query(LEASES_REHOME)
@@ -165,6 +170,17 @@ pub(super) async fn lapse_these(
 ) -> Result<Vec<Lapsed>> {
     let named = |bare: &Bare| leases.iter().any(|lease| lease.to_string() == bare.id);
     lapse(tx, ids, unreadable, |lease| leases.contains(&lease.id), named, now).await
+}
+
+/// Takes away the live leases of which this is true.
+pub(super) async fn lapse_where(
+    tx: &mut Tx,
+    ids: &Ids,
+    unreadable: &Unreadable,
+    is_over: impl Fn(&Lease) -> bool,
+    now: Timestamp,
+) -> Result<Vec<Lapsed>> {
+    lapse(tx, ids, unreadable, is_over, |_| false, now).await
 }
 
 /// Gives leases back that nobody has begun with: all of an attempt's, or none.

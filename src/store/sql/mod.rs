@@ -65,6 +65,7 @@ mod token;
 mod unbegun;
 mod unreadable;
 mod watches;
+mod worker;
 mod writer;
 
 use std::sync::Arc;
@@ -91,9 +92,9 @@ use crate::store::{
     AtRest, AuditFilter, BadgeRow, BatchView, BoardRow, BoardRun, BuildFilter, Call, CallEnd, CampaignView,
     CardLink, CaseRun, Census, Committed, Cursor, Dealt, Decisions, DigestRow, Drain, Effected, Ended,
     Errand, ErrandView, Fenced, Grant, Granted, Happened, Intake, Lapsed, LeaseTerms, LeaseView, Letter,
-    LinkRow, MessageEnd, Notice, Outdated, Owed, Owing, QueueChanges, ReloadRequest, Result, RunFilter,
-    RunStep, RunView, ScheduleRow, Settle, StatusPart, Store, StoreError, SuitePast, SuiteRun, Tally,
-    Telling, Tidied, TidyFrom, TimePast, TokenRow, Told, Watched,
+    LinkRow, MessageEnd, NewWorker, Notice, Outdated, Owed, Owing, QueueChanges, Registered, ReloadRequest,
+    Reported, Result, RunFilter, RunStep, RunView, ScheduleRow, Settle, StatusPart, Store, StoreError,
+    SuitePast, SuiteRun, Tally, Telling, Tidied, TidyFrom, TimePast, TokenRow, Told, Watched, WorkerRow,
 };
 
 pub use self::backup::{Copied, CopyError, NUMBERS_LEFT_OUT, backup, restore};
@@ -159,6 +160,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         tally::STATEMENTS,
         tidy::STATEMENTS,
         token::STATEMENTS,
+        worker::STATEMENTS,
         unbegun::STATEMENTS,
         unreadable::STATEMENTS,
         watches::STATEMENTS,
@@ -366,6 +368,49 @@ impl Store for SqlStore {
             Box::pin(async move { lease_end::lapse_these(tx, &ids, &unreadable, &leases, now).await })
         });
         write.await
+    }
+
+    async fn worker_register(&self, worker: &NewWorker, now: Timestamp) -> Result<Registered> {
+        let (ids, unreadable, worker) = (self.ids.clone(), self.unreadable.clone(), worker.clone());
+        let write = self.writer.write(move |tx| {
+            Box::pin(async move { worker::register(tx, &ids, &unreadable, &worker, now).await })
+        });
+        write.await
+    }
+
+    async fn worker_list(&self) -> Result<Vec<WorkerRow>> {
+        worker::list(&self.readers, &self.unreadable).await
+    }
+
+    async fn worker_beat(
+        &self,
+        instance: InstanceId,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<Option<Vec<Lease>>> {
+        let unreadable = self.unreadable.clone();
+        // No loop has to hear of it.
+        let write = self.writer.write_unheard(move |tx| {
+            Box::pin(async move { worker::beat(tx, &unreadable, instance, now, expires_at).await })
+        });
+        write.await
+    }
+
+    async fn worker_leave(&self, instance: InstanceId, now: Timestamp) -> Result<bool> {
+        self.writer.write(move |tx| Box::pin(worker::leave(tx, instance, now))).await
+    }
+
+    async fn worker_expire(&self, instance: InstanceId, now: Timestamp) -> Result<Vec<Lapsed>> {
+        let (ids, unreadable) = (self.ids.clone(), self.unreadable.clone());
+        let write = self.writer.write(move |tx| {
+            Box::pin(async move { worker::lapse(tx, &ids, &unreadable, instance, Some(now), now).await })
+        });
+        write.await
+    }
+
+    async fn worker_report(&self, reported: &Reported) -> Result<Fenced> {
+        let (ids, reported) = (self.ids.clone(), reported.clone());
+        self.writer.write(move |tx| Box::pin(async move { worker::report(tx, &ids, &reported).await })).await
     }
 
     async fn lease_return(&self, leases: &[LeaseId], now: Timestamp) -> Result<Vec<LeaseId>> {

@@ -27,7 +27,7 @@ impl Attempt {
     /// Learns where the files of the build are, where its CI told of it.
     pub(super) async fn find_build(&mut self) -> Result<(), Halt> {
         let (family, build) = (&self.view.run.spec.family, &self.view.run.spec.build);
-        let found = self.lab.persist(|| self.lab.store.build_find(family, build)).await;
+        let found = self.lab.persist(|| self.lab.desk.build(family, build)).await;
         let found = found.map_err(|error| self.not_kept(&error))?;
         let Some(build) = found else { return Ok(()) };
         let inventory = self.inventory.clone();

@@ -48,7 +48,7 @@ impl Attempt {
             } else {
                 self.fence_partner(&grip).await?;
             }
-            match self.lab.persist(|| self.lab.store.lease_fenced(grip.lease(), self.lab.clock.now())).await {
+            match self.lab.persist(|| self.lab.desk.fenced(grip.lease())).await {
                 Ok(Fenced::Done) => {}
                 Ok(Fenced::Stale) => return Err(Halt::Stale),
                 Err(error) => return Err(self.not_kept(&error)),

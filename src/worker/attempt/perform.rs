@@ -198,10 +198,16 @@ impl Attempt {
     /// A plan's command with every value in its place.
     pub(super) fn fill(&self, template: &CommandTemplate) -> Result<String, Halt> {
         let (spec, number) = (&self.view.run.spec, self.view.run.number);
-        let served = self.lab.links.artifacts(number, self.number);
         let board = self.on_board()?;
-        let values =
-            selector::values(&self.inventory, spec, board, number, self.number, &self.registered, &served);
+        let values = selector::values(
+            &self.inventory,
+            spec,
+            board,
+            number,
+            self.number,
+            &self.registered,
+            &self.served,
+        );
         template.render(&values).map_err(|error| self.halt(Happened::HostStepFailed, error.to_string()))
     }
 
