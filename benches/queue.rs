@@ -61,8 +61,15 @@ impl<'a> Load<'a> {
             let (revision, site) =
                 (Some(format!("rev{}", n / FAMILIES % 3)), Site::new(format!("site{}", n / 250)));
             let tags = BTreeMap::from([("ddr".to_owned(), format!("{}g", n / FAMILIES % 2))]);
-            let facts =
-                BoardFacts { id, family: family(n % FAMILIES), revision, site, tags, last_used: None };
+            let facts = BoardFacts {
+                remote: false,
+                id,
+                family: family(n % FAMILIES),
+                revision,
+                site,
+                tags,
+                last_used: None,
+            };
             let board = facts.id.clone();
             queue.apply(QueueEvent::BoardAdded(facts));
             if n % FAMILIES == 0 && lab.stuck > 0 {

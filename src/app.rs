@@ -56,11 +56,13 @@ use crate::worker::conductor::Conductor;
 use crate::worker::decorator::Decorator;
 use crate::worker::drainer::Drainer;
 use crate::worker::errands::Errands;
+use crate::worker::foreman::Foreman;
 use crate::worker::herald::Herald;
 use crate::worker::housekeeper::Housekeeper;
 use crate::worker::keeper::Keeper;
 use crate::worker::local::Local;
 use crate::worker::occupied::Occupied;
+use crate::worker::pieces::Pieces;
 use crate::worker::pinner::Pinner;
 use crate::worker::pool::Pool;
 use crate::worker::registrar::Registrar;
@@ -159,6 +161,7 @@ pub struct App {
     closing: watch::Sender<bool>,
     scheduler: Scheduler,
     pool: Pool,
+    foreman: Foreman,
     errands: Errands,
     reaper: Reaper,
     relay: Relay,
@@ -230,7 +233,7 @@ impl App {
             clock: clock.clone(),
             instance,
         };
-        let lab = Arc::new(Lab::new(desk, |desk| Bench {
+        let lab = Arc::new(Lab::new(desk.clone(), |desk| Bench {
             desk,
             inventory: live.clone(),
             power: Power::new(clock.clone()),
@@ -242,7 +245,10 @@ impl App {
             artifacts: artifacts.clone(),
             occupied: Occupied::default(),
             console_bytes: Counter::default(),
+            programs: true,
         }));
+        let crew = lab.crew.clone();
+        crew.load(store.worker_list().await?);
         let housekeeper = Housekeeper::new(store.clone(), queue.clone(), clock.clone(), transcripts.clone())
             .with_artifacts(artifacts.clone(), live.clone());
         let (closing, closed) = watch::channel(false);
@@ -271,6 +277,7 @@ impl App {
             clock: clock.clone(),
             ids: ids.clone(),
             instance,
+            crew: crew.clone(),
         };
         let almanac = Almanac::new(handler.clone(), doorbell.clone());
         let pinner = Pinner::new(handler.clone(), asked, clock.clone());
@@ -303,6 +310,10 @@ impl App {
             waits: Waits::default(),
             throttle: Throttle::new(rates, proxies, &clock),
             seats: Arc::new(Seats::new(lab.clone(), closed.clone())),
+            crew: crew.clone(),
+            lab: lab.clone(),
+            desk,
+            pieces: Pieces::default(),
             meter: Meter::new(lab.console_bytes.clone(), clock.now()),
             live: Live::default(),
         });
@@ -328,8 +339,10 @@ impl App {
                 ids,
                 doorbell.clone(),
                 instance,
-            ),
+            )
+            .with_crew(crew.clone()),
             pool: Pool::new(lab.bench.clone(), closed),
+            foreman: Foreman::new(lab.clone(), instance),
             errands: Errands::new(lab.clone(), instance),
             keeper: Keeper::new(lab.clone(), instance),
             timekeeper: Timekeeper::new(lab.clone()),
@@ -404,6 +417,7 @@ impl App {
             closing,
             scheduler,
             pool,
+            foreman,
             errands,
             reaper,
             relay,
@@ -447,6 +461,7 @@ impl App {
             .map(|socket| loops.watch("long connection to Feishu", socket.run(closing.subscribe())).0);
         let scheduler = loops.start(scheduler, closing.subscribe());
         let pool = loops.start(pool, closing.subscribe());
+        let foreman = loops.start(foreman, stopping.clone());
         let errands = loops.start(errands, closing.subscribe());
         let housekeeper = loops.start(housekeeper, closing.subscribe());
         let keeper = loops.start(keeper, closing.subscribe());
@@ -536,6 +551,7 @@ impl App {
         doorbell.ring(Bell::Relay);
         stopped.send_replace(true);
         reaper.await?;
+        foreman.await?;
         if let Some(mut relay) = relay.await? {
             let _ = clock.timeout(FLUSH_WITHIN, flush(&mut relay)).await;
         }
@@ -613,8 +629,12 @@ struct Loops {
 impl Loops {
     /// Drives an agent in a task of its own; gives it back when it was stopped, nothing when it died.
     fn start<A: Agent + 'static>(&self, agent: A, stop: watch::Receiver<bool>) -> JoinHandle<Option<A>> {
-        let name = agent.name();
-        self.watch(name, drive(agent, self.clock.clone(), self.doorbell.clone(), self.store.clone(), stop)).0
+        let (name, store) = (agent.name(), self.store.clone());
+        self.watch(
+            name,
+            drive(agent, self.clock.clone(), self.doorbell.clone(), move || store.commits(), stop),
+        )
+        .0
     }
 
     /// Runs a future in a task of its own, whose death is heard; the second handle cuts it off.

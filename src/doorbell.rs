@@ -13,6 +13,8 @@ pub enum Bell {
     Scheduler,
     /// A lease was granted, or something was asked of a run.
     Pool,
+    /// The same, or something about a worker, that workers are to hear of.
+    Foreman,
     /// A power request is owed.
     Errands,
     /// Somebody's hold of a board began or ended.
@@ -35,6 +37,7 @@ pub struct Doorbell(Arc<Bells>);
 struct Bells {
     scheduler: Rings,
     pool: Rings,
+    foreman: Rings,
     errands: Rings,
     keeper: Rings,
     conductor: Rings,
@@ -53,6 +56,10 @@ struct Rings {
 impl Doorbell {
     /// Wakes the loop behind `bell`; if it is at work, it looks once more before it sleeps.
     pub fn ring(&self, bell: Bell) {
+        if bell == Bell::Pool {
+            // Whose pool it is, this process' or a worker's, is for the loops to say.
+            self.ring(Bell::Foreman);
+        }
         let rings = self.bell(bell);
         rings.count.fetch_add(1, Ordering::Relaxed);
         rings.notify.notify_one();
@@ -72,6 +79,7 @@ impl Doorbell {
         match bell {
             Bell::Scheduler => &self.0.scheduler,
             Bell::Pool => &self.0.pool,
+            Bell::Foreman => &self.0.foreman,
             Bell::Errands => &self.0.errands,
             Bell::Keeper => &self.0.keeper,
             Bell::Conductor => &self.0.conductor,

@@ -24,6 +24,10 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The same for a file that is sent.
 pub const UPLOAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time for an answer that comes once something has happened.
+pub const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Largest answer of that kind in bytes.
+pub const WAIT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Longest body that is read.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Longest pause that a `Retry-After` may ask for; a longer one is taken as this.
@@ -150,6 +154,18 @@ impl Http {
         within: Duration,
     ) -> Result<HttpReply, NetError> {
         self.send(Method::POST, url, (None, headers), Some(json_body(body)), within).await
+    }
+
+    /// Posts JSON, and waits for something to happen there: at most `within` and [`WAIT_TIMEOUT`].
+    pub async fn wait_json(
+        &self,
+        url: &str,
+        bearer: &SecretString,
+        body: &Value,
+        within: Duration,
+    ) -> Result<HttpReply, NetError> {
+        let (body, within) = (Some(json_body(body)), within.min(WAIT_TIMEOUT));
+        read(self.request(Method::POST, url, (Some(bearer), &[]), body, within).await?, WAIT_BYTES_MAX).await
     }
 
     /// Gets what stands at an address, at most `most` bytes of it, otherwise like [`Http::post_json`].

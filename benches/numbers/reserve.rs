@@ -64,7 +64,11 @@ impl Bench {
         let (bell, ids2) = (doorbell.clone(), ids.clone());
         let scheduler = Scheduler::new(store.clone(), queue, inventory, clock.clone(), ids2, bell, instance);
         let (stop, stopping) = watch::channel(false);
-        tokio::spawn(drive(scheduler, clock.clone(), doorbell.clone(), store.clone(), stopping));
+        let commits = {
+            let store = store.clone();
+            move || store.commits()
+        };
+        tokio::spawn(drive(scheduler, clock.clone(), doorbell.clone(), commits, stopping));
         Bench { store, doorbell, clock, ids, _stop: stop }
     }
 
@@ -142,6 +146,7 @@ impl Bench {
             unfit: None,
             quarantine_after: 0,
             lookback: None,
+            keepable: true,
             kept: Note::new("kept", json!({})),
             told: None,
             outcome: Outcome {

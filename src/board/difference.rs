@@ -243,6 +243,7 @@ fn filled_in(driver: &PowerDriver) -> Vec<SecretString> {
         }
         PowerDriver::None
         | PowerDriver::Simulated
+        | PowerDriver::Elsewhere
         | PowerDriver::Command { .. }
         | PowerDriver::Snmp(_)
         | PowerDriver::Pdudaemon(_)

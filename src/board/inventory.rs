@@ -1,6 +1,7 @@
 //! The inventory: boards.yaml as the rest of the program reads it. Immutable once made; never half valid.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use regex::bytes::Regex;
@@ -32,6 +33,8 @@ pub struct Inventory {
     pub plans: BTreeMap<String, Plan>,
     /// Where a site's boards are driven from; every site that a board names is here.
     pub sites: BTreeMap<Site, SiteSettings>,
+    /// What of the file the workers of each remote site need, as a lab file of their own.
+    pub remote: BTreeMap<Site, Arc<str>>,
     /// Who may do what.
     pub roles: Roles,
     /// What roles alone do not say.
@@ -341,6 +344,11 @@ impl Inventory {
     /// Whether a board is driven only by a worker of its site.
     pub fn is_remote(&self, board: &Board) -> bool {
         self.sites.get(&board.site).is_some_and(|site| site.remote)
+    }
+
+    /// Whether the server switches a board: also one that a worker drives, where its site's switches are the server's.
+    pub fn is_switched_here(&self, board: &Board) -> bool {
+        self.sites.get(&board.site).is_none_or(|site| !site.remote || !site.pdu_at_worker)
     }
 
     /// The plan behind a family's suite.

@@ -35,6 +35,11 @@ pub(super) async fn runs(asking: &Asking, unfinished: bool, limit: u32) -> anyho
     asking.show(&format!("/api/v1/runs?limit={limit}{state}"), run_line).await
 }
 
+/// Lists workers.
+pub(super) async fn workers(asking: &Asking) -> anyhow::Result<ExitCode> {
+    asking.show("/api/v1/workers", worker_line).await
+}
+
 /// Ends a run.
 pub(super) async fn cancel(asking: &Asking, number: i64) -> anyhow::Result<ExitCode> {
     let answer = asking.send(Method::DELETE, &format!("/api/v1/runs/{number}"), None).await;
@@ -108,6 +113,21 @@ fn board_line(board: &Value) -> String {
         text("state"),
     );
     line.trim_end().to_owned()
+}
+
+fn worker_line(worker: &Value) -> String {
+    let text = |key: &str| worker[key].as_str().unwrap_or_default();
+    let duty = if worker["on_duty"] == true { ", on duty" } else { "" };
+    format!(
+        "{:<16} {:<14} {}{duty}, {} of {} boards, version {}, seen {}",
+        text("worker_id"),
+        text("site"),
+        text("state"),
+        worker["boards"],
+        worker["capacity"],
+        text("version"),
+        text("seen_at"),
+    )
 }
 
 fn run_line(run: &Value) -> String {

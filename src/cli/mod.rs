@@ -41,6 +41,7 @@ mod serve;
 mod slack;
 pub mod source;
 mod token;
+mod worker;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -70,6 +71,13 @@ struct Cli {
 enum Command {
     /// Run the server.
     Serve(Box<ServeArgs>),
+    /// Drive the boards of one remote site for a server.
+    Worker(Box<worker::WorkerArgs>),
+    /// List the workers of a server's remote sites.
+    Workers {
+        #[command(flatten)]
+        asking: ask::Asking,
+    },
     /// Try everything on this machine: a simulated lab and a chat playground; needs nothing.
     Demo(demo::DemoArgs),
     /// Read boards.yaml and say every mistake at once; ask Slack and Feishu too, where their variables are set.
@@ -282,7 +290,8 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    let filter = if matches!(cli.command, Command::Serve(_)) { telemetry::SERVER } else { telemetry::QUIET };
+    let is_server = matches!(cli.command, Command::Serve(_) | Command::Worker(_));
+    let filter = if is_server { telemetry::SERVER } else { telemetry::QUIET };
     telemetry::start(cli.log, filter);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -320,6 +329,8 @@ fn without_empty(command: clap::Command) -> clap::Command {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(args) => Box::pin(serve::serve(&args)).await,
+        Command::Worker(args) => Box::pin(worker::worker(&args)).await,
+        Command::Workers { asking } => ask::workers(&asking).await,
         Command::Demo(args) => demo::demo(&args).await,
         Command::Check { boards, templates, connect, data_dir } => {
             check::check(&boards, templates.as_deref(), &data_dir, connect).await

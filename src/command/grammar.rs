@@ -91,6 +91,8 @@ pub enum Form {
     Link,
     /// [`Command::Unlink`](super::Command::Unlink).
     Unlink,
+    /// [`Command::Workers`](super::Command::Workers).
+    Workers,
     /// [`Command::Notify`](super::Command::Notify).
     Notify,
     /// [`Command::Nudge`](super::Command::Nudge).

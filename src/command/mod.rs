@@ -165,6 +165,8 @@ pub enum Command {
     },
     /// `/lab unlink`.
     Unlink,
+    /// `/lab workers`.
+    Workers,
     /// `/lab notify <board|soc>`.
     Notify {
         /// A family or a board, as typed.

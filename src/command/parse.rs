@@ -373,6 +373,7 @@ fn build(typed: &Typed<'_>, in_thread: bool) -> Result<Command, ParseProblem> {
         Form::Digest => Command::Digest,
         Form::Link => Command::Link { code: optional(0) },
         Form::Unlink => Command::Unlink,
+        Form::Workers => Command::Workers,
         Form::Watch => Command::Watch { target: watched(typed, in_thread)? },
         Form::Unwatch => {
             let missing = || typed.missing(&typed.row.arguments[0]);
@@ -680,6 +681,7 @@ impl Command {
             Command::Digest => Form::Digest,
             Command::Link { .. } => Form::Link,
             Command::Unlink => Form::Unlink,
+            Command::Workers => Form::Workers,
             Command::Watch { .. } => Form::Watch,
             Command::Unwatch { .. } => Form::Unwatch,
             Command::Notify { .. } => Form::Notify,

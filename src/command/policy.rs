@@ -223,6 +223,7 @@ pub(super) fn area(asked: Asked<'_>) -> Area {
             | Command::Digest
             | Command::Link { .. }
             | Command::Unlink
+            | Command::Workers
             | Command::Watch { .. }
             | Command::Unwatch { .. }
             | Command::Compare(_)
@@ -320,7 +321,9 @@ fn rule(asked: Asked<'_>, about: About<'_>) -> Rule {
     match asked {
         Asked::Command(command) => match command {
             Command::Help { .. } => Rule { needs: None, what: "ask for help" },
-            Command::Boards { .. } | Command::Board { .. } | Command::Digest => look("look at boards"),
+            Command::Boards { .. } | Command::Board { .. } | Command::Digest | Command::Workers => {
+                look("look at boards")
+            }
             Command::Builds { .. } => look("look at builds"),
             Command::Runs { .. }
             | Command::Run(_)

@@ -10,6 +10,10 @@ use crate::board::is_name;
 pub const SCOPE_MAX: usize = 40;
 /// What an entry begins with that names a family.
 const FAMILY: &str = "family:";
+/// What an entry begins with that names a site.
+const SITE: &str = "site:";
+/// Longest name of a site, in bytes.
+const SITE_BYTES_MAX: usize = 64;
 
 /// What a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,11 +26,13 @@ pub enum Area {
     Boards,
     /// Tokens, the audit log, the lab file.
     Admin,
+    /// Driving the boards of a remote site, and nothing else.
+    Worker,
 }
 
 impl Area {
     /// Every area.
-    pub const ALL: [Area; 4] = [Area::Read, Area::Runs, Area::Boards, Area::Admin];
+    pub const ALL: [Area; 5] = [Area::Read, Area::Runs, Area::Boards, Area::Admin, Area::Worker];
 
     /// The word in a scope.
     pub fn as_str(self) -> &'static str {
@@ -35,6 +41,7 @@ impl Area {
             Area::Runs => "runs",
             Area::Boards => "boards",
             Area::Admin => "admin",
+            Area::Worker => "worker",
         }
     }
 }
@@ -48,6 +55,8 @@ pub struct Standing {
     areas: BTreeSet<Area>,
     /// On boards of which families it may change something; all where there is none. In lower case.
     families: BTreeSet<String>,
+    /// At which sites it may drive boards as a worker; at all where there is none.
+    sites: BTreeSet<String>,
 }
 
 /// Why words are no standing.
@@ -57,7 +66,7 @@ pub enum StandingProblem {
     #[error("role must be user, operator or admin, not {0:?}")]
     Role(String),
     /// No scope of that name.
-    #[error("scope must be of read, runs, boards, admin and family:NAME, not {0:?}")]
+    #[error("scope must be of read, runs, boards, admin, worker, family:NAME and site:NAME, not {0:?}")]
     Scope(String),
     /// Too many.
     #[error("a scope has at most 40 entries")]
@@ -68,11 +77,17 @@ impl Standing {
     /// A standing from its words.
     pub fn parse(role: &str, scope: &[String]) -> Result<Standing, StandingProblem> {
         let role = Role::from_word(role).ok_or_else(|| StandingProblem::Role(role.to_owned()))?;
-        let mut standing = Standing { role, areas: BTreeSet::new(), families: BTreeSet::new() };
+        let mut standing =
+            Standing { role, areas: BTreeSet::new(), families: BTreeSet::new(), sites: BTreeSet::new() };
         if scope.len() > SCOPE_MAX {
             return Err(StandingProblem::TooMany);
         }
         for entry in scope {
+            let site = entry.strip_prefix(SITE).filter(|site| is_site(site));
+            if let Some(site) = site {
+                standing.sites.insert(site.to_owned());
+                continue;
+            }
             let area = Area::ALL.into_iter().find(|area| area.as_str() == entry);
             match (area, entry.strip_prefix(FAMILY).filter(|family| is_name(family))) {
                 (Some(area), _) => drop(standing.areas.insert(area)),
@@ -86,13 +101,14 @@ impl Standing {
     /// The words of its scope, in order.
     pub fn scope(&self) -> Vec<String> {
         let areas = self.areas.iter().map(|area| area.as_str().to_owned());
-        areas.chain(self.families.iter().map(|family| format!("{FAMILY}{family}"))).collect()
+        let families = self.families.iter().map(|family| format!("{FAMILY}{family}"));
+        areas.chain(families).chain(self.sites.iter().map(|site| format!("{SITE}{site}"))).collect()
     }
 
     /// Whether it may be used for that, on a board of this family where one is meant.
     pub fn reaches(&self, area: Area, family: Option<&str>) -> bool {
         if area == Area::Read {
-            return true;
+            return !self.is_worker();
         }
         let in_area = self.areas.is_empty() || self.areas.contains(&area);
         // What is no board's business is everybody's: nobody does it for one family.
@@ -105,6 +121,18 @@ impl Standing {
             }
     }
 
+    /// Whether it is for a worker and nothing else.
+    pub fn is_worker(&self) -> bool {
+        self.areas.len() == 1 && self.areas.contains(&Area::Worker)
+    }
+
+    /// Whether a worker that comes with it may drive the boards of this site: only where its scope says so, or it is an
+    /// admin's that may do everything.
+    pub fn drives(&self, site: &str) -> bool {
+        let may = self.areas.contains(&Area::Worker) || self.areas.is_empty() && self.role == Role::Admin;
+        may && self.families.is_empty() && (self.sites.is_empty() || self.sites.contains(site))
+    }
+
     /// Whether it grants all that `other` does: nobody hands out more than they have.
     pub fn covers(&self, other: &Standing) -> bool {
         let all = |own: bool, others: bool, within: bool| own || (!others && within);
@@ -115,7 +143,15 @@ impl Standing {
                 other.families.is_empty(),
                 other.families.is_subset(&self.families),
             )
+            && all(self.sites.is_empty(), other.sites.is_empty(), other.sites.is_subset(&self.sites))
     }
+}
+
+/// Whether a text may name a site.
+fn is_site(text: &str) -> bool {
+    (1..=SITE_BYTES_MAX).contains(&text.len())
+        && text.trim() == text
+        && !text.contains(|c: char| c.is_control())
 }
 
 #[cfg(test)]

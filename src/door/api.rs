@@ -23,6 +23,7 @@ mod tail;
 mod templates;
 mod unchanged;
 pub(super) mod who;
+pub(super) mod workers;
 
 use std::sync::Arc;
 use std::time::Duration;

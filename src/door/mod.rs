@@ -58,6 +58,10 @@ use crate::message::relay::Lines;
 use crate::outcome::redact::Redactor;
 use crate::store::{Committed, Effect, Store};
 use crate::web::Live;
+use crate::worker::crew::Crew;
+use crate::worker::local::Local;
+use crate::worker::pieces::Pieces;
+use crate::worker::runner::Lab;
 use crate::worker::seats::Seats;
 
 /// Largest body of a delivery. Slack's are a few KiB; a card that comes back with a click is the largest.
@@ -118,6 +122,14 @@ pub struct Door {
     pub throttle: Throttle,
     /// Who sits at the consoles of boards.
     pub seats: Arc<Seats>,
+    /// The workers of remote sites.
+    pub crew: Crew,
+    /// What they are part of.
+    pub lab: Arc<Lab>,
+    /// Where what they report goes.
+    pub desk: Local,
+    /// Where their files go.
+    pub pieces: Pieces,
     /// What is counted for metrics.
     pub meter: Meter,
     /// What is looked at on pages.

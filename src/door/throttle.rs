@@ -44,6 +44,8 @@ pub const LINKS: Rate = Rate { burst: 10_000, every: Duration::from_millis(5) };
 pub const READS: Rate = Rate { burst: 10_000, every: Duration::from_millis(2) };
 /// What one token changes.
 pub const WRITES: Rate = Rate { burst: 200, every: Duration::from_millis(50) };
+/// What one worker's token says: signs of life, reports, and pieces of consoles of as many boards as a rack has.
+pub const WORKERS: Rate = Rate { burst: 4_000, every: Duration::from_millis(1) };
 
 /// Proved posts of one address to `/webhooks/jenkins`.
 pub const POSTS: Rate = Rate { burst: 500, every: Duration::from_millis(50) };
@@ -134,6 +136,7 @@ pub struct Throttle {
     reads: Budgets<String>,
     writes: Budgets<String>,
     posts: Budgets<IpAddr>,
+    workers: Budgets<String>,
     proxies: Proxies,
 }
 
@@ -146,6 +149,7 @@ impl Throttle {
             reads: Budgets::new(rates.reads, clock.clone()),
             writes: Budgets::new(rates.writes, clock.clone()),
             posts: Budgets::new(rates.posts, clock.clone()),
+            workers: Budgets::new(WORKERS, clock.clone()),
             proxies,
         }
     }
@@ -164,6 +168,11 @@ impl Throttle {
     pub(super) fn token(&self, name: &str, changes: bool) -> Result<(), Problem> {
         let budgets = if changes { &self.writes } else { &self.reads };
         budgets.take(name.to_owned()).map_err(slower)
+    }
+
+    /// Whether a worker with this token may go on.
+    pub(super) fn worker(&self, name: &str) -> Result<(), Problem> {
+        self.workers.take(name.to_owned()).map_err(slower)
     }
 }
 

@@ -28,7 +28,7 @@ pub const REST_LASTS: Duration = Duration::from_secs(10);
 pub struct Fence(pub i64);
 
 /// A lease as the store keeps it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// Its id.
     pub id: LeaseId,
@@ -65,7 +65,7 @@ impl Lease {
 }
 
 /// What is known of a lease that is held for a person, beside whose it is and until when.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     /// What for, as they said it; may be empty.
     pub reason: String,
@@ -97,7 +97,8 @@ pub enum Holder {
 }
 
 /// Where a lease is in its life. Only the first three are live: at most one of them per board.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LeaseState {
     /// The holder may drive the board.
     Active,

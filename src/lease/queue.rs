@@ -142,6 +142,8 @@ pub struct BoardFacts {
     pub site: Site,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
+    /// Whether it is driven by a worker of its site.
+    pub remote: bool,
     /// When its last lease ended; `None` when it never had one.
     pub last_used: Option<Timestamp>,
 }
@@ -180,6 +182,8 @@ pub enum Unavailable {
     Draining(Draining),
     /// No worker is alive at its site.
     NoWorker,
+    /// The worker of its site has as many boards as it takes.
+    WorkerFull,
 }
 
 /// Why a board takes nothing new, and until when.

@@ -2,7 +2,7 @@
 //! for grants, and commits them; what the store refuses (somebody was faster) goes back into the queue. The queue
 //! decides, the store decides again, this loop decides nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -14,7 +14,7 @@ use super::queue::{
 use super::reaper::LEASE_TTL;
 use super::{Holder, Lease, Reservation};
 use crate::board::inventory::Quotas;
-use crate::board::{BoardId, Inventory, LiveInventory};
+use crate::board::{BoardId, Inventory, LiveInventory, Site};
 use crate::chat::AnswerVia;
 use crate::clock::{Clock, Monotonic, Timestamp};
 use crate::command::policy;
@@ -27,7 +27,9 @@ use crate::store::{
     BoardRow, Closing, Cursor, Drain, Grant, Granted, Health, LeaseTerms, QueueChanges, QueueRun, Store,
     StoreError, changes,
 };
+use crate::worker::crew::{Crew, Served};
 use crate::worker::steps::{Agent, LOOK_ANYWAY, LOOK_EVERY, Step};
+use crate::worker::wire::LEASE_LASTS;
 
 /// Most grants committed at once.
 const GRANTS_MAX: usize = 256;
@@ -102,6 +104,9 @@ pub struct Scheduler {
     look_at: Option<Monotonic>,
     /// Whether it named another one when it was asked last.
     differed: bool,
+    crew: Crew,
+    /// How remote sites are served, as the queue knows it.
+    served: HashMap<Site, Served>,
 }
 
 impl Scheduler {
@@ -115,7 +120,7 @@ impl Scheduler {
         doorbell: Doorbell,
         instance: InstanceId,
     ) -> Self {
-        let known = inventory.now();
+        let (known, crew) = (inventory.now(), Crew::new(clock.clone()));
         Scheduler {
             store,
             queue,
@@ -132,7 +137,42 @@ impl Scheduler {
             read_again: false,
             look_at: None,
             differed: false,
+            crew,
+            served: HashMap::new(),
         }
+    }
+
+    /// The same, giving the boards of remote sites to these workers.
+    pub fn with_crew(self, crew: Crew) -> Self {
+        Scheduler { crew, ..self }
+    }
+
+    /// Tells the queue which remote sites are served now, where that is not as it knows it.
+    async fn muster(&mut self) -> Result<(), StoreError> {
+        let sites = self.known.sites.iter().filter(|(_, settings)| settings.remote);
+        let served: HashMap<Site, Served> =
+            sites.map(|(site, _)| (site.clone(), self.crew.served(site))).collect();
+        if served == self.served {
+            return Ok(());
+        }
+        let changed: HashSet<Site> = served
+            .iter()
+            .filter(|(site, by)| self.served.get(*site) != Some(*by))
+            .map(|(site, _)| site.clone())
+            .collect();
+        // Before its first row a board has none: it is as free as its site is served.
+        let rows = self.store.board_list().await?;
+        self.served = served;
+        let is_there = |row: &BoardRow| {
+            self.known.boards.get(&row.id).is_some_and(|board| changed.contains(&board.site))
+        };
+        let mut queue = self.queue.lock();
+        for row in rows.into_iter().filter(is_there) {
+            if let Some(event) = board_event(row, &self.known, &self.served) {
+                queue.apply(event);
+            }
+        }
+        Ok(())
     }
 
     /// Tells the queue which boards take nothing new now, where that is not as it knows it.
@@ -188,7 +228,7 @@ impl Scheduler {
             for event in hold_events(&mut self.holds, &row) {
                 queue.apply(event);
             }
-            if let Some(event) = board_event(row, &self.known) {
+            if let Some(event) = board_event(row, &self.known, &self.served) {
                 queue.apply(event);
             }
         }
@@ -225,6 +265,37 @@ impl Scheduler {
                     // Of those that were granted so far the change log tells.
                     answers.push(if error.is_lasting() { Granted::Gone } else { return Err(error) });
                 }
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Commits grants, those of boards that a worker drives for that worker. One that no worker takes waits as before.
+    async fn grant_each(&self, grants: &[Grant], terms: &LeaseTerms) -> Result<Vec<Granted>, StoreError> {
+        let site = |grant: &Grant| {
+            let board = self.known.boards.get(&grant.leases.first()?.1)?;
+            self.known.is_remote(board).then(|| board.site.clone())
+        };
+        if !grants.iter().any(|grant| site(grant).is_some()) {
+            return self.grant(grants, terms).await;
+        }
+        let mut answers: Vec<Granted> = vec![Granted::Outdated; grants.len()];
+        let mut parts: BTreeMap<InstanceId, Vec<usize>> = BTreeMap::new();
+        for (n, grant) in grants.iter().enumerate() {
+            let instance = match site(grant) {
+                None => Some(terms.instance),
+                Some(site) => self.crew.give(&site, grant.leases.len()),
+            };
+            if let Some(instance) = instance {
+                parts.entry(instance).or_default().push(n);
+            }
+        }
+        for (instance, of) in parts {
+            let part: Vec<Grant> = of.iter().map(|n| grants[*n].clone()).collect();
+            let lasts = if instance == terms.instance { LEASE_TTL } else { LEASE_LASTS };
+            let terms = LeaseTerms { instance, expires_at: terms.now + lasts, ..terms.clone() };
+            for (n, granted) in of.into_iter().zip(self.grant(&part, &terms).await?) {
+                answers[n] = granted;
             }
         }
         Ok(answers)
@@ -280,7 +351,7 @@ impl Scheduler {
         know_boards(&mut queue, &inventory);
         // Whoever waits may have more or less than before, or another role.
         self.read_again |= inventory.quotas != Quotas::default() || self.known.quotas != Quotas::default();
-        for event in rows.into_iter().filter_map(|row| board_event(row, &inventory)) {
+        for event in rows.into_iter().filter_map(|row| board_event(row, &inventory, &self.served)) {
             queue.apply(event);
         }
         self.known = inventory.clone();
@@ -335,7 +406,8 @@ impl Scheduler {
         };
         let (wishes, mut grants) = (named(wishes), named(runs));
         let answered = async {
-            let mut answers = if grants.is_empty() { vec![] } else { self.grant(&grants, &terms).await? };
+            let mut answers =
+                if grants.is_empty() { vec![] } else { self.grant_each(&grants, &terms).await? };
             answers.extend(self.grant_wishes(&wishes, &terms).await?);
             Ok::<_, StoreError>(answers)
         };
@@ -406,6 +478,7 @@ impl Agent for Scheduler {
 
     async fn step(&mut self) -> Result<Step, StoreError> {
         self.follow().await?;
+        self.muster().await?;
         loop {
             let changes = self.store.queue_changes(self.cursor).await?;
             let more = changes.more;
@@ -449,6 +522,7 @@ fn know_boards(queue: &mut Queue, inventory: &Inventory) {
             revision: board.revision.clone(),
             site: board.site.clone(),
             tags: board.tags.clone(),
+            remote: inventory.is_remote(board),
             last_used: None,
         }));
         if inventory.is_remote(board) {
@@ -461,17 +535,20 @@ fn know_boards(queue: &mut Queue, inventory: &Inventory) {
     }
 }
 
-/// What a board's row says about its availability; nothing of one that is not in the lab, or not ours to drive.
-fn board_event(row: BoardRow, inventory: &Inventory) -> Option<QueueEvent> {
-    if inventory.boards.get(&row.id).is_none_or(|board| inventory.is_remote(board)) {
-        return None;
-    }
+/// What a board's row says about its availability; nothing of one that is not in the lab.
+fn board_event(row: BoardRow, inventory: &Inventory, served: &HashMap<Site, Served>) -> Option<QueueEvent> {
+    let board = inventory.boards.get(&row.id)?;
+    let by = inventory.is_remote(board).then(|| served.get(&board.site).copied().unwrap_or_default());
     let availability = match (row.lease, row.health) {
         (Some(lease), _) => availability_under(&lease),
         (None, Health::Quarantined) => {
             Availability::Unavailable(Unavailable::Quarantined { reason: row.reason })
         }
-        (None, Health::Good | Health::Suspect) => Availability::Free,
+        (None, Health::Good | Health::Suspect) => match by {
+            Some(Served::No) => Availability::Unavailable(Unavailable::NoWorker),
+            Some(Served::Full) => Availability::Unavailable(Unavailable::WorkerFull),
+            Some(Served::Yes) | None => Availability::Free,
+        },
     };
     Some(QueueEvent::BoardChanged { board: row.id, availability, last_used: row.last_used_at })
 }
@@ -501,7 +578,8 @@ pub fn wish_queued(wish: Reservation, inventory: &Inventory) -> QueuedRun {
         attempt: 1,
         family: wish.family,
         suite: String::new(),
-        selector: Selector { board: wish.board, ..Selector::default() },
+        // People sit at consoles that this server reaches.
+        selector: Selector { board: wish.board, driven_here: true, ..Selector::default() },
         priority: Priority::Normal,
         requester: wish.by.key(),
         boards: 1,

@@ -18,6 +18,8 @@ struct Window {
     lasts: Duration,
     /// When the last write was begun that came through.
     from: watch::Sender<Monotonic>,
+    /// Whether somebody said that it holds no more.
+    ended: watch::Sender<bool>,
 }
 
 impl Trust {
@@ -28,8 +30,21 @@ impl Trust {
 
     /// For so long after the begin of each write; the first one begins now.
     pub fn lasting(clock: Clock, lasts: Duration) -> Self {
-        let from = watch::Sender::new(clock.monotonic());
-        Trust(Some(Arc::new(Window { clock, lasts, from })))
+        let from = clock.monotonic();
+        Trust::lasting_from(clock, lasts, from)
+    }
+
+    /// The same, the first one begun then.
+    pub fn lasting_from(clock: Clock, lasts: Duration, from: Monotonic) -> Self {
+        let (from, ended) = (watch::Sender::new(from), watch::Sender::new(false));
+        Trust(Some(Arc::new(Window { clock, lasts, from, ended })))
+    }
+
+    /// It holds no more, whatever comes through from now on.
+    pub fn end(&self) {
+        if let Some(window) = &self.0 {
+            window.ended.send_replace(true);
+        }
     }
 
     /// A write that begins now: to be shown when it has come through, and not before.
@@ -49,14 +64,21 @@ impl Trust {
 
     /// Whether boards may be driven now.
     pub fn holds(&self) -> bool {
-        self.0.as_ref().is_none_or(|window| window.clock.monotonic() < window.until())
+        let holds =
+            |window: &Arc<Window>| !*window.ended.borrow() && window.clock.monotonic() < window.until();
+        self.0.as_ref().is_none_or(holds)
     }
 
     /// Resolves once it holds no more.
     pub async fn over(&self) {
         let Some(window) = &self.0 else { return std::future::pending().await };
+        let mut ended = window.ended.subscribe();
         while self.holds() {
-            window.clock.sleep_until(window.until()).await;
+            tokio::select! {
+                () = window.clock.sleep_until(window.until()) => {}
+                // The sender lives in the window.
+                _ = ended.wait_for(|ended| *ended) => {}
+            }
         }
     }
 }
@@ -110,6 +132,19 @@ mod tests {
         assert!(grip.trusted());
         grip.lose();
         assert!(!grip.trusted());
+    }
+
+    #[tokio::test]
+    async fn what_was_ended_is_not_trusted_again() {
+        let (clock, hands) = Clock::manual(Timestamp::default());
+        let trust = Trust::lasting_from(clock, Duration::from_secs(48), Monotonic::default());
+        assert!(trust.holds());
+        let over = trust.over();
+        trust.end();
+        over.await;
+        hands.advance(Duration::from_secs(1));
+        trust.renew(trust.begin());
+        assert!(!trust.holds());
     }
 
     #[tokio::test]

@@ -156,5 +156,6 @@ fn unavailable(unavailable: &Unavailable) -> (&'static str, Option<&str>, Option
         Unavailable::Offline => ("offline", None, None),
         Unavailable::Draining(draining) => ("draining", Some(&draining.reason), draining.until),
         Unavailable::NoWorker => ("no-worker", None, None),
+        Unavailable::WorkerFull => ("worker-full", None, None),
     }
 }

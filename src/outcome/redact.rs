@@ -145,6 +145,30 @@ impl Redactor {
         Ok(())
     }
 
+    /// How long the longest secret is that it knows, in bytes.
+    pub fn longest_known(&self) -> usize {
+        let known = self.known.read().expect("nothing panics under this lock");
+        known.secrets.iter().map(String::len).max().unwrap_or(0)
+    }
+
+    /// Covers every known secret, so that all that is beside one stays where it is.
+    pub fn cover(&self, data: &mut [u8]) {
+        let known = self.known.read().expect("nothing panics under this lock");
+        for secret in &known.secrets {
+            let found: Vec<usize> = memchr::memmem::find_iter(data, secret.as_bytes()).collect();
+            found.into_iter().for_each(|at| data[at..at + secret.len()].fill(b'*'));
+        }
+    }
+
+    /// How many bytes at the end may be the beginning of a known secret.
+    pub fn open_end(&self, data: &[u8]) -> usize {
+        let known = self.known.read().expect("nothing panics under this lock");
+        let open = |secret: &String| {
+            (1..secret.len().min(data.len() + 1)).rev().find(|n| data.ends_with(&secret.as_bytes()[..*n]))
+        };
+        known.secrets.iter().filter_map(open).max().unwrap_or(0)
+    }
+
     /// `text` without secrets, at most its first [`REDACT_BYTES_MAX`] bytes (and what the replacements add).
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut clean = Cow::Borrowed(bounded(text));

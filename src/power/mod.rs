@@ -19,10 +19,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 use crate::board::plan::PowerAction;
 pub use crate::board::power::Outlet;
 use crate::board::power::{Relay, SequenceStep};
-use crate::board::{Board, PowerDriver};
+use crate::board::{Board, BoardId, PowerDriver};
 use crate::clock::Clock;
 use crate::lease::InHand;
 use crate::net::DeviceHttp;
@@ -142,12 +144,53 @@ pub struct Power {
     clock: Clock,
     http: DeviceHttp,
     queues: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
+    elsewhere: Option<Arc<dyn Elsewhere>>,
+}
+
+/// Another process that drives switches for this one.
+#[async_trait]
+pub trait Elsewhere: Send + Sync {
+    /// One request to the outlet that feeds a board, or to one of its relays: sets it with `Some`, reads it with `None`. Not
+    /// done, it gives why, and whether asking again changes nothing.
+    async fn request(
+        &self,
+        board: &BoardId,
+        relay: Option<&str>,
+        set: Option<Outlet>,
+    ) -> Result<Option<Outlet>, (String, bool)>;
 }
 
 impl Power {
     /// A switchboard.
     pub fn new(clock: Clock) -> Self {
-        Power { clock, http: DeviceHttp::default(), queues: Arc::default() }
+        Power { clock, http: DeviceHttp::default(), queues: Arc::default(), elsewhere: None }
+    }
+
+    /// The same, with somebody who drives switches for this process.
+    pub fn through(self, elsewhere: Arc<dyn Elsewhere>) -> Self {
+        Power { elsewhere: Some(elsewhere), ..self }
+    }
+
+    /// One request for another process, which tries again by itself.
+    pub async fn once(
+        &self,
+        hand: &dyn InHand,
+        board: &Board,
+        relay: Option<&str>,
+        set: Option<Outlet>,
+    ) -> Result<Result<Option<Outlet>, (String, bool)>, PowerError> {
+        let switch = match relay {
+            None => Switch::of(board),
+            Some(name) => match board.power.relays.get_key_value(name) {
+                Some((name, relay)) => Switch::relay(board, name, relay),
+                None => return Err(PowerError::NoSwitch(format!("relay {name} of {}", board.id))),
+            },
+        };
+        let done = self.request(switch, set.map(|wanted| (hand, wanted))).await?;
+        Ok(done.map_err(|fault| match fault {
+            Fault::Passing(problem) => (problem, false),
+            Fault::Lasting(problem) => (problem, true),
+        }))
     }
 
     /// Does `action` under a lease. Gives the outlet's state afterwards, where it can be known.
@@ -352,6 +395,16 @@ impl Power {
             PowerDriver::Ipmi(switch) => ipmi::request(clock, host, switch, set).await,
             PowerDriver::Telnet(switch) => telnet::request(clock, host, switch, set).await,
             PowerDriver::Mqtt(switch) => mqtt::request(clock, host, switch, set).await,
+            PowerDriver::Elsewhere => match &self.elsewhere {
+                Some(elsewhere) => {
+                    let done = elsewhere.request(&at.board.id, at.relay, set).await;
+                    done.map_err(|(problem, lasting)| match lasting {
+                        true => Fault::Lasting(problem),
+                        false => Fault::Passing(problem),
+                    })
+                }
+                None => Err(Fault::lasting("nobody switches it for this process")),
+            },
         }
     }
 
@@ -373,6 +426,7 @@ fn device(at: Switch<'_>) -> String {
         // A user name and password may stand in front of the host.
         rest[..end].rsplit('@').next().unwrap_or_default()
     });
+    // Switches of another process queue there, each by itself.
     let host = authority.or(at.host).unwrap_or(at.board.id.as_str());
     host.to_ascii_lowercase()
 }

@@ -119,6 +119,9 @@ pub struct Selector {
     /// Only boards with all of these tags.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
+    /// Only boards that this server drives itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub driven_here: bool,
 }
 
 /// A run's place in the queue; smaller is sooner.
@@ -218,7 +221,7 @@ impl RunState {
 }
 
 /// The lease an attempt runs under; every write of the attempt names its fence.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LeaseRef {
     /// The lease.
     pub id: LeaseId,
@@ -324,7 +327,7 @@ pub struct Keep {
 }
 
 /// One attempt of a run on one board, as it is kept.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
     /// From 1.
     pub number: u32,

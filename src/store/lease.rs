@@ -116,6 +116,8 @@ pub struct Settle {
     pub unfit: Option<String>,
     /// What whoever keeps the board is told, should somebody; the store adds whose it is, until when and what for.
     pub kept: Note,
+    /// Whether somebody may keep the board: not one that is driven from elsewhere.
+    pub keepable: bool,
     /// Who is told, and what, if this quarantines the board; the store adds the `reason`.
     pub told: Option<(AnswerVia, Note)>,
     /// When.

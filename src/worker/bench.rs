@@ -45,6 +45,8 @@ pub struct Bench {
     pub occupied: Occupied,
     /// Bytes received from consoles.
     pub console_bytes: Counter,
+    /// Whether programs of this machine are run for plans.
+    pub programs: bool,
 }
 
 impl Bench {

@@ -3,6 +3,7 @@
 //! over the store ([`Local`](super::local::Local)); that of a worker elsewhere is over the network. A runner never knows which.
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::board::plan::RetryPolicy;
 use crate::board::{Family, Inventory};
@@ -22,7 +23,8 @@ pub struct Begun {
 }
 
 /// What a thread is told when a stage is reached, beside the card.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Word {
     /// The run has its board at last.
     HasItsBoard,

@@ -206,7 +206,7 @@ async fn switched(lab: &Lab, instance: InstanceId, errand: &Errand, under: &mut 
     let Some(board) = inventory.board(errand.board.as_str()) else {
         return refused(Phrase::new("board-left", json!({ "board": errand.board })));
     };
-    if inventory.is_remote(board) {
+    if !inventory.is_switched_here(board) {
         return refused(Phrase::new("remote-board", json!({ "board": board.id, "site": board.site })));
     }
     if errand.action == PowerAction::Status {

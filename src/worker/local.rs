@@ -26,10 +26,10 @@ use crate::run::transition::{
     ARTIFACT_MISMATCH, ARTIFACT_MISSING, HANDED_BACK, POWER_CYCLED, WORKER_LOST, decide, is_interrupted,
 };
 use crate::run::{Decision, LeaseRef, Progress, Request, RunKind, Stage};
-use crate::store::{AtRest, Fenced, Lookback, RUN_LOG, Result, RunView, Settle, Store};
+use crate::store::{AtRest, Fenced, Lookback, RUN_LOG, Result, RunView, Settle, Store, StoreError};
 
 /// The first failure's place among what an attempt tells before its end.
-const FIRST_FAILURE: u32 = 1;
+pub(super) const FIRST_FAILURE: u32 = 1;
 
 /// The desk of the process that has the store.
 #[derive(Clone)]
@@ -98,25 +98,11 @@ impl Desk for Local {
     }
 
     async fn settle(&self, ending: &Ending<'_>) -> Result<Fenced> {
-        let mut full = self.settlement(ending, ending.outcome.clone());
-        self.look_back(ending, &mut full).await?;
-        let error = match self.store.run_settle(&full).await {
-            Err(error) if error.is_lasting() => error,
-            settled => return settled,
-        };
-        // What it really came to cannot be kept: the run ends as lab trouble, and says so.
-        tracing::error!(%error, "the outcome cannot be kept: the run ends as lab trouble");
-        let bare = Outcome {
-            verdict: Verdict::Infra,
-            cause: NOT_KEPT.to_owned(),
-            stage: full.outcome.stage,
-            detail: format!("boardhand cannot keep its outcome: {error}"),
-            excerpt: vec![],
-            cases: vec![],
-            counts: Counts::default(),
-        };
-        let bare = Settle { decision: Decision::Finish, ..self.settlement(ending, bare) };
-        self.store.run_settle(&bare).await
+        let full = self.settled(ending).await?;
+        match self.store.run_settle(&full).await {
+            Err(error) if error.is_lasting() => self.store.run_settle(&self.not_kept(ending, &error)).await,
+            settled => settled,
+        }
     }
 
     async fn state(&self, lease: &LeaseRef) -> Result<Option<LeaseState>> {
@@ -145,8 +131,36 @@ impl Desk for Local {
 }
 
 impl Local {
+    /// The same for leases of another process.
+    pub fn of(&self, instance: InstanceId) -> Local {
+        Local { instance, ..self.clone() }
+    }
+
+    /// What the end of an attempt comes to, with what is new about it.
+    pub(super) async fn settled(&self, ending: &Ending<'_>) -> Result<Settle> {
+        let mut full = self.settlement(ending, ending.outcome.clone());
+        self.look_back(ending, &mut full).await?;
+        Ok(full)
+    }
+
+    /// What it comes to where the store refuses its outcome for good: what it really came to cannot be kept, and the run
+    /// ends as lab trouble that says so.
+    pub(super) fn not_kept(&self, ending: &Ending<'_>, error: &StoreError) -> Settle {
+        tracing::error!(%error, "the outcome cannot be kept: the run ends as lab trouble");
+        let bare = Outcome {
+            verdict: Verdict::Infra,
+            cause: NOT_KEPT.to_owned(),
+            stage: ending.outcome.stage,
+            detail: format!("boardhand cannot keep its outcome: {error}"),
+            excerpt: vec![],
+            cases: vec![],
+            counts: Counts::default(),
+        };
+        Settle { decision: Decision::Finish, ..self.settlement(ending, bare) }
+    }
+
     /// What the end of an attempt comes to.
-    pub fn settlement(&self, ending: &Ending<'_>, outcome: Outcome) -> Settle {
+    fn settlement(&self, ending: &Ending<'_>, outcome: Outcome) -> Settle {
         let Ending { lease, view, retry, inventory, unfit, .. } = ending;
         let is_infra = |o: &Outcome| o.verdict == Verdict::Infra && !is_interrupted(&o.cause);
         let earlier = view.attempts.iter().filter(|a| a.outcome.as_ref().is_some_and(is_infra));
@@ -173,6 +187,7 @@ impl Local {
                 RunKind::Health => settings.quarantine_after.max(1),
             }),
             lookback: None,
+            keepable: board.is_none_or(|board| !inventory.is_remote(board)),
             kept: Note::new("kept", hold_facts(&lease.board, board, &view.run.requested_by, now, "")),
             told: board.and_then(|board| self.told(ending, board, &outcome)),
             outcome,

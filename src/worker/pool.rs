@@ -52,8 +52,27 @@ impl Pool {
     /// takes those leases away, and their boards are fenced first.
     pub async fn drain(&mut self, grace: Duration, rest: Duration) {
         let clock = self.lab.clock.clone();
+        self.drain_until(clock.sleep(grace), rest).await;
+    }
+
+    /// The same, until `grace` resolves. What is asked of runs meanwhile is handed to them still.
+    pub async fn drain_until(&mut self, grace: impl Future<Output = ()>, rest: Duration) {
+        let clock = self.lab.clock.clone();
         self.give_back(rest).await;
-        let _ = clock.timeout(grace, async { while self.runners.join_next().await.is_some() {} }).await;
+        {
+            let mut grace = std::pin::pin!(grace);
+            loop {
+                tokio::select! {
+                    biased;
+                    ended = self.runners.join_next() => if ended.is_none() { break },
+                    () = &mut grace => break,
+                    () = clock.sleep(LOOK_EVERY) => {}
+                }
+                if let Err(error) = self.hand_over().await {
+                    tracing::warn!(%error, "what is asked of runs is not known");
+                }
+            }
+        }
         for orders in self.orders.values() {
             orders.send_replace(Order::HandBack);
         }
@@ -118,6 +137,17 @@ impl Pool {
         Ok(())
     }
 
+    /// Hands runners what was asked of their runs.
+    async fn hand_over(&self) -> Result<(), StoreError> {
+        for (lease, request) in self.lab.desk.requests().await? {
+            if let Some(orders) = self.orders.get(&lease.id) {
+                let asked = Order::Asked(request);
+                orders.send_if_modified(|order| std::mem::replace(order, asked.clone()) != asked);
+            }
+        }
+        Ok(())
+    }
+
     /// Starts runners for active leases that have none; an attempt with several boards has one runner.
     fn start(&mut self, leases: Vec<Lease>) {
         let held: Vec<(i64, Lease)> = leases
@@ -174,12 +204,7 @@ impl Agent for Pool {
             let leases = self.lab.desk.leases().await?;
             self.start(leases);
         }
-        for (lease, request) in self.lab.desk.requests().await? {
-            if let Some(orders) = self.orders.get(&lease.id) {
-                let asked = Order::Asked(request);
-                orders.send_if_modified(|order| std::mem::replace(order, asked.clone()) != asked);
-            }
-        }
+        self.hand_over().await?;
         let wait = if self.driven.is_empty() { LOOK_ANYWAY } else { LOOK_EVERY };
         Ok(Step::Idle { until: self.lab.clock.monotonic() + wait })
     }

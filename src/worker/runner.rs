@@ -12,6 +12,7 @@ use tracing::field::Empty;
 
 use super::attempt::{Attempt, Ended};
 use super::bench::Bench;
+use super::crew::Crew;
 use super::desk::{Begun, Desk, Ending};
 use super::finalize;
 use super::local::Local;
@@ -34,6 +35,8 @@ pub struct Lab {
     pub composer: Arc<Composer>,
     /// Where what is told of is found.
     pub links: Links,
+    /// The workers of remote sites.
+    pub crew: Crew,
     /// When boards that people have were used.
     pub used: Used,
     /// What its runners share.
@@ -44,7 +47,8 @@ impl Lab {
     /// What is behind this desk, and the bench that reports there.
     pub fn new(desk: Local, bench: impl FnOnce(Arc<dyn Desk>) -> Bench) -> Self {
         let (store, composer, links) = (desk.store.clone(), desk.composer.clone(), desk.links.clone());
-        Lab { store, composer, links, used: Used::default(), bench: Arc::new(bench(Arc::new(desk))) }
+        let crew = Crew::new(desk.clock.clone());
+        Lab { store, composer, links, crew, used: Used::default(), bench: Arc::new(bench(Arc::new(desk))) }
     }
 }
 

@@ -1,7 +1,6 @@
 //! What every loop is: an agent with a `step`, and the driver that repeats it. Tests call steps; production runs the
 //! driver; no other code path exists.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, Monotonic};
 use crate::doorbell::{Bell, Doorbell};
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 
 /// What a step found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,17 +53,18 @@ const STORM_GATHERS_MAX: Duration = Duration::from_millis(50);
 /// How long a loop rests after its step failed: the store is not available, and hammering it does not help.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Repeats an agent's step until `stop` says true, then gives the agent back for what it must end in order.
+/// Repeats an agent's step until `stop` says true, then gives the agent back for what it must end in order. `commits` rises
+/// whenever something was committed that it may have to hear of ([`Store::commits`](crate::store::Store::commits)).
 pub async fn drive<A: Agent>(
     mut agent: A,
     clock: Clock,
     doorbell: Doorbell,
-    store: Arc<dyn Store>,
+    commits: impl Fn() -> Option<u64> + Send,
     mut stop: watch::Receiver<bool>,
 ) -> A {
     let mut gathers = agent.gathers();
     while !*stop.borrow_and_update() {
-        let seen = store.commits();
+        let seen = commits();
         let until = match agent.step().await {
             Ok(Step::Worked) => {
                 tokio::task::yield_now().await;
@@ -86,7 +86,7 @@ pub async fn drive<A: Agent>(
         let looked_at = clock.monotonic();
         tokio::select! {
             () = rung => {}
-            () = news(&clock, store.as_ref(), seen, until) => {}
+            () = news(&clock, &commits, seen, until) => {}
             _ = stop.changed() => {}
         }
         let gathered_at = looked_at + gathers;
@@ -104,11 +104,11 @@ pub async fn drive<A: Agent>(
 
 /// Waits until `until`, and no longer than [`LOOK_EVERY`] once something was committed since `seen`: a look that can
 /// find nothing new is a few statements for nothing, every second, in each loop.
-async fn news(clock: &Clock, store: &dyn Store, seen: Option<u64>, until: Monotonic) {
+async fn news(clock: &Clock, commits: &impl Fn() -> Option<u64>, seen: Option<u64>, until: Monotonic) {
     loop {
         let look = (clock.monotonic() + LOOK_EVERY).min(until);
         clock.sleep_until(look).await;
-        if look == until || seen.is_none() || store.commits() != seen {
+        if look == until || seen.is_none() || commits() != seen {
             return;
         }
     }

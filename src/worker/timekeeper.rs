@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::json;
 
+use super::crew::Served;
 use super::runner::Lab;
 use super::steps::{Agent, LOOK_ANYWAY, LOOK_EVERY, Step};
 use crate::board::health::{Condition, check_due, checks_max};
@@ -57,7 +58,7 @@ impl Timekeeper {
             let is_had = || rows.iter().any(|row| board == Some(&row.id) && row.lease.is_some());
             let is_worked_on = || {
                 let board = board.and_then(|board| inventory.boards.get(board));
-                board.is_some_and(|board| closing.of(board).is_some())
+                board.is_some_and(|board| closing.of(board).is_some() || !self.is_driven(inventory, board))
             };
             matches!(run.state, RunState::Queued { .. }) && (is_had() || is_worked_on())
         };
@@ -71,8 +72,7 @@ impl Timekeeper {
             .iter()
             .filter(|row| row.lease.is_none() && row.health != Health::Quarantined && !is_checked(&row.id))
             .filter_map(|row| {
-                // Nobody drives the boards of a remote site from here.
-                let board = inventory.boards.get(&row.id).filter(|board| !inventory.is_remote(board))?;
+                let board = inventory.boards.get(&row.id).filter(|board| self.is_driven(inventory, board))?;
                 // Somebody works on it; it is checked once that is over.
                 if closing.of(board).is_some() {
                     return None;
@@ -92,6 +92,11 @@ impl Timekeeper {
             self.lab.doorbell.ring(Bell::Scheduler);
         }
         Ok(())
+    }
+
+    /// Whether somebody is there who drives a board.
+    fn is_driven(&self, inventory: &Inventory, board: &Board) -> bool {
+        !inventory.is_remote(board) || self.lab.crew.served(&board.site) != Served::No
     }
 
     /// When a board is to be checked.
@@ -199,9 +204,6 @@ fn reason(inventory: &Inventory, rows: &[BoardRow], run: &Run) -> Option<String>
     let Some(board) = inventory.boards.get(id) else {
         return Some(format!("{id} is not in boards.yaml any more"));
     };
-    if inventory.is_remote(board) {
-        return Some(format!("{id} is driven from {} only", board.site));
-    }
     if board.family != run.spec.family {
         return Some(format!("{id} is a {} now", board.family));
     }

@@ -51,7 +51,11 @@ async fn a_loop_looks_after_a_ring_a_commit_or_a_while_and_else_rests() {
     let (doorbell, looks) = (Doorbell::default(), Arc::new(AtomicUsize::new(0)));
     let (stop, stopping) = watch::channel(false);
     let agent = Counting { clock: clock.clone(), looks: looks.clone() };
-    let loops = tokio::spawn(drive(agent, clock.clone(), doorbell.clone(), store.clone(), stopping));
+    let commits = {
+        let store = store.clone();
+        move || store.commits()
+    };
+    let loops = tokio::spawn(drive(agent, clock.clone(), doorbell.clone(), commits, stopping));
     let looked = || looks.load(Ordering::SeqCst);
     settle().await;
     assert_eq!(looked(), 1, "at its start");

@@ -62,3 +62,4 @@ mod trouble;
 mod watch;
 mod web;
 mod webhooks;
+mod workers;

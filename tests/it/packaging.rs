@@ -116,21 +116,18 @@ fn compose_takes_its_file_and_keeps_what_it_should() {
 fn systemd_takes_the_unit_and_finds_little_exposed() {
     need("systemd-analyze", "systemd");
     let here = tempfile::tempdir().expect("a folder");
-    let unit = text("deploy/systemd/boardhand.service");
-    // Where this binary stands instead of the installed one.
-    let unit = unit.replace("/usr/local/bin/boardhand", env!("CARGO_BIN_EXE_boardhand"));
-    std::fs::write(here.path().join("boardhand.service"), unit).expect("a unit");
-    assert_eq!(
-        told("systemd-analyze", &["verify", "./boardhand.service"], here.path()),
-        (true, String::new())
-    );
-    // Tenths: 2.0 and less is what systemd calls OK.
-    let judged = told(
-        "systemd-analyze",
-        &["security", "--offline=true", "--threshold=20", "./boardhand.service"],
-        here.path(),
-    );
-    assert!(judged.0, "{}", judged.1);
+    for name in ["boardhand.service", "boardhand-worker.service"] {
+        let unit = text(&format!("deploy/systemd/{name}"));
+        // Where this binary stands instead of the installed one.
+        let unit = unit.replace("/usr/local/bin/boardhand", env!("CARGO_BIN_EXE_boardhand"));
+        std::fs::write(here.path().join(name), unit).expect("a unit");
+        let path = format!("./{name}");
+        assert_eq!(told("systemd-analyze", &["verify", &path], here.path()), (true, String::new()));
+        // Tenths: 2.0 and less is what systemd calls OK.
+        let judged =
+            told("systemd-analyze", &["security", "--offline=true", "--threshold=20", &path], here.path());
+        assert!(judged.0, "{}", judged.1);
+    }
 }
 
 #[test]

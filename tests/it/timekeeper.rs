@@ -80,6 +80,7 @@ impl Bench {
                 clock: clock.clone(),
                 occupied: Default::default(),
                 console_bytes: Default::default(),
+                programs: true,
             },
         ));
         Bench { keeper: Timekeeper::new(lab.clone()), lab, store, live, hand }

@@ -182,6 +182,7 @@ fn buggy(store: &StoreLab, text: &str) -> Arc<runner::Lab> {
             clock: clock.clone(),
             occupied: Default::default(),
             console_bytes: Default::default(),
+            programs: true,
         },
     ))
 }
@@ -284,6 +285,7 @@ async fn an_errand_that_a_killed_server_had_begun_is_answered_and_not_done_again
             clock: clock.clone(),
             occupied: Default::default(),
             console_bytes: Default::default(),
+            programs: true,
         },
     );
     let lab = Arc::new(lab);
@@ -495,6 +497,7 @@ async fn a_board_that_does_not_come_to_rest_does_not_keep_the_server_from_stoppi
             clock: clock.clone(),
             occupied: Default::default(),
             console_bytes: Default::default(),
+            programs: true,
         },
     ));
     let (_open, closing) = watch::channel(false);

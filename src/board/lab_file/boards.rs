@@ -110,6 +110,10 @@ fn board(
     let site = reader.required(fields, WHAT, "lab_location").and_then(|node| site(reader, node));
     let remote = site.as_ref().is_some_and(|site| lab.sites.get(site).is_some_and(|site| site.remote));
     let env = if remote { Env::Keep } else { Env::Expand };
+    // What the server switches for its workers is the server's to know.
+    let at_worker =
+        site.as_ref().is_some_and(|site| lab.sites.get(site).is_some_and(|site| site.pdu_at_worker));
+    let power_env = if remote && at_worker { Env::Keep } else { Env::Expand };
     let host = reader.required(fields, WHAT, "board_ip").and_then(|node| host(reader, node, "board_ip", env));
     let revision = fields.get("soc_revision").and_then(|node| tag_text(reader, node, "soc_revision"));
     let tags = fields.get("tags").map(|node| tags(reader, node)).unwrap_or_default();
@@ -123,7 +127,7 @@ fn board(
         board: devices::power_fields(reader, fields.get("power")),
         family: entry.and_then(|entry| entry.power),
     };
-    let subject = Subject { board: name, family: family.unwrap_or_default(), env };
+    let subject = Subject { board: name, family: family.unwrap_or_default(), env: power_env };
     let console = devices::console(reader, console_layers, devices::Of::Board);
     let port = match fields.get("telnet_port") {
         Some(node) => {
@@ -131,7 +135,7 @@ fn board(
         }
         None => Some(console.port),
     };
-    let pdu = pdu(reader, fields, env);
+    let pdu = pdu(reader, fields, power_env);
     let power = devices::power(reader, power_layers, pdu, &subject, notes);
     let username =
         fields.get("telnet_username").and_then(|node| credential(reader, node, "telnet_username", env));

@@ -22,6 +22,7 @@ mod plans;
 mod problem;
 mod quotas;
 mod reader;
+mod remote;
 mod reservations;
 mod schedules;
 mod sequences;
@@ -103,6 +104,13 @@ pub fn parse_simulated(source_name: &str, text: &str, env: &dyn Fn(&str) -> Opti
     read(Reader::new(source_name, text, env).standing_in(), text)
 }
 
+/// The same of what a server sent to a worker ([`Inventory::remote`]): boards may be without the switch that a plan needs.
+pub fn parse_sent(text: &str, env: &dyn Fn(&str) -> Option<String>) -> LabFile {
+    let mut reader = Reader::new("boards.yaml", text, env);
+    reader.is_sent = true;
+    read(reader, text)
+}
+
 /// The same for a server to which only these chat platforms are connected: mirrors that come to nothing are told.
 pub fn parse_for(
     source_name: &str,
@@ -152,13 +160,14 @@ fn inventory(reader: &mut Reader<'_>, root: &Node) -> Option<Inventory> {
     let Boards { boards, at } = boards::boards(reader, items, &lab, &mut notes);
     unused(reader, section("sites"), &families, &boards, items.len());
     let families = settings(families, &boards);
-    if boards.len() == items.len() {
+    if boards.len() == items.len() && !reader.is_sent {
         // Boards with mistakes are missing here, and with them the sequences that they may have.
         sequences::check_plans(reader, &wanted, &boards, &families);
     }
     switchless(&boards, &at, &families, &plans, &mut notes);
     notes.tell(&mut reader.problems);
     let inventory = Inventory {
+        remote: remote::files(root, &sites),
         sites: all_sites(sites, &boards),
         roles: people::roles(reader, section("roles")),
         permissions: permissions::permissions(reader, section("permissions"), &families),

@@ -37,6 +37,8 @@ pub(super) struct Reader<'a> {
     lines: Vec<&'a str>,
     /// For variables that are not set: in a simulation nothing needs what they hold. With those that were told.
     stand_in: Option<HashSet<String>>,
+    /// Whether a server sent it to a worker, without what that server switches itself.
+    pub(super) is_sent: bool,
     /// The chat platforms that are connected, where that is known.
     pub(super) connected: Option<&'a [Platform]>,
     /// Regular expressions of power switches: compiled once for all boards that share them.
@@ -79,6 +81,7 @@ impl<'a> Reader<'a> {
             env,
             lines: text.lines().collect(),
             stand_in: None,
+            is_sent: false,
             connected: None,
             regexes: HashMap::new(),
         }

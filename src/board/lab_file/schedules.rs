@@ -179,7 +179,12 @@ pub(super) fn could_start(request: &RunTest, lab: &Inventory) -> Result<(), Wron
         family,
         build: request.build.clone(),
         suite,
-        selector: Selector { board: on, revision: request.revision.clone(), tags: request.tags.clone() },
+        selector: Selector {
+            board: on,
+            revision: request.revision.clone(),
+            tags: request.tags.clone(),
+            driven_here: false,
+        },
         priority: request.priority.unwrap_or_default(),
         boards: request.boards.unwrap_or(1),
         on_own_board: false,

@@ -143,7 +143,7 @@ fn outlet(driver: &PowerDriver, place: Place<'_>) -> Option<String> {
     let host = place.host.as_deref().unwrap_or_default().to_ascii_lowercase();
     let outlet = place.outlet.as_deref().unwrap_or_default();
     Some(match driver {
-        PowerDriver::None => return None,
+        PowerDriver::None | PowerDriver::Elsewhere => return None,
         PowerDriver::Simulated | PowerDriver::Redfish(_) => format!("{host} {outlet}"),
         PowerDriver::Ipmi(_) => host,
         PowerDriver::Pdudaemon(switch) => format!("{} {host} {outlet}", switch.url),

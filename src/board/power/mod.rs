@@ -83,6 +83,8 @@ pub enum PowerDriver {
     Telnet(Box<TelnetSwitch>),
     /// A switch behind the MQTT broker `host`.
     Mqtt(Box<MqttSwitch>),
+    /// A switch that another process drives for this one: on a worker, its server.
+    Elsewhere,
 }
 
 impl PowerConfig {
@@ -130,6 +132,7 @@ impl PowerDriver {
         match self {
             PowerDriver::None
             | PowerDriver::Simulated
+            | PowerDriver::Elsewhere
             | PowerDriver::Command { .. }
             | PowerDriver::Pdudaemon(_) => vec![],
             PowerDriver::Snmp(switch) => match &switch.access {

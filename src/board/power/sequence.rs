@@ -4,11 +4,14 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::PowerDriver;
 use crate::clock::shown_duration;
 
 /// The state of an outlet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Outlet {
     /// Power flows.
     On,
@@ -48,7 +51,8 @@ pub struct Relay {
 }
 
 /// One step of a sequence.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SequenceStep {
     /// Switches the board's own outlet.
     Board(Outlet),

@@ -465,6 +465,16 @@ pub const TABLE: &[Row] = &[
         ..LATER
     },
     Row {
+        form: Form::Workers,
+        words: &["workers"],
+        zh: &["节点"],
+        help: "Who drives the boards of remote sites, and when they were heard last",
+        help_zh: "远程站点的板卡由谁驱动，最近何时有消息",
+        example: "/lab workers",
+        available: true,
+        ..LATER
+    },
+    Row {
         form: Form::Notify,
         words: &["notify"],
         zh: &["通知"],

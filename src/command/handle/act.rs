@@ -146,7 +146,7 @@ impl Handler {
         action: PowerAction,
         once: Option<String>,
     ) -> Result<Reaction> {
-        if self.inventory.now().is_remote(board) {
+        if !self.inventory.now().is_switched_here(board) {
             let reason = Phrase::new("remote-board", json!({ "board": board.id, "site": board.site }));
             return Ok(Reaction::refused(reason, &[], format!("/lab board {}", board.id)));
         }

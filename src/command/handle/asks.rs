@@ -37,6 +37,17 @@ impl Handler {
         click: Option<&Click>,
     ) -> Result<Reaction> {
         let (number, lasts) = (view.run.number, lasts.unwrap_or(KEEP_FOR));
+        let board = match &view.run.state {
+            RunState::Active { lease, .. } => self.inventory.now().board(lease.board.as_str()).cloned(),
+            RunState::Queued { .. } => None,
+            RunState::Finished { .. } => {
+                let last = view.attempts.last().map(|attempt| attempt.board.clone());
+                last.and_then(|board| self.inventory.now().board(board.as_str()).cloned())
+            }
+        };
+        if let Some(refusal) = self.driven_elsewhere(&view.run.spec.family, board.as_ref()) {
+            return Ok(refusal);
+        }
         if let Some(refusal) = self.too_long(delivery, "hold", &format!("#{number}"), lasts) {
             return Ok(refusal);
         }

@@ -27,6 +27,7 @@ mod read;
 pub mod schedules;
 mod start;
 mod watch;
+mod workers;
 
 pub(crate) use self::drain::{closed_facts, drain_note};
 pub(crate) use self::link::linked;
@@ -53,6 +54,7 @@ use crate::message::relay::Lines;
 use crate::message::{Note, Phrase};
 use crate::outcome::redact::Redactor;
 use crate::store::{Audit, Effect, Intake, Result, RunView, Store, Told};
+use crate::worker::crew::Crew;
 
 /// Older words than this are answered and not obeyed: platforms repeat for hours what was not taken, and a run that
 /// nobody waits for any more is worse than none.
@@ -90,6 +92,8 @@ pub struct Handler {
     pub ids: Ids,
     /// This process, which drives the boards that people take.
     pub instance: InstanceId,
+    /// The workers of remote sites.
+    pub crew: Crew,
 }
 
 /// What a command comes to: its effect and its answers.
@@ -293,6 +297,7 @@ impl Handler {
             (Command::Digest, _) => Box::pin(self.digest()).await?,
             (Command::Link { code }, _) => self.link(delivery, code.as_deref()),
             (Command::Unlink, _) => self.unlink(delivery),
+            (Command::Workers, _) => self.workers(),
             (Command::Watch { target }, view) => {
                 Box::pin(self.watch(delivery, target.as_ref(), view.as_ref(), false)).await?
             }

@@ -164,7 +164,12 @@ impl Handler {
             family,
             build: request.build,
             suite,
-            selector: Selector { board: on, revision: request.revision, tags: request.tags },
+            selector: Selector {
+                board: on,
+                revision: request.revision,
+                tags: request.tags,
+                driven_here: false,
+            },
             priority: request.priority.unwrap_or_default(),
             boards: request.boards.unwrap_or(1),
             on_own_board: false,

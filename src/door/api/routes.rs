@@ -11,7 +11,7 @@ use super::super::{Door, machine};
 use super::shapes::{self, Kind, Shape};
 use super::{
     audit, board, builds, campaigns, commands, console, drains, events, lease, list, openapi, schedules,
-    templates, terminal, tokens, unchanged,
+    templates, terminal, tokens, unchanged, workers,
 };
 
 /// One request.
@@ -100,7 +100,7 @@ pub(in crate::door) fn router() -> Router<Arc<Door>> {
 
 /// Every request.
 pub(super) fn table() -> Vec<Route> {
-    [runs(), made(), waves(), boards(), leases(), admin(), about()].into_iter().flatten().collect()
+    [runs(), made(), waves(), boards(), leases(), crew(), admin(), about()].into_iter().flatten().collect()
 }
 
 const WAIT: &str =
@@ -345,6 +345,83 @@ fn leases() -> Vec<Route> {
             .takes(&shapes::LONGER)
             .gives(200, "the lease", One(&shapes::LEASE))
             .refuses(409, "it is over"),
+    ]
+}
+
+fn crew() -> Vec<Route> {
+    use Gives::{List, One};
+    let gone = "this life of the worker is not known, or over: it begins again";
+    let of = |path, handler, says| Route::new(("post", path), handler, says).answers_once();
+    vec![
+        Route::new(("get", "/api/v1/workers"), get(workers::list), "Workers of remote sites, by name").gives(
+            200,
+            "all of them",
+            List(&shapes::WORKER),
+        ),
+        of("/api/v1/workers/{worker}/register", post(workers::register), "For workers: begin")
+            .takes(&shapes::WORKER_HELLO)
+            .gives(200, "the lab of its site", One(&shapes::WORKER_ANSWER))
+            .refuses(403, "the token is for no worker of this site")
+            .refuses(409, "the name is another worker's, or the site takes none"),
+        of("/api/v1/workers/{worker}/beat", post(workers::beat), "For workers: a sign of life")
+            .takes(&shapes::WORKER_SAYS)
+            .gives(200, "the leases that were renewed", One(&shapes::WORKER_ANSWER))
+            .refuses(410, gone),
+        of("/api/v1/workers/{worker}/work", post(workers::work), "For workers: wait for what there is to do")
+            .takes(&shapes::WORKER_SAYS)
+            .asks("wait", Kind::Text, "for at most so long, 20s at most")
+            .gives(200, "what there is to do", One(&shapes::WORKER_ANSWER))
+            .refuses(410, gone),
+        of("/api/v1/workers/{worker}/lab", post(workers::lab), "For workers: the lab of its site")
+            .takes(&shapes::WORKER_SAYS)
+            .gives(200, "the lab", One(&shapes::WORKER_ANSWER))
+            .refuses(410, gone),
+        of("/api/v1/workers/{worker}/begin", post(workers::begin), "For workers: the run of an attempt")
+            .takes(&shapes::WORKER_SAYS)
+            .gives(200, "the run", One(&shapes::WORKER_ANSWER))
+            .refuses(404, "it is on no board of this worker")
+            .refuses(410, gone),
+        of(
+            "/api/v1/workers/{worker}/reports",
+            post(workers::report),
+            "For workers: what happened under a lease",
+        )
+        .takes(&shapes::WORKER_SAYS)
+        .gives(200, "whether it stands, or the lease is lost", One(&shapes::WORKER_ANSWER))
+        .refuses(410, gone)
+        .refuses(422, "it cannot be kept"),
+        of(
+            "/api/v1/workers/{worker}/files",
+            post(workers::piece),
+            "For workers: a piece of a file of an attempt",
+        )
+        .asks("instance", Kind::Text, "the worker's life")
+        .asks("lease", Kind::Text, "the lease")
+        .asks("fence", Kind::Number, "its fence")
+        .asks("board", Kind::Text, "its board")
+        .asks("name", Kind::Text, "the file")
+        .asks("begun", Kind::Number, "which file of that name")
+        .asks("from", Kind::Number, "where the piece stands")
+        .gives(200, "how much of the file is here", One(&shapes::WORKER_ANSWER))
+        .refuses(409, "the lease is lost")
+        .refuses(410, gone),
+        of("/api/v1/workers/{worker}/switch", post(workers::switch), "For workers: a switch of the server's")
+            .takes(&shapes::WORKER_SAYS)
+            .gives(200, "what it shows, or why not", One(&shapes::WORKER_ANSWER))
+            .refuses(409, "the lease is lost")
+            .refuses(410, gone),
+        of("/api/v1/workers/{worker}/return", post(workers::give_back), "For workers: leases untouched")
+            .takes(&shapes::WORKER_SAYS)
+            .gives(200, "those that were given back", One(&shapes::WORKER_ANSWER))
+            .refuses(410, gone),
+        of("/api/v1/workers/{worker}/lapse", post(workers::let_go), "For workers: leases that nobody drives")
+            .takes(&shapes::WORKER_SAYS)
+            .gives(200, "those that were taken away", One(&shapes::WORKER_ANSWER))
+            .refuses(410, gone),
+        of("/api/v1/workers/{worker}/leave", post(workers::leave), "For workers: take nothing new any more")
+            .takes(&shapes::WORKER_SAYS)
+            .gives(200, "it is given nothing new", One(&shapes::WORKER_ANSWER))
+            .refuses(410, gone),
     ]
 }
 

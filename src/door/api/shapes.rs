@@ -687,3 +687,46 @@ pub(super) static DECISION: Shape = Shape {
     ],
     needed: &[],
 };
+
+pub(super) static WORKER: Shape = Shape {
+    name: "Worker",
+    fields: &[
+        Field("worker_id", Text, "its name"),
+        Field("site", Text, "the site whose boards it drives"),
+        Field("state", Words(&["alive", "leaving", "silent", "lost"]), "how it stands"),
+        Field("on_duty", Flag, "whether its site's boards are given to it, and not to one that stands by"),
+        Field("version", Text, "its version"),
+        Field("capacity", Number, "most boards that it drives at once"),
+        Field("boards", Number, "how many it drives"),
+        Field("token", Text, "the token that it came with"),
+        Field("since", Time, "when it began"),
+        Field("seen_at", Time, "when it was heard last"),
+        Field("left_at", Time, "when it said that it takes nothing new any more"),
+    ],
+    needed: &[],
+};
+
+pub(super) static WORKER_HELLO: Shape = Shape {
+    name: "WorkerHello",
+    fields: &[
+        Field("instance", Id, "this life of it"),
+        Field("home", Text, "SHA-256 of the secret of its data folder, in hex"),
+        Field("site", Text, "the site whose boards it drives"),
+        Field("version", Text, "its version"),
+        Field("capacity", Number, "most boards that it drives at once"),
+    ],
+    needed: &["instance", "home", "site", "version", "capacity"],
+};
+
+/// What workers say and hear is between a worker and its server, which are of one release or of two that follow each other.
+pub(super) static WORKER_SAYS: Shape = Shape {
+    name: "WorkerSays",
+    fields: &[Field("instance", Id, "this life of it; the rest is between a worker and its server")],
+    needed: &["instance"],
+};
+
+pub(super) static WORKER_ANSWER: Shape = Shape {
+    name: "WorkerAnswer",
+    fields: &[Field("lab", Map, "and more, between a worker and its server")],
+    needed: &[],
+};

@@ -55,8 +55,16 @@ impl FromRequestParts<Arc<Door>> for Caller {
         };
         let source = parts.extensions.get::<Source>().map(|source| source.0.to_string());
         let Proof { actor, standing, expires_at } = proved(door, token).await?;
-        door.throttle.token(&actor.id, parts.method != Method::GET)?;
-        Ok(Caller { actor, standing, expires_at, source, path: parts.uri.path().to_owned() })
+        let path = parts.uri.path().to_owned();
+        if path.starts_with(OF_WORKERS) {
+            door.throttle.worker(&actor.id)?;
+        } else if standing.as_ref().is_some_and(|standing| standing.is_worker()) {
+            let detail = "this token is for a worker, and opens nothing else";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "this is not allowed", detail));
+        } else {
+            door.throttle.token(&actor.id, parts.method != Method::GET)?;
+        }
+        Ok(Caller { actor, standing, expires_at, source, path })
     }
 }
 
@@ -71,6 +79,9 @@ impl OptionalFromRequestParts<Arc<Door>> for Caller {
         Box::pin(caller).await.map(Some)
     }
 }
+
+/// Where workers speak.
+const OF_WORKERS: &str = "/api/v1/workers/";
 
 const NEEDED: &str = "a token is needed: Authorization: Bearer …";
 

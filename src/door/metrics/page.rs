@@ -18,6 +18,7 @@ use crate::meter::TimesSeen;
 use crate::outcome::Verdict;
 use crate::run::Stage;
 use crate::store::{BoardRow, Tally, Waits};
+use crate::worker::crew::{Shown, Standing};
 
 pub(super) use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
 
@@ -225,12 +226,28 @@ impl<'a> Reading<'a> {
             };
             ([holder.to_owned()], 1)
         });
+        let workers = self.door.crew.shown();
+        let of = |worker: &Shown| {
+            let (id, site) = (worker.row.worker.id.clone(), worker.row.worker.site.as_str().to_owned());
+            vec![("worker", id), ("site", site)]
+        };
+        let is_up = |worker: &Shown| matches!(worker.standing, Standing::Alive | Standing::Leaving);
         let no_lease = HOLDERS.map(|holder| ([holder.to_owned()], 0));
         vec![
             gauges(
                 "boardhand_boards",
                 "Boards by site, family and state",
                 labelled(["site", "family", "state"], none.chain(boards)),
+            ),
+            gauges(
+                "boardhand_worker_up",
+                "Whether a worker of a remote site is heard",
+                workers.iter().map(|worker| (of(worker), f64::from(u8::from(is_up(worker))))).collect(),
+            ),
+            counters(
+                "boardhand_worker_heartbeats",
+                "Signs of life of a worker that this process heard",
+                workers.iter().map(|worker| (of(worker), worker.beats)).collect(),
             ),
             gauges(
                 "boardhand_leases",

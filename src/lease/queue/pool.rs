@@ -120,6 +120,7 @@ impl Pool {
 pub(super) fn allows(selector: &Selector, board: &BoardFacts) -> bool {
     selector.board.as_ref().is_none_or(|id| *id == board.id)
         && selector.revision.as_ref().is_none_or(|revision| board.revision.as_ref() == Some(revision))
+        && !(selector.driven_here && board.remote)
         && selector.tags.iter().all(|(key, value)| board.tags.get(key) == Some(value))
 }
 

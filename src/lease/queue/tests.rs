@@ -33,6 +33,7 @@ pub(super) fn board(words: &str) -> BoardFacts {
     let mut next = |default: &str| words.next().unwrap_or(default).to_owned();
     let (id, family, revision, site) = (next(""), next("socA"), next("-"), next("here"));
     BoardFacts {
+        remote: false,
         id: BoardId::new(id),
         family: Family::new(family),
         revision: (revision != "-").then_some(revision),

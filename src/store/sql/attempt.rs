@@ -14,7 +14,7 @@ use super::outcomes;
 use super::row::{self, Reader, expect_changed, statements, unavailable};
 use super::run::{attempt_of, read, run_columns};
 use super::script::{Script, Tx};
-use super::{keep, log};
+use super::{keep, log, worker};
 use crate::board::BoardId;
 use crate::clock::Timestamp;
 use crate::id::{Ids, LeaseId};
@@ -201,7 +201,8 @@ impl Failed {
         }
         let failed = matches!(settle.outcome.verdict, Verdict::Failed | Verdict::TimedOut | Verdict::Infra);
         let cycled = [POWER_CYCLED, POWER_CYCLE_FAILED].contains(&settle.outcome.cause.as_str());
-        Some(if failed && !cycled && !called_off && !is_held { Failed::Yes } else { Failed::No })
+        let kept = settle.keepable && !cycled && !called_off && !is_held;
+        Some(if failed && kept { Failed::Yes } else { Failed::No })
     }
 }
 
@@ -211,11 +212,15 @@ pub(super) async fn lost(tx: &mut Tx, ids: &Ids, run: Run, stage: Stage, now: Ti
     let count = link::query(ATTEMPTS_LOST).bind(run.number).bind(WORKER_LOST);
     let before = count.count(tx.connection().await?).await.map_err(unavailable)?;
     let finish = before + 1 >= i64::from(LOST_ATTEMPTS_MAX);
+    let worker = match &run.state {
+        RunState::Active { lease, .. } => worker::of_lease(tx, lease.id).await?,
+        RunState::Queued { .. } | RunState::Finished { .. } => None,
+    };
     let outcome = Outcome {
         verdict: Verdict::Infra,
         cause: WORKER_LOST.to_owned(),
         stage,
-        detail: String::new(),
+        detail: worker.map(|worker| format!("the worker {worker} was lost")).unwrap_or_default(),
         excerpt: vec![],
         cases: vec![],
         counts: Counts::default(),

@@ -12,7 +12,7 @@ use super::script::Tx;
 use super::unreadable::Unreadable;
 use crate::board::Site;
 use crate::clock::Timestamp;
-use crate::id::{Ids, InstanceId};
+use crate::id::{Ids, InstanceId, LeaseId};
 use crate::lease::Lease;
 use crate::store::{
     Fenced, Lapsed, NewWorker, Registered, Report, Reported, Result, StoreError, WORKERS_MAX, WorkerRow,
@@ -39,6 +39,10 @@ statements! {
     WORKER_LEFT = "UPDATE workers
         SET left_at = ?2, seen_at = ?2
         WHERE instance = ?1 AND left_at IS NULL";
+    WORKER_OF_LEASE = "SELECT w.id
+        FROM leases AS l
+        JOIN workers AS w ON w.instance = l.instance
+        WHERE l.id = ?1";
     // Whether it is this process' to report, and what it reported last.
     REPORTED = "SELECT id, reported
         FROM leases
@@ -58,6 +62,13 @@ pub(super) async fn list(readers: &Readers, unreadable: &Unreadable) -> Result<V
 pub(super) async fn instances(tx: &mut Tx, unreadable: &Unreadable) -> Result<HashSet<InstanceId>> {
     let rows = link::query(WORKERS).fetch_all(tx.connection().await?).await.map_err(unavailable)?;
     Ok(unreadable.sift(&rows, read)?.into_iter().map(|row| row.worker.instance).collect())
+}
+
+/// The worker that drives, or drove, under a lease.
+pub(super) async fn of_lease(tx: &mut Tx, lease: LeaseId) -> Result<Option<String>> {
+    let query = link::query(WORKER_OF_LEASE).bind(lease.to_string());
+    let found = query.fetch_optional(tx.connection().await?).await.map_err(unavailable)?;
+    found.map(|row| Ok(Reader::new(&row, "workers", "id").text("id")?.to_owned())).transpose()
 }
 
 /// A worker begins.

@@ -163,6 +163,11 @@ impl Attempt {
 
     /// Runs a program beside the board, whose console is read along where it is open.
     async fn host(&mut self, command: &HostCommand, within: Duration) -> Result<(), Halt> {
+        if !self.lab.programs {
+            let problem =
+                format!("{} is a program, which this worker runs with --allow-programs only", command.name);
+            return Err(self.halt(Happened::HostStepFailed, problem));
+        }
         let arguments: Result<Vec<String>, Halt> =
             command.arguments.iter().map(|argument| self.fill(argument)).collect();
         let (arguments, clock, grip) = (arguments?, self.lab.clock.clone(), self.grip.clone());

@@ -10,6 +10,11 @@ use super::{admin, call};
 use crate::console_real::rig::from_pypi;
 use crate::lab::{Lab, lab, yaml};
 
+/// Whether it is what workers say, whose repeats are known by other means.
+fn is_workers(path: &str) -> bool {
+    path.starts_with("/api/v1/workers/")
+}
+
 /// A path with something in the place of each name.
 fn filled_in(path: &str) -> String {
     let part = |part: &str| if part.starts_with('{') { "1".to_owned() } else { part.to_owned() };
@@ -61,7 +66,11 @@ async fn every_request_is_described_and_answers_as_it_says() {
                 let once = operation["parameters"].as_array().into_iter().flatten();
                 let once = once.filter(|parameter| parameter["name"] == "Idempotency-Key").count() == 1;
                 let (changes, made) = (method != "get", (method.as_str(), path.as_str()));
-                assert_eq!(once, changes && made != ("post", "/api/v1/tokens"), "{method} {path}");
+                assert_eq!(
+                    once,
+                    changes && made != ("post", "/api/v1/tokens") && !is_workers(path),
+                    "{method} {path}"
+                );
                 if link {
                     assert_eq!(answer["title"], "there is no such run", "{path}");
                 }

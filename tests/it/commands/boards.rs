@@ -186,11 +186,11 @@ async fn power_is_switched_on_a_free_board_and_refused_on_a_held_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn power_of_a_remote_site_is_not_switched_from_here() {
-    let remote = format!("{}sites: {{Lab Site A: {{worker: remote}}}}\n", yaml::small(1));
+    let remote = format!("{}sites: {{Lab Site A: {{worker: remote, pdu: worker}}}}\n", yaml::small(1));
     lab(&remote, async |lab| {
         let switches = lab.boards.board("soc-a-001").expect("a board").counters().switches;
         insta::assert_snapshot!(steady(&lab.say("bob", "/lab power soc-a-001 cycle").await), @"
-        ✋ soc-a-001 is driven by the worker of Lab Site A, which this version cannot ask.
+        ✋ soc-a-001 is driven by the worker of Lab Site A, which cannot be asked for this yet.
         Try: `/lab board soc-a-001`
         ");
         lab.say("bob", "/lab power soc-a-001 status").await;

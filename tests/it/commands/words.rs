@@ -101,6 +101,9 @@ async fn somebody_new_asks_around() {
                 `/lab unlink`
                 Be two people again.
                 
+                `/lab workers`
+                Who drives the boards of remote sites, and when they were heard last.
+                
                 `/lab notify <board|soc>`
                 Tell me once when a board comes free.
                 
@@ -213,6 +216,9 @@ async fn somebody_new_asks_around() {
                 
                 `/lab unlink`
                 Be two people again.
+                
+                `/lab workers`
+                Who drives the boards of remote sites, and when they were heard last.
                 
                 `/lab notify <board|soc>`
                 Tell me once when a board comes free.

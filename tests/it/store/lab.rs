@@ -178,6 +178,7 @@ impl Lab {
             notes: vec![note("run-finished")],
             quarantine_after: 2,
             lookback: None,
+            keepable: true,
             kept: note("kept"),
             told: None,
             now: at(60),

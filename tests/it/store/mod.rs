@@ -19,6 +19,7 @@ mod queue;
 mod run;
 pub(crate) mod tidy;
 mod watch;
+mod worker;
 
 pub(crate) use lab::Lab;
 

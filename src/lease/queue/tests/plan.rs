@@ -300,7 +300,7 @@ fn availability() -> impl Strategy<Value = Availability> {
 fn queued() -> impl Strategy<Value = QueuedRun> {
     let selector = (prop::option::weighted(0.2, board_id()), 0..6u8, 0..6u8).prop_map(|(board, rev, tag)| {
         let tags = (tag < 2).then(|| ("k".to_owned(), tag.to_string())).into_iter().collect();
-        Selector { board, revision: (rev < 2).then(|| format!("rev{rev}")), tags }
+        Selector { board, revision: (rev < 2).then(|| format!("rev{rev}")), tags, driven_here: false }
     });
     let avoid = prop_oneof![3 => Just(vec![]), 1 => prop::collection::btree_set(board_id(), 1..3)
         .prop_map(|avoid| avoid.into_iter().collect())];
