@@ -331,7 +331,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => Box::pin(serve::serve(&args)).await,
         Command::Worker(args) => Box::pin(worker::worker(&args)).await,
         Command::Workers { asking } => ask::workers(&asking).await,
-        Command::Demo(args) => demo::demo(&args).await,
+        Command::Demo(args) => Box::pin(demo::demo(&args)).await,
         Command::Check { boards, templates, connect, data_dir } => {
             check::check(&boards, templates.as_deref(), &data_dir, connect).await
         }
