@@ -87,6 +87,7 @@ fn every_cause_that_the_docs_tell_of_is_one() {
     let source = [
         include_str!("../verdict.rs"),
         include_str!("../../run/transition.rs"),
+        include_str!("../../worker/local.rs"),
         include_str!("../../worker/runner.rs"),
         include_str!("../../worker/stranded.rs"),
         include_str!("../../store/sql/unreadable.rs"),
