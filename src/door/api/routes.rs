@@ -366,21 +366,21 @@ fn crew() -> Vec<Route> {
         of("/api/v1/workers/{worker}/beat", post(workers::beat), "For workers: a sign of life")
             .takes(&shapes::WORKER_SAYS)
             .gives(200, "the leases that were renewed", One(&shapes::WORKER_ANSWER))
-            .refuses(410, gone),
+            .refuses(404, gone),
         of("/api/v1/workers/{worker}/work", post(workers::work), "For workers: wait for what there is to do")
             .takes(&shapes::WORKER_SAYS)
             .asks("wait", Kind::Text, "for at most so long, 20s at most")
             .gives(200, "what there is to do", One(&shapes::WORKER_ANSWER))
-            .refuses(410, gone),
+            .refuses(404, gone),
         of("/api/v1/workers/{worker}/lab", post(workers::lab), "For workers: the lab of its site")
             .takes(&shapes::WORKER_SAYS)
             .gives(200, "the lab", One(&shapes::WORKER_ANSWER))
-            .refuses(410, gone),
+            .refuses(404, gone),
         of("/api/v1/workers/{worker}/begin", post(workers::begin), "For workers: the run of an attempt")
             .takes(&shapes::WORKER_SAYS)
             .gives(200, "the run", One(&shapes::WORKER_ANSWER))
-            .refuses(404, "it is on no board of this worker")
-            .refuses(410, gone),
+            .refuses(409, "it is on no board of this worker")
+            .refuses(404, gone),
         of(
             "/api/v1/workers/{worker}/reports",
             post(workers::report),
@@ -388,7 +388,7 @@ fn crew() -> Vec<Route> {
         )
         .takes(&shapes::WORKER_SAYS)
         .gives(200, "whether it stands, or the lease is lost", One(&shapes::WORKER_ANSWER))
-        .refuses(410, gone)
+        .refuses(404, gone)
         .refuses(422, "it cannot be kept"),
         of(
             "/api/v1/workers/{worker}/files",
@@ -404,24 +404,24 @@ fn crew() -> Vec<Route> {
         .asks("from", Kind::Number, "where the piece stands")
         .gives(200, "how much of the file is here", One(&shapes::WORKER_ANSWER))
         .refuses(409, "the lease is lost")
-        .refuses(410, gone),
+        .refuses(404, gone),
         of("/api/v1/workers/{worker}/switch", post(workers::switch), "For workers: a switch of the server's")
             .takes(&shapes::WORKER_SAYS)
             .gives(200, "what it shows, or why not", One(&shapes::WORKER_ANSWER))
             .refuses(409, "the lease is lost")
-            .refuses(410, gone),
+            .refuses(404, gone),
         of("/api/v1/workers/{worker}/return", post(workers::give_back), "For workers: leases untouched")
             .takes(&shapes::WORKER_SAYS)
             .gives(200, "those that were given back", One(&shapes::WORKER_ANSWER))
-            .refuses(410, gone),
+            .refuses(404, gone),
         of("/api/v1/workers/{worker}/lapse", post(workers::let_go), "For workers: leases that nobody drives")
             .takes(&shapes::WORKER_SAYS)
             .gives(200, "those that were taken away", One(&shapes::WORKER_ANSWER))
-            .refuses(410, gone),
+            .refuses(404, gone),
         of("/api/v1/workers/{worker}/leave", post(workers::leave), "For workers: take nothing new any more")
             .takes(&shapes::WORKER_SAYS)
             .gives(200, "it is given nothing new", One(&shapes::WORKER_ANSWER))
-            .refuses(410, gone),
+            .refuses(404, gone),
     ]
 }
 

@@ -145,7 +145,7 @@ fn known(door: &Door, caller: &Caller, id: &str, instance: InstanceId) -> Result
         door.crew.row(instance).filter(|row| row.worker.id == id && row.worker.token == caller.actor.id);
     let row = row.ok_or_else(|| {
         let detail = "this life of the worker is not known, or is over: begin again";
-        Problem::new(StatusCode::GONE, "there is no such worker", detail)
+        Problem::new(StatusCode::NOT_FOUND, "there is no such worker", detail)
     })?;
     may_drive(caller, &row.worker.site)?;
     door.crew.heard(instance);
@@ -164,7 +164,7 @@ pub(in crate::door) async fn beat(
     let now = door.clock.now();
     let leases = door.store.worker_beat(instance, now, now + LEASE_LASTS).await.map_err(unreadable)?;
     let leases = leases.ok_or_else(|| {
-        Problem::new(StatusCode::GONE, "there is no such worker", "this life of the worker is over")
+        Problem::new(StatusCode::NOT_FOUND, "there is no such worker", "this life of the worker is over")
     })?;
     door.crew.renewed(instance, now);
     let leases = leases.iter().map(|lease| lease.id).collect();
@@ -196,7 +196,7 @@ pub(in crate::door) async fn work(
     known(&door, &caller, &id, instance)?;
     let wait = wait_of(query.wait.as_deref())?.min(WAIT_MAX);
     let gone =
-        || Problem::new(StatusCode::GONE, "there is no such worker", "this life of the worker is over");
+        || Problem::new(StatusCode::NOT_FOUND, "there is no such worker", "this life of the worker is over");
     let mut work = door.crew.work(instance).ok_or_else(gone)?;
     let parked = parking.map(|Extension(parking)| parking.park());
     if parked.as_ref().is_none_or(Option::is_some) && !wait.is_zero() {
@@ -220,7 +220,7 @@ pub(in crate::door) async fn begin(
     let desk = door.desk.of(instance);
     let nothing = || {
         let detail = "the run is on no board of this worker";
-        Problem::new(StatusCode::NOT_FOUND, "there is no such attempt", detail)
+        Problem::new(StatusCode::CONFLICT, "there is no such attempt", detail)
     };
     let begun = desk.begin(run).await.map_err(unreadable)?.ok_or_else(nothing)?;
     let spec = begun.view.run.spec.clone();

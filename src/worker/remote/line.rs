@@ -95,7 +95,7 @@ fn read<T: DeserializeOwned>(answer: Result<HttpReply, NetError>) -> Result<T, F
     match reply.status {
         200..=299 => serde_json::from_slice(&reply.body)
             .map_err(|error| Failed::Away(format!("the server's answer is not understood: {error}"))),
-        410 => Err(Failed::Gone),
+        404 => Err(Failed::Gone),
         // A token may be put right while the worker runs.
         status @ (401 | 403 | 408 | 425 | 429 | 500..) => Err(Failed::Away(said(&reply, status))),
         status => Err(Failed::Refused(said(&reply, status))),
