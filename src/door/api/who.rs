@@ -120,7 +120,8 @@ pub(in crate::door) async fn of_digest(door: &Door, digest: &[u8; 32]) -> Option
         }
     };
     let now = door.clock.now();
-    let row = found.filter(|row| token::is_same(&row.hash, digest) && row.is_live(now))?;
+    let opens = |row: &TokenRow| row.is_live(now) && !row.standing.is_worker();
+    let row = found.filter(|row| token::is_same(&row.hash, digest) && opens(row))?;
     note_use(door, &row, now).await;
     Some(Visitor { actor: holder(row.name), standing: Some(Box::new(row.standing)) })
 }
