@@ -185,7 +185,13 @@ async fn a_worker_that_is_cut_off_for_long_stops_before_its_board_is_given_away(
         .await;
     let freed_after = world.clock.monotonic().since(cut_at);
     assert_eq!(attempts(&lost).first(), Some(&("infra".into(), "worker-lost".into())), "{lost}");
-    assert!(lost["attempts"][0].to_string().contains("the worker rack-a was lost"), "{lost}");
+    let names_it = |slack: &boardhand::sim::slack::World| {
+        let told = slack.channel(CHANNEL).map(|channel| &channel.messages);
+        told.is_some_and(|told| {
+            told.iter().any(|one| one.blocks.to_string().contains("worker rack-a was lost"))
+        })
+    };
+    world.slack.until(names_it, world::WITHIN).await.expect("the thread names the worker");
     assert!(freed_after > TRUSTED_FOR, "it was given away after {freed_after:?}");
     world.worker_is("rack-a", "lost").await;
     // The server switches it off for its lost worker; nobody typed at it since.
