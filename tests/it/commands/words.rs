@@ -124,6 +124,7 @@ async fn somebody_new_asks_around() {
                 
                 `/lab audit [who|board|#] [2h] [refused] [before=1234]`
                 Who was allowed or refused what, and why; the newest first.
+                
                 `/lab campaign [campaign|#] [build|pause|resume|continue|rollback|cancel]`
                 Bring a build to many boards in waves, or see and steer how that goes.
                 
@@ -240,6 +241,7 @@ async fn somebody_new_asks_around() {
                 
                 `/lab audit [who|board|#] [2h] [refused] [before=1234]`
                 Who was allowed or refused what, and why; the newest first.
+                
                 `/lab campaign [campaign|#] [build|pause|resume|continue|rollback|cancel]`
                 Bring a build to many boards in waves, or see and steer how that goes.
                 
