@@ -32,6 +32,15 @@ pub(crate) fn cpu_seconds(process: &str) -> f64 {
     threads.map(|thread| schedstat(&thread.path().join("schedstat"))).sum()
 }
 
+/// CPU seconds that a process has used, those of threads that have ended among them.
+pub(crate) fn process_cpu_seconds(process: &str) -> f64 {
+    /// The kernel tells these times in hundredths of a second.
+    const TICKS: f64 = 100.0;
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace().skip(11).take(2);
+    fields.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS
+}
+
 /// CPU seconds of the calling thread.
 pub(crate) fn thread_cpu_seconds() -> f64 {
     schedstat(Path::new("/proc/thread-self/schedstat"))

@@ -14,12 +14,14 @@ use tokio::net::TcpStream;
 
 use crate::http::TOKEN;
 use crate::idle::Server;
-use crate::machine::{cpu_seconds, median};
+use crate::machine::{median, process_cpu_seconds};
 
 const BOARDS: usize = 1_000;
 const OPENED: usize = 50;
 const VIEWERS: usize = 500;
 const WATCHED: Duration = Duration::from_secs(20);
+/// How long viewers take to have read what was there before they came.
+const SETTLES: Duration = Duration::from_secs(15);
 /// How many steps the run has, and what each prints.
 const STEPS: usize = 400;
 const LINES: usize = 5;
@@ -66,10 +68,10 @@ pub(crate) fn pages() {
             for _ in 0..viewers {
                 tasks.spawn(view(address, cookie.clone(), told.clone()));
             }
-            clock.sleep(Duration::from_secs(3)).await;
-            let (before, heard) = (cpu_seconds(&server.id()), told.load(Ordering::Relaxed));
+            clock.sleep(SETTLES).await;
+            let (before, heard) = (process_cpu_seconds(&server.id()), told.load(Ordering::Relaxed));
             clock.sleep(WATCHED).await;
-            let share = (cpu_seconds(&server.id()) - before) / WATCHED.as_secs_f64() * 100.0;
+            let share = (process_cpu_seconds(&server.id()) - before) / WATCHED.as_secs_f64() * 100.0;
             let heard = told.load(Ordering::Relaxed) - heard;
             println!("{viewers} viewers: {share:.2} % of a core, {heard} bytes told");
             used.push(share);
