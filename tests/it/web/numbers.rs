@@ -109,7 +109,7 @@ async fn a_huge_log_is_scrolled_to_any_place_without_a_stop() {
         // To the middle, by the slider; and to a line, by its address.
         let begin = lab.clock.monotonic();
         browser.run("const place = document.getElementById('place'); place.value = 500; place.dispatchEvent(new Event('change'))").await;
-        let middle = format!("const id = Number(document.querySelector('#log li').id.slice(1)); return Math.abs(id - {}) < 2000", lines / 2);
+        let middle = format!("const id = Number(document.querySelector('#log li').id.slice(1)); return Math.abs(id - {}) < {}", lines / 2, lines / 20);
         browser.holds("the middle", &middle).await;
         println!("to the middle: {} ms", lab.clock.monotonic().since(begin).as_millis());
         browser.holds("the rows follow each other there", numbers).await;
