@@ -436,7 +436,7 @@ fn role_of(who: Who<'_>, roles: &Roles) -> Option<Held> {
         return Some(Held::new(standing.role, how));
     }
     if actor.platform == Platform::Api && actor.id.starts_with(SCHEDULE_ID) {
-        return Some(Held::new(Role::User, "a schedule of boards.yaml"));
+        return Some(Held::new(Role::User, "a schedule"));
     }
     if actor.platform == Platform::Api {
         let admin = Held::new(Role::Admin, "the holder of the admin token");

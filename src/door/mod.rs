@@ -34,12 +34,13 @@ use std::time::Duration;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use bytes::Bytes;
 use tracing::Instrument;
 
+use self::machine::Problem;
 use self::throttle::{Refused, Source, Throttle};
 use crate::artifact::Artifacts;
 use crate::chat::Delivery;
@@ -155,16 +156,28 @@ pub enum Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let (status, said) = match &self {
-            Refusal::Unsigned(_) => {
-                (StatusCode::UNAUTHORIZED, "the signature is missing, wrong or out of date\n")
+        let (status, title, said) = match &self {
+            Refusal::Unsigned(_) => (
+                StatusCode::UNAUTHORIZED,
+                "this is not proved",
+                "the signature is missing, wrong or out of date",
+            ),
+            Refusal::Malformed(_) => (
+                StatusCode::BAD_REQUEST,
+                "this request is not understood",
+                "it is signed, and not what its sender sends",
+            ),
+            Refusal::NotConnected(_) => (
+                StatusCode::NOT_FOUND,
+                "this sender is not connected",
+                "the server has no secret of this sender's",
+            ),
+            Refusal::Busy(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "not now, try again", "the store did not take it in time")
             }
-            Refusal::Malformed(_) => (StatusCode::BAD_REQUEST, "this request is not understood\n"),
-            Refusal::NotConnected(_) => (StatusCode::NOT_FOUND, "this platform is not connected\n"),
-            Refusal::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "not now, try again\n"),
         };
         // Said in the log by whoever knows how often this sender is refused.
-        (status, Extension(Refused(self.to_string())), said).into_response()
+        (Extension(Refused(self.to_string())), Problem::new(status, title, said)).into_response()
     }
 }
 
@@ -313,9 +326,14 @@ pub fn router(door: Arc<Door>) -> Router {
 }
 
 /// What is asked for at an address that is nobody's.
-async fn nothing_here() -> Response {
+async fn nothing_here(headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    if accept.is_some_and(|accept| accept.contains("text/html")) {
+        let page = "<!doctype html><title>boardhand</title><p>There is nothing at this address. <a href=\"/\">To the boards</a>";
+        return (StatusCode::NOT_FOUND, Html(page)).into_response();
+    }
     let detail = "/openapi.json lists what there is for programs, and / leads to the pages for people";
-    machine::Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address", detail).into_response()
+    Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address", detail).into_response()
 }
 
 /// The shared path: the sender is told apart by its signature header, never by its body. Exactly one may be there.

@@ -14,9 +14,10 @@ use crate::chat::{Actor, AnswerVia, Delivery, Intent, Place, Platform, key_of};
 use crate::clock::Timestamp;
 use crate::command::handle::Handler;
 use crate::command::handle::schedules::{Entry, agenda};
-use crate::command::policy::SCHEDULE_ID;
+use crate::command::policy::{ADMIN_ID, SCHEDULE_ID};
+use crate::command::standing::Standing;
 use crate::doorbell::{Bell, Doorbell};
-use crate::message::Note;
+use crate::message::{Note, Phrase};
 use crate::run::RunState;
 use crate::store::{Audit, Committed, Dealt, Effect, Intake, OwnSchedule, ScheduleRow, StoreError};
 
@@ -82,7 +83,17 @@ impl Almanac {
             }
             return Ok(Dealt::Overlapped { run });
         }
-        let mut intake = self.handler.handle(self.delivery(due)).await?;
+        let standing = match due.own {
+            Some(own) => self.standing_of(own, due.now).await?,
+            None => Some(None),
+        };
+        let Some(standing) = standing else {
+            let by = due.own.map(|own| own.by.key());
+            let reason = json!(Phrase::new("maker-gone", json!({ "by": by })));
+            self.tell(due, "schedule-refused", json!({ "reason": reason })).await?;
+            return Ok(Dealt::Refused { reason });
+        };
+        let mut intake = self.handler.handle(Delivery { standing, ..self.delivery(due) }).await?;
         match intake.effect {
             Effect::Start(_) if due.now.since(due.at) <= LATE_AFTER => intake.answer_via = None,
             Effect::Start(_) => intake.answer = self.note(due, "schedule-late", json!({})),
@@ -103,6 +114,21 @@ impl Almanac {
             Some(run) => Dealt::Started { run },
             None => Dealt::Refused { reason: answer.facts.get("reason").cloned().unwrap_or_default() },
         })
+    }
+
+    /// What one that a program made may start: what the token of its maker grants now, nothing where that is over, and
+    /// everything that a user may where the server's own token made it.
+    async fn standing_of(
+        &self,
+        own: &OwnSchedule,
+        now: Timestamp,
+    ) -> Result<Option<Option<Box<Standing>>>, StoreError> {
+        if own.by.id == ADMIN_ID {
+            return Ok(Some(None));
+        }
+        let tokens = self.handler.store.token_list().await?;
+        let live = tokens.into_iter().find(|token| token.name == own.by.id && token.is_live(now));
+        Ok(live.map(|token| Some(Box::new(token.standing))))
     }
 
     /// The run that it started before, while that has not ended.

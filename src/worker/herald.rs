@@ -208,9 +208,14 @@ impl Shared {
                 (!is_again && webhook.wants(kind, family)).then(|| name.clone())
             };
             let hooks: Vec<Option<String>> = lab.hooks.webhooks.iter().filter_map(wants).map(Some).collect();
-            let told = hooks.into_iter().chain(callback.map(|_| None));
-            let lease = self.lease_of(event, kind).await?;
-            let body = self.body(event, kind, (view, lease.as_ref()), family);
+            let told: Vec<Option<String>> = hooks.into_iter().chain(callback.map(|_| None)).collect();
+            let body = match told.is_empty() {
+                true => String::new(),
+                false => {
+                    let lease = self.lease_of(event, kind).await?;
+                    self.body(event, kind, (view, lease.as_ref()), family)
+                }
+            };
             let call = |hook: Option<String>, body: &str| NewCall {
                 id: MessageId::new(&self.lab.ids, self.lab.clock.now()),
                 lane: lane_of(hook.as_deref(), callback.map(String::as_str)),
@@ -221,7 +226,7 @@ impl Shared {
                 run: event.run,
                 body: body.to_owned(),
             };
-            owing.calls.extend(told.map(|hook| call(hook, &body)));
+            owing.calls.extend(told.into_iter().map(|hook| call(hook, &body)));
             let Some(view) = view.filter(|_| is_status && status::is_told(&lab.hooks, family)) else {
                 continue;
             };

@@ -348,10 +348,16 @@ async fn what_a_program_made_starts_at_its_times_and_the_files_own_takes_its_nam
     assert!(row().await.dealt.is_some());
     assert_eq!(make("soak", &own("30 * * * *", "socA build-8")).await, "done");
     assert!(row().await.dealt.is_none());
-    // A file that has the name takes it, and a program does not take it back.
+    // A file that has the name takes it, whoever had paused it, and a program does not take it back.
+    let paused = Effect::Schedule { name: "soak".into(), paused: true };
+    assert_eq!(effected(paused).await, "done");
+    assert_eq!(make("soak", &own("30 * * * *", "socA build-9")).await, "done");
+    assert!(row().await.paused.is_some(), "made anew, it is paused still");
     let mut almanac = bench.almanac(&scheduled("  soak: {cron: '0 5 * * *', run: 'socA build-123'}\n")).await;
     steps(&mut almanac, 2).await;
     assert_eq!((row().await.own, row().await.timing.as_str()), (None, "0 5 * * * UTC"));
+    assert_eq!(row().await.paused, None);
+    assert_eq!(make("SOAK", &hourly).await, "not-theirs", "one name, however it is written");
     assert_eq!(make("soak", &hourly).await, "not-theirs");
     let gone = Effect::OwnSchedule { name: "soak".into(), made: None };
     assert_eq!(effected(gone).await, "not-theirs");

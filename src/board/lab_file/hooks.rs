@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::builds::{NEVER_CALLED, hosts};
+use super::problem::Mark;
 use super::reader::{Env, Reader};
 use super::tree::Node;
 use crate::board::hooks::{Callbacks, Forge, Hooks, KINDS, StatusSink, Webhook, matches};
@@ -63,6 +64,13 @@ fn named<'n, 'r, T>(
 /// What would be right where a private address is called.
 const IS_PRIVATE: &str = "private: true allows it";
 
+/// Tells an address that nothing is called at without `private: true`.
+fn not_private(reader: &mut Reader<'_>, at: Mark, url: &str) {
+    if Address::parse(url).is_ok_and(|address| reach_of(&address.host) == Reach::Private) {
+        reader.problems.error_with(at, "url is at a private address", Some(IS_PRIVATE.into()));
+    }
+}
+
 const STATUS_KEYS: [&str; 8] = ["forge", "url", "project", "user", "token", "label", "families", "private"];
 
 fn status(reader: &mut Reader<'_>, node: &Node) -> Option<StatusSink> {
@@ -101,6 +109,9 @@ fn status(reader: &mut Reader<'_>, node: &Node) -> Option<StatusSink> {
     let label = text("label", Some("Verified"));
     let families = fields.get("families").map(|node| entries(reader, node, "families")).unwrap_or_default();
     let private = fields.get("private").and_then(|node| reader.boolean(node, "private")).unwrap_or(false);
+    if let (Some(node), Some(url), false) = (fields.get("url"), &url, private) {
+        not_private(reader, node.at, url);
+    }
     Some(StatusSink {
         forge,
         url: url?,
@@ -134,11 +145,8 @@ fn webhook(reader: &mut Reader<'_>, node: &Node) -> Option<Webhook> {
         }
     }
     let private = fields.get("private").and_then(|node| reader.boolean(node, "private")).unwrap_or(false);
-    if let (Some(at), Some(url), false) = (at, &url, private)
-        && let Ok(address) = Address::parse(url.expose_secret())
-        && reach_of(&address.host) == Reach::Private
-    {
-        reader.problems.error_with(at, "url is at a private address", Some(IS_PRIVATE.into()));
+    if let (Some(at), Some(url), false) = (at, &url, private) {
+        not_private(reader, at, url.expose_secret());
     }
     let words = |entries: Vec<(String, &Node)>| entries.into_iter().map(|(word, _)| word).collect();
     Some(Webhook { url: url?, secrets: secret?, events: words(events), families: words(families), private })

@@ -22,6 +22,8 @@ use crate::run::{RunKind, RunSpec, Selector};
 
 /// Most schedules of a lab.
 pub const SCHEDULES_MAX: usize = 100;
+/// Longest cron line, in bytes.
+const CRON_BYTES_MAX: usize = 200;
 const KEYS: [&str; 5] = ["cron", "zone", "run", "channel", "start_within"];
 /// The time zone of a schedule that names none.
 const ZONE: &str = "UTC";
@@ -92,6 +94,10 @@ fn schedule(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Schedule> {
 
 pub(super) fn times<'n>(reader: &mut Reader<'_>, node: &'n Node, zone: Tz) -> Option<(&'n str, Times)> {
     let text = reader.text(node, "cron")?;
+    if text.len() > CRON_BYTES_MAX {
+        reader.problems.error(node.at, format!("cron has at most {CRON_BYTES_MAX} bytes"));
+        return None;
+    }
     match Times::parse(text, zone) {
         Ok(times) => Some((text, times)),
         Err(problem) => {

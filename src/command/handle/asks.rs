@@ -51,10 +51,10 @@ impl Handler {
         if let Some(refusal) = self.too_long(delivery, "hold", &format!("#{number}"), lasts) {
             return Ok(refusal);
         }
-        if let Err(refusal) = self.hours_with(delivery, lasts, InsteadOf::Keep(number)).await? {
-            return Ok(*refusal);
-        }
         let RunState::Finished { outcome, .. } = &view.run.state else {
+            if let Err(refusal) = self.hours_with(delivery, lasts, InsteadOf::Keep(number)).await? {
+                return Ok(*refusal);
+            }
             let facts = json!({ "number": number, "lasts_s": lasts.as_secs_f64(), "by": delivery.actor });
             return Ok(Reaction {
                 effect: Effect::Keep { run: number, lasts },
@@ -73,6 +73,9 @@ impl Handler {
         let board = view.attempts.last().map(|attempt| attempt.board.clone());
         match (board, outcome.verdict) {
             (Some(board), Verdict::Failed | Verdict::TimedOut | Verdict::Infra) => {
+                if let Err(refusal) = self.hours_with(delivery, lasts, InsteadOf::Keep(number)).await? {
+                    return Ok(*refusal);
+                }
                 self.take_after(delivery, view, board, lasts).await
             }
             (_, verdict) => {

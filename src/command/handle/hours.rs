@@ -45,7 +45,7 @@ impl Handler {
         let wishes =
             wishes.iter().filter(|wish| instead_of != InsteadOf::Place(wish.id)).map(|wish| wish.lasts);
         let is_theirs = |(run, keep): &&(i64, Keep)| {
-            keep.by.key() == delivery.actor.key() && instead_of != InsteadOf::Keep(*run)
+            self.is_same(&keep.by, delivery) && instead_of != InsteadOf::Keep(*run)
         };
         let keeps = keeps.iter().filter(is_theirs).map(|(_, keep)| keep.lasts);
         let waiting: Duration = wishes.chain(keeps).sum();

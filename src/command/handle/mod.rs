@@ -523,6 +523,10 @@ impl Handler {
                 let agenda = agenda(&lab, self.store.schedule_list().await?);
                 let known = agenda.iter().find(|entry| entry.name.eq_ignore_ascii_case(name));
                 let mut families = self.families_started(known.map(|entry| entry.schedule.run.as_str()));
+                if known.is_none() && document.is_none() {
+                    // One that cannot be read any more.
+                    families.push(String::new());
+                }
                 let run = document.as_ref().and_then(|document| document.get("run")?.as_str());
                 families.extend(self.families_started(run));
                 families

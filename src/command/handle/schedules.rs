@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::act::audit;
+use super::build::family_of_target;
 use super::{Handler, Reaction, put_right};
 use crate::board::schedule::Schedule;
 use crate::board::{Inventory, lab_file};
 use crate::chat::Delivery;
 use crate::clock::Timestamp;
-use crate::command::grammar;
+use crate::command::parse::{self, Surface};
+use crate::command::{Command, grammar};
 use crate::message::{Note, Phrase};
 use crate::store::{Effect, Result, ScheduleRow};
 
@@ -87,10 +89,15 @@ impl Handler {
         }
     }
 
-    /// The families that a line of `/run-test` starts runs of.
+    /// The family that a line of `/run-test` starts runs of, read as it is when it is due; where nobody knows, one that no
+    /// token of some families reaches.
     pub(super) fn families_started(&self, run: Option<&str>) -> Vec<String> {
-        let of = run.and_then(|run| run.split_whitespace().next());
-        of.and_then(|of| self.family_known_as(of)).into_iter().map(|of| of.to_string()).collect()
+        let Some(run) = run else { return vec![] };
+        let family = match parse::parse(&format!("/run-test {run}"), false, Surface::Slash) {
+            Ok(Command::RunTest(asked)) => family_of_target(&self.inventory.now(), &asked.target),
+            Ok(_) | Err(_) => None,
+        };
+        vec![family.map(|family| family.to_string()).unwrap_or_default()]
     }
 }
 
@@ -115,6 +122,10 @@ pub fn agenda(lab: &Inventory, rows: Vec<ScheduleRow>) -> Vec<Entry> {
     let mut all: Vec<Entry> = of_file.collect();
     for (name, row) in rows {
         let Some(own) = &row.own else { continue };
+        // One name is one schedule, however it is written.
+        if lab.schedules.keys().any(|known| known.eq_ignore_ascii_case(&name)) {
+            continue;
+        }
         match lab_file::schedule_of(&name, &own.document) {
             Ok(schedule) => all.push(Entry { name, schedule, row: Some(row) }),
             Err(problem) => tracing::warn!(schedule = name, problem, "a schedule cannot be read"),

@@ -240,7 +240,7 @@ fn waves() -> Vec<Route> {
             delete(schedules::remove),
             "Remove a schedule that is no one of boards.yaml",
         )
-        .gives(200, "as it was", One(&shapes::SCHEDULE))
+        .gives(200, "it starts nothing any more", One(&shapes::SCHEDULE_REMOVED))
         .refuses(404, "there is none")
         .refuses(409, "boards.yaml has it"),
     ]

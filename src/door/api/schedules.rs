@@ -16,7 +16,7 @@ use super::board::document;
 use super::who::Caller;
 use super::{delivery, unreadable};
 use crate::board::lab_file;
-use crate::chat::Delivery;
+use crate::chat::{Delivery, Platform};
 use crate::clock::Timestamp;
 use crate::command::handle::schedules::{Entry, agenda};
 use crate::command::{Command, grammar};
@@ -64,6 +64,11 @@ pub(super) async fn make(
     }
     let schedule = lab_file::schedule_of(&name, &asked).map_err(Problem::invalid)?;
     lab_file::starts(&schedule.run, &lab).map_err(Problem::invalid)?;
+    let platform =
+        schedule.channel.as_ref().and_then(|channel| Platform::from_word(channel.split_once(':')?.0));
+    if platform.is_some_and(|platform| !door.handler.connected.contains(&platform)) {
+        return Err(Problem::invalid("channel is of a platform that is not connected to this server"));
+    }
     // One name is one schedule, however it is written.
     let agenda = known(&door).await?;
     let before = agenda.iter().find(|entry| entry.name.eq_ignore_ascii_case(&name));
@@ -71,7 +76,12 @@ pub(super) async fn make(
     let command = Command::OwnSchedule { name: name.clone(), document: Some(asked) };
     carry_out(&door, delivery(&door, &caller, command, &headers)?, &body).await?;
     let status = if before.is_some() { StatusCode::OK } else { StatusCode::CREATED };
-    Ok((status, Json(shown(&named(&door, &name).await?, door.clock.now()))).into_response())
+    let Ok(made) = named(&door, &name).await else {
+        let detail =
+            "it was made under this key, and has been removed since; give this request a key of its own";
+        return Err(Problem::new(StatusCode::CONFLICT, "this key made something that is gone", detail));
+    };
+    Ok((status, Json(shown(&made, door.clock.now()))).into_response())
 }
 
 /// Removes one that is no one of boards.yaml.
@@ -81,14 +91,17 @@ pub(super) async fn remove(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let entry = named(&door, &name).await?;
-    if entry.row.as_ref().is_none_or(|row| row.own.is_none()) {
-        return Err(of_file());
+    // By its row: one that cannot be read any more is removed all the same.
+    let rows = door.store.schedule_list().await.map_err(unreadable)?;
+    let row = rows.iter().find(|row| row.name.eq_ignore_ascii_case(&name));
+    let name = row.map_or(name, |row| row.name.clone());
+    // The same under the same key again is answered as it was.
+    let command = Command::OwnSchedule { name: name.clone(), document: None };
+    match carry_out(&door, delivery(&door, &caller, command, &headers)?, &[]).await {
+        Ok(()) => Ok(Json(json!({ "name": name, "state": "removed" })).into_response()),
+        Err(_) if row.is_none() => named(&door, &name).await.and(Err(of_file())),
+        Err(problem) => Err(problem),
     }
-    let gone = shown(&entry, door.clock.now());
-    let command = Command::OwnSchedule { name: entry.name, document: None };
-    carry_out(&door, delivery(&door, &caller, command, &headers)?, &[]).await?;
-    Ok(Json(gone).into_response())
 }
 
 /// Carries out what is asked of schedules that are no ones of boards.yaml.

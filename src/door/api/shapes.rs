@@ -72,6 +72,12 @@ pub(super) static SCHEDULE: Shape = Shape {
     needed: &[],
 };
 
+pub(super) static SCHEDULE_REMOVED: Shape = Shape {
+    name: "ScheduleRemoved",
+    fields: &[Field("name", Text, "its name"), Field("state", Words(&["removed"]), "what has become of it")],
+    needed: &[],
+};
+
 pub(super) static SCHEDULE_WANTED: Shape = Shape {
     name: "ScheduleWanted",
     fields: &[
@@ -669,6 +675,7 @@ pub(super) static REVOKED: Shape = Shape {
         Field("state", Words(&["revoked"]), "that it opens nothing"),
         Field("made", Texts, "live tokens that it made, and those that they made: they go on"),
         Field("leases", Many(&LEASE), "boards that it has still, and its places in line"),
+        Field("schedules", Texts, "schedules that it made: they start nothing any more"),
     ],
     needed: &[],
 };

@@ -24,7 +24,7 @@ use crate::command::parse;
 use crate::command::policy::{ADMIN_ID, About, Asked};
 use crate::command::standing::Standing;
 use crate::lease::{Holder, Lease};
-use crate::store::{Audit, Effect, NewToken, TOKENS_MAX, TokenRow};
+use crate::store::{Audit, Effect, NewToken, ScheduleRow, TOKENS_MAX, TokenRow};
 
 /// Names that are boardhand's own.
 const TAKEN: [&str; 3] = [ADMIN_ID, "boardhand", "boardhand-check"];
@@ -129,7 +129,13 @@ pub(in crate::door) async fn revoke(
         return Err(missing());
     }
     let (made, leases) = (made_by(&door, &name).await?, had_by(&door, &name).await?);
-    Ok(Json(json!({ "name": name, "state": "revoked", "made": made, "leases": leases })).into_response())
+    // What it made starts nothing any more, until somebody makes it anew.
+    let rows = door.store.schedule_list().await.map_err(unreadable)?;
+    let is_theirs = |row: &&ScheduleRow| row.own.as_ref().is_some_and(|own| own.by.key() == key(&name));
+    let schedules: Vec<&str> = rows.iter().filter(is_theirs).map(|row| row.name.as_str()).collect();
+    let left =
+        json!({ "name": name, "state": "revoked", "made": made, "leases": leases, "schedules": schedules });
+    Ok(Json(left).into_response())
 }
 
 /// Live tokens that this one made, and those that they made.

@@ -56,7 +56,7 @@ statements! {
         WHERE r.number = ?1";
     CALLS_GIVEN_UP = "SELECT id
         FROM calls
-        WHERE run = ?1 AND hook = '' AND url = ?2 AND state = 'dead'";
+        WHERE run = ?1 AND hook = '' AND url = ?2 AND state = 'dead' AND error <> ?3";
     CALLBACK_MOVE = "INSERT INTO callbacks (run, url)
         VALUES (?1, ?2)
         ON CONFLICT (run) DO UPDATE SET url = excluded.url";
@@ -149,7 +149,8 @@ pub(super) async fn call_back_to(tx: &mut Tx, run: i64, url: &str, now: Timestam
         return Ok(false);
     }
     let (is_over, attempt) = (row.flag("is_over")?, row.count("attempt")?);
-    let query = link::query(CALLS_GIVEN_UP).bind(run).bind(url);
+    // One for which there was no room comes back as a new one, where there is room.
+    let query = link::query(CALLS_GIVEN_UP).bind(run).bind(url).bind(TOO_MANY);
     let dead = query.fetch_all(tx.connection().await?).await.map_err(unavailable)?;
     let dead = dead.iter().map(|row| Ok(Reader::new(row, "calls", "id").text("id")?.to_owned()));
     let dead = dead.collect::<Result<Vec<String>>>()?;

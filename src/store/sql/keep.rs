@@ -4,10 +4,11 @@
 use serde_json::json;
 
 use super::attempt::Failed;
-use super::ledger::{self, Answer};
+use super::ledger::{self, Answer, Event};
 use super::link::{self, Readers, Row};
 use super::row::{self, Reader, expect_changed, statements, unavailable};
 use super::script::{Script, Tx};
+use super::unreadable::Unreadable;
 use crate::chat::AnswerVia;
 use crate::clock::Timestamp;
 use crate::id::Ids;
@@ -45,13 +46,13 @@ pub(super) async fn wish(tx: &mut Tx, run: &Run, keep: &Keep, now: Timestamp) ->
 }
 
 /// Whose the boards of runs that are not over will be, should they fail.
-pub(super) async fn list(readers: &Readers) -> Result<Vec<(i64, Keep)>> {
+pub(super) async fn list(readers: &Readers, unreadable: &Unreadable) -> Result<Vec<(i64, Keep)>> {
     let rows = link::query(KEEPS).fetch_all(readers).await.map_err(unavailable)?;
     let read = |row: &Row| {
         let row = Reader::new(row, "runs", "number");
         Ok((row.int("number")?, row.json("keep")?))
     };
-    rows.iter().map(read).collect()
+    unreadable.sift(&rows, read)
 }
 
 /// Turns the lease of a run that failed to the one who keeps its board, and tells them; what is not kept is forgotten.
@@ -82,6 +83,8 @@ pub(super) async fn settled(
     ];
     let mut script = Script::default();
     script.add(LEASE_KEEP, values).expect(1, "leases", lease.id);
+    script
+        .events(&[Event::lease(settle.now, "taken", lease.id, &lease.board).with(json!({ "until": until }))]);
     tx.leave(script);
     let mut note = settle.kept.clone();
     let facts = json!({ "board": lease.board, "by": keep.by, "until": until, "reason": reason, "fence": lease.fence, "run": number });

@@ -253,7 +253,7 @@ impl Store for SqlStore {
     }
 
     async fn keep_list(&self) -> Result<Vec<(i64, Keep)>> {
-        keep::list(&self.readers).await
+        keep::list(&self.readers, &self.unreadable).await
     }
 
     async fn waiting_of(&self, requester: &str) -> Result<u64> {

@@ -15,14 +15,20 @@ statements! {
         FROM schedules
         ORDER BY name";
     SCHEDULES_LEFT = "DELETE FROM schedules
-        WHERE own IS NULL AND name NOT IN (SELECT value->>'name' FROM jsonb_each(?1))";
+        WHERE own IS NULL AND name NOT IN (SELECT value->>'name' FROM jsonb_each(?1))
+           OR own IS NOT NULL
+              AND EXISTS (SELECT 1 FROM jsonb_each(?1)
+                          WHERE lower(value->>'name') = lower(schedules.name) AND value->>'name' <> schedules.name)";
     SCHEDULES_CAME = "INSERT INTO schedules (name, timing, since)
         SELECT value->>'name', value->>'timing', ?2 FROM jsonb_each(?1)
         WHERE true
         ON CONFLICT (name) DO UPDATE SET timing = excluded.timing, since = excluded.since, due = NULL, dealt = NULL,
-            own = NULL, own_by = NULL
+            own = NULL, own_by = NULL,
+            paused_at = CASE WHEN schedules.own IS NULL THEN schedules.paused_at END,
+            paused_by = CASE WHEN schedules.own IS NULL THEN schedules.paused_by END
         WHERE timing <> excluded.timing OR own IS NOT NULL";
     SCHEDULES_OWN = "SELECT COUNT(*) FROM schedules WHERE own IS NOT NULL AND name <> ?1";
+    SCHEDULES_ALIKE = "SELECT COUNT(*) FROM schedules WHERE lower(name) = lower(?1) AND name <> ?1";
     // The same times go on as they are, whatever is run then.
     SCHEDULE_MAKE = "INSERT INTO schedules (name, timing, since, own, own_by)
         VALUES (?1, ?2, ?3, ?4, ?5)
@@ -102,6 +108,10 @@ pub(super) async fn make(
     by: &Actor,
     now: Timestamp,
 ) -> Result<Effected> {
+    let alike = link::query(SCHEDULES_ALIKE).bind(name).count(tx.connection().await?).await;
+    if alike.map_err(unavailable)? > 0 {
+        return Ok(Effected::NotTheirs);
+    }
     let others = link::query(SCHEDULES_OWN).bind(name).count(tx.connection().await?).await;
     if others.map_err(unavailable)? >= OWN_SCHEDULES_MAX as i64 {
         return Ok(Effected::TooMany);

@@ -116,7 +116,7 @@ async fn every_request_is_described_and_answers_as_it_says() {
                 "Schedule",
                 r#"{"cron": "0 4 * * *", "run": "socA build-123"}"#,
             ),
-            (("DELETE", "/api/v1/schedules/soak"), "Schedule", ""),
+            (("DELETE", "/api/v1/schedules/soak"), "ScheduleRemoved", ""),
             (("POST", "/api/v1/commands"), "Said", r#"{"text": "/lab boards"}"#),
             (("GET", "/api/v1/boards"), "Board", ""),
             (("GET", "/api/v1/boards/soc-a-001"), "Board", ""),

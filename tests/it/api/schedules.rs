@@ -103,7 +103,7 @@ async fn a_program_makes_a_schedule_of_its_own_which_starts_runs_and_is_removed(
         let (status, _) = call(lab, "POST", "/api/v1/schedules/soak/pause", &[&admin()], "").await;
         assert_eq!(status, 200);
         let (status, gone) = call(lab, "DELETE", "/api/v1/schedules/soak", &[&admin()], "").await;
-        assert_eq!((status, &gone["name"], &gone["paused"]), (200, &json!("soak"), &json!(true)), "{gone}");
+        assert_eq!((status, &gone), (200, &json!({"name": "soak", "state": "removed"})));
         assert_eq!(call(lab, "DELETE", "/api/v1/schedules/soak", &[&admin()], "").await.0, 404);
         let (status, kept) = call(lab, "DELETE", "/api/v1/schedules/nightly", &[&admin()], "").await;
         assert_eq!((status, &kept["title"]), (409, &json!("boards.yaml has this schedule")));
@@ -118,6 +118,45 @@ async fn a_program_makes_a_schedule_of_its_own_which_starts_runs_and_is_removed(
                 "api:admin | soak remove | 1",
             ]
         );
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_of_one_family_makes_no_schedule_of_another_however_it_is_written() {
+    let schedules = "schedules:\n  nightly: {cron: '0 3 * * *', run: 'suite=smoke socB build-123'}\n";
+    let text = yaml::small(1).replace("socB: {}", "socB: {suites: {smoke: linux-smoke}}");
+    lab(&(text + schedules), async |lab| {
+        let scoped = make(lab, &["scoped", "--role", "operator", "--scope", "family:socA"]).await;
+        let scoped = format!("Authorization: Bearer {scoped}");
+        let put = async |name: &str, run: &str, token: &str| {
+            let body = json!({ "cron": "0 4 * * *", "run": run }).to_string();
+            call(lab, "PUT", &format!("/api/v1/schedules/{name}"), &[token], &body).await.0
+        };
+        for run in ["socB build-1", "suite=smoke socB build-1", "\"socB\" build-1", "soc-b-001 build-1"] {
+            assert_eq!(put("soak", run, &scoped).await, 403, "{run}");
+        }
+        assert_eq!(put("soak", "suite=smoke socA build-1", &scoped).await, 201);
+        // Nor does it change, pause or remove what starts runs of another.
+        assert_eq!(put("theirs", "suite=smoke socB build-1", &admin()).await, 201);
+        assert_eq!(put("theirs", "socA build-1", &scoped).await, 403);
+        for path in ["theirs/pause", "nightly/pause"] {
+            let path = format!("/api/v1/schedules/{path}");
+            assert_eq!(call(lab, "POST", &path, &[&scoped], "").await.0, 403, "{path}");
+        }
+        assert_eq!(call(lab, "DELETE", "/api/v1/schedules/theirs", &[&scoped], "").await.0, 403);
+        let own = r#"{"name": "mine", "build": "build-1", "boards_of": ["socB"]}"#;
+        assert_eq!(call(lab, "POST", "/api/v1/campaigns", &[&scoped], own).await.0, 403);
+        // What is asked again under its key is answered as it was.
+        let key = "Idempotency-Key: once";
+        for _ in 0..2 {
+            let (status, gone) = call(lab, "DELETE", "/api/v1/schedules/soak", &[&scoped, key], "").await;
+            assert_eq!((status, &gone["state"]), (200, &json!("removed")), "{gone}");
+        }
+        assert_eq!(put("soak", "socA build-1", &scoped).await, 201);
+        let (status, left) = call(lab, "DELETE", "/api/v1/tokens/scoped", &[&admin()], "").await;
+        assert_eq!((status, &left["schedules"]), (200, &json!(["soak"])), "{left}");
         lab.read_all();
     })
     .await;

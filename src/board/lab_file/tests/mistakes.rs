@@ -523,6 +523,10 @@ fn schedules() {
          month, weekday, such as \"0 2 * * *\"",
     );
     check(
+        &with_schedule(&format!("cron: '0 2 * * *{}', run: f build-1", " ".repeat(200))),
+        "3:19: error: cron has at most 200 bytes",
+    );
+    check(
         &with_schedule("cron: 0 2 30 2 *, run: f build-1"),
         "3:19: error: cron \"0 2 30 2 *\" is none: this time never comes; five fields: minute, hour, day, month, weekday, \
          such as \"0 2 * * *\"",
@@ -587,6 +591,24 @@ fn hooks() {
          for plain HTTP",
     );
     check(&format!("{BOARD}callbacks: {{{secret}}}\n"), "2:12: error: missing key \"hosts\" in callbacks");
+    let never =
+        "an address that is never called: link-local, leading nowhere, or where clouds hand out credentials";
+    check(
+        &format!("{BOARD}callbacks: {{hosts: ['http://169.254.169.254'], {secret}}}\n"),
+        &format!("2:21: error: \"http://169.254.169.254\" is {never}"),
+    );
+    check(
+        &webhook(&format!("url: 'https://[fe80::1]/x', {secret}, events: [run.finished]")),
+        &format!("3:13: error: url is at {never}"),
+    );
+    check(
+        &format!("{BOARD}callbacks: {{hosts: ['http://10.0.0.7:8080'], {secret}}}\n"),
+        "2:20: error: hosts has a private address; private: true allows it",
+    );
+    check(
+        &webhook(&format!("url: 'http://127.0.0.1/x', {secret}, events: [run.finished]")),
+        "3:13: error: url is at a private address; private: true allows it",
+    );
 }
 
 fn with_campaign(keys: &str) -> String {

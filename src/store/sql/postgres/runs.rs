@@ -329,14 +329,19 @@ fn schedules() -> Vec<(&'static str, &'static str)> {
         (
             schedule::SCHEDULES_LEFT,
             "DELETE FROM schedules
-    WHERE own IS NULL AND name NOT IN (SELECT value->>'name' FROM json_array_elements($1::json))",
+    WHERE own IS NULL AND name NOT IN (SELECT value->>'name' FROM json_array_elements($1::json))
+       OR own IS NOT NULL
+          AND EXISTS (SELECT 1 FROM json_array_elements($1::json)
+                      WHERE lower(value->>'name') = lower(schedules.name) AND value->>'name' <> schedules.name)",
         ),
         (
             schedule::SCHEDULES_CAME,
             "INSERT INTO schedules (name, timing, since)
     SELECT value->>'name', value->>'timing', $2 FROM json_array_elements($1::json)
     ON CONFLICT (name) DO UPDATE SET timing = excluded.timing, since = excluded.since, due = NULL, dealt = NULL,
-        own = NULL, own_by = NULL
+        own = NULL, own_by = NULL,
+        paused_at = CASE WHEN schedules.own IS NULL THEN schedules.paused_at END,
+        paused_by = CASE WHEN schedules.own IS NULL THEN schedules.paused_by END
     WHERE schedules.timing <> excluded.timing OR schedules.own IS NOT NULL",
         ),
     ]
