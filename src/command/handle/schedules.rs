@@ -44,10 +44,16 @@ impl Handler {
         paused: bool,
     ) -> Result<Reaction> {
         let all = agenda(&self.inventory.now(), self.store.schedule_list().await?);
-        let Entry { name, schedule, .. } = match named(delivery, name, all) {
+        let Entry { name, schedule, row } = match named(delivery, name, all) {
             Ok(known) => known,
             Err(refusal) => return Ok(*refusal),
         };
+        if row.is_none() {
+            // boards.yaml was read a moment ago, and the almanac has not looked yet.
+            let lab = self.inventory.now();
+            let all = lab.schedules.iter().map(|(name, schedule)| (name.clone(), schedule.timing()));
+            self.store.schedule_register(&all.collect::<Vec<_>>(), self.clock.now()).await?;
+        }
         let next = schedule.next(self.clock.now());
         let facts = json!({ "name": name, "paused": paused, "next": next });
         let target = format!("{name} {}", if paused { "pause" } else { "resume" });

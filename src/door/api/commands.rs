@@ -68,7 +68,8 @@ pub(super) async fn run(
     if NOT_NOW.contains(&answer.template.as_str()) || in_vain.is_some_and(Effected::is_in_vain) {
         return Err(Problem::new(StatusCode::CONFLICT, "this is not possible now", text));
     }
-    let number = fact("number").and_then(|number| number.as_i64());
+    let shown = || ["campaign", "run"].into_iter().find_map(|name| fact(name)?.get("number"));
+    let number = fact("number").or_else(shown).and_then(|number| number.as_i64());
     Ok(Json(json!({ "message": answer.template, "text": text, "number": number })).into_response())
 }
 
