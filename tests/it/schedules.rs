@@ -6,6 +6,7 @@ use std::time::Duration;
 use boardhand::app::{App, Parts};
 use boardhand::artifact::Artifacts;
 use boardhand::chat::token::Tokens;
+use boardhand::chat::{Actor, Platform};
 use boardhand::clock::{Clock, ManualClock, Timestamp};
 use boardhand::id::Ids;
 use boardhand::message::Note;
@@ -13,7 +14,7 @@ use boardhand::message::pace::Pacing;
 use boardhand::message::template::Catalogue;
 use boardhand::outcome::Verdict;
 use boardhand::sim::slack::SimSlack;
-use boardhand::store::{Effect, OWN_SCHEDULES_MAX, OwedKind, RunFilter};
+use boardhand::store::{Effect, Intake, OWN_SCHEDULES_MAX, OwedKind, RunFilter};
 use boardhand::worker::almanac::{Almanac, LATE_AFTER};
 use boardhand::worker::steps::Agent;
 
@@ -325,7 +326,10 @@ async fn what_a_program_made_starts_at_its_times_and_the_files_own_takes_its_nam
         document.as_object().cloned().expect("an object")
     };
     let effected = async |effect: Effect| {
-        let committed = bench.store.commit(effect).await;
+        let by =
+            Actor { platform: Platform::Api, id: "admin".into(), team: String::new(), name: String::new() };
+        let intake = Intake { actor: by, ..bench.store.intake(effect) };
+        let committed = bench.store.store.commit(intake).await.expect("commit");
         committed.answer.facts["effected"].as_str().expect("a word").to_owned()
     };
     let make = async |name: &str, document: &serde_json::Map<String, serde_json::Value>| {

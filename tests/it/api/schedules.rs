@@ -116,6 +116,8 @@ async fn a_program_makes_a_schedule_of_its_own_which_starts_runs_and_is_removed(
                 "api:admin | soak make: * * * * * UTC socA build-7 suite=smoke | 1",
                 "api:admin | soak pause | 1",
                 "api:admin | soak remove | 1",
+                "api:admin | soak remove | 1",
+                "api:admin | nightly remove | 1",
             ]
         );
         lab.read_all();
