@@ -66,6 +66,8 @@ fn table(page: &str) -> String {
 fn unknown(queries: &str, page: &str, recorded: &BTreeSet<String>) -> Vec<String> {
     let mut known = found(r"(?m)^((?:boardhand|process)_[a-z_]+)[ {]", page);
     known.extend(recorded.iter().cloned());
+    // What has no value here: there are no workers.
+    known.extend(found(r"(?m)^# TYPE ([a-z_]+) ", page));
     let named = found(r"\b((?:boardhand|process)[_:][a-z0-9_:]+)\b", queries);
     let mut unknown: Vec<String> = named.difference(&known).cloned().collect();
     // What Prometheus adds by itself, and what a dashboard fills in.

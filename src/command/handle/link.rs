@@ -10,6 +10,8 @@ use super::watch::nobody_to_write_to;
 use super::{Handler, Reaction};
 use crate::board::people::Person;
 use crate::chat::Delivery;
+use crate::command::grammar::Role;
+use crate::command::permits;
 use crate::message::{Note, Phrase};
 use crate::store::{CODE_LASTS, Effect, LinkAsked, LinkRow};
 
@@ -39,6 +41,10 @@ impl Handler {
     pub(super) fn link(&self, delivery: &Delivery, code: Option<&str>) -> Reaction {
         if let Some(refusal) = self.not_to_link(delivery) {
             return refusal;
+        }
+        if code.is_some() && self.is_more_than_user(delivery) {
+            // Whoever is talked into typing somebody else's code would share what they may with them.
+            return Reaction::refused(Phrase::new("link-from-there", json!({})), &[], "/lab link");
         }
         let now = self.clock.now();
         let already = Reaction::refused(Phrase::new("linked-already", json!({})), &[], "/lab unlink").answer;
@@ -86,6 +92,13 @@ impl Handler {
             instead: vec![("unchanged", Note::new("unlinked", json!({ "unchanged": true })))],
             audit: audit("unlink", String::new()),
         }
+    }
+
+    /// Whether whoever writes may more than everybody may; in a lab without roles nobody does.
+    fn is_more_than_user(&self, delivery: &Delivery) -> bool {
+        let lab = self.inventory.now();
+        let is_open = lab.roles.admin.is_empty() && lab.roles.operator.is_empty();
+        !is_open && permits::role(delivery, &self.groups_of(delivery), &lab) > Some(Role::User)
     }
 
     /// The refusal to who is no person, and to whom boards.yaml says who they are.

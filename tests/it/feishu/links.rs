@@ -52,6 +52,9 @@ async fn who_types_on_one_platform_what_they_were_given_on_the_other_is_one_pers
         told(lab, "ou_li", "audit", "link").await;
         told(lab, "ou_li", "run socA build-crawl", "#1").await;
         assert!(slack.say("alice", CHANNEL, "/lab runs mine").await.text.contains("*#1*"));
+        // An admin is not talked into sharing what they may: they type no code of anybody's.
+        let others = slack.say("bob", CHANNEL, "/lab link").await.text;
+        told(lab, "ou_li", &format!("link {}", self::code(&others)), "types no code").await;
         // It is good once.
         told(lab, "ou_wu", &format!("link {code}"), "no such code").await;
         assert!(slack.say("alice", CHANNEL, "/lab link").await.text.contains("linked already"));
