@@ -21,7 +21,7 @@ use crate::run::{LeaseRef, RunSpec};
 use crate::store::{AtRest, Fenced, LeaseView, Report, Reported, Result, RunView};
 
 /// Most bytes of the test cases of one attempt that a worker may send.
-const CASES_BYTES_MAX: u64 = 16 << 20;
+const CASES_BYTES_MAX: u64 = 32 << 20;
 
 /// The lab as the workers of a site need it.
 pub fn lab_for(inventory: &Inventory, site: &Site) -> LabSent {
@@ -112,7 +112,8 @@ pub async fn take(
         }
         Said::Settle { outcome, cases, unfit } => {
             let Some((view, attempt)) = of(desk, &lease).await? else { return Ok(Fenced::Stale) };
-            let cases = match &cases {
+            let file = cases;
+            let cases = match &file {
                 Some(name) => read_cases(transcripts, (view.run.number, attempt), name).await,
                 None => outcome.cases.clone(),
             };
@@ -135,12 +136,20 @@ pub async fn take(
                 now: desk.clock.now(),
             };
             let full = report(desk.settled(&ending).await?);
-            return match desk.store.worker_report(&full).await {
+            let taken = match desk.store.worker_report(&full).await {
                 Err(error) if error.is_lasting() => {
                     desk.store.worker_report(&report(desk.not_kept(&ending, &error))).await
                 }
                 taken => taken,
             };
+            // Only now: a report that was not taken is made again, and the worker has sent its file.
+            if let (Ok(Fenced::Done), Some(name)) = (&taken, file.filter(|name| is_name(name))) {
+                let path = transcript_dir(transcripts, view.run.number, attempt).join(name);
+                if let Err(error) = tokio::fs::remove_file(&path).await {
+                    tracing::warn!(%error, path = %path.display(), "a file of test cases stays behind");
+                }
+            }
+            return taken;
         }
     };
     let now = desk.clock.now();
@@ -184,7 +193,6 @@ async fn read_cases(transcripts: &Path, (run, attempt): (i64, u32), name: &str) 
             return Err(std::io::Error::other(format!("it has {size} bytes")));
         }
         let data = tokio::fs::read(&path).await?;
-        tokio::fs::remove_file(&path).await?;
         serde_json::from_slice(&data).map_err(std::io::Error::other)
     };
     read.await.unwrap_or_else(|error| {

@@ -90,12 +90,17 @@ impl Line {
     }
 }
 
+/// The title of the problem with which a server knows nothing of a worker's life.
+const NO_SUCH_WORKER: &str = "there is no such worker";
+
 fn read<T: DeserializeOwned>(answer: Result<HttpReply, NetError>) -> Result<T, Failed> {
     let reply = answer.map_err(|error| Failed::Away(error.to_string()))?;
     match reply.status {
         200..=299 => serde_json::from_slice(&reply.body)
             .map_err(|error| Failed::Away(format!("the server's answer is not understood: {error}"))),
-        404 => Err(Failed::Gone),
+        // What a proxy says while the server starts is no word of the server's.
+        404 if reply.json().is_some_and(|said| said["title"] == NO_SUCH_WORKER) => Err(Failed::Gone),
+        404 => Err(Failed::Away(said(&reply, 404))),
         // A token may be put right while the worker runs.
         status @ (401 | 403 | 408 | 425 | 429 | 500..) => Err(Failed::Away(said(&reply, status))),
         status => Err(Failed::Refused(said(&reply, status))),
