@@ -87,14 +87,14 @@ async fn a_code_of_feishu_is_given_in_private_and_guessing_comes_to_an_end() {
         assert!(given.contains("in Slack") && !lab.feishu.render(CHAT).contains(&code), "{given}");
         told(lab, "ou_li", &format!("link {code}"), "typed on the other platform").await;
         for wrong in ["AAAA-AAAA", "2222-2222", "x", "K7QM2XTD", "QQQQ"] {
-            let said = slack.say("alice", CHANNEL, &format!("/lab link {wrong}")).await.text;
+            let said = slack.say("bob", CHANNEL, &format!("/lab link {wrong}")).await.text;
             assert!(said.contains("no such code"), "{wrong}: {said}");
         }
-        let said = slack.say("alice", CHANNEL, &format!("/lab link {code}")).await.text;
+        let said = slack.say("bob", CHANNEL, &format!("/lab link {code}")).await.text;
         assert!(said.contains("too many wrong codes"), "{said}");
         // Somebody else may.
         assert!(
-            slack.say("bob", CHANNEL, &format!("/lab link {code}")).await.text.contains("one person now")
+            slack.say("lead", CHANNEL, &format!("/lab link {code}")).await.text.contains("one person now")
         );
     })
     .await;
