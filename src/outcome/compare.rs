@@ -91,11 +91,6 @@ impl Marks {
         let found = self.0.binary_search_by_key(&key, |mark| mark & !STATUS).ok()?;
         Some(status(self.0[found]))
     }
-
-    /// The cases that ended so.
-    fn of_status(&self, wanted: CaseStatus) -> impl Iterator<Item = Key> {
-        self.0.iter().filter(move |mark| status(**mark) == wanted).map(|mark| mark & !STATUS)
-    }
 }
 
 fn status(mark: u64) -> CaseStatus {
@@ -184,35 +179,34 @@ pub fn compare(this: &Past, cases: &[TestCase], past: &[Past], good: Option<RunO
 /// What changed in these cases of a run since `base`. Which of them are flaky is known from `past`, the runs of the
 /// suite, the newest first, this one among them.
 pub fn changes(base: &Marks, cases: &[TestCase], past: &[&Past]) -> Changes {
-    use CaseStatus as S;
     let now = Marks::of(cases);
     let mut changes = Changes::default();
-    let (mut seen, mut looked) = (HashSet::with_capacity(now.0.len()), 0);
-    for case in cases.iter().take(CASES_MAX) {
-        let key = key(&case.name);
-        let Some(status) = now.get(key).filter(|_| seen.insert(key)) else { continue };
-        let kind = match (status, base.get(key)) {
-            (S::Failed, Some(S::Failed)) => &mut changes.still,
-            (S::Failed, Some(S::Passed | S::ExpectedFailure)) => &mut changes.new,
-            (S::Failed, Some(S::Skipped) | None) => &mut changes.unknown,
-            (S::Passed, Some(S::Failed)) => &mut changes.fixed,
-            (S::Passed | S::Skipped | S::ExpectedFailure, _) => continue,
-        };
-        looked += 1;
-        match (looked <= FLAKY_LOOKED_MAX).then(|| results_of(key, past)).and_then(|results| flaky(&results))
-        {
-            Some((differed, of)) if changes.flaky.len() < NAMES_MAX => {
+    for Judged { kind, case, flaky } in judged((base, &now), cases, past) {
+        let named = match (flaky, kind) {
+            (Some((differed, of)), _) if changes.flaky.len() < NAMES_MAX => {
                 changes.flaky.push(Flaky { name: short(&case.name), differed, of });
+                continue;
             }
-            Some(_) => changes.flaky_more += 1,
-            None => kind.add(&case.name),
-        }
+            (Some(_), _) => {
+                changes.flaky_more += 1;
+                continue;
+            }
+            (None, Kind::Still) => &mut changes.still,
+            (None, Kind::Broke) => &mut changes.new,
+            (None, Kind::FailsNew) => &mut changes.unknown,
+            (None, Kind::Mended) => &mut changes.fixed,
+            (None, Kind::New | Kind::Missing | Kind::Gone | Kind::Flaky) => continue,
+        };
+        named.add(&case.name);
     }
-    let count = |keys: usize| u32::try_from(keys).unwrap_or(u32::MAX);
-    let is_gone = |key: &Key| !matches!(now.get(*key), Some(S::Failed | S::Passed));
-    changes.gone = count(base.of_status(S::Failed).filter(is_gone).count());
-    let is_missing = |key: &Key| matches!(now.get(*key), Some(S::Skipped) | None);
-    changes.missing = count(base.of_status(S::Passed).filter(is_missing).count());
+    let count = |wanted| {
+        let left = base
+            .0
+            .iter()
+            .filter(|mark| left_out(Some(status(**mark)), now.get(**mark & !STATUS)) == Some(wanted));
+        u32::try_from(left.count()).unwrap_or(u32::MAX)
+    };
+    (changes.gone, changes.missing) = (count(Kind::Gone), count(Kind::Missing));
     changes
 }
 
@@ -231,7 +225,7 @@ pub enum Kind {
     New,
     /// Passed there, and was not run.
     Missing,
-    /// Failed there, and was not run.
+    /// Failed there, and was not run, or was expected to fail.
     Gone,
     /// Failed here or there, and comes out as it likes.
     Flaky,
@@ -240,38 +234,61 @@ pub enum Kind {
 /// Every case that differs between two runs, or failed in both, in the order in which they ran: those of the newer one, then
 /// those that only `base` had. `past` as in [`changes`].
 pub fn beside<'a>(base: &'a [TestCase], cases: &'a [TestCase], past: &[&Past]) -> Vec<(Kind, &'a TestCase)> {
-    use CaseStatus as S;
     let (before, now) = (Marks::of(base), Marks::of(cases));
-    let (mut found, mut seen, mut looked) = (Vec::new(), HashSet::new(), 0);
-    for case in cases.iter().take(CASES_MAX) {
+    let of_newer = judged((&before, &now), cases, past);
+    let of_newer = of_newer.map(|of| (of.flaky.map_or(of.kind, |_| Kind::Flaky), of.case));
+    let mut seen = HashSet::new();
+    let of_base = base.iter().take(CASES_MAX).filter_map(|case| {
         let key = key(&case.name);
-        let Some(status) = now.get(key).filter(|_| seen.insert(key)) else { continue };
-        let kind = match (status, before.get(key)) {
+        let kind = left_out(before.get(key), now.get(key))?;
+        seen.insert(key).then_some((kind, case))
+    });
+    of_newer.chain(of_base).collect()
+}
+
+/// A case of a run beside another, which was run in both or failed.
+struct Judged<'a> {
+    kind: Kind,
+    case: &'a TestCase,
+    /// How many of its last runs differed, of how many, where it comes out as it likes.
+    flaky: Option<(u32, u32)>,
+}
+
+/// The cases of a run that tell something beside another's, each once.
+fn judged<'a>(
+    (base, now): (&Marks, &Marks),
+    cases: &'a [TestCase],
+    past: &[&Past],
+) -> impl Iterator<Item = Judged<'a>> {
+    use CaseStatus as S;
+    let (mut seen, mut looked) = (HashSet::with_capacity(now.0.len()), 0);
+    cases.iter().take(CASES_MAX).filter_map(move |case| {
+        let key = key(&case.name);
+        let status = now.get(key).filter(|_| seen.insert(key))?;
+        let kind = match (status, base.get(key)) {
             (S::Failed, Some(S::Failed)) => Kind::Still,
             (S::Failed, Some(S::Passed | S::ExpectedFailure)) => Kind::Broke,
             (S::Failed, Some(S::Skipped) | None) => Kind::FailsNew,
             (S::Passed, Some(S::Failed)) => Kind::Mended,
             (S::Passed, None) => Kind::New,
-            (S::Passed | S::Skipped | S::ExpectedFailure, _) => continue,
+            (S::Passed | S::Skipped | S::ExpectedFailure, _) => return None,
         };
-        let judged = kind != Kind::New && looked < FLAKY_LOOKED_MAX;
-        looked += usize::from(judged);
-        let is_flaky = judged && flaky(&results_of(key, past)).is_some();
-        found.push((if is_flaky { Kind::Flaky } else { kind }, case));
+        // A case that is new has no past.
+        looked += usize::from(kind != Kind::New);
+        let is_looked_at = kind != Kind::New && looked <= FLAKY_LOOKED_MAX;
+        let flaky = is_looked_at.then(|| results_of(key, past)).and_then(|results| flaky(&results));
+        Some(Judged { kind, case, flaky })
+    })
+}
+
+/// What a case is that ended so there, and here so or not at all, where it tells nothing here.
+fn left_out(before: Option<CaseStatus>, now: Option<CaseStatus>) -> Option<Kind> {
+    use CaseStatus as S;
+    match (before?, now) {
+        (S::Passed, Some(S::Skipped) | None) => Some(Kind::Missing),
+        (S::Failed, Some(S::Skipped | S::ExpectedFailure) | None) => Some(Kind::Gone),
+        _ => None,
     }
-    let mut left = HashSet::new();
-    for case in base.iter().take(CASES_MAX) {
-        let key = key(&case.name);
-        let kind = match (before.get(key), now.get(key)) {
-            (Some(S::Passed), Some(S::Skipped) | None) => Kind::Missing,
-            (Some(S::Failed), Some(S::Skipped | S::ExpectedFailure) | None) => Kind::Gone,
-            _ => continue,
-        };
-        if left.insert(key) {
-            found.push((kind, case));
-        }
-    }
-    found
 }
 
 impl Named {
