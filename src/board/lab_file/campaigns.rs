@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use super::people::{IdOf, id};
 use super::problem::Mark;
-use super::reader::{Fields, Reader};
+use super::reader::{Fields, Reader, of_document};
 use super::schedules::could_start;
-use super::tree::{self, Node};
+use super::tree::Node;
 use crate::board::{BoardId, Family, Inventory, shown};
 use crate::campaign::{AT_ONCE_MAX, Definition, Rollback, Stop, Targets, Terms, Wave};
 use crate::command::RunTest;
@@ -35,22 +35,13 @@ const KEYS: [&str; 11] = [
 ];
 
 /// Reads what a program says of a campaign of its own, with the keys of `campaigns:`; or everything that is wrong with it.
-/// Nothing is held against the lab, and no variable is looked up.
+/// Nothing is held against the lab.
 pub fn campaign_of(
     name: &str,
     document: &serde_json::Map<String, serde_json::Value>,
 ) -> Result<Definition, String> {
-    // JSON is YAML.
-    let text = serde_json::Value::from(document.clone()).to_string();
-    let mut reader = Reader::new("", &text, &|_| None);
-    let mut read = None;
-    if is_campaign_name(&mut reader, name, Mark::START)
-        && let Some(root) = tree::read(&text, &mut reader.problems)
-        && let Some(fields) = reader.fields(&root, "a campaign", &KEYS)
-    {
-        read = definition(&mut reader, &fields);
-    }
-    reader.said_of(read)
+    let named = |reader: &mut Reader<'_>| is_campaign_name(reader, name, Mark::START);
+    of_document(document, ("a campaign", &KEYS), named, definition)
 }
 
 /// Whether somebody may call a campaign that.

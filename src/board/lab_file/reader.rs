@@ -6,8 +6,10 @@ use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use serde_json::Map;
+
 use super::problem::{Mark, Problem, Problems, listed};
-use super::tree::{Key, Node, Style, Value};
+use super::tree::{self, Key, Node, Style, Value};
 use crate::board::near::nearest;
 use crate::board::{NAME_BYTES_MAX, is_name, shown};
 use crate::chat::Platform;
@@ -74,6 +76,33 @@ impl<'n> Fields<'n> {
     }
 }
 
+/// Reads what a program says in the words of one section of the file: what was read, or everything that is wrong, as one text.
+/// No variable is looked up. `named` says whether it may be called what it is called.
+pub(super) fn of_document<T>(
+    document: &Map<String, serde_json::Value>,
+    (what, keys): (&str, &[&str]),
+    named: impl FnOnce(&mut Reader<'_>) -> bool,
+    read: fn(&mut Reader<'_>, &Fields<'_>) -> Option<T>,
+) -> Result<T, String> {
+    // JSON is YAML.
+    let text = serde_json::Value::from(document.clone()).to_string();
+    let mut reader = Reader::new("", &text, &|_| None);
+    let mut found = None;
+    if named(&mut reader)
+        && let Some(root) = tree::read(&text, &mut reader.problems)
+        && let Some(fields) = reader.fields(&root, what, keys)
+    {
+        found = read(&mut reader, &fields);
+    }
+    let said = |problem: &Problem| {
+        let suggestion = problem.suggestion.as_ref().map(|suggestion| format!("; {suggestion}"));
+        problem.message.clone() + &suggestion.unwrap_or_default()
+    };
+    let problems = reader.problems.finish();
+    let problems: Vec<String> = problems.iter().filter(|problem| problem.is_error()).map(said).collect();
+    found.filter(|_| problems.is_empty()).ok_or_else(|| problems.join("; "))
+}
+
 impl<'a> Reader<'a> {
     pub(super) fn new(source: &str, text: &'a str, env: &'a dyn Fn(&str) -> Option<String>) -> Self {
         Reader {
@@ -85,17 +114,6 @@ impl<'a> Reader<'a> {
             connected: None,
             regexes: HashMap::new(),
         }
-    }
-
-    /// What was read, or everything that is wrong, as one text: for what came without a file.
-    pub(super) fn said_of<T>(self, read: Option<T>) -> Result<T, String> {
-        let said = |problem: &Problem| {
-            let suggestion = problem.suggestion.as_ref().map(|suggestion| format!("; {suggestion}"));
-            problem.message.clone() + &suggestion.unwrap_or_default()
-        };
-        let problems = self.problems.finish();
-        let problems: Vec<String> = problems.iter().filter(|problem| problem.is_error()).map(said).collect();
-        read.filter(|_| problems.is_empty()).ok_or_else(|| problems.join("; "))
     }
 
     /// Knows which chat platforms are connected.

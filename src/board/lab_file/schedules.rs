@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::people::{IdOf, id};
 use super::problem::Mark;
-use super::reader::{Env, Fields, Reader};
-use super::tree::{self, Node};
+use super::reader::{Env, Fields, Reader, of_document};
+use super::tree::Node;
 use crate::board::near::nearest;
 use crate::board::schedule::{Schedule, Times};
 use crate::board::{BoardId, Family, Inventory, selector, shown};
@@ -54,19 +54,9 @@ pub(super) fn schedules(reader: &mut Reader<'_>, node: Option<&Node>) -> BTreeMa
 }
 
 /// Reads what a program says of a schedule of its own, with the keys of `schedules:`; or everything that is wrong with it.
-/// No variable is looked up.
 pub fn schedule_of(name: &str, document: &Map<String, Value>) -> Result<Schedule, String> {
-    // JSON is YAML.
-    let text = Value::from(document.clone()).to_string();
-    let mut reader = Reader::new("", &text, &|_| None);
-    let mut read = None;
-    if reader.is_name(name, Mark::START, "the name of a schedule")
-        && let Some(root) = tree::read(&text, &mut reader.problems)
-        && let Some(fields) = reader.fields(&root, "a schedule", &KEYS)
-    {
-        read = schedule(&mut reader, &fields);
-    }
-    reader.said_of(read)
+    let named = |reader: &mut Reader<'_>| reader.is_name(name, Mark::START, "the name of a schedule");
+    of_document(document, ("a schedule", &KEYS), named, schedule)
 }
 
 /// Whether a line that follows `/run-test` could start something in this lab, or why it could not.
