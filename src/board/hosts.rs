@@ -112,7 +112,14 @@ fn is_host(host: &str) -> bool {
         let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         (1..=63).contains(&label.len()) && label.bytes().all(word)
     };
-    host.len() <= 253 && host.split('.').all(label)
+    // Whoever dials reads a host that ends in a number as an IPv4 address, however that is spelt: here it has one spelling.
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let is_number = last.bytes().all(|byte| byte.is_ascii_digit())
+        || last.get(..2).is_some_and(|front| front.eq_ignore_ascii_case("0x"))
+            && last[2..].bytes().all(|byte| byte.is_ascii_hexdigit());
+    host.len() <= 253
+        && host.split('.').all(label)
+        && (!is_number || host.parse::<std::net::Ipv4Addr>().is_ok())
 }
 
 impl HostRule {
@@ -205,6 +212,13 @@ mod tests {
         bad("https:///a", AddressProblem::Host);
         bad("https://ci%2eevil/", AddressProblem::Host);
         bad("https://ci:0/", AddressProblem::Host);
+        for number in
+            ["2852039166", "0xA9FEA9FE", "169.254.1", "0251.0376.0251.0376", "127.1", "ci.0x7f", "1.2.3.4.5"]
+        {
+            bad(&format!("http://{number}/"), AddressProblem::Host);
+            assert_eq!(HostRule::parse(number), None, "{number}");
+        }
+        good("https://0xide.example.com", true, "0xide.example.com", 443);
         bad("https://ci:99999/", AddressProblem::Host);
         bad("https://ci:+80/", AddressProblem::Host);
         bad("https://[::1", AddressProblem::Host);

@@ -314,7 +314,8 @@ fn rule(asked: Asked<'_>, about: About<'_>) -> Rule {
         Some(Ask::Continue | Ask::Rollback) => {
             Rule { needs: Some(Operator), what: "decide how a campaign goes on" }
         }
-        Some(Ask::Pause | Ask::Resume | Ask::Cancel) | None => {
+        None => look("begin campaigns"),
+        Some(Ask::Pause | Ask::Resume | Ask::Cancel) => {
             on_a_run("steer their own campaign", "steer other people's campaigns")
         }
     };

@@ -356,6 +356,11 @@ impl Shared {
         match pause(call.tries, |most| self.lab.ids.below(most)) {
             Some(pause) => {
                 let at = self.lab.clock.now() + pause.max(wait.unwrap_or_default());
+                if call.tries == 0 {
+                    // Once: whoever looks why a pipeline waits need not wait until it is a dead letter.
+                    let (id, kind, lane) = (call.id, &call.kind, &call.lane);
+                    tracing::warn!(call.id = %id, kind, lane, error, "a program was not told; it is tried again for a day");
+                }
                 CallEnd::Later { at, error }
             }
             None => CallEnd::Dead { error },

@@ -206,7 +206,7 @@ async fn a_failed_gate_stops_it_and_what_was_reached_is_put_back() {
         let all = runs(lab).await;
         assert_eq!(all[2..], ["soc-a-001 | build-100 | passed", "soc-a-002 | build-100 | passed"], "{all:?}");
         let seen = steady(&lab.say("alice", "/lab campaign 1").await);
-        assert!(seen.contains("↩️ `soc-a-001`") && seen.contains("⏳ `soc-a-004`"), "{seen}");
+        assert!(seen.contains("↩️ `soc-a-001`") && seen.contains("🚫 `soc-a-004`"), "{seen}");
         lab.read_all();
     })
     .await;

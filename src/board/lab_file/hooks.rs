@@ -1,6 +1,6 @@
 //! `webhooks:`, `callbacks:` and `statuses:`: who outside is told what. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -135,8 +135,12 @@ fn webhook(reader: &mut Reader<'_>, node: &Node) -> Option<Webhook> {
     let families = fields.get("families").map(|node| entries(reader, node, "families")).unwrap_or_default();
     for (wanted, node) in &events {
         if !KINDS.iter().any(|kind| matches(wanted, kind)) {
-            let near = nearest(wanted, KINDS).map(|near| format!("did you mean \"{near}\"?"));
-            let known = || format!("there are {}, run.*, and *", KINDS.join(", "));
+            let groups =
+                KINDS.iter().filter_map(|kind| kind.split_once('.')).map(|(group, _)| format!("{group}.*"));
+            let groups: BTreeSet<String> = groups.collect();
+            let every = || KINDS.iter().copied().chain(groups.iter().map(String::as_str));
+            let near = nearest(wanted, every()).map(|near| format!("did you mean \"{near}\"?"));
+            let known = || format!("there are {}, and *", every().collect::<Vec<_>>().join(", "));
             reader.problems.error_with(
                 node.at,
                 format!("nothing is told of {}", shown(wanted)),

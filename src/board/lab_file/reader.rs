@@ -13,6 +13,7 @@ use super::tree::{self, Key, Node, Style, Value};
 use crate::board::near::nearest;
 use crate::board::{NAME_BYTES_MAX, is_name, shown};
 use crate::chat::Platform;
+use crate::clock::shown_duration;
 
 /// Longest duration of a lab file.
 pub const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -335,6 +336,9 @@ impl<'a> Reader<'a> {
         };
         if duration > DURATION_MAX || duration < least {
             let message = match duration < least {
+                true if text.trim_start_matches('0').starts_with(|c: char| c.is_ascii_digit()) => {
+                    format!("{what} must be at least {}, not {}", shown_duration(least), shown(&text))
+                }
                 true => format!("{what} must be longer than nothing"),
                 false => format!("{what} must be at most 7 days, not {}", shown(&text)),
             };

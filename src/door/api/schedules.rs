@@ -17,7 +17,7 @@ use super::who::Caller;
 use super::{delivery, unreadable};
 use crate::board::lab_file;
 use crate::chat::{Delivery, Platform};
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, shown_duration};
 use crate::command::handle::schedules::{Entry, agenda};
 use crate::command::{Command, grammar};
 use crate::store::{Dealt, OWN_SCHEDULES_MAX};
@@ -157,6 +157,8 @@ fn shown(Entry { name, schedule, row }: &Entry, now: Timestamp) -> Value {
         "cron": schedule.cron,
         "zone": schedule.zone,
         "run": schedule.run,
+        "channel": schedule.channel,
+        "start_within": shown_duration(schedule.start_within),
         "paused": paused.is_some(),
         "paused_by": paused.map(|(by, _)| by.key()),
         "next_at": schedule.next(now).filter(|_| paused.is_none()).map(Timestamp::rfc3339),

@@ -62,6 +62,8 @@ pub(super) static SCHEDULE: Shape = Shape {
         Field("cron", Text, "when it is due"),
         Field("zone", Text, "the time zone of that"),
         Field("run", Text, "what follows /run-test"),
+        Field("channel", Text, "where its runs are told; null in the default channel"),
+        Field("start_within", Text, "how late it may still start"),
         Field("paused", Flag, "whether somebody has paused it"),
         Field("paused_by", Text, "who"),
         Field("next_at", Time, "when it is due next; null while it is paused"),

@@ -83,8 +83,8 @@ fn target(view: &CampaignView, place: usize, name: &str) -> Value {
     let (forward, back) = (of(Phase::Forward), of(Phase::Back));
     let passed = |children: &[&Child]| children.iter().all(|child| child.verdict == Some(Verdict::Passed));
     let open = |children: &[&Child]| children.iter().any(|child| child.verdict.is_none());
-    // What was withdrawn with the campaign says nothing of the build.
-    let is_ended = view.campaign.state == State::Cancelled;
+    // What was withdrawn with the campaign says nothing of the build; nor does what it never reached before it was put back.
+    let is_ended = matches!(view.campaign.state, State::Cancelled | State::RolledBack);
     let withdrawn = |child: &&&Child| is_ended && child.verdict == Some(Verdict::Cancelled);
     let failed = forward.iter().filter(|child| !withdrawn(child));
     let failed = failed.filter_map(|child| child.verdict).any(|verdict| verdict != Verdict::Passed);

@@ -527,6 +527,10 @@ fn schedules() {
         "3:19: error: cron has at most 200 bytes",
     );
     check(
+        &with_schedule("cron: 0 2 * * *, run: f build-1, start_within: 30s"),
+        "3:60: error: start_within must be at least 1m, not \"30s\"",
+    );
+    check(
         &with_schedule("cron: 0 2 30 2 *, run: f build-1"),
         "3:19: error: cron \"0 2 30 2 *\" is none: this time never comes; five fields: minute, hour, day, month, weekday, \
          such as \"0 2 * * *\"",
