@@ -309,6 +309,7 @@ impl App {
             ended: Ended::new(store.clone(), clock.clone()),
             waits: Waits::default(),
             throttle: Throttle::new(rates, proxies, &clock),
+            relinks: door::Relinks::new(clock.clone()),
             seats: Arc::new(Seats::new(lab.clone(), closed.clone())),
             crew: crew.clone(),
             lab: lab.clone(),

@@ -41,7 +41,7 @@ impl People {
         People { linked: other.linked.clone(), ..self }
     }
 
-    /// These have linked themselves. Who is in boards.yaml is whom that says.
+    /// These have linked themselves. Who is in boards.yaml is whom that says, and so is nobody whom they are linked with.
     pub fn link(&self, people: Vec<Person>) {
         *self.linked.0.write().expect("nothing panics under this lock") = people;
     }
@@ -51,11 +51,15 @@ impl People {
         self.listed.iter().any(|person| person.is(actor))
     }
 
+    fn has_listed(&self, person: &Person) -> bool {
+        self.listed.iter().any(|listed| listed.ids.iter().any(|id| person.ids.contains(id)))
+    }
+
     fn of(&self, actor: &Actor) -> Option<Person> {
         let listed = self.listed.iter().find(|person| person.is(actor)).cloned();
         listed.or_else(|| {
             let linked = self.linked.0.read().expect("nothing panics under this lock");
-            linked.iter().find(|person| person.is(actor)).cloned()
+            linked.iter().find(|person| person.is(actor)).filter(|person| !self.has_listed(person)).cloned()
         })
     }
 
@@ -114,6 +118,19 @@ mod tests {
             assert!(!people.is_listed(&bo));
         }
         assert_eq!((people.counts_as(&li).key().as_str(), people.is_listed(&li)), ("slack:U0LI", true));
+        // Whoever is linked with somebody that boards.yaml names has nothing of theirs.
+        let other = actor(Platform::Slack, "U0OTHER");
+        {
+            assert_eq!(
+                (people.keys(&other), people.is_listed(&other)),
+                (vec!["slack:U0OTHER".into()], false)
+            );
+        }
+        // The other way round: their own id is listed with another one, and the one that they linked is nobody's.
+        let listed =
+            People::new(vec![Person { name: "bo".into(), ids: ids("U0BO", "ou_new") }]).joined_to(&people);
+        assert_eq!(listed.keys(&bo), ["feishu:ou_bo"]);
+        assert_eq!(listed.keys(&actor(Platform::Slack, "U0BO")), ["slack:U0BO", "feishu:ou_new"]);
         people.link(vec![]);
         assert_eq!(next.counts_as(&bo).key(), "feishu:ou_bo");
     }

@@ -163,8 +163,11 @@ pub enum Command {
         /// What was given on the other platform; a new one is given where there is none.
         code: Option<String>,
     },
-    /// `/lab unlink`.
-    Unlink,
+    /// `/lab unlink [person]`.
+    Unlink {
+        /// Whom an admin parts from whoever they are one with; whoever asks where there is none.
+        person: Option<String>,
+    },
     /// `/lab workers`.
     Workers,
     /// `/lab notify <board|soc>`.

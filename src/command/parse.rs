@@ -372,7 +372,7 @@ fn build(typed: &Typed<'_>, in_thread: bool) -> Result<Command, ParseProblem> {
         Form::Log => build_log(typed, in_thread)?,
         Form::Digest => Command::Digest,
         Form::Link => Command::Link { code: optional(0) },
-        Form::Unlink => Command::Unlink,
+        Form::Unlink => Command::Unlink { person: optional(0) },
         Form::Workers => Command::Workers,
         Form::Watch => Command::Watch { target: watched(typed, in_thread)? },
         Form::Unwatch => {
@@ -680,7 +680,7 @@ impl Command {
             Command::Log { .. } => Form::Log,
             Command::Digest => Form::Digest,
             Command::Link { .. } => Form::Link,
-            Command::Unlink => Form::Unlink,
+            Command::Unlink { .. } => Form::Unlink,
             Command::Workers => Form::Workers,
             Command::Watch { .. } => Form::Watch,
             Command::Unwatch { .. } => Form::Unwatch,

@@ -222,7 +222,7 @@ pub(super) fn area(asked: Asked<'_>) -> Area {
             | Command::Log { .. }
             | Command::Digest
             | Command::Link { .. }
-            | Command::Unlink
+            | Command::Unlink { person: None }
             | Command::Workers
             | Command::Watch { .. }
             | Command::Unwatch { .. }
@@ -250,9 +250,11 @@ pub(super) fn area(asked: Asked<'_>) -> Area {
             | Command::Notify { .. }
             | Command::Nudge { .. }
             | Command::Handover { .. } => Area::Boards,
-            Command::Reload | Command::DeadLetters | Command::Resend { .. } | Command::Audit(_) => {
-                Area::Admin
-            }
+            Command::Reload
+            | Command::DeadLetters
+            | Command::Resend { .. }
+            | Command::Audit(_)
+            | Command::Unlink { person: Some(_) } => Area::Admin,
         },
         Asked::Click(verb) => match verb {
             Verb::Why | Verb::WhyAll | Verb::Log => Area::Read,
@@ -357,7 +359,8 @@ fn rule(asked: Asked<'_>, about: About<'_>) -> Rule {
             },
             Command::Reserve { .. } => look("reserve boards"),
             Command::Hold { .. } => keep(),
-            Command::Link { .. } | Command::Unlink => look("be one person on two platforms"),
+            Command::Unlink { person: Some(_) } => admin("make two people of another one"),
+            Command::Link { .. } | Command::Unlink { person: None } => look("be one person on two platforms"),
             Command::Watch { .. } | Command::Unwatch { .. } => look("be told of runs"),
             Command::Notify { .. } => look("be told of boards"),
             Command::Nudge { .. } => look("ask for boards"),

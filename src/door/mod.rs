@@ -15,6 +15,7 @@ mod logs;
 mod machine;
 mod metrics;
 mod pages;
+mod relinks;
 pub mod server;
 pub mod slack;
 pub mod standby;
@@ -26,6 +27,7 @@ pub use ended::{Ended, FOLLOWING_MAX, OTHERS_WAITING_MAX, WAITING_MAX, Waits};
 pub use logs::transcript_dir;
 pub use metrics::Meter;
 pub(crate) use pages::Visitor;
+pub use relinks::Relinks;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,7 +50,6 @@ use crate::chat::slack::client::SlackClient;
 use crate::chat::slack::signature::Verifier;
 use crate::chat::socket_line::SocketLine;
 use crate::clock::Clock;
-use crate::command::handle;
 use crate::command::handle::Handler;
 use crate::doorbell::{Bell, Doorbell};
 use crate::message::Note;
@@ -89,6 +90,8 @@ pub struct Door {
     pub jenkins: Option<crate::chat::jenkins::signature::Verifier>,
     /// Who may use the API.
     pub api_tokens: crate::chat::token::Tokens,
+    /// Keeps known who is one person on two platforms.
+    pub relinks: Relinks,
     /// Turns deliveries into effects.
     pub handler: Handler,
     /// Where they are committed.
@@ -237,11 +240,12 @@ async fn commit(door: &Door, mut delivery: Delivery, mark: Option<&str>) -> Resu
                     intake.answers().for_each(put);
                 }
                 let bells = bells(&intake.effect);
-                let links = matches!(intake.effect, Effect::Link { .. });
-                let committed = door.store.commit(intake).await;
-                if links && committed.is_ok() {
-                    relink(door).await;
-                }
+                let committed = match intake.effect {
+                    Effect::Link { .. } => {
+                        door.relinks.commit(&door.store, &door.handler.inventory, intake).await
+                    }
+                    _ => door.store.commit(intake).await,
+                };
                 committed.map(|committed| (committed, bells))
             }
             Err(error) => Err(error),
@@ -264,16 +268,6 @@ async fn commit(door: &Door, mut delivery: Delivery, mark: Option<&str>) -> Resu
     // Who was rung runs next on this very thread: it asks the store before the answer here is rendered, not after.
     tokio::task::yield_now().await;
     Ok(committed)
-}
-
-/// Who has linked themselves is known from now on.
-async fn relink(door: &Door) {
-    match door.store.link_list().await {
-        Ok(links) => door.handler.inventory.now().people.link(handle::linked(links)),
-        Err(error) => {
-            tracing::error!(%error, "who is one person on two platforms is known after the next start")
-        }
-    }
 }
 
 /// Whose work an effect makes, beside a message: a loop woken for nothing delays what it is woken for next.

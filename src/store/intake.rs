@@ -408,6 +408,8 @@ pub enum Effected {
     AlreadyTold,
     /// There is no such code, or it is over, or was used.
     NoSuchCode,
+    /// The code is somebody's, and typing it again makes them one.
+    AsksFirst,
     /// The code was given on this very platform.
     SamePlatform,
     /// One of the two is one with somebody already.
@@ -416,7 +418,7 @@ pub enum Effected {
 
 impl Effected {
     /// Every one.
-    const ALL: [Effected; 30] = [
+    const ALL: [Effected; 31] = [
         Effected::Done,
         Effected::AlreadyFinished,
         Effected::AlreadyRetried,
@@ -445,6 +447,7 @@ impl Effected {
         Effected::OtherBuild,
         Effected::AlreadyTold,
         Effected::NoSuchCode,
+        Effected::AsksFirst,
         Effected::SamePlatform,
         Effected::AlreadyLinked,
     ];
@@ -484,6 +487,7 @@ impl Effected {
             | Effected::AtMost
             | Effected::AlreadyExtended
             | Effected::AlreadyAsked
+            | Effected::AsksFirst
             | Effected::Unchanged
             | Effected::AlreadyRegistered
             | Effected::AlreadyTold => false,
@@ -521,6 +525,7 @@ impl Effected {
             Effected::OtherBuild => "other-build",
             Effected::AlreadyTold => "already-told",
             Effected::NoSuchCode => "no-such-code",
+            Effected::AsksFirst => "asks-first",
             Effected::SamePlatform => "same-platform",
             Effected::AlreadyLinked => "already-linked",
         }

@@ -20,13 +20,17 @@ pub enum LinkAsked {
         /// When it is over.
         until: Timestamp,
     },
-    /// To be one with whoever was given this code.
+    /// To be one with whoever was given this code. The first time they are asked whether they are, naming whose it is, and
+    /// nobody else may type it any more; the second time they are.
     With {
         /// The SHA-256 of it.
         hash: [u8; 32],
     },
-    /// To be two again.
-    Undone,
+    /// That whoever has one of these ids, `slack:U0LEAD`, is two again.
+    Undone {
+        /// Any of them.
+        ids: Vec<String>,
+    },
 }
 
 /// Somebody's ids: first that of whoever was given the code.

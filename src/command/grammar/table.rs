@@ -458,8 +458,9 @@ pub const TABLE: &[Row] = &[
         form: Form::Unlink,
         words: &["unlink"],
         zh: &["解绑"],
-        help: "Be two people again",
-        help_zh: "解除绑定",
+        arguments: &[maybe("person")],
+        help: "Be two people again; of others, an admin says it",
+        help_zh: "解除绑定；管理员可解除他人的绑定",
         example: "/lab unlink",
         available: true,
         ..LATER

@@ -132,7 +132,7 @@ impl Handler {
 }
 
 /// Somebody as the record writes them.
-fn actor_of(key: &str) -> Option<Actor> {
+pub(super) fn actor_of(key: &str) -> Option<Actor> {
     let (platform, id) = key.split_once(':')?;
     Some(Actor {
         platform: Platform::from_word(platform)?,

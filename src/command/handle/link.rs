@@ -1,11 +1,14 @@
 //! One person on two platforms, by a code that is given on one and typed on the other. From then on their roles, boards, runs
 //! and quota are one. A code is given to one person alone, is good once and for ten minutes, and is kept as its hash; what
-//! stands in the answer that gave it is worth nothing after that.
+//! stands in the answer that gave it is worth nothing after that. Whoever types one is told whose it is, and is one with them
+//! only when they type it again: a code that somebody was talked into typing does nothing by itself.
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::act::audit;
+use super::admin::actor_of;
+use super::asks::person_of;
 use super::watch::nobody_to_write_to;
 use super::{Handler, Reaction};
 use crate::board::people::Person;
@@ -15,8 +18,9 @@ use crate::command::permits;
 use crate::message::{Note, Phrase};
 use crate::store::{CODE_LASTS, Effect, LinkAsked, LinkRow};
 
-/// What gives a code.
-const CODE: &str = "link-code";
+/// What gives a code, and what a code that was typed may come to.
+const PRIVATE: [&str; 2] = ["link-code", LINKED];
+const LINKED: &str = "linked";
 /// Characters of a code: none that is easily taken for another.
 const ALPHABET: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
 /// How many of them: 40 bits.
@@ -24,7 +28,7 @@ const LETTERS: usize = 8;
 
 /// Whether an answer is for one person alone.
 pub(super) fn is_private(answer: &Note) -> bool {
-    answer.template == CODE
+    PRIVATE.contains(&answer.template.as_str())
 }
 
 /// Those who have linked themselves, as people.
@@ -39,7 +43,7 @@ pub(crate) fn linked(links: Vec<LinkRow>) -> Vec<Person> {
 impl Handler {
     /// Gives somebody a code, or takes one from them.
     pub(super) fn link(&self, delivery: &Delivery, code: Option<&str>) -> Reaction {
-        if let Some(refusal) = self.not_to_link(delivery) {
+        if let Some(refusal) = nobody_to_write_to(delivery).or_else(|| self.is_in_file(delivery)) {
             return refusal;
         }
         if code.is_some() && self.is_more_than_user(delivery) {
@@ -54,10 +58,10 @@ impl Handler {
             return Reaction {
                 effect: Effect::Link {
                     asked: LinkAsked::Code { hash: hash(&code), until },
-                    note: Note::new("linked", json!({})),
+                    note: Note::new(LINKED, json!({})),
                 },
                 answer: Note::new(
-                    CODE,
+                    "link-code",
                     json!({ "code": code, "until": until, "platform": delivery.actor.platform }),
                 ),
                 instead: vec![("already-linked", already)],
@@ -68,10 +72,11 @@ impl Handler {
         Reaction {
             effect: Effect::Link {
                 asked: LinkAsked::With { hash: hash(code) },
-                note: Note::new("linked", json!({})),
+                note: Note::new(LINKED, json!({})),
             },
-            answer: Note::new("linked", json!({})),
+            answer: Note::new(LINKED, json!({})),
             instead: vec![
+                ("asks-first", Note::new("link-question", json!({ "code": code }))),
                 ("no-such-code", refused(Phrase::new("link-no-code", json!({})))),
                 ("same-platform", refused(Phrase::new("link-same-platform", json!({})))),
                 ("too-many", refused(Phrase::new("link-too-many", json!({})))),
@@ -81,16 +86,32 @@ impl Handler {
         }
     }
 
-    /// Makes two people of one.
-    pub(super) fn unlink(&self, delivery: &Delivery) -> Reaction {
-        if let Some(refusal) = self.not_to_link(delivery) {
+    /// Makes two people of one: of whoever asks, whatever boards.yaml says of them, or of somebody whom an admin names.
+    pub(super) fn unlink(&self, delivery: &Delivery, person: Option<&str>) -> Reaction {
+        if let Some(refusal) = nobody_to_write_to(delivery) {
             return refusal;
         }
+        let who = match person {
+            Some(typed) => match actor_of(typed).or_else(|| person_of(delivery, typed)) {
+                Some(who) => Some(who),
+                None => {
+                    let reason = Phrase::new("nobody", json!({ "name": typed }));
+                    return Reaction::refused(reason, &[], "/lab unlink @…");
+                }
+            },
+            None => None,
+        };
+        let ids = self.inventory.now().people.keys(who.as_ref().unwrap_or(&delivery.actor));
+        let says = |unchanged| Note::new("unlinked", json!({ "unchanged": unchanged, "who": who }));
+        let unchanged = match &who {
+            None => self.is_in_file(delivery).map_or_else(|| says(true), |refusal| refusal.answer),
+            Some(_) => says(true),
+        };
         Reaction {
-            effect: Effect::Link { asked: LinkAsked::Undone, note: Note::new("linked", json!({})) },
-            answer: Note::new("unlinked", json!({ "unchanged": false })),
-            instead: vec![("unchanged", Note::new("unlinked", json!({ "unchanged": true })))],
-            audit: audit("unlink", String::new()),
+            answer: says(false),
+            instead: vec![("unchanged", unchanged)],
+            audit: audit("unlink", ids.join(" ")),
+            effect: Effect::Link { asked: LinkAsked::Undone { ids }, note: Note::new(LINKED, json!({})) },
         }
     }
 
@@ -101,13 +122,10 @@ impl Handler {
         !is_open && permits::role(delivery, &self.groups_of(delivery), &lab) > Some(Role::User)
     }
 
-    /// The refusal to who is no person, and to whom boards.yaml says who they are.
-    fn not_to_link(&self, delivery: &Delivery) -> Option<Reaction> {
-        let listed = || {
-            let is_listed = self.inventory.now().people.is_listed(&delivery.actor);
-            is_listed.then(|| Reaction::refused(Phrase::new("linked-in-file", json!({})), &[], "docs/lab.md"))
-        };
-        nobody_to_write_to(delivery).or_else(listed)
+    /// The refusal to whom boards.yaml says who they are.
+    fn is_in_file(&self, delivery: &Delivery) -> Option<Reaction> {
+        let is_listed = self.inventory.now().people.is_listed(&delivery.actor);
+        is_listed.then(|| Reaction::refused(Phrase::new("linked-in-file", json!({})), &[], "docs/lab.md"))
     }
 
     /// `K7QM-2XTD`.

@@ -296,7 +296,7 @@ impl Handler {
             (Command::Log { lines, .. }, Some(view)) => Box::pin(self.log(delivery, &view, lines)).await?,
             (Command::Digest, _) => Box::pin(self.digest()).await?,
             (Command::Link { code }, _) => self.link(delivery, code.as_deref()),
-            (Command::Unlink, _) => self.unlink(delivery),
+            (Command::Unlink { person }, _) => self.unlink(delivery, person.as_deref()),
             (Command::Workers, _) => self.workers(),
             (Command::Watch { target }, view) => {
                 Box::pin(self.watch(delivery, target.as_ref(), view.as_ref(), false)).await?
@@ -664,6 +664,7 @@ fn target(command: &Command, run: Option<&RunView>) -> String {
         (Command::Schedules { name, .. }, None) => name.clone().unwrap_or_default(),
         (Command::OwnSchedule { name, .. }, None) => name.clone(),
         (Command::Nudge { board } | Command::Handover { board, .. }, None) => board.clone(),
+        (Command::Unlink { person }, None) => person.clone().unwrap_or_default(),
         (Command::Extend { board: target, .. } | Command::Release { target, .. }, None) => {
             target.clone().unwrap_or_default()
         }

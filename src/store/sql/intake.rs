@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use self::effects::looks_at_runs;
-use self::rows::Rows;
+use self::rows::{Fresh, Rows};
 use super::link::{self, Readers, Row};
 use super::row::{self, Reader, statements, unavailable};
 use super::script::Tx;
@@ -83,9 +83,9 @@ pub(super) async fn commit(
     let mut rows = Rows::new(ids, newest);
     let mut first: HashMap<&str, usize> = HashMap::with_capacity(intakes.len());
     let mut committed: Vec<Result<Committed>> = Vec::with_capacity(intakes.len());
-    let mut kept: Vec<bool> = Vec::with_capacity(intakes.len());
+    let mut kept: Vec<(bool, Option<String>)> = Vec::with_capacity(intakes.len());
     for intake in intakes {
-        let mut is_kept = false;
+        let (mut is_kept, mut target) = (false, None);
         let before = first.get(intake.key.as_str()).and_then(|index| committed[*index].as_ref().ok());
         let answer = match (before, known.get(&intake.key)) {
             (Some(before), _) => Ok(Committed { fresh: false, answer: before.answer.clone() }),
@@ -97,7 +97,8 @@ pub(super) async fn commit(
                     rows.write(tx).await?;
                 }
                 match rows.effect_apart(tx, intake).await {
-                    Ok(effect) => {
+                    Ok(mut effect) => {
+                        target = effect.target.take();
                         is_kept = intake.is_kept(effect.effected);
                         Ok(Committed { fresh: true, answer: effect.answer(intake) })
                     }
@@ -108,11 +109,11 @@ pub(super) async fn commit(
         };
         first.entry(intake.key.as_str()).or_insert(committed.len());
         committed.push(answer);
-        kept.push(is_kept);
+        kept.push((is_kept, target));
     }
     let fresh = intakes.iter().zip(&committed).zip(kept).filter_map(|((intake, committed), kept)| {
         let committed = committed.as_ref().ok().filter(|committed| committed.fresh)?;
-        Some((intake, kept, &committed.answer))
+        Some(Fresh { intake, is_kept: kept.0, answer: &committed.answer, target: kept.1 })
     });
     rows.flush(tx, fresh, ends).await?;
     Ok(committed)

@@ -98,8 +98,8 @@ async fn somebody_new_asks_around() {
                 `/lab link [code]`
                 Be one person in Slack and in Feishu: alone it gives a code, which is typed on the other platform.
                 
-                `/lab unlink`
-                Be two people again.
+                `/lab unlink [person]`
+                Be two people again; of others, an admin says it.
                 
                 `/lab workers`
                 Who drives the boards of remote sites, and when they were heard last.
@@ -121,7 +121,6 @@ async fn somebody_new_asks_around() {
                 
                 `/lab resend <number|all>`
                 Send a message again that could not be sent.
-                
                 `/lab audit [who|board|#] [2h] [refused] [before=1234]`
                 Who was allowed or refused what, and why; the newest first.
                 
@@ -215,8 +214,8 @@ async fn somebody_new_asks_around() {
                 `/lab link [code]`
                 Be one person in Slack and in Feishu: alone it gives a code, which is typed on the other platform.
                 
-                `/lab unlink`
-                Be two people again.
+                `/lab unlink [person]`
+                Be two people again; of others, an admin says it.
                 
                 `/lab workers`
                 Who drives the boards of remote sites, and when they were heard last.
@@ -238,7 +237,6 @@ async fn somebody_new_asks_around() {
                 
                 `/lab resend <number|all>`
                 Send a message again that could not be sent.
-                
                 `/lab audit [who|board|#] [2h] [refused] [before=1234]`
                 Who was allowed or refused what, and why; the newest first.
                 

@@ -22,6 +22,26 @@ fn code(told: &str) -> String {
     words.into_iter().find(is_code).unwrap_or_else(|| panic!("no code in {told}")).to_owned()
 }
 
+/// Whom the record names for this, the newest first.
+async fn record(lab: &Lab, verb: &str) -> Vec<String> {
+    let filter = boardhand::store::AuditFilter { limit: 50, ..Default::default() };
+    let who = lab.store.audit_list(&filter).await.expect("the record");
+    let of = who.decisions.into_iter().filter(|one| one.verb == verb && one.target != "/lab link");
+    of.map(|one| one.target).collect()
+}
+
+/// Somebody types a code in the chat, and is answered so where nobody else reads it.
+async fn typed(lab: &Lab, who: &str, code: &str, says: &str) -> String {
+    let known = lab.feishu.messages(who).len();
+    assert_eq!(lab.feishu.say(who, CHAT, &format!("link {code}")).await, 200);
+    let seen = lab.feishu.until(who, WITHIN, |messages| messages.len() > known).await;
+    assert!(seen.is_ok(), "{code} is not answered:\n{}", lab.feishu.render(CHAT));
+    let answer = lab.feishu.messages(who)[known].shown();
+    assert!(answer.contains(says), "{code} is answered with {answer}, not {says:?}");
+    assert!(!lab.feishu.render(CHAT).contains(&answer), "{answer}");
+    answer
+}
+
 /// Somebody writes in the chat, and is answered so.
 async fn told(lab: &Lab, who: &str, words: &str, says: &str) -> String {
     assert_eq!(lab.feishu.say(who, CHAT, words).await, 200);
@@ -41,7 +61,12 @@ async fn who_types_on_one_platform_what_they_were_given_on_the_other_is_one_pers
         let given = slack.say("alice", CHANNEL, "/lab link").await.text;
         assert!(given.contains("in Feishu") && given.contains("Tell nobody"), "{given}");
         let code = code(&given);
-        let linked = told(lab, "ou_li", &format!("link {}", code.to_lowercase()), "are one person now").await;
+        // Typing it once changes nothing, but that they read whose it is and what follows.
+        let asked = typed(lab, "ou_li", &code.to_lowercase(), "Is that you yourself?").await;
+        assert!(asked.contains("U0ALICE") && asked.contains("quota and roles are theirs"), "{asked}");
+        assert_eq!(lab.store.link_list().await.expect("links"), []);
+        typed(lab, "ou_wu", &code, "no such code").await;
+        let linked = typed(lab, "ou_li", &code, "are one person now").await;
         assert!(linked.contains("in Slack"), "{linked}");
         let known = slack.until(
             |world| world.channels["D0ALICE"].messages.iter().any(|m| m.text.contains("one person")),
@@ -49,29 +74,33 @@ async fn who_types_on_one_platform_what_they_were_given_on_the_other_is_one_pers
         );
         known.await.expect("whoever was given the code is told");
         // Their role is theirs here, too, and so are their runs.
-        told(lab, "ou_li", "audit", "link").await;
+        told(lab, "ou_li", "audit", "slack:U0ALICE feishu:ou_li").await;
         told(lab, "ou_li", "run socA build-crawl", "#1").await;
         assert!(slack.say("alice", CHANNEL, "/lab runs mine").await.text.contains("*#1*"));
         // An admin is not talked into sharing what they may: they type no code of anybody's.
         let others = slack.say("bob", CHANNEL, "/lab link").await.text;
         told(lab, "ou_li", &format!("link {}", self::code(&others)), "types no code").await;
         // It is good once.
-        told(lab, "ou_wu", &format!("link {code}"), "no such code").await;
+        typed(lab, "ou_wu", &code, "no such code").await;
         assert!(slack.say("alice", CHANNEL, "/lab link").await.text.contains("linked already"));
         assert!(slack.say("alice", CHANNEL, "/lab cancel 1").await.text.contains("#1"));
-        let who = lab
-            .store
-            .audit_list(&boardhand::store::AuditFilter { limit: 50, ..Default::default() })
-            .await
-            .expect("the record");
-        let linked = |one: &&boardhand::store::Decision| one.verb == "link" && one.actor == "feishu:ou_li";
-        let link = who.decisions.iter().find(linked).expect("it is on record");
-        assert_eq!((link.target.as_str(), link.allowed), ("with a code", true));
+        assert_eq!(
+            record(lab, "link").await,
+            [
+                "a code",
+                "with a code",
+                "a code",
+                "slack:U0ALICE feishu:ou_li",
+                "with a code",
+                "slack:U0ALICE feishu:ou_li asked",
+                "a code"
+            ]
+        );
         // Two again, from either side.
         told(lab, "ou_li", "解绑", "two people again").await;
         told(lab, "ou_li", "audit", "🔒").await;
         assert!(slack.say("alice", CHANNEL, "/lab unlink").await.text.contains("not linked"));
-        slack.channel("D0ALICE");
+        assert_eq!(record(lab, "unlink").await, ["slack:U0ALICE", "slack:U0ALICE feishu:ou_li"]);
     })
     .await;
 }
@@ -85,17 +114,29 @@ async fn a_code_of_feishu_is_given_in_private_and_guessing_comes_to_an_end() {
         let given = lab.feishu.messages("ou_li")[0].shown();
         let code = code(&given);
         assert!(given.contains("in Slack") && !lab.feishu.render(CHAT).contains(&code), "{given}");
-        told(lab, "ou_li", &format!("link {code}"), "typed on the other platform").await;
-        for wrong in ["AAAA-AAAA", "2222-2222", "x", "K7QM2XTD", "QQQQ"] {
+        // Where others may have read it, it is void.
+        typed(lab, "ou_li", &code, "get a new one").await;
+        let gone = slack.say("bob", CHANNEL, &format!("/lab link {code}")).await.text;
+        assert!(gone.contains("no such code"), "{gone}");
+        let code = self::code(&typed(lab, "ou_li", "", "code:").await);
+        for wrong in ["AAAA-AAAA", "2222-2222", "x", "K7QM2XTD"] {
             let said = slack.say("bob", CHANNEL, &format!("/lab link {wrong}")).await.text;
             assert!(said.contains("no such code"), "{wrong}: {said}");
         }
         let said = slack.say("bob", CHANNEL, &format!("/lab link {code}")).await.text;
         assert!(said.contains("too many wrong codes"), "{said}");
         // Somebody else may.
-        assert!(
-            slack.say("lead", CHANNEL, &format!("/lab link {code}")).await.text.contains("one person now")
-        );
+        let asked = slack.say("lead", CHANNEL, &format!("/lab link {code}")).await.text;
+        assert!(asked.contains("ou_li") && asked.contains("in Feishu. Is that you"), "{asked}");
+        let linked = slack.say("lead", CHANNEL, &format!("/lab link {code}")).await.text;
+        assert!(linked.contains("one person now"), "{linked}");
+        // Nobody but an admin parts others.
+        let not = slack.say("bob", CHANNEL, "/lab unlink @lead").await.text;
+        assert!(not.contains("Only an admin"), "{not}");
+        let parted = slack.say("alice", CHANNEL, "/lab unlink feishu:ou_li").await.text;
+        assert!(parted.contains("is two people again"), "{parted}");
+        assert_eq!(lab.store.link_list().await.expect("links"), []);
+        assert_eq!(record(lab, "unlink").await, ["feishu:ou_li slack:U0LEAD", "@lead"]);
     })
     .await;
 }

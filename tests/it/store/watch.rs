@@ -196,8 +196,17 @@ async fn who_types_a_code_in_time_is_one_with_whoever_was_given_it(lab: &Lab) {
     // Another one takes its place.
     assert_eq!(link(li(), code(2), T0).await.0, "done");
     assert_eq!(link(bo(), with(1), at(1)).await.0, "no-such-code");
+    // Typed where it was given, others may have read it: it is over.
     assert_eq!(link(li(), with(2), at(1)).await.0, "same-platform");
+    assert_eq!(link(bo(), with(2), at(1)).await.0, "no-such-code");
+    assert_eq!(link(li(), code(2), T0).await.0, "done");
     assert_eq!(link(bo(), with(2), at(600)).await.0, "no-such-code");
+    // Whoever types it is asked first, and from then on it is nobody else's.
+    let (asked, other) = link(bo(), with(2), at(598)).await;
+    assert_eq!((asked.as_str(), other), ("asks-first", json!(plain(li()))));
+    assert_eq!(lab.store.link_list().await.expect("links"), []);
+    let eve = Actor { id: "ou_eve".into(), ..bo() };
+    assert_eq!(link(eve, with(2), at(599)).await.0, "no-such-code");
     let (done, other) = link(bo(), with(2), at(599)).await;
     assert_eq!((done.as_str(), other), ("done", json!(plain(li()))));
     assert_eq!(link(bo(), with(2), at(599)).await.0, "no-such-code");
@@ -218,10 +227,12 @@ async fn who_types_a_code_in_time_is_one_with_whoever_was_given_it(lab: &Lab) {
     let other = Actor { id: "U0OTHER".into(), ..li() };
     assert_eq!(link(other, LinkAsked::Code { hash: [9; 32], until: at(2000) }, at(599)).await.0, "done");
     assert_eq!(link(wu.clone(), with(9), at(599)).await.0, "too-many");
+    assert_eq!(link(wu.clone(), with(9), at(1200)).await.0, "asks-first");
     assert_eq!(link(wu, with(9), at(1200)).await.0, "done");
-    // From either side.
-    assert_eq!(link(bo(), LinkAsked::Undone, at(1200)).await.0, "done");
-    assert_eq!(link(li(), LinkAsked::Undone, at(1200)).await.0, "unchanged");
+    // By any of their ids; the record says who they were.
+    let undone = |ids: &[&str]| LinkAsked::Undone { ids: ids.iter().map(|id| (*id).to_owned()).collect() };
+    assert_eq!(link(bo(), undone(&["slack:U0NONE", "feishu:ou_bo"]), at(1200)).await.0, "done");
+    assert_eq!(link(li(), undone(&["slack:U0LI"]), at(1200)).await.0, "unchanged");
     assert_eq!(lab.store.link_list().await.expect("links").len(), 1);
 }
 

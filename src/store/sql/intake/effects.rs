@@ -35,6 +35,8 @@ pub(super) struct Applied {
     note: Option<Note>,
     /// What else is known only now.
     facts: Vec<(&'static str, serde_json::Value)>,
+    /// Whom or what the record says it was about, where that is known only now.
+    pub(super) target: Option<String>,
 }
 
 impl Applied {
@@ -43,7 +45,7 @@ impl Applied {
     }
 
     fn plain(effected: Effected) -> Self {
-        Applied { effected, numbers: vec![], number: None, note: None, facts: vec![] }
+        Applied { effected, numbers: vec![], number: None, note: None, facts: vec![], target: None }
     }
 
     fn with(mut self, name: &'static str, fact: impl Serialize) -> Self {
@@ -242,8 +244,9 @@ impl<'a> Rows<'a> {
             Effect::Unwatch(of) => Ok(Applied::plain(watches::unwatch(tx, &intake.actor, of).await?)),
             Effect::Link { asked, note } => {
                 let (by, now) = (&intake.actor, intake.received_at);
-                let (effected, other) = links::asked(tx, self.ids, by, (asked, note), now).await?;
-                Ok(Applied::plain(effected).with("other", other))
+                let linked = links::asked(tx, self.ids, by, (asked, note), now).await?;
+                let applied = Applied::plain(linked.effected).with("other", linked.other);
+                Ok(Applied { target: linked.target, ..applied })
             }
             Effect::Log { run, attempt, note } => {
                 let told = log::tell(tx, self.ids, (*run, *attempt), note, intake.received_at).await?;

@@ -21,6 +21,16 @@ use crate::message::Note;
 use crate::run::RunSpec;
 use crate::store::{CARD_HELD, Intake, NewRun, Result};
 
+/// A delivery that was not known before.
+pub(super) struct Fresh<'a> {
+    pub(super) intake: &'a Intake,
+    /// Whether its key and answer are remembered.
+    pub(super) is_kept: bool,
+    pub(super) answer: &'a Note,
+    /// Whom or what it was about, where only the store knows.
+    pub(super) target: Option<String>,
+}
+
 /// Rows of a group on their way into the tables.
 pub(super) struct Rows<'a> {
     pub(super) ids: &'a Ids,
@@ -204,15 +214,17 @@ impl<'a> Rows<'a> {
     pub(super) async fn flush(
         self,
         tx: &mut Tx,
-        fresh: impl Iterator<Item = (&Intake, bool, &Note)>,
+        fresh: impl Iterator<Item = Fresh<'_>>,
         ends: Ends,
     ) -> Result<()> {
+        let fresh: Vec<Fresh<'_>> = fresh.collect();
         let mut audit = Vec::new();
         let mut deliveries = Vec::new();
         let mut answers = Vec::new();
         let mut held = Vec::new();
         let mut now = Timestamp::default();
-        for (intake, is_kept, answer) in fresh {
+        for Fresh { intake, is_kept, answer, target } in &fresh {
+            let (intake, is_kept, answer) = (*intake, *is_kept, *answer);
             let at = intake.received_at;
             now = now.max(at);
             if is_kept {
@@ -230,7 +242,7 @@ impl<'a> Rows<'a> {
                     at,
                     actor: intake.actor.key(),
                     verb: &intake.audit.verb,
-                    target: &intake.audit.target,
+                    target: target.as_deref().unwrap_or(&intake.audit.target),
                     allowed: u8::from(intake.audit.allowed),
                     reason: &intake.audit.reason,
                     source: intake.source.as_deref(),

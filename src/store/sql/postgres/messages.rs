@@ -1,6 +1,6 @@
 //! Statements about cards, replies, answers and letters, as PostgreSQL reads them.
 
-use super::super::{calls, digest, history, ledger, letters, message, watches};
+use super::super::{calls, digest, history, ledger, letters, links, message, watches};
 
 /// A reply that may go: the first that is owed in its thread.
 macro_rules! head_replies {
@@ -14,7 +14,7 @@ macro_rules! head_replies {
 
 /// Each statement of which this file has another text, and that text.
 pub(super) fn texts() -> Vec<(&'static str, &'static str)> {
-    [changes(), due(), ends(), dead(), called(), watches(), past()].concat()
+    [changes(), due(), ends(), dead(), called(), watches(), linked(), past()].concat()
 }
 
 fn changes() -> Vec<(&'static str, &'static str)> {
@@ -400,6 +400,31 @@ fn watches() -> Vec<(&'static str, &'static str)> {
             ),
         ),
         (watches::WATCHES_TOLD, concat!("DELETE FROM watches WHERE run IN ", numbers!())),
+    ]
+}
+
+fn linked() -> Vec<(&'static str, &'static str)> {
+    vec![
+        (
+            links::LINKS_OF,
+            concat!(
+                "SELECT platform, id, person
+    FROM links
+    WHERE person IN (SELECT person FROM links WHERE platform || ':' || id IN ",
+                texts!(),
+                ")
+    ORDER BY person, CASE WHEN person = platform || ':' || id THEN 0 ELSE 1 END, platform, id"
+            ),
+        ),
+        (
+            links::LINK_UNDO,
+            concat!(
+                "DELETE FROM links
+    WHERE person IN (SELECT person FROM links WHERE platform || ':' || id IN ",
+                texts!(),
+                ")"
+            ),
+        ),
     ]
 }
 
