@@ -75,7 +75,8 @@ pub struct Envelopes {
 impl Envelopes {
     /// Takes it at this door.
     pub fn new(door: Arc<Door>) -> Envelopes {
-        Envelopes { door, sweeps: Sweeps::default() }
+        let sweeps = Sweeps::new(door.clock.now());
+        Envelopes { door, sweeps }
     }
 }
 

@@ -130,8 +130,13 @@ pub trait Store: Send + Sync {
     /// Forgets deliveries received before `before`; the caller keeps them at least 24 h. Gives how many.
     async fn delivery_forget(&self, before: Timestamp) -> Result<u64>;
 
-    /// When a delivery of this platform was committed last, of those that are kept and came since then.
-    async fn delivery_newest(&self, platform: Platform, since: Timestamp) -> Result<Option<Timestamp>>;
+    /// When a delivery came last whose key begins so, of those that are kept and came after `since` and before `before`.
+    async fn delivery_newest(
+        &self,
+        keys: &str,
+        since: Timestamp,
+        before: Timestamp,
+    ) -> Result<Option<Timestamp>>;
 
     // ---- runs, to read ------------------------------------------------------------------------------------
 

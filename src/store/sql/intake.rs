@@ -15,7 +15,6 @@ use super::link::{self, Readers, Row};
 use super::row::{self, Reader, statements, unavailable};
 use super::script::Tx;
 use super::writer::Ends;
-use crate::chat::Platform;
 use crate::clock::Timestamp;
 use crate::id::Ids;
 use crate::store::{Committed, Intake, Result};
@@ -64,7 +63,9 @@ statements! {
         SET hold_until = MAX(hold_until, ?4)
         WHERE platform = ?1 AND channel = ?2 AND message = ?3";
     DELIVERIES_UNDO = "DELETE FROM deliveries WHERE key IN (SELECT value FROM jsonb_each(?1))";
-    DELIVERY_NEWEST = "SELECT MAX(received_at) FROM deliveries WHERE platform = ?1 AND received_at > ?2";
+    DELIVERY_NEWEST = "SELECT MAX(received_at)
+        FROM deliveries
+        WHERE SUBSTR(key, 1, LENGTH(?1)) = ?1 AND received_at > ?2 AND received_at < ?3";
     DELIVERIES_FORGET = "DELETE FROM deliveries WHERE received_at < ?1";
 }
 
@@ -125,13 +126,13 @@ pub(super) async fn forget(tx: &mut Tx, before: Timestamp) -> Result<u64> {
     Ok(query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected())
 }
 
-/// When one of this platform was committed last.
+/// When one came last whose key begins so.
 pub(super) async fn newest(
     readers: &Readers,
-    platform: Platform,
-    since: Timestamp,
+    keys: &str,
+    (since, before): (Timestamp, Timestamp),
 ) -> Result<Option<Timestamp>> {
-    let query = link::query(DELIVERY_NEWEST).bind(platform.as_str()).bind(since.as_micros());
+    let query = link::query(DELIVERY_NEWEST).bind(keys).bind(since.as_micros()).bind(before.as_micros());
     Ok(query.number(readers).await.map_err(unavailable)?.map(Timestamp::from_micros))
 }
 

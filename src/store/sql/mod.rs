@@ -216,8 +216,13 @@ impl Store for SqlStore {
         self.writer.write(move |tx| Box::pin(intake::forget(tx, before))).await
     }
 
-    async fn delivery_newest(&self, platform: Platform, since: Timestamp) -> Result<Option<Timestamp>> {
-        intake::newest(&self.readers, platform, since).await
+    async fn delivery_newest(
+        &self,
+        keys: &str,
+        since: Timestamp,
+        before: Timestamp,
+    ) -> Result<Option<Timestamp>> {
+        intake::newest(&self.readers, keys, (since, before)).await
     }
 
     async fn run_view(&self, number: i64) -> Result<Option<RunView>> {

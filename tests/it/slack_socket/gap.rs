@@ -96,23 +96,128 @@ async fn without_the_right_to_read_nothing_is_done_and_the_rest_works() {
     .await;
 }
 
+/// What is said is lost, and nothing of Slack was heard in the last day: a weekend.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rate_limit_is_waited_out_and_what_failed_is_looked_for_after_the_next_gap() {
+async fn what_was_said_while_the_server_was_away_is_done_after_a_quiet_weekend_too() {
+    socket_lab(&yaml::small(1), async |lab| {
+        let (run, thread) = going(lab).await;
+        lab.stop().await;
+        lab.slack.say_in_thread("alice", CHANNEL, &thread, "@boardhand cancel").await;
+        lab.tamper("DELETE FROM deliveries").await;
+        lab.restart().await;
+        assert!(lab.verdict(run).await.starts_with("cancelled"));
+        lab.answer("alice").await;
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_said_before_something_else_was_heard_is_done_after_a_restart() {
+    socket_lab(&yaml::small(1), async |lab| {
+        let (run, thread) = going(lab).await;
+        lab.stop().await;
+        lab.slack.say_in_thread("alice", CHANNEL, &thread, "@boardhand cancel").await;
+        // A command that came behind it was taken, and it was not.
+        lab.tamper("UPDATE deliveries SET received_at = received_at + 60000000").await;
+        lab.restart().await;
+        assert!(lab.verdict(run).await.starts_with("cancelled"));
+        lab.answer("alice").await;
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_older_boardhand_has_done_is_not_done_again() {
+    socket_lab(&yaml::small(2), async |lab| {
+        let (run, thread) = going(lab).await;
+        lab.slack.say_in_thread("alice", CHANNEL, &thread, "@boardhand run socA build-1").await;
+        lab.until_card(2, "Passed").await;
+        lab.answers_until("alice", "#2").await;
+        lab.stop().await;
+        // It knew messages by the ids of their events.
+        lab.tamper("UPDATE deliveries SET key = 'slack:Ev0A1' WHERE key LIKE 'slack:message:%'").await;
+        lab.restart().await;
+        let looked = || lab.slack.calls("conversations.replies") > 0;
+        lab.slack.until(|_| looked(), crate::lab::WITHIN).await.expect("it looks");
+        lab.say("alice", &format!("/lab cancel {run}")).await;
+        lab.verdict(run).await;
+        lab.settle().await;
+        assert_eq!(lab.rows("SELECT count(*) FROM runs").await, ["2"]);
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thread_that_is_not_read_costs_no_other_one_and_is_read_again() {
+    socket_lab(&yaml::small(2), async |lab| {
+        let ((first, thread), (second, other)) = (going(lab).await, going(lab).await);
+        down(lab).await;
+        lab.slack.say_in_thread("alice", CHANNEL, &thread, "@boardhand cancel").await;
+        lab.slack.say_in_thread("bob", CHANNEL, &other, "@boardhand cancel").await;
+        lab.slack.heal();
+        // The newest run's thread is read first.
+        lab.slack.break_calls("conversations.replies", ApiFault::Error500, 1);
+        until_sockets(lab, 1).await;
+        for run in [first, second] {
+            assert!(lab.verdict(run).await.starts_with("cancelled"));
+        }
+        lab.answer("alice").await;
+        lab.answer("bob").await;
+        assert_eq!(lab.slack.calls("conversations.replies"), 3, "what was read is not read again");
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rate_limit_is_waited_out() {
     socket_lab(&yaml::small(1), async |lab| {
         let (run, thread) = going(lab).await;
         down(lab).await;
         lab.slack.say_in_thread("alice", CHANNEL, &thread, "@boardhand cancel").await;
         lab.slack.heal();
-        lab.slack.break_calls("conversations.replies", ApiFault::Error500, 1);
+        lab.slack.break_calls("conversations.replies", ApiFault::RateLimited(1), 2);
+        until_sockets(lab, 1).await;
+        assert!(lab.verdict(run).await.starts_with("cancelled"));
+        lab.answer("alice").await;
+        assert_eq!(lab.slack.calls("conversations.replies"), 3);
+        lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gaps_that_come_while_it_looks_are_looked_into_at_once() {
+    socket_lab(&yaml::small(1), async |lab| {
+        let (run, thread) = going(lab).await;
+        down(lab).await;
+        lab.slack.heal();
+        lab.slack.break_calls("conversations.replies", ApiFault::Slow(std::time::Duration::from_secs(5)), 1);
         until_sockets(lab, 1).await;
         let looked = |times: u64| lab.slack.calls("conversations.replies") >= times;
         lab.slack.until(|_| looked(1), crate::lab::WITHIN).await.expect("it looks");
-        lab.slack.break_calls("conversations.replies", ApiFault::RateLimited(1), 1);
-        lab.slack.cut_sockets();
-        until_sockets(lab, 0).await;
+        for _ in 0..3 {
+            lab.slack.cut_sockets();
+            until_sockets(lab, 0).await;
+            until_sockets(lab, 1).await;
+        }
+        // Not heard, and not there when that look began.
+        down(lab).await;
+        lab.slack.say_in_thread("alice", CHANNEL, &thread, "@boardhand cancel").await;
+        up(lab).await;
         assert!(lab.verdict(run).await.starts_with("cancelled"));
         lab.answer("alice").await;
-        assert!(looked(3));
+        assert!(
+            lab.slack.calls("conversations.replies") <= 3,
+            "one look after another, and not one for each gap"
+        );
         lab.settle().await;
         lab.read_all();
     })

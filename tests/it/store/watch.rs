@@ -253,10 +253,15 @@ async fn threads_of_runs_that_go_on_are_found(lab: &Lab) {
     assert_eq!(threads(Platform::Slack, at(60)).await, []);
     assert_eq!(number, 1);
     // When something was heard last.
-    let newest = async |platform, since| lab.store.delivery_newest(platform, since).await.expect("newest");
+    let newest =
+        async |keys, since, before| lab.store.delivery_newest(keys, since, before).await.expect("the newest");
     let before = T0 - std::time::Duration::from_secs(1);
-    assert_eq!((newest(Platform::Slack, before).await, newest(Platform::Slack, T0).await), (Some(T0), None));
-    assert_eq!(newest(Platform::Feishu, before).await, None);
+    assert_eq!(newest("slack", before, at(1)).await, Some(T0));
+    assert_eq!((newest("slack", T0, at(1)).await, newest("slack", before, T0).await), (None, None));
+    assert_eq!(
+        (newest("feishu", before, at(1)).await, newest("slack:Ev", before, at(1)).await),
+        (None, None)
+    );
 }
 
 async fn what_has_happened_in_a_time_is_added_up(lab: &Lab) {

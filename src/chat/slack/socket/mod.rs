@@ -79,9 +79,9 @@ pub trait Takes: Send + Sync {
 }
 
 /// Since when nothing was heard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Gap {
-    /// Since before the server was started.
+    /// Since before the server was started; earlier than any other.
     Start,
     /// Since then, at the earliest.
     Since(Timestamp),
