@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
+use croner::errors::CronError;
 use croner::parser::{CronParser, Seconds, Year};
 
 use crate::clock::Timestamp;
@@ -39,6 +40,9 @@ pub struct Times {
     zone: Tz,
 }
 
+/// Fields of a cron line.
+const FIELDS: usize = 5;
+
 /// Why a cron line is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CronProblem {
@@ -50,11 +54,28 @@ pub enum CronProblem {
     Never,
 }
 
+/// What is wrong with a line, without the words of whoever reads it.
+fn unread(cron: &str, error: &CronError) -> CronProblem {
+    use CronError::{ComponentError, IllegalCharacters, InvalidPattern};
+    let fields = cron.split_whitespace().count();
+    CronProblem::Unread(match error {
+        _ if fields != FIELDS && !cron.trim_start().starts_with('@') => {
+            format!("it has {fields} field{}", if fields == 1 { "" } else { "s" })
+        }
+        ComponentError(why) | IllegalCharacters(why) | InvalidPattern(why) => {
+            let why = why.trim_end_matches('.');
+            let mut letters = why.chars();
+            letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+        }
+        other => other.to_string(),
+    })
+}
+
 impl Times {
     /// Reads a cron line of five fields for a time zone.
     pub fn parse(cron: &str, zone: Tz) -> Result<Times, CronProblem> {
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-        let cron = parser.parse(cron).map_err(|error| CronProblem::Unread(error.to_string()))?;
+        let cron = parser.parse(cron).map_err(|error| unread(cron, &error))?;
         let times = Times { cron: Box::new(cron), zone };
         // Any leap year will do: what does not come within the eight years around it never does.
         let start = Timestamp::from_micros(946_684_800_000_000);
@@ -188,6 +209,13 @@ mod tests {
         assert_eq!(problem("0 2 30 2 *"), CronProblem::Never);
         for bad in ["", "0 2 * *", "* * * * * *", "61 * * * *", "nonsense"] {
             assert!(matches!(problem(bad), CronProblem::Unread(_)), "{bad}");
+        }
+        for (bad, why) in [
+            ("* * * *", "it has 4 fields"),
+            ("nightly", "it has 1 field"),
+            ("0 25 * * *", "number out of bounds"),
+        ] {
+            assert_eq!(problem(bad).to_string(), why, "{bad}");
         }
         assert!(Times::parse("0 0 29 2 *", Tz::UTC).is_ok(), "it comes every four years");
     }

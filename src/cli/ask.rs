@@ -26,18 +26,20 @@ pub(super) async fn boards(asking: &Asking, family: Option<&str>) -> anyhow::Res
         let family: String = form_urlencoded::byte_serialize(family.as_bytes()).collect();
         format!("?family={family}")
     });
-    asking.show(&format!("/api/v1/boards{}", query.unwrap_or_default()), board_line).await
+    asking
+        .show(&format!("/api/v1/boards{}", query.unwrap_or_default()), "there is no board", board_line)
+        .await
 }
 
 /// Lists runs: the newest, or those that are not finished.
 pub(super) async fn runs(asking: &Asking, unfinished: bool, limit: u32) -> anyhow::Result<ExitCode> {
     let state = if unfinished { "&state=unfinished" } else { "" };
-    asking.show(&format!("/api/v1/runs?limit={limit}{state}"), run_line).await
+    asking.show(&format!("/api/v1/runs?limit={limit}{state}"), "there is no run", run_line).await
 }
 
 /// Lists workers.
 pub(super) async fn workers(asking: &Asking) -> anyhow::Result<ExitCode> {
-    asking.show("/api/v1/workers", worker_line).await
+    asking.show("/api/v1/workers", "there is no worker", worker_line).await
 }
 
 /// Ends a run.
@@ -66,12 +68,20 @@ impl Asking {
     }
 
     /// Prints a list, a line each.
-    pub(super) async fn show(&self, path: &str, line: fn(&Value) -> String) -> anyhow::Result<ExitCode> {
+    pub(super) async fn show(
+        &self,
+        path: &str,
+        none: &str,
+        line: fn(&Value) -> String,
+    ) -> anyhow::Result<ExitCode> {
         let answer = match self.server() {
             Ok(server) => server.get(path).await,
             Err(problem) => Err(problem),
         };
         self.told(answer, |answer| {
+            if answer["items"].as_array().is_some_and(Vec::is_empty) {
+                eprintln!("boardhand: {none}");
+            }
             answer["items"].as_array().into_iter().flatten().map(|item| line(item) + "\n").collect()
         })
     }

@@ -57,7 +57,7 @@ async fn ended(asking: &Asking, name: &str) -> Result<Value, String> {
 
 /// Lists what takes nothing new.
 pub(super) async fn list(asking: &Asking) -> anyhow::Result<ExitCode> {
-    asking.show("/api/v1/drains", line).await
+    asking.show("/api/v1/drains", "nothing is drained", line).await
 }
 
 fn line(drain: &Value) -> String {

@@ -163,7 +163,13 @@ async fn lease_of(server: &Server, target: Option<&str>) -> Result<String, Strin
 
 /// Lists leases, and who waits for one.
 pub(super) async fn leases(asking: &Asking, mine: bool) -> anyhow::Result<ExitCode> {
-    asking.show(if mine { "/api/v1/lease?mine=true" } else { "/api/v1/lease" }, line).await
+    asking
+        .show(
+            if mine { "/api/v1/lease?mine=true" } else { "/api/v1/lease" },
+            "no board is held, and nobody waits for one",
+            line,
+        )
+        .await
 }
 
 /// A lease or a place in line.

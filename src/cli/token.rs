@@ -76,7 +76,7 @@ pub(super) async fn token(command: &TokenCommand) -> anyhow::Result<ExitCode> {
             }
             asking.told(made, |made| format!("{}\n", made["token"].as_str().unwrap_or_default()))
         }
-        TokenCommand::List { asking } => asking.show("/api/v1/tokens", line).await,
+        TokenCommand::List { asking } => asking.show("/api/v1/tokens", "no token was made", line).await,
         TokenCommand::Revoke { name, asking } => {
             let path = format!("/api/v1/tokens/{}", segment(name));
             let revoked = asking.send(Method::DELETE, &path, None).await;

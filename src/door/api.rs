@@ -16,6 +16,7 @@ mod console;
 mod events;
 pub(super) mod in_line;
 mod openapi;
+mod query;
 mod schedules;
 pub(super) mod routes;
 mod shapes;
@@ -117,6 +118,9 @@ fn of(caller: &Caller, delivery: Delivery) -> Delivery {
 /// What tells a repeat of this request.
 fn key(door: &Door, headers: &HeaderMap) -> Result<String, Problem> {
     let key = headers.get("idempotency-key").map(|key| key.to_str().unwrap_or_default());
+    if headers.get_all("idempotency-key").iter().count() > 1 {
+        return Err(Problem::invalid("Idempotency-Key stands twice, and one request has one"));
+    }
     if key.is_some_and(|key| key.is_empty() || key.len() > TEXT_BYTES_MAX) {
         return Err(Problem::invalid("Idempotency-Key must be a text of at most 1,000 characters"));
     }

@@ -49,7 +49,7 @@ impl Problem {
     fn taken(view: &RunView) -> Problem {
         let (number, spec) = (view.run.number, &view.run.spec);
         let detail = format!(
-            "#{number} was asked for under this key: {} {} {}; give this request an idempotency_key of its own",
+            "#{number} was asked for under this key: {} {} {}; give this request a key of its own",
             spec.family, spec.build, spec.suite
         );
         Problem::new(StatusCode::CONFLICT, "this key asked for something else", detail)
@@ -58,6 +58,11 @@ impl Problem {
     /// The same with another status.
     pub(super) fn with(self, status: StatusCode) -> Problem {
         Problem { status, ..self }
+    }
+
+    /// The same, and what would be possible.
+    pub(super) fn or(self, hint: &str) -> Problem {
+        Problem { detail: format!("{}; {hint}", self.detail), ..self }
     }
 
     /// The same, worth to be asked again in so many seconds.

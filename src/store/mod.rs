@@ -29,6 +29,7 @@ mod view;
 mod watch;
 mod worker;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -155,6 +156,8 @@ pub trait Store: Send + Sync {
     async fn batch_view(&self, first: i64) -> Result<Option<BatchView>>;
     /// Runs, newest first; finished ones without their test cases.
     async fn run_list(&self, filter: &RunFilter) -> Result<Vec<Run>>;
+    /// The board that each of these runs was given last; the numbers of the others are left out.
+    async fn boards_last(&self, numbers: &[i64]) -> Result<HashMap<i64, BoardId>>;
     /// For which times since then this person ([`Actor::key`]) had a board as their own, or has one still; the newest first,
     /// at most [`TIMES_MAX`](crate::lease::held::TIMES_MAX).
     async fn held_of(&self, person: &str, since: Timestamp) -> Result<Vec<HeldTime>>;

@@ -13,6 +13,7 @@ use super::html;
 use super::reader::Reader;
 use crate::chat::plain::one_line;
 use crate::clock::Timestamp;
+use crate::command::handle::schedules::{Entry, agenda};
 use crate::command::parse::duration;
 use crate::command::{AuditAsked, Command};
 use crate::door::{Door, Visitor};
@@ -71,13 +72,14 @@ pub(super) async fn admin(
         };
         return reader.page(StatusCode::FORBIDDEN, "answer.html", facts);
     }
-    match Box::pin(facts(&door, visitor, &asked, &audit)).await {
+    match Box::pin(facts(&door, (visitor, reader.tongue.as_str()), &asked, &audit)).await {
         Ok(facts) => reader.page(StatusCode::OK, "admin.html", facts),
         Err(error) => reader.not_now(&error),
     }
 }
 
-async fn facts(door: &Door, visitor: &Visitor, asked: &Asked, audit: &Note) -> Result<Value> {
+async fn facts(door: &Door, reader: (&Visitor, &str), asked: &Asked, audit: &Note) -> Result<Value> {
+    let (visitor, tongue) = reader;
     let letters = door.look(visitor, Command::DeadLetters).await?.facts;
     let tokens = door.store.token_list().await?;
     let now = door.clock.now();
@@ -93,9 +95,21 @@ async fn facts(door: &Door, visitor: &Visitor, asked: &Asked, audit: &Note) -> R
         about => asked.about.as_str(), since => asked.since.as_str(), refused => !asked.refused.is_empty(),
         older => asked.before.is_some(),
         tokens => tokens.iter().map(|token| token_facts(token, now)).collect::<Vec<_>>(),
+        workers => workers(door, visitor, tongue).await?,
         schedules => schedules(door, now).await?,
         out => out_of_service(door).await?,
     })
+}
+
+/// Who drives the boards of remote sites, as the chats show it; nothing where no site is remote and no worker was ever heard.
+async fn workers(door: &Door, visitor: &Visitor, tongue: &str) -> Result<Option<Value>> {
+    let is_remote = door.handler.inventory.now().sites.values().any(|settings| settings.remote);
+    if !is_remote && door.crew.instances().is_empty() {
+        return Ok(None);
+    }
+    let workers = door.look(visitor, Command::Workers).await?;
+    let card = door.composer.page_note(&workers, tongue);
+    Ok(Some(Value::from_safe_string(html::card(&card, false))))
 }
 
 /// What `/readyz` knows.
@@ -164,10 +178,9 @@ fn token_facts(token: &TokenRow, now: Timestamp) -> Value {
 }
 
 async fn schedules(door: &Door, now: Timestamp) -> Result<Vec<Value>> {
-    let rows = door.store.schedule_list().await?;
-    let lab = door.handler.inventory.now();
-    let shown = lab.schedules.iter().map(|(name, schedule)| {
-        let row = rows.iter().find(|row| row.name == *name);
+    let all = agenda(&door.handler.inventory.now(), door.store.schedule_list().await?);
+    let shown = all.iter().map(|Entry { name, schedule, row }| {
+        let row = row.as_ref();
         let paused = row.and_then(|row| row.paused.as_ref());
         let last = row.and_then(|row| row.dealt.as_ref());
         let next = schedule.next(now).filter(|_| paused.is_none());
@@ -175,6 +188,7 @@ async fn schedules(door: &Door, now: Timestamp) -> Result<Vec<Value>> {
             name,
             when => format!("{} {}", schedule.cron, schedule.zone),
             run => schedule.run.as_str(),
+            made_by => row.and_then(|row| row.own.as_ref()).map(|own| super::wall::called(&own.by)),
             paused_by => paused.map(|(by, _)| super::wall::called(by)),
             next => next.map(|at| at.rfc3339()),
             next_said => next.map(|at| at.to_minute()),

@@ -268,7 +268,7 @@ impl Shared {
                 let mut data =
                     lease.cloned().unwrap_or_else(|| json!({ "board_id": board, "run": event.run }));
                 data["soc_family"] = json!(family);
-                for key in ["quarantined", "problem", "handed_over"] {
+                for key in ["quarantined", "problem", "handed_over_by", "handed_over_to"] {
                     if let Some(fact) = event.facts.get(key) {
                         data[key] = fact.clone();
                     }

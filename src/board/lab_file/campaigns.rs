@@ -59,7 +59,7 @@ fn is_campaign_name(reader: &mut Reader<'_>, name: &str, at: Mark) -> bool {
 /// Reads `campaigns:`; what they run is held against the lab by [`check`].
 pub(super) fn campaigns(reader: &mut Reader<'_>, node: Option<&Node>) -> BTreeMap<String, Definition> {
     let mut campaigns = BTreeMap::new();
-    let Some(fields) = node.and_then(|node| reader.mapping(node, "campaigns")) else {
+    let Some(fields) = node.and_then(|node| reader.named(node, "campaigns")) else {
         return campaigns;
     };
     let count = fields.entries().count();

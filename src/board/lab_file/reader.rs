@@ -10,6 +10,7 @@ use serde_json::Map;
 
 use super::problem::{Mark, Problem, Problems, listed};
 use super::tree::{self, Key, Node, Style, Value};
+use super::twins::Spellings;
 use crate::board::near::nearest;
 use crate::board::{NAME_BYTES_MAX, is_name, shown};
 use crate::chat::Platform;
@@ -150,6 +151,16 @@ impl<'a> Reader<'a> {
             }
         }
         Some(Fields { at: node.at, entries })
+    }
+
+    /// A mapping with names that people type, of which one is one however it is written.
+    pub(super) fn named<'n>(&mut self, node: &'n Node, what: &str) -> Option<Fields<'n>> {
+        let fields = self.mapping(node, what)?;
+        let mut spellings = Spellings::default();
+        for (key, _) in fields.entries() {
+            spellings.meet(what, &key.text, key.at, &mut self.problems);
+        }
+        Some(fields)
     }
 
     /// A mapping whose keys are all known.

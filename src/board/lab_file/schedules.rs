@@ -31,7 +31,7 @@ const ZONE: &str = "UTC";
 /// Reads `schedules:`; the lines are held against the lab by [`check`].
 pub(super) fn schedules(reader: &mut Reader<'_>, node: Option<&Node>) -> BTreeMap<String, Schedule> {
     let mut schedules = BTreeMap::new();
-    let Some(fields) = node.and_then(|node| reader.mapping(node, "schedules")) else {
+    let Some(fields) = node.and_then(|node| reader.named(node, "schedules")) else {
         return schedules;
     };
     let count = fields.entries().count();

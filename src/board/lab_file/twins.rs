@@ -113,10 +113,10 @@ impl Twins {
 
 /// Names as they were first written, by their lower case: people type them in any.
 #[derive(Default)]
-struct Spellings(HashMap<String, (String, u32)>);
+pub(super) struct Spellings(HashMap<String, (String, u32)>);
 
 impl Spellings {
-    fn meet(&mut self, what: &str, name: &str, at: Mark, problems: &mut Problems) {
+    pub(super) fn meet(&mut self, what: &str, name: &str, at: Mark, problems: &mut Problems) {
         let (first, line) =
             self.0.entry(name.to_ascii_lowercase()).or_insert_with(|| (name.to_owned(), at.line));
         if first != name {

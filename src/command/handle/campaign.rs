@@ -179,7 +179,12 @@ impl Handler {
             let near = grammar::near(name, lab.campaigns.keys().map(String::as_str)).map(str::to_owned);
             let next = near.as_ref().and_then(|near| put_right(delivery, &[(name.to_owned(), near.clone())]));
             let reason = Phrase::new("no-campaign-named", json!({ "name": name }));
-            let next = next.unwrap_or_else(|| "/lab campaign".into());
+            // One of a program's own is listed under its name, and asked for by its number.
+            let known = self.store.campaign_list(Some(LISTED_MAX)).await?;
+            let own = known.iter().map(|view| &view.campaign);
+            let own = own.filter(|own| own.plan.name.eq_ignore_ascii_case(name)).map(|own| own.number).max();
+            let own = own.map(|number| format!("/lab campaign {number}"));
+            let next = own.or(next).unwrap_or_else(|| "/lab campaign".into());
             return Ok(Reaction::refused(reason, &near.into_iter().collect::<Vec<_>>(), next));
         };
         self.begin_campaign(delivery, (name, definition), build).await

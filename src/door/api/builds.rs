@@ -117,7 +117,9 @@ pub(super) fn family(door: &Door, name: &str) -> Result<Family, Problem> {
     let found = lab.families.keys().find(|family| family.as_str().eq_ignore_ascii_case(name)).cloned();
     found.ok_or_else(|| {
         let near = nearest(name, lab.families.keys().map(Family::as_str)).map(str::to_owned);
-        let problem = Problem::new(StatusCode::NOT_FOUND, "there is no such family", "see boards.yaml");
+        let all: Vec<&str> = lab.families.keys().map(Family::as_str).collect();
+        let detail = format!("boards.yaml has {}", all.join(", "));
+        let problem = Problem::new(StatusCode::NOT_FOUND, "there is no such family", detail);
         problem.near(near.into_iter().collect())
     })
 }

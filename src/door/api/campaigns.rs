@@ -93,13 +93,18 @@ pub(in crate::door) async fn begin(
         return Err(Problem::invalid("name must be a name, and not a number"));
     }
     let own = wanted.own(&door.handler.inventory.now())?;
+    let is_nothing = own.is_none() && !is_defined(&door, &wanted.name);
     let (which, what) = (Some(wanted.name.clone()), Some(wanted.build.clone()));
     let command = Command::Campaign { which, what, seen: None, own };
     let delivery = delivery(&door, &caller, command, &headers)?;
     let default = door.handler.inventory.now().channels.default.clone();
     let place = api::channel(wanted.channel.as_deref(), default.as_deref());
     let place = place.map_err(|problem| Problem::unread(&door, &problem))?;
-    let committed = carry_out(&door, Delivery { place, ..delivery }, &body).await?;
+    let committed = carry_out(&door, Delivery { place, ..delivery }, &body).await;
+    let committed = committed.map_err(|problem| match is_nothing {
+        true => problem.or("with families, boards or boards_of it is one of its own"),
+        false => problem,
+    })?;
     let fact = |name: &str| committed.answer.facts.get(name);
     let number = fact("number").and_then(Value::as_i64).ok_or_else(missing)?;
     let view = door.store.campaign_view(number).await.map_err(unreadable)?.ok_or_else(missing)?;
@@ -112,6 +117,10 @@ pub(in crate::door) async fn begin(
     let before = !committed.fresh || fact("effected") == Some(&json!("already-started"));
     let status = if before { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(shown(&view))).into_response())
+}
+
+fn is_defined(door: &Door, name: &str) -> bool {
+    door.handler.inventory.now().campaigns.keys().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// Pauses one, lets it go on, puts back what it reached, ends it.

@@ -17,6 +17,7 @@ use crate::board::{Board, Inventory};
 use crate::chat::Actor;
 use crate::clock::Timestamp;
 use crate::lease::{Holder, Lease};
+use crate::run::RunState;
 use crate::store::{BoardRow, Closed, Closing, Drain, RunFilter};
 
 /// Most items of one answer, and how many there are when nobody says.
@@ -53,7 +54,16 @@ pub(in crate::door) async fn runs(
     let full = u32::try_from(runs.len()).is_ok_and(|count| count == limit);
     let last = runs.last().map(|run| run.number).filter(|number| full && !unfinished && *number > 1);
     let next = last.map(|last| format!("/api/v1/runs?before={last}&limit={limit}"));
-    let items: Vec<Value> = runs.iter().map(|run| door.composer.run_row(run)).collect();
+    let numbers: Vec<i64> = runs.iter().map(|run| run.number).collect();
+    let boards = door.store.boards_last(&numbers).await.map_err(unreadable)?;
+    let items = runs.iter().map(|run| {
+        let mut row = door.composer.run_row(run);
+        if row["board"].is_null() && matches!(run.state, RunState::Finished { .. }) {
+            row["board"] = json!(boards.get(&run.number));
+        }
+        row
+    });
+    let items: Vec<Value> = items.collect();
     Ok(Json(json!({ "items": items, "next": next })).into_response())
 }
 
@@ -75,6 +85,9 @@ pub(in crate::door) async fn boards(
     let (lab, known) = (door.handler.inventory.now(), Known::look(&door).await?);
     if let Some(name) = &query.family {
         builds::family(&door, name)?;
+    }
+    if let Some(name) = &query.site {
+        site(&lab, name)?;
     }
     let is = |wanted: &Option<String>, name: &str| {
         wanted.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(name))
@@ -148,6 +161,20 @@ pub(super) fn named<'a>(lab: &'a Inventory, id: &str) -> Result<&'a Board, Probl
         Problem::new(StatusCode::NOT_FOUND, "there is no such board", "GET /api/v1/boards has all of them")
             .near(near.into_iter().map(str::to_owned).collect())
     })
+}
+
+/// Whether a site is known; the sites, where it is not.
+fn site(lab: &Inventory, name: &str) -> Result<(), Problem> {
+    let mut sites: Vec<&str> = lab.boards.values().map(|board| board.site.as_str()).collect();
+    sites.sort_unstable();
+    sites.dedup();
+    if sites.iter().any(|site| site.eq_ignore_ascii_case(name)) {
+        return Ok(());
+    }
+    let near = crate::board::near::nearest(name, sites.iter().copied());
+    let detail = format!("boards.yaml has boards at {}", sites.join(", "));
+    let problem = Problem::new(StatusCode::NOT_FOUND, "there is no such site", detail);
+    Err(problem.near(near.into_iter().map(str::to_owned).collect()))
 }
 
 fn board_row(board: &Board, row: Option<&BoardRow>) -> Value {

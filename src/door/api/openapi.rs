@@ -100,7 +100,7 @@ fn operation(route: &Route) -> Value {
 fn refusals(route: &Route) -> impl Iterator<Item = (&'static str, &'static str)> {
     let asks = route.opens != Opens::Nothing;
     let all = [
-        (!route.query.is_empty(), "400", "the query is none, and why"),
+        (true, "400", "the query is none, and why"),
         (asks, "401", "the token is missing or opens nothing"),
         (asks, "403", "the token may not"),
         (placeholders(route.path).next().is_some(), "404", "there is no such thing, and what comes near"),
@@ -216,6 +216,7 @@ fn schema(kind: Kind, nullable: bool) -> Value {
         Kind::Time => json!({ "type": plain("string"), "format": "date-time" }),
         Kind::Id => json!({ "type": plain("string"), "format": "uuid" }),
         Kind::Texts => json!({ "type": plain("array"), "items": { "type": "string" } }),
+        Kind::Shares => json!({ "type": plain("array"), "items": { "type": ["string", "integer"] } }),
         Kind::Map => json!({ "type": plain("object") }),
         Kind::Words(words) => {
             let words: Vec<Value> = words.iter().map(|word| json!(word)).collect();

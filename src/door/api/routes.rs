@@ -1,17 +1,20 @@
 //! Every request of the API, in one table: the routes of the server and their description both come of it, so that
 //! neither has one that the other has not.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::middleware::{from_fn, map_response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 
-use super::super::{Door, machine};
+use super::super::Door;
+use super::super::machine::{self, Problem};
 use super::shapes::{self, Kind, Shape};
 use super::{
-    audit, board, builds, campaigns, commands, console, drains, events, lease, list, openapi, schedules,
-    templates, terminal, tokens, unchanged, workers,
+    audit, board, builds, campaigns, commands, console, drains, events, lease, list, openapi, query,
+    schedules, templates, terminal, tokens, unchanged, workers,
 };
 
 /// One request.
@@ -86,16 +89,43 @@ impl Route {
         self
     }
 
+    /// Its handler, which sees only queries of what it takes. A worker may be newer than the server, and ask for more.
+    fn looked_at(self) -> MethodRouter<Arc<Door>> {
+        if self.path.starts_with(WORKER) {
+            return self.handler;
+        }
+        let (known, opens): (Arc<[query::Asked]>, _) = (self.query.into(), self.opens);
+        self.handler.route_layer(from_fn(move |request, next| {
+            let known = known.clone();
+            async move { query::only(&known, opens, request, next).await }
+        }))
+    }
+
     fn refuses(self, status: u16, says: &'static str) -> Route {
         self.gives(status, says, Gives::One(&shapes::PROBLEM))
     }
 }
 
+/// How the addresses begin that workers alone use.
+const WORKER: &str = "/api/v1/workers/";
+
 /// The routes.
 pub(in crate::door) fn router() -> Router<Arc<Door>> {
+    let mut methods: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for Route { path, method, .. } in table() {
+        methods.entry(path).or_default().push(method);
+    }
     let router =
-        table().into_iter().fold(Router::new(), |router, route| router.route(route.path, route.handler));
+        table().into_iter().fold(Router::new(), |router, route| router.route(route.path, route.looked_at()));
+    let router = methods.into_iter().fold(router, |router, (path, methods)| {
+        let detail = format!("this address takes {} alone", methods.join(", ").to_uppercase());
+        router.route(path, MethodRouter::new().fallback(async move || no_such_method(detail)))
+    });
     router.layer(from_fn(unchanged::if_unchanged)).layer(map_response(machine::told_as_problem))
+}
+
+fn no_such_method(detail: String) -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take that", detail)
 }
 
 /// Every request.

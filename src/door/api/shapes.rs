@@ -15,6 +15,8 @@ pub(super) enum Kind {
     Id,
     /// Texts.
     Texts,
+    /// Texts or whole numbers.
+    Shares,
     /// An object of texts and numbers.
     Map,
     /// One of these.
@@ -38,7 +40,7 @@ pub(super) struct Shape {
     pub(super) needed: &'static [&'static str],
 }
 
-use Kind::{Flag, Id, Many, Map, Number, Of, Text, Texts, Time, Words};
+use Kind::{Flag, Id, Many, Map, Number, Of, Shares, Text, Texts, Time, Words};
 
 const STATES: Kind =
     Words(&["queued", "leased", "powering", "booting", "deploying", "testing", "collecting", "finished"]);
@@ -229,7 +231,7 @@ pub(super) static RUN_ROW: Shape = Shape {
         Field("state", STATES, "where it is"),
         Field("verdict", VERDICTS, "how it ended"),
         Field("cause", Text, "why"),
-        Field("board", Text, "the board that it is on"),
+        Field("board", Text, "the board that it is on, or was"),
         Field("requested_by", Text, "who asked"),
         Field("created_at", Time, "when it was accepted"),
         Field("finished_at", Time, "when it ended"),
@@ -254,7 +256,7 @@ pub(super) static CAMPAIGN_WANTED: Shape = Shape {
         Field("revisions", Texts, "with families: each revision is a target of its own"),
         Field("suites", Texts, "what runs on each target; the family's default suite when absent"),
         Field("repeats", Number, "how often each; once when absent"),
-        Field("waves", Texts, "how many targets each wave reaches, as 1 or 50%"),
+        Field("waves", Shares, "how many targets each wave reaches, as 1 or 50%"),
         Field("gate", Number, "how many of a hundred must pass before the next wave; 100 when absent"),
         Field("at_once", Number, "how many of its runs wait or run at once; 4 when absent"),
         Field("stop", Of(&STOP), "when a wave stops before its end"),

@@ -53,7 +53,7 @@ impl Composer {
                     "number": attempt.number,
                     "board": attempt.board,
                     "verdict": ended.map(|outcome| outcome.verdict.as_str()),
-                    "cause": ended.map(|outcome| outcome.cause.as_str()),
+                    "cause": ended.map(|outcome| outcome.cause.as_str()).filter(|cause| !cause.is_empty()),
                     "started_at": attempt.started_at.rfc3339(),
                     "ended_at": attempt.ended_at.map(Timestamp::rfc3339),
                     "log_url": self.links.log(run.number, attempt.number),

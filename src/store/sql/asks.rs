@@ -144,6 +144,10 @@ pub(super) async fn accept(
     if lease.hold.as_ref().is_some_and(|hold| hold.run.is_some()) {
         return Ok((Effected::GoesOn, None));
     }
+    let giver = match &lease.holder {
+        Holder::Person(giver) => Some(giver.key()),
+        Holder::Run { .. } | Holder::Check(_) => None,
+    };
     let mut script = Script::default();
     let ended = script.add(HOLD_HANDED_OVER, [lease.id.to_string().into(), now.into()]);
     ended.expect(1, "leases", lease.id);
@@ -158,8 +162,8 @@ pub(super) async fn accept(
     let hold = lease.hold.clone().map(|hold| Hold { idle_until: None, ..hold });
     let fresh = Lease { hold, ..fresh };
     let changed_hands = [
-        Event::lease(now, "released", lease.id, board),
-        Event::lease(now, "taken", fresh.id, board).with(json!({ "handed_over": by.key() })),
+        Event::lease(now, "released", lease.id, board).with(json!({ "handed_over_to": by.key() })),
+        Event::lease(now, "taken", fresh.id, board).with(json!({ "handed_over_by": giver })),
     ];
     lease::taken_as(tx, &fresh, &changed_hands);
     tell_holder(tx, ids, &lease, note, now).await?;

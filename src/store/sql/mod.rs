@@ -68,6 +68,7 @@ mod watches;
 mod worker;
 mod writer;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -251,6 +252,10 @@ impl Store for SqlStore {
 
     async fn run_list(&self, filter: &RunFilter) -> Result<Vec<Run>> {
         run::list(&self.readers, &self.unreadable, filter).await
+    }
+
+    async fn boards_last(&self, numbers: &[i64]) -> Result<HashMap<i64, BoardId>> {
+        run::boards_last(&self.readers, &self.unreadable, numbers).await
     }
 
     async fn held_of(&self, person: &str, since: Timestamp) -> Result<Vec<HeldTime>> {

@@ -1,5 +1,7 @@
 //! Runs, to read: from their rows, with everything that their cards show. `attempt` changes them.
 
+use std::collections::HashMap;
+
 use super::link::{self, Readers, Row};
 use super::outcomes::{self, OUTCOME_OF_RUN};
 use super::row::{self, Reader, statements, unavailable};
@@ -93,6 +95,10 @@ statements! {
     RUNS_ENDED = "SELECT number, finished_at
         FROM runs
         WHERE number IN (SELECT value FROM jsonb_each(?1)) AND state = 'finished'";
+    BOARDS_LAST = "SELECT a.run || '/' || a.number AS key, a.run, a.board
+        FROM attempts AS a
+        WHERE a.run IN (SELECT value FROM jsonb_each(?1))
+          AND a.number = (SELECT MAX(later.number) FROM attempts AS later WHERE later.run = a.run)";
     RETRIES_OF_RUN = "SELECT number, requested_by
         FROM runs
         WHERE retry_of = ?1
@@ -211,6 +217,21 @@ pub(super) async fn list(readers: &Readers, unreadable: &Unreadable, filter: &Ru
 pub(super) async fn waiting_of(readers: &Readers, requester: &str) -> Result<u64> {
     let waiting = link::query(WAITING_OF).bind(requester).number(readers).await.map_err(unavailable)?;
     Ok(waiting.unwrap_or_default().unsigned_abs())
+}
+
+/// The board that each of these runs was given last.
+pub(super) async fn boards_last(
+    readers: &Readers,
+    unreadable: &Unreadable,
+    numbers: &[i64],
+) -> Result<HashMap<i64, BoardId>> {
+    let query = link::query(BOARDS_LAST).bind(row::json(numbers));
+    let rows = query.fetch_all(readers).await.map_err(unavailable)?;
+    let read = |row: &Row| {
+        let row = Reader::new(row, "attempts", "key");
+        Ok((row.int("run")?, BoardId::new(row.text("board")?)))
+    };
+    Ok(unreadable.sift(&rows, read)?.into_iter().collect())
 }
 
 /// Those of these runs that are finished, and since when.

@@ -152,16 +152,27 @@ async fn every_request_is_described_and_answers_as_it_says() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_read_is_told_as_every_problem_is() {
     lab(&yaml::small(1), async |lab| {
-        for (method, path, status, said) in [
-            ("GET", "/api/v1/runs?limit=x", 400, "limit: invalid digit"),
-            ("GET", "/api/v1/audit?refused=maybe", 400, "refused: provided string was not"),
-            ("GET", "/api/v1/lease?mine=1", 400, "mine: provided string was not"),
-            ("GET", "/api/v1/boards/%ff", 400, "Invalid UTF-8"),
-            ("PUT", "/api/v1/runs", 405, "Method Not Allowed"),
+        let query = "this query is none";
+        let request = "this request is not understood";
+        for (method, path, status, title, said) in [
+            ("GET", "/api/v1/runs?limit=x", 400, query, "limit must be a whole number"),
+            (
+                "GET",
+                "/api/v1/runs?limt=5",
+                400,
+                query,
+                "there is no \"limt\": this request takes limit, before",
+            ),
+            ("DELETE", "/api/v1/runs/1?force=1", 400, query, "this request takes nothing behind the ?"),
+            ("GET", "/api/v1/audit?refused=maybe", 400, query, "refused must be true or false"),
+            ("GET", "/api/v1/lease?mine=1", 400, query, "mine must be true or false"),
+            ("GET", "/api/v1/boards?site=Atlantis", 404, "there is no such site", "Lab Site A"),
+            ("GET", "/api/v1/boards/%ff", 400, request, "Invalid UTF-8"),
+            ("PUT", "/api/v1/runs", 405, "this address does not take that", "takes GET, POST alone"),
         ] {
             let (is, problem) = call(lab, method, path, &[&admin()], "").await;
             assert_eq!((is, &problem["status"]), (status, &json!(status)), "{path}: {problem}");
-            assert_eq!(problem["title"], "this request is not understood", "{path}");
+            assert_eq!(problem["title"], title, "{path}");
             assert!(
                 problem["detail"].as_str().is_some_and(|detail| detail.contains(said)),
                 "{path}: {problem}"

@@ -205,7 +205,8 @@ async fn boards_and_runs_are_listed_in_lines_and_in_pages() {
             out.starts_with("#5 ") && out.contains("socA     build-5              smoke      passed"),
             "{out}"
         );
-        assert_eq!(said(&["runs", "--unfinished"]).await, (Some(0), String::new(), String::new()));
+        let none = "boardhand: there is no run\n".to_owned();
+        assert_eq!(said(&["runs", "--unfinished"]).await, (Some(0), String::new(), none));
         assert_eq!(said(&["cancel", "5"]).await.1, "#5 has ended\n");
         assert_eq!(said(&["cancel", "99"]).await.0, Some(2));
         lab.read_all();

@@ -191,6 +191,11 @@ async fn a_board_is_handed_over_to_the_one_it_is_offered_to_under_a_new_fence(la
     let before = owed(lab).await;
     assert_eq!(says(lab, &wang(), at(6), accept(lab, &hold)).await, "done");
     assert_eq!(owed(lab).await - before, 1, "li is told");
+    let events = lab.store.call_events(0, 100).await.expect("events");
+    let hands =
+        |key: &str| events.iter().filter_map(|event| event.facts.get(key)).cloned().collect::<Vec<_>>();
+    assert_eq!(hands("handed_over_to"), [serde_json::json!(wang().key())]);
+    assert_eq!(hands("handed_over_by"), [serde_json::json!(li().key())]);
     let now = the_lease(lab).await;
     assert!(now.is_held_by(&wang()) && now.fence > hold.fence, "{now:?}");
     assert_eq!((now.expires_at, now.granted_at), (at(7200), at(6)));

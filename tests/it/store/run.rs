@@ -170,6 +170,9 @@ async fn an_infra_attempt_makes_the_run_wait_again(lab: &Lab) {
     let view = lab.view(number).await;
     assert_eq!(view.run.state.verdict(), Some(Verdict::Passed));
     assert_eq!((view.attempts.len(), &view.attempts[0].outcome), (2, &Some(infra)));
+    lab.commit(Effect::Start(vec![lab.new_run()])).await;
+    let last = lab.store.boards_last(&[number, number + 1, 99]).await.expect("boards");
+    assert_eq!(last.into_iter().collect::<Vec<_>>(), [(number, other)], "one waits, and one is none");
 }
 
 async fn a_lost_attempt_makes_the_run_wait_again_and_its_thread_hears_it(lab: &Lab) {

@@ -74,6 +74,10 @@ async fn whoever_runs_the_lab_sees_how_it_is_and_mends_it() {
         let refused = status == 403 && body.contains("Only an admin may look at who did what");
         assert!(refused && !body.contains("href=\"/admin\""), "{body}");
         assert_eq!(curl(lab, "/admin", &[]).await.0, 303);
+        let bearer = format!("Authorization: Bearer {plain}");
+        let own = r#"{"cron": "0 4 * * 1", "run": "socA build-1"}"#;
+        let made = curl(lab, "/api/v1/schedules/weekly", &["-X", "PUT", "-H", &bearer, "--data", own]).await;
+        assert_eq!(made.0, 201, "{made:?}");
         lab.say("bob", "/lab quarantine soc-a-002 the fan & its cable").await;
         let cookie = session(lab).await;
         let (body, once) = page(lab, &cookie, "/admin").await;
@@ -82,6 +86,7 @@ async fn whoever_runs_the_lab_sees_how_it_is_and_mends_it() {
             "None: everything that was owed was sent.",
             "the fan &amp; its cable",
             "0 3 * * * Europe&#x2f;Berlin",
+            "<th scope=\"row\">weekly <small class=\"quiet\">plain</small></th><td>0 4 * * 1 UTC</td>",
             "<th scope=\"row\">plain</th><td class=\"passed\">live</td><td>operator</td>",
             "<td>quarantine soc-a-002 the fan &amp; its cable</td>",
             "<td>audit </td>",

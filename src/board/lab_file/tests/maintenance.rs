@@ -43,7 +43,7 @@ fn a_window_is_of_boards_and_sites_that_there_are() {
     );
     assert_eq!(
         told(&window("boards: [a], cron: 0 25 * * *, lasts: 2h, reason: x")),
-        "cron \"0 25 * * *\" is none: Component error: Number out of bounds"
+        "cron \"0 25 * * *\" is none: number out of bounds"
     );
 }
 

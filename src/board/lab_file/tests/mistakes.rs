@@ -518,8 +518,18 @@ fn schedules() {
         "3:34: error: unknown time zone \"Europe/Berln\"; did you mean \"Europe/Berlin\"?",
     );
     check(
+        &(with_schedule("cron: 0 2 * * *, run: f build-1")
+            + "  NIGHTLY: {cron: 0 3 * * *, run: f build-1}\n"),
+        "4:3: error: the schedules \"NIGHTLY\" and \"nightly\" (line 3) differ only by case: nobody could say which is meant",
+    );
+    check(
+        &with_schedule("cron: 0 2 * *, run: f build-1"),
+        "3:19: error: cron \"0 2 * *\" is none: it has 4 fields; five fields: minute, hour, day, month, weekday, such as \
+         \"0 2 * * *\"",
+    );
+    check(
         &with_schedule("cron: 0 25 * * *, run: f build-1"),
-        "3:19: error: cron \"0 25 * * *\" is none: Component error: Number out of bounds; five fields: minute, hour, day, \
+        "3:19: error: cron \"0 25 * * *\" is none: number out of bounds; five fields: minute, hour, day, \
          month, weekday, such as \"0 2 * * *\"",
     );
     check(

@@ -194,6 +194,14 @@ fn runs() -> Vec<(&'static str, &'static str)> {
                 " AND state = 'finished'"
             ),
         ),
+        (
+            run::BOARDS_LAST,
+            concat!(
+                "SELECT a.run || '/' || a.number AS key, a.run, a.board FROM attempts AS a WHERE a.run IN ",
+                numbers!(),
+                " AND a.number = (SELECT MAX(later.number) FROM attempts AS later WHERE later.run = a.run)"
+            ),
+        ),
     ]
 }
 
