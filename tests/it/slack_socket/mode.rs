@@ -11,7 +11,7 @@ use boardhand::chat::slack::socket::{Ack, ENVELOPES_MAX, Gap, PING_EVERY, Socket
 use boardhand::chat::socket_line::SocketLine;
 use boardhand::clock::{Clock, Timestamp};
 use boardhand::id::Ids;
-use boardhand::sim::slack::SimSlack;
+use boardhand::sim::slack::{ApiFault, SimSlack};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -24,6 +24,7 @@ struct Gate {
     taking: watch::Sender<usize>,
     open: watch::Sender<bool>,
     unheard: watch::Sender<usize>,
+    gaps: watch::Sender<Vec<Gap>>,
 }
 
 #[async_trait]
@@ -39,7 +40,9 @@ impl Takes for Gate {
         self.unheard.send_modify(|unheard| *unheard += 1);
     }
 
-    async fn missed(&self, _: Gap) {}
+    async fn missed(&self, gap: Gap) {
+        self.gaps.send_modify(|gaps| gaps.push(gap));
+    }
 }
 
 /// A Slack whose envelopes come to a gate.
@@ -58,6 +61,7 @@ async fn heard(clock: Clock) -> Heard {
         taking: watch::Sender::new(0),
         open: watch::Sender::new(false),
         unheard: watch::Sender::new(0),
+        gaps: watch::Sender::new(vec![]),
     });
     let line = SocketLine::new(Platform::Slack);
     let mode = SocketMode::new(opener(&slack.api_url(), "xapp-test"), gate.clone(), line.clone(), clock, ids);
@@ -162,4 +166,39 @@ async fn a_quiet_line_is_kept_and_one_that_falls_silent_is_made_anew() {
     };
     real.timeout(WITHIN, replaced).await.expect("another socket");
     heard.running.abort();
+}
+
+#[tokio::test]
+async fn a_gap_in_a_refresh_is_one_from_when_the_old_socket_was_heard_last() {
+    let clock = Clock::system();
+    let heard = heard(clock.clone()).await;
+    let mut gaps = heard.gate.gaps.subscribe();
+    gaps.wait_for(|gaps| gaps.len() == 1).await.expect("the gate is there");
+    let before = clock.now();
+    heard.slack.break_calls("apps.connections.open", ApiFault::Slow(Duration::from_secs(2)), 1);
+    heard.slack.disconnect("refresh_requested");
+    // It goes while the new one is being made.
+    let asked = async {
+        while heard.slack.calls("apps.connections.open") < 2 {
+            clock.sleep(Duration::from_millis(1)).await;
+        }
+    };
+    clock.timeout(WITHIN, asked).await.expect("another socket is asked for");
+    heard.slack.cut_sockets();
+    for sockets in [0, 1] {
+        let there = heard.slack.until(|_| heard.slack.sockets() == sockets, WITHIN).await;
+        there.expect("the sockets that there should be");
+    }
+    let up = clock.now();
+    let told = clock.timeout(WITHIN, gaps.wait_for(|gaps| gaps.len() == 2)).await;
+    let gaps = told.expect("what was missed is told").expect("the gate is there").clone();
+    let [Gap::Start, Gap::Since(at)] = gaps[..] else { panic!("{gaps:?}") };
+    assert!(before - Duration::from_secs(5) <= at && at < up, "{at:?}");
+    // One that is still there when the new one is has missed nothing.
+    heard.slack.disconnect("refresh_requested");
+    let asked = heard.slack.until(|_| heard.slack.sockets() == 2, WITHIN).await;
+    asked.expect("another socket beside it");
+    heard.stop.send_replace(true);
+    heard.running.await.expect("it ends");
+    assert_eq!(heard.gate.gaps.borrow().len(), 2);
 }

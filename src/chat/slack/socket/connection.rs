@@ -10,7 +10,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::frame::{self, Envelope, Frame, Reason};
 use super::{Ack, Takes};
-use crate::clock::{Clock, Monotonic};
+use crate::clock::{Clock, Monotonic, Timestamp};
 use crate::net::ws::{Gone, Received, WebSocket};
 
 /// Most envelopes of one connection that are taken at once; what comes beyond waits in the socket.
@@ -44,7 +44,12 @@ pub(super) enum Why {
     /// Slack says so.
     Told(Reason),
     /// It is gone.
-    Gone(String),
+    Gone {
+        /// Why.
+        reason: String,
+        /// When Slack was heard last on it.
+        heard_at: Timestamp,
+    },
 }
 
 /// What a connection is told from outside.
@@ -95,9 +100,10 @@ impl Connection {
                 let _ = clock.timeout(DRAIN_WITHIN, self.drain()).await;
                 self.socket.close().await;
             }
-            Err(gone) => {
-                tracing::info!(%gone, "a socket to Slack ended");
-                self.life.send_replace(Life::Leaves(Why::Gone(gone)));
+            Err(reason) => {
+                tracing::info!(gone = reason, "a socket to Slack ended");
+                let heard_at = self.clock.now() - self.clock.monotonic().since(self.heard_at);
+                self.life.send_replace(Life::Leaves(Why::Gone { reason, heard_at }));
                 // What is being taken is carried out all the same; a repeat finds that, and of a command there is none.
                 tokio::spawn(answer_otherwise(self.takes, self.taking, self.unheard));
             }

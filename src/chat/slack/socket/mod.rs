@@ -52,7 +52,7 @@ pub const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(120);
 /// A connection that ends sooner than this after it was ready was of no use: whoever cuts every connection at once is not
 /// to be dialled without a pause.
 const SETTLED: Duration = Duration::from_secs(10);
-/// How much earlier than by our clock a gap may have begun: Slack's differs.
+/// How much earlier than by our clock a gap may have begun: Slack's differs, and what it said last was on its way.
 const GAP_MARGIN: Duration = Duration::from_secs(5);
 /// How many such connections in succession make the pause longer.
 const SHORT_LIVED_MAX: u32 = 3;
@@ -100,12 +100,16 @@ pub struct SocketMode {
 struct Served {
     life: watch::Receiver<Life>,
     retire: watch::Sender<bool>,
+    ready_at: Timestamp,
 }
 
 impl Served {
-    /// Whether it ended, and not only has to be replaced.
-    fn is_gone(&self) -> bool {
-        matches!(*self.life.borrow(), Life::Leaves(Why::Gone(_)))
+    /// Since when nothing was heard, where it ended and does not only have to be replaced.
+    fn gap(&self) -> Option<Gap> {
+        match *self.life.borrow() {
+            Life::Leaves(Why::Gone { heard_at, .. }) => Some(Gap::Since(heard_at - GAP_MARGIN)),
+            _ => None,
+        }
     }
 }
 
@@ -142,8 +146,9 @@ impl SocketMode {
             let (failed, pause) = match self.connect(connections, stop).await {
                 Ok(served) => {
                     failures = 0;
-                    // Make before break: the old one may go now.
+                    // Make before break: the old one may go now, where it was still there.
                     if let Some(old) = newest.replace(served) {
+                        gap = gap.or_else(|| old.gap());
                         old.retire.send_replace(true);
                     }
                     if let Some(gap) = gap.take() {
@@ -161,14 +166,14 @@ impl SocketMode {
                     short_lived = if settled { 0 } else { SHORT_LIVED_MAX.min(short_lived + 1) };
                     // Slack gives some seconds to replace one; who wants every one replaced has to wait.
                     let at_once = settled && why == Why::Told(Reason::Refresh);
+                    gap = self.gap(&why);
                     let left = self.left(why);
-                    gap = left.as_ref().map(|_| self.begins());
                     (left, if at_once { Duration::ZERO } else { pause(short_lived, AWAY_PAUSE_MAX) })
                 }
                 Err(failed) => {
-                    if newest.as_ref().is_some_and(Served::is_gone) {
+                    if let Some(since) = newest.as_ref().and_then(Served::gap) {
                         self.line.breaks();
-                        gap = gap.or_else(|| Some(self.begins()));
+                        gap = gap.or(Some(since));
                     }
                     let longest = match &failed.outage {
                         Outage::NotAccepted { .. } => REFUSED_PAUSE_MAX,
@@ -186,9 +191,13 @@ impl SocketMode {
         }
     }
 
-    /// A gap that is seen now: a connection may have been silent for a while before.
-    fn begins(&self) -> Gap {
-        Gap::Since(self.clock.now() - SILENT_MAX - GAP_MARGIN)
+    /// Since when something may be missing, where a connection leaves for that reason; nothing while it is still heard.
+    fn gap(&self, why: &Why) -> Option<Gap> {
+        match why {
+            Why::Told(Reason::Refresh) => None,
+            Why::Told(_) => Some(Gap::Since(self.clock.now() - GAP_MARGIN)),
+            Why::Gone { heard_at, .. } => Some(Gap::Since(*heard_at - GAP_MARGIN)),
+        }
     }
 
     /// What it means that the newest connection leaves; nothing when Slack merely wants another one.
@@ -208,7 +217,7 @@ impl SocketMode {
                 "too_many_websockets",
                 "ten sockets of this app are open already: stop the other programs that use its SLACK_APP_TOKEN",
             ),
-            Why::Gone(reason) => {
+            Why::Gone { reason, .. } => {
                 self.line.breaks();
                 Some(Failed { outage: Outage::Away(reason), at_least: Duration::ZERO })
             }
@@ -238,7 +247,7 @@ impl SocketMode {
             Ok(Ok(Life::Ready { connections })) => {
                 self.line.works(connections, self.clock.now());
                 tracing::info!(connections, "Slack is heard over a socket");
-                Ok(Served { life: lives, retire })
+                Ok(Served { life: lives, retire, ready_at: self.clock.now() })
             }
             Ok(Ok(Life::Leaves(why))) => Err(self
                 .left(why)
@@ -262,7 +271,9 @@ impl SocketMode {
 async fn leaves(served: &mut Served) -> Why {
     match served.life.wait_for(|life| matches!(life, Life::Leaves(_))).await.as_deref() {
         Ok(Life::Leaves(why)) => why.clone(),
-        Ok(_) | Err(_) => Why::Gone("it ended without a word".to_owned()),
+        Ok(_) | Err(_) => {
+            Why::Gone { reason: "it ended without a word".to_owned(), heard_at: served.ready_at }
+        }
     }
 }
 
