@@ -458,8 +458,8 @@ pub trait Store: Send + Sync {
 
     // ---- badges -------------------------------------------------------------------------------------------
 
-    /// Messages whose badge is not what their runs say, at most `limit`; those that have ended first.
-    async fn badge_due(&self, limit: u32) -> Result<Vec<BadgeRow>>;
+    /// Messages of a platform whose badge is not what their runs say, at most `limit`; those that have ended first.
+    async fn badge_due(&self, platform: Platform, limit: u32) -> Result<Vec<BadgeRow>>;
     /// What is on a message now, and what is still to be taken off it.
     async fn badge_put(&self, badge: &BadgeRow) -> Result<()>;
     /// Nothing is to be done about a message any more.

@@ -15,7 +15,7 @@ use crate::doorbell::Bell;
 use crate::message::pace::{Pacer, Pacing};
 use crate::store::{BadgeRow, Store, StoreError};
 
-/// Most messages looked at in one step.
+/// Most messages of a platform looked at in one step.
 const BATCH: u32 = 64;
 /// How long a platform is left alone that was not reached.
 pub const AGAIN_AFTER: Duration = Duration::from_secs(30);
@@ -31,6 +31,14 @@ pub struct Decorator {
     paused: BTreeMap<(Platform, Does), Monotonic>,
     /// Platforms that let us put on none, which was told.
     stopped: HashSet<Platform>,
+}
+
+/// What came of looking at a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Looked {
+    Nearer,
+    /// Its platform does not take it now.
+    Waits,
 }
 
 /// What is done to a message: a platform counts the two apart.
@@ -52,37 +60,59 @@ impl Decorator {
         Decorator { store, apis: apis.collect(), clock, paused, stopped }
     }
 
-    /// Brings one message a step nearer to what it should show; gives whether that was all for now.
-    async fn look(&mut self, row: BadgeRow) -> Result<(), StoreError> {
+    /// Brings one message a step nearer to what it should show, where that may be now.
+    async fn look(&mut self, row: BadgeRow) -> Result<Looked, StoreError> {
         let platform = row.platform;
         if self.stopped.contains(&platform) || !self.apis.contains_key(&platform) {
-            return self.store.badge_drop(&row).await;
+            self.store.badge_drop(&row).await?;
+            return Ok(Looked::Nearer);
         }
         let (does, badge, id) = match (&row.shown, &row.stale) {
             // The new one first: nobody sees a moment without any.
             (Some((shown, _)), Some((stale, id))) if *shown == row.wanted => {
                 (Does::Takes, *stale, id.clone())
             }
-            (Some((shown, _)), None) if *shown == row.wanted => return self.is_so(row).await,
+            (Some((shown, _)), None) if *shown == row.wanted => {
+                self.is_so(row).await?;
+                return Ok(Looked::Nearer);
+            }
             (None, Some((stale, id))) => (Does::Takes, *stale, id.clone()),
             (Some(_) | None, _) => (Does::Puts, row.wanted, String::new()),
         };
         if !self.may(platform, does) {
-            return Ok(());
+            return Ok(Looked::Waits);
         }
-        let Some((api, _)) = self.apis.get(&platform) else { return Ok(()) };
+        let Some((api, _)) = self.apis.get(&platform) else { return Ok(Looked::Waits) };
         let place = Place { platform, channel: row.channel.clone(), thread: None };
         let went = match does {
             Does::Puts => api.put_badge(&place, &row.message, badge).await,
             Does::Takes => api.take_badge(&place, &row.message, badge, &id).await,
         };
+        self.went(row, (does, badge), went).await
+    }
+
+    /// Keeps what came of it.
+    async fn went(
+        &mut self,
+        row: BadgeRow,
+        (does, badge): (Does, Badge),
+        went: Badged,
+    ) -> Result<Looked, StoreError> {
+        let platform = row.platform;
         match went {
             Badged::Done(id) => {
                 let row = match does {
-                    Does::Puts => BadgeRow { stale: row.shown, shown: Some((badge, id)), ..row },
+                    // One that may have arrived, of which nobody knows, may be beside it.
+                    Does::Puts => BadgeRow {
+                        stale: row
+                            .shown
+                            .or_else(|| (badge != Badge::Open).then(|| (Badge::Open, String::new()))),
+                        shown: Some((badge, id)),
+                        ..row
+                    },
                     Does::Takes => BadgeRow { stale: None, ..row },
                 };
-                self.is_so(row).await
+                self.is_so(row).await?;
             }
             // It could not be taken off, and stays; anything else stays off.
             Badged::Never(code) => {
@@ -93,22 +123,22 @@ impl Decorator {
                     "a message takes no badge"
                 );
                 match does {
-                    Does::Takes => self.is_so(BadgeRow { stale: None, ..row }).await,
-                    Does::Puts => self.store.badge_drop(&row).await,
+                    Does::Takes => self.is_so(BadgeRow { stale: None, ..row }).await?,
+                    Does::Puts => self.store.badge_drop(&row).await?,
                 }
             }
             Badged::NotNow(pause) => {
                 self.paused.insert((platform, does), self.clock.monotonic() + pause);
-                Ok(())
+                return Ok(Looked::Waits);
             }
             Badged::Away(reason) => {
                 tracing::debug!(platform = platform.as_str(), reason, "badges wait");
                 let until = self.clock.monotonic() + AGAIN_AFTER;
                 self.paused.extend([Does::Puts, Does::Takes].map(|does| ((platform, does), until)));
-                match self.clock.now().since(row.asked_at) > GIVE_UP_AFTER {
-                    true => self.store.badge_drop(&row).await,
-                    false => Ok(()),
+                if self.clock.now().since(row.asked_at) > GIVE_UP_AFTER {
+                    self.store.badge_drop(&row).await?;
                 }
+                return Ok(Looked::Waits);
             }
             Badged::Forbidden { code, remedy } => {
                 tracing::warn!(
@@ -118,9 +148,15 @@ impl Decorator {
                     "messages that ask for runs get no reaction"
                 );
                 self.stopped.insert(platform);
-                self.store.badge_drop(&row).await
+                self.store.badge_drop(&row).await?;
             }
         }
+        Ok(Looked::Nearer)
+    }
+
+    /// Whether nothing can be done on this platform now.
+    fn is_away(&self, platform: Platform) -> bool {
+        [Does::Puts, Does::Takes].iter().all(|does| self.paused.contains_key(&(platform, *does)))
     }
 
     /// Keeps what is on a message; one that says how its runs ended says nothing else ever.
@@ -166,17 +202,24 @@ impl Agent for Decorator {
     async fn step(&mut self) -> Result<Step, StoreError> {
         let now = self.clock.monotonic();
         self.paused.retain(|_, until| *until > now);
-        let due = self.store.badge_due(BATCH).await?;
-        let looked_at = due.len();
-        for row in due {
-            self.look(row).await?;
+        let (mut nearer, mut waits) = (false, false);
+        for platform in Platform::CHATS {
+            if self.is_away(platform) {
+                waits = true;
+                continue;
+            }
+            for row in self.store.badge_due(platform, BATCH).await? {
+                match self.look(row).await? {
+                    Looked::Nearer => nearer = true,
+                    Looked::Waits => waits = true,
+                }
+            }
         }
-        let paused = self.paused.values().copied().min().filter(|_| looked_at > 0);
-        // What was put on may have to be taken off again, or was the first of many.
-        match (looked_at, paused) {
-            (0, _) => Ok(Step::Idle { until: now + LOOK_ANYWAY }),
-            (_, Some(until)) => Ok(Step::Idle { until }),
-            (_, None) => Ok(Step::Worked),
+        let paused = self.paused.values().copied().min().filter(|_| waits);
+        match (nearer, paused) {
+            // What was put on may have to be taken off again, or was the first of many.
+            (true, _) => Ok(Step::Worked),
+            (false, paused) => Ok(Step::Idle { until: paused.unwrap_or(now + LOOK_ANYWAY) }),
         }
     }
 }

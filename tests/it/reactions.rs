@@ -10,6 +10,7 @@ use boardhand::clock::{Clock, ManualClock};
 use boardhand::id::Ids;
 use boardhand::message::pace::Pacing;
 use boardhand::outcome::Verdict;
+use boardhand::sim::feishu::{Call, Fault, SimFeishu};
 use boardhand::sim::slack::{ApiFault, SimSlack};
 use boardhand::store::{Effect, NewRun};
 use boardhand::worker::decorator::{AGAIN_AFTER, Decorator, GIVE_UP_AFTER};
@@ -137,7 +138,7 @@ impl Bench {
 
     /// How many messages may have something to be done about them still.
     async fn due(&self) -> usize {
-        self.store.store.badge_due(100).await.expect("due").len()
+        self.store.store.badge_due(Platform::Slack, 100).await.expect("due").len()
     }
 }
 
@@ -240,4 +241,92 @@ async fn what_can_never_be_shown_is_let_go() {
     bench.hand.advance(GIVE_UP_AFTER + AGAIN_AFTER);
     bench.step().await;
     assert_eq!(bench.due().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_arrived_unseen_does_not_stay_beside_how_it_ended() {
+    let mut bench = Bench::new(Pacing::NONE).await;
+    let (ts, run) = bench.asked().await;
+    bench.slack.break_calls("reactions.add", ApiFault::AcceptThen500, 1);
+    bench.step().await;
+    assert_eq!(bench.shown(&ts), ["eyes"]);
+    bench.end(run).await;
+    bench.hand.advance(AGAIN_AFTER);
+    bench.step().await;
+    bench.step().await;
+    assert_eq!((bench.shown(&ts).as_slice(), bench.due().await), (&["no_entry_sign".to_owned()][..], 0));
+}
+
+/// Both platforms.
+struct Two {
+    bench: Bench,
+    feishu: SimFeishu,
+}
+
+impl Two {
+    async fn new() -> Two {
+        let mut bench = Bench::new(Pacing::NONE).await;
+        let feishu = lab::feishu(&Clock::system(), &Ids::system()).await;
+        let apis = lab::apis(&bench.slack, &feishu).into_iter();
+        let apis = apis.map(|(platform, api)| (platform, (api, Pacing::NONE))).collect();
+        bench.decorator = Decorator::new(bench.store.store.clone(), apis, bench.clock.clone());
+        Two { bench, feishu }
+    }
+
+    /// A message in Feishu that asked for a run, and the run.
+    async fn asked(&self) -> (String, i64) {
+        self.feishu.say("ou_li", "oc_lab", "run socA build-1").await;
+        let id = self.feishu.messages("oc_lab").last().expect("a message").id.clone();
+        let origin = Place { platform: Platform::Feishu, channel: "oc_lab".into(), thread: None };
+        let message = Some(id.clone());
+        let run =
+            NewRun { message, origin, created_at: self.bench.clock.now(), ..self.bench.store.new_run() };
+        let committed = self.bench.store.commit(Effect::Start(vec![run])).await;
+        (id, number(&committed.answer))
+    }
+
+    fn shown(&self, id: &str) -> Vec<String> {
+        let messages = self.feishu.messages("oc_lab");
+        let message = messages.iter().find(|message| message.id == id).expect("a message");
+        message.emojis().into_iter().map(str::to_owned).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_feishu_what_arrived_unseen_is_found_where_it_may_be_looked_for() {
+    let mut two = Two::new().await;
+    let (id, run) = two.asked().await;
+    two.feishu.fault(Call::React, Fault::DoneThen500);
+    two.bench.step().await;
+    assert_eq!(two.shown(&id), ["OnIt"]);
+    // Put there again, there are two, of which one is known.
+    two.bench.hand.advance(AGAIN_AFTER);
+    two.bench.step().await;
+    assert_eq!(two.shown(&id), ["OnIt", "OnIt"]);
+    two.bench.end(run).await;
+    two.bench.step().await;
+    two.bench.step().await;
+    assert_eq!(two.shown(&id), ["No"]);
+    // Without the right to look, what is known goes.
+    let (id, run) = two.asked().await;
+    two.bench.step().await;
+    two.bench.end(run).await;
+    two.feishu.fault(Call::Reactions, Fault::Code(99_991_672));
+    two.bench.step().await;
+    two.bench.step().await;
+    assert_eq!(two.shown(&id), ["No"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_platform_that_is_away_holds_back_no_other_however_much_it_owes() {
+    let mut two = Two::new().await;
+    two.bench.slack.break_calls("reactions.add", ApiFault::Error500, u32::MAX);
+    for _ in 0..70 {
+        let (_, run) = two.bench.asked().await;
+        two.bench.end(run).await;
+    }
+    let (id, run) = two.asked().await;
+    two.bench.end(run).await;
+    two.bench.step().await;
+    assert_eq!(two.shown(&id), ["No"]);
 }

@@ -301,8 +301,8 @@ impl ChatApi for FeishuClient {
         self.react(message, badge).await
     }
 
-    async fn take_badge(&self, _place: &Place, message: &str, _badge: Badge, id: &str) -> Badged {
-        self.unreact(message, id).await
+    async fn take_badge(&self, _place: &Place, message: &str, badge: Badge, id: &str) -> Badged {
+        self.unreact(message, badge, id).await
     }
 
     async fn members_of(&self, group: &str) -> Result<Vec<String>, NotTold> {

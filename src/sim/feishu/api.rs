@@ -40,7 +40,7 @@ pub(super) fn routes(feishu: SimFeishu) -> Router {
         .route("/open-apis/im/v1/messages", post(send))
         .route("/open-apis/im/v1/messages/{id}/reply", post(reply))
         .route("/open-apis/im/v1/messages/{id}", patch(edit))
-        .route("/open-apis/im/v1/messages/{id}/reactions", post(react))
+        .route("/open-apis/im/v1/messages/{id}/reactions", post(react).get(reactions))
         .route("/open-apis/im/v1/messages/{id}/reactions/{reaction}", delete(unreact))
         .with_state(feishu)
 }
@@ -137,6 +137,30 @@ async fn react(
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     let data = json!({ "reaction_id": reaction, "reaction_type": { "emoji_type": emoji } });
+    Json(json!({ "code": 0, "msg": "success", "data": data })).into_response()
+}
+
+/// The bot's reactions on a message that show one thing; people have put none there.
+async fn reactions(
+    State(feishu): State<SimFeishu>,
+    Path(id): Path<String>,
+    Query(asked): Asked,
+    headers: HeaderMap,
+) -> Response {
+    let mut world = feishu.lock();
+    if let Err(response) = stumble(&mut world, Call::Reactions, &headers) {
+        return *response;
+    }
+    let Some(message) = world.messages.iter().find(|m| m.id == id).filter(|m| !m.recalled) else {
+        return code(GONE, "the message was recalled");
+    };
+    let wanted = asked.get("reaction_type");
+    let shown = message.reactions.iter().filter(|(_, emoji)| wanted.is_none_or(|wanted| wanted == emoji));
+    let items = shown.map(|(reaction, emoji)| {
+        json!({ "reaction_id": reaction, "operator": { "operator_id": feishu.config.app_id, "operator_type": "app" },
+            "action_time": "1663054162546", "reaction_type": { "emoji_type": emoji } })
+    });
+    let data = json!({ "items": items.collect::<Vec<_>>(), "has_more": false, "page_token": "" });
     Json(json!({ "code": 0, "msg": "success", "data": data })).into_response()
 }
 

@@ -138,6 +138,8 @@ pub enum Call {
     Department,
     /// A reaction, put on a message or taken off.
     React,
+    /// The reactions on a message.
+    Reactions,
     /// A file.
     Upload,
     /// An address for a long connection.

@@ -22,10 +22,11 @@ statements! {
                                                 WHEN 'infra' THEN 2 WHEN 'passed' THEN 1 ELSE 0 END)
                       FROM runs AS r
                       WHERE r.number BETWEEN b.first_run AND b.last_run) AS worst
-              FROM badges AS b) AS badges
+              FROM badges AS b
+              WHERE b.platform = ?1) AS badges
         WHERE shown IS NULL OR stale IS NOT NULL OR open = 0
         ORDER BY CASE WHEN open = 0 THEN 0 ELSE 1 END, asked_at, message
-        LIMIT ?1 + 0";
+        LIMIT ?2 + 0";
     BADGE_PUT = "UPDATE badges
         SET shown = ?4, shown_id = ?5, stale = ?6, stale_id = ?7
         WHERE platform = ?1 AND channel = ?2 AND message = ?3";
@@ -61,9 +62,15 @@ pub(super) fn ask(tx: &mut Tx, asking: &[Asking<'_>]) {
 }
 
 /// Messages whose badge is not what their runs say.
-pub(super) async fn due(readers: &Readers, unreadable: &Unreadable, limit: u32) -> Result<Vec<BadgeRow>> {
+pub(super) async fn due(
+    readers: &Readers,
+    unreadable: &Unreadable,
+    platform: Platform,
+    limit: u32,
+) -> Result<Vec<BadgeRow>> {
     // Those that cannot be read stay at the front.
-    let query = link::query(BADGES_DUE).bind(i64::from(limit) + unreadable.count() as i64);
+    let most = i64::from(limit) + unreadable.count() as i64;
+    let query = link::query(BADGES_DUE).bind(platform.as_str()).bind(most);
     let rows = query.fetch_all(readers).await.map_err(unavailable)?;
     let mut due = unreadable.sift(&rows, |row: &Row| {
         let row = Reader::new(row, "badges", "message");

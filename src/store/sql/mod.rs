@@ -777,8 +777,8 @@ impl Store for SqlStore {
         links::list(&self.readers, &self.unreadable).await
     }
 
-    async fn badge_due(&self, limit: u32) -> Result<Vec<BadgeRow>> {
-        badges::due(&self.readers, &self.unreadable, limit).await
+    async fn badge_due(&self, platform: Platform, limit: u32) -> Result<Vec<BadgeRow>> {
+        badges::due(&self.readers, &self.unreadable, platform, limit).await
     }
 
     async fn badge_put(&self, badge: &BadgeRow) -> Result<()> {

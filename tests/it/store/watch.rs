@@ -138,10 +138,11 @@ async fn a_message_shows_what_became_of_its_runs(lab: &Lab) {
     let ids = [first.id, second.id];
     lab.commit(Effect::Start(vec![first, second])).await;
     lab.waiting().await;
-    let due = async || lab.store.badge_due(10).await.expect("due");
+    let due = async || lab.store.badge_due(Platform::Slack, 10).await.expect("due");
     let [row] = due().await.try_into().expect("one message asked for both");
     assert_eq!((row.message.as_str(), row.channel.as_str(), row.wanted), ("1.1", "C0SOCCI", Badge::Open));
     assert_eq!((row.shown.clone(), row.stale.clone(), row.asked_at), (None, None, T0));
+    assert_eq!(lab.store.badge_due(Platform::Feishu, 10).await.expect("due"), []);
     let row = BadgeRow { shown: Some((Badge::Open, "r1".into())), ..row };
     lab.store.badge_put(&row).await.expect("put");
     assert_eq!(due().await, []);

@@ -13,7 +13,7 @@ const PAGES_MAX: usize = MEMBERS_MAX / PAGE;
 /// Most departments below one.
 const DEPARTMENTS_MAX: usize = 200;
 /// Longest token of a next page that is sent back.
-const TOKEN_BYTES_MAX: usize = 1024;
+pub(super) const TOKEN_BYTES_MAX: usize = 1024;
 /// What stands for a code where a list has no end.
 const TOO_LONG: &str = "too_many";
 
@@ -63,7 +63,7 @@ impl FeishuClient {
 }
 
 /// A page's token as part of an address.
-fn next(token: &str) -> String {
+pub(super) fn next(token: &str) -> String {
     let encoded: String = form_urlencoded::byte_serialize(token.as_bytes()).collect();
     format!("&page_token={encoded}")
 }
