@@ -286,7 +286,7 @@ fn bells(effect: &Effect) -> &'static [Bell] {
         Effect::Reserve { .. } | Effect::Unreserve { .. } => &[Bell::Scheduler],
         Effect::MakeToken(_) | Effect::RevokeToken { .. } | Effect::Resend { .. } => &[],
         Effect::Keep { .. } | Effect::Nudge { .. } | Effect::Offer { .. } | Effect::Log { .. } => &[],
-        Effect::Watch(_) | Effect::Unwatch(_) | Effect::Link { .. } => &[],
+        Effect::Watch { .. } | Effect::Unwatch { .. } | Effect::Link { .. } => &[],
         Effect::Notify(_) => &[Bell::Keeper],
         Effect::Release { .. } | Effect::Extend { .. } | Effect::Accept { .. } => {
             &[Bell::Scheduler, Bell::Keeper]

@@ -288,9 +288,19 @@ pub enum Effect {
         from: Option<Timestamp>,
     },
     /// The one who asks is told by direct message how a run ends, or of a family's runs that go wrong.
-    Watch(Watched),
+    Watch {
+        /// What.
+        of: Watched,
+        /// Every id of theirs: what they asked for by another one counts.
+        ids: Vec<String>,
+    },
     /// They are not told any more.
-    Unwatch(Watched),
+    Unwatch {
+        /// Of what.
+        of: Watched,
+        /// Every id of theirs.
+        ids: Vec<String>,
+    },
     /// Makes the one who asks one person with somebody on another platform, or two again.
     Link {
         /// What they want.

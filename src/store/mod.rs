@@ -296,7 +296,7 @@ pub trait Store: Send + Sync {
     /// They are told, once.
     async fn notice_done(&self, id: MessageId, told: &(AnswerVia, Note), now: Timestamp) -> Result<()>;
     /// What somebody ([`Actor::key`](crate::chat::Actor::key)) is told of by direct message, the oldest wish first.
-    async fn watch_list(&self, requester: &str) -> Result<Vec<Watched>>;
+    async fn watch_list(&self, ids: &[String]) -> Result<Vec<Watched>>;
     /// Who waits for a board of their own, the longest waiting first.
     async fn reservation_list(&self) -> Result<Vec<Reservation>>;
     /// Somebody who waits can never be served any more, and is told.

@@ -55,16 +55,17 @@ impl Handler {
         );
         let over =
             Note::new("already-finished", view.map_or(Value::Null, |view| self.composer.run_facts(view)));
+        let ids = self.inventory.now().people.keys(&delivery.actor);
         Ok(Reaction {
             answer: answer(false),
             instead: vec![("unchanged", answer(true)), ("too-many", full.answer), ("already-finished", over)],
             audit: audit(if off { "unwatch" } else { "watch" }, wanted),
-            effect: if off { Effect::Unwatch(of) } else { Effect::Watch(of) },
+            effect: if off { Effect::Unwatch { of, ids } } else { Effect::Watch { of, ids } },
         })
     }
 
     async fn watches(&self, delivery: &Delivery) -> Result<Reaction> {
-        let watched = self.store.watch_list(&delivery.actor.key()).await?;
+        let watched = self.store.watch_list(&self.inventory.now().people.keys(&delivery.actor)).await?;
         let facts = |of: &Watched| match of {
             Watched::Run(number) => json!({ "number": number }),
             Watched::Family(family) => json!({ "family": family }),

@@ -486,8 +486,8 @@ impl Store for SqlStore {
             .await
     }
 
-    async fn watch_list(&self, requester: &str) -> Result<Vec<Watched>> {
-        watches::list(&self.readers, &self.unreadable, requester).await
+    async fn watch_list(&self, ids: &[String]) -> Result<Vec<Watched>> {
+        watches::list(&self.readers, &self.unreadable, ids).await
     }
 
     async fn notice_list(&self) -> Result<Vec<Notice>> {

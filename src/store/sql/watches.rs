@@ -15,7 +15,11 @@ use crate::run::{Run, RunState};
 use crate::store::{Effected, Result, WATCHED, WATCHES_MAX, Watched};
 
 statements! {
-    WATCHES_OF = "SELECT position, run, family FROM watches WHERE requester = ?1 ORDER BY position";
+    WATCHES_OF = "SELECT MIN(position) AS position, run, family
+        FROM watches
+        WHERE requester IN (SELECT value FROM jsonb_each(?1))
+        GROUP BY run, family
+        ORDER BY MIN(position)";
     // As many as one may have, and no more.
     WATCH_INSERT = "INSERT INTO watches (requester, by, run, family, asked_at)
         SELECT ?1, ?2, ?3, ?4, ?5
@@ -23,9 +27,11 @@ statements! {
         ON CONFLICT DO NOTHING";
     WATCH_IS_THERE = "SELECT COUNT(*)
         FROM watches
-        WHERE requester = ?1 AND COALESCE(run, 0) = COALESCE(?2, 0) AND COALESCE(family, '') = COALESCE(?3, '')";
+        WHERE requester IN (SELECT value FROM jsonb_each(?1)) AND COALESCE(run, 0) = COALESCE(?2, 0)
+          AND COALESCE(family, '') = COALESCE(?3, '')";
     WATCH_REMOVE = "DELETE FROM watches
-        WHERE requester = ?1 AND COALESCE(run, 0) = COALESCE(?2, 0) AND COALESCE(family, '') = COALESCE(?3, '')";
+        WHERE requester IN (SELECT value FROM jsonb_each(?1)) AND COALESCE(run, 0) = COALESCE(?2, 0)
+          AND COALESCE(family, '') = COALESCE(?3, '')";
     WATCHERS = "SELECT r.number, w.position, w.by, 0 AS of_family
         FROM runs AS r
         JOIN watches AS w ON w.run = r.number
@@ -38,13 +44,9 @@ statements! {
     WATCHES_TOLD = "DELETE FROM watches WHERE run IN (SELECT value FROM jsonb_each(?1))";
 }
 
-/// What somebody is told of.
-pub(super) async fn list(
-    readers: &Readers,
-    unreadable: &Unreadable,
-    requester: &str,
-) -> Result<Vec<Watched>> {
-    let rows = link::query(WATCHES_OF).bind(requester).fetch_all(readers).await.map_err(unavailable)?;
+/// What somebody is told of who has these ids.
+pub(super) async fn list(readers: &Readers, unreadable: &Unreadable, ids: &[String]) -> Result<Vec<Watched>> {
+    let rows = link::query(WATCHES_OF).bind(row::json(ids)).fetch_all(readers).await.map_err(unavailable)?;
     unreadable.sift(&rows, |row: &Row| {
         let row = Reader::new(row, "watches", "position");
         Ok(match row.opt_int("run")? {
@@ -57,7 +59,7 @@ pub(super) async fn list(
 /// Somebody is told from now on; of a run, where it has not ended.
 pub(super) async fn watch(
     tx: &mut Tx,
-    (by, of): (&Actor, &Watched),
+    (by, of, ids): (&Actor, &Watched, &[String]),
     run: Option<&Run>,
     now: Timestamp,
 ) -> Result<Effected> {
@@ -67,20 +69,20 @@ pub(super) async fn watch(
         (Watched::Run(_), Some(_)) | (Watched::Family(_), _) => {}
     }
     let (run, family) = columns(of);
+    let there = link::query(WATCH_IS_THERE).bind(row::json(ids)).bind(run).bind(family);
+    if there.count(tx.connection().await?).await.map_err(unavailable)? > 0 {
+        return Ok(Effected::Unchanged);
+    }
     let insert = link::query(WATCH_INSERT).bind(by.key()).bind(row::json(by)).bind(run).bind(family);
     let insert = insert.bind(now.as_micros()).bind(i64::from(WATCHES_MAX));
-    if insert.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() > 0 {
-        return Ok(Effected::Done);
-    }
-    let there = link::query(WATCH_IS_THERE).bind(by.key()).bind(run).bind(family);
-    let there = there.count(tx.connection().await?).await.map_err(unavailable)?;
-    Ok(if there > 0 { Effected::Unchanged } else { Effected::TooMany })
+    let inserted = insert.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected();
+    Ok(if inserted > 0 { Effected::Done } else { Effected::TooMany })
 }
 
-/// Somebody is not told any more.
-pub(super) async fn unwatch(tx: &mut Tx, by: &Actor, of: &Watched) -> Result<Effected> {
+/// Somebody is not told any more, by whichever of these ids they asked for it.
+pub(super) async fn unwatch(tx: &mut Tx, of: &Watched, ids: &[String]) -> Result<Effected> {
     let (run, family) = columns(of);
-    let remove = link::query(WATCH_REMOVE).bind(by.key()).bind(run).bind(family);
+    let remove = link::query(WATCH_REMOVE).bind(row::json(ids)).bind(run).bind(family);
     let removed = remove.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected();
     Ok(if removed > 0 { Effected::Done } else { Effected::Unchanged })
 }

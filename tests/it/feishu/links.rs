@@ -58,6 +58,7 @@ async fn told(lab: &Lab, who: &str, words: &str, says: &str) -> String {
 async fn who_types_on_one_platform_what_they_were_given_on_the_other_is_one_person() {
     both(async |lab, slack| {
         told(lab, "ou_li", "audit", "🔒").await;
+        told(lab, "ou_li", "watch socA", "socA").await;
         let given = slack.say("alice", CHANNEL, "/lab link").await.text;
         assert!(given.contains("in Feishu") && given.contains("Tell nobody"), "{given}");
         let code = code(&given);
@@ -75,6 +76,11 @@ async fn who_types_on_one_platform_what_they_were_given_on_the_other_is_one_pers
         known.await.expect("whoever was given the code is told");
         // Their role is theirs here, too, and so are their runs.
         told(lab, "ou_li", "audit", "slack:U0ALICE feishu:ou_li").await;
+        assert!(slack.say("alice", CHANNEL, "/lab watch").await.text.contains("socA"));
+        let off = slack.say("alice", CHANNEL, "/lab unwatch socA").await.text;
+        assert!(
+            off.contains("socA") && !slack.say("alice", CHANNEL, "/lab watch").await.text.contains("socA")
+        );
         told(lab, "ou_li", "run socA build-crawl", "#1").await;
         assert!(slack.say("alice", CHANNEL, "/lab runs mine").await.text.contains("*#1*"));
         // An admin is not talked into sharing what they may: they type no code of anybody's.

@@ -20,6 +20,7 @@ store_tests! {
     a_family_is_told_of_what_went_wrong_alone,
     nobody_watches_more_than_they_may_nor_what_has_ended,
     what_is_not_watched_any_more_is_not_told,
+    who_has_two_ids_watches_as_one,
     a_digest_is_kept_as_it_stands,
     what_has_happened_in_a_time_is_added_up,
     a_message_shows_what_became_of_its_runs,
@@ -30,6 +31,17 @@ store_tests! {
 
 fn bo() -> Actor {
     Actor { platform: Platform::Feishu, id: "ou_bo".into(), team: String::new(), name: String::new() }
+}
+
+/// Somebody with one id alone is told of it.
+async fn watch(lab: &Lab, by: Actor, of: Watched) -> String {
+    let ids = vec![by.key()];
+    commit(lab, by, Effect::Watch { of, ids }).await
+}
+
+async fn unwatch(lab: &Lab, by: Actor, of: Watched) -> String {
+    let ids = vec![by.key()];
+    commit(lab, by, Effect::Unwatch { of, ids }).await
 }
 
 async fn commit(lab: &Lab, by: Actor, effect: Effect) -> String {
@@ -63,21 +75,21 @@ async fn told(lab: &Lab) -> Vec<(String, bool)> {
 async fn an_end_is_told_to_whoever_watches_the_run_or_its_family(lab: &Lab) {
     let [board] = lab.boards().await;
     let (number, id, lease) = lab.running(&board).await;
-    assert_eq!(commit(lab, li(), Effect::Watch(Watched::Run(number))).await, "done");
-    assert_eq!(commit(lab, li(), Effect::Watch(Watched::Run(number))).await, "unchanged");
-    assert_eq!(commit(lab, bo(), Effect::Watch(Watched::Family(Family::new("socA")))).await, "done");
-    assert_eq!(commit(lab, bo(), Effect::Watch(Watched::Family(Family::new("socB")))).await, "done");
+    assert_eq!(watch(lab, li(), Watched::Run(number)).await, "done");
+    assert_eq!(watch(lab, li(), Watched::Run(number)).await, "unchanged");
+    assert_eq!(watch(lab, bo(), Watched::Family(Family::new("socA"))).await, "done");
+    assert_eq!(watch(lab, bo(), Watched::Family(Family::new("socB"))).await, "done");
     assert_eq!(told(lab).await, []);
     end(lab, (id, &lease), Verdict::Failed).await;
     assert_eq!(told(lab).await, [("U0LI".to_owned(), false), ("ou_bo".to_owned(), true)]);
-    assert_eq!(lab.store.watch_list(&li().key()).await.expect("list"), []);
-    assert_eq!(lab.store.watch_list(&bo().key()).await.expect("list").len(), 2);
+    assert_eq!(lab.store.watch_list(&[li().key()]).await.expect("list"), []);
+    assert_eq!(lab.store.watch_list(&[bo().key()]).await.expect("list").len(), 2);
 }
 
 async fn a_family_is_told_of_what_went_wrong_alone(lab: &Lab) {
     let [board] = lab.boards().await;
     let (_, id, lease) = lab.running(&board).await;
-    commit(lab, bo(), Effect::Watch(Watched::Family(Family::new("socA")))).await;
+    watch(lab, bo(), Watched::Family(Family::new("socA"))).await;
     end(lab, (id, &lease), Verdict::Passed).await;
     assert_eq!(told(lab).await, []);
 }
@@ -86,26 +98,42 @@ async fn nobody_watches_more_than_they_may_nor_what_has_ended(lab: &Lab) {
     let [board] = lab.boards().await;
     let (number, id, lease) = lab.running(&board).await;
     end(lab, (id, &lease), Verdict::Passed).await;
-    assert_eq!(commit(lab, li(), Effect::Watch(Watched::Run(number))).await, "already-finished");
-    assert_eq!(commit(lab, li(), Effect::Watch(Watched::Run(77))).await, "no-such-run");
+    assert_eq!(watch(lab, li(), Watched::Run(number)).await, "already-finished");
+    assert_eq!(watch(lab, li(), Watched::Run(77)).await, "no-such-run");
     for n in 0..WATCHES_MAX {
         let family = Watched::Family(Family::new(format!("soc{n}")));
-        assert_eq!(commit(lab, li(), Effect::Watch(family)).await, "done");
+        assert_eq!(watch(lab, li(), family).await, "done");
     }
     let family = |name: &str| Watched::Family(Family::new(name));
-    assert_eq!(commit(lab, li(), Effect::Watch(family("more"))).await, "too-many");
-    assert_eq!(commit(lab, li(), Effect::Watch(family("soc0"))).await, "unchanged");
-    assert_eq!(commit(lab, bo(), Effect::Watch(family("more"))).await, "done");
+    assert_eq!(watch(lab, li(), family("more")).await, "too-many");
+    assert_eq!(watch(lab, li(), family("soc0")).await, "unchanged");
+    assert_eq!(watch(lab, bo(), family("more")).await, "done");
 }
 
 async fn what_is_not_watched_any_more_is_not_told(lab: &Lab) {
     let [board] = lab.boards().await;
     let (number, id, lease) = lab.running(&board).await;
-    commit(lab, li(), Effect::Watch(Watched::Run(number))).await;
-    assert_eq!(commit(lab, bo(), Effect::Unwatch(Watched::Run(number))).await, "unchanged");
-    assert_eq!(commit(lab, li(), Effect::Unwatch(Watched::Run(number))).await, "done");
+    watch(lab, li(), Watched::Run(number)).await;
+    assert_eq!(unwatch(lab, bo(), Watched::Run(number)).await, "unchanged");
+    assert_eq!(unwatch(lab, li(), Watched::Run(number)).await, "done");
     end(lab, (id, &lease), Verdict::Failed).await;
     assert_eq!(told(lab).await, []);
+}
+
+async fn who_has_two_ids_watches_as_one(lab: &Lab) {
+    let (of, ids) = (Watched::Family(Family::new("socA")), vec![li().key(), bo().key()]);
+    assert_eq!(watch(lab, bo(), of.clone()).await, "done");
+    assert_eq!(watch(lab, li(), of.clone()).await, "done");
+    // They are one from now on.
+    assert_eq!(lab.store.watch_list(&ids).await.expect("list"), std::slice::from_ref(&of));
+    let other = Watched::Family(Family::new("socB"));
+    assert_eq!(watch(lab, bo(), other.clone()).await, "done");
+    let again = Effect::Watch { of: other, ids: ids.clone() };
+    assert_eq!(commit(lab, li(), again).await, "unchanged");
+    let off = || Effect::Unwatch { of: of.clone(), ids: ids.clone() };
+    assert_eq!(commit(lab, li(), off()).await, "done");
+    assert_eq!(commit(lab, bo(), off()).await, "unchanged");
+    assert_eq!(lab.store.watch_list(&ids).await.expect("list").len(), 1);
 }
 
 async fn a_digest_is_kept_as_it_stands(lab: &Lab) {

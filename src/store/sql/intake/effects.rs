@@ -96,8 +96,8 @@ fn writes_at_once(effect: &Effect) -> bool {
         | Effect::Offer { .. }
         | Effect::Build { .. }
         | Effect::Log { .. }
-        | Effect::Watch(_)
-        | Effect::Unwatch(_)
+        | Effect::Watch { .. }
+        | Effect::Unwatch { .. }
         | Effect::Link { .. }
         | Effect::Accept { .. }
         | Effect::Resend { .. }
@@ -233,15 +233,15 @@ impl<'a> Rows<'a> {
                 Ok(Applied::plain(Effected::Done))
             }
             Effect::Undrain { of, boards } => Ok(Applied::plain(drain::end(tx, of, boards).await?)),
-            Effect::Watch(of) => {
+            Effect::Watch { of, ids } => {
                 let run = match of {
                     Watched::Run(number) => run::by_number(tx, *number).await?,
                     Watched::Family(_) => None,
                 };
-                let watching = (&intake.actor, of);
+                let watching = (&intake.actor, of, ids.as_slice());
                 Ok(Applied::plain(watches::watch(tx, watching, run.as_ref(), intake.received_at).await?))
             }
-            Effect::Unwatch(of) => Ok(Applied::plain(watches::unwatch(tx, &intake.actor, of).await?)),
+            Effect::Unwatch { of, ids } => Ok(Applied::plain(watches::unwatch(tx, of, ids).await?)),
             Effect::Link { asked, note } => {
                 let (by, now) = (&intake.actor, intake.received_at);
                 let linked = links::asked(tx, self.ids, by, (asked, note), now).await?;

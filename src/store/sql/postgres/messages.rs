@@ -364,6 +364,18 @@ fn watches() -> Vec<(&'static str, &'static str)> {
             ),
         ),
         (
+            watches::WATCHES_OF,
+            concat!(
+                "SELECT MIN(position) AS position, run, family
+    FROM watches
+    WHERE requester IN ",
+                texts!(),
+                "
+    GROUP BY run, family
+    ORDER BY MIN(position)"
+            ),
+        ),
+        (
             watches::WATCH_INSERT,
             "INSERT INTO watches (requester, by, run, family, asked_at)
     SELECT $1::text, $2::text, $3::bigint, $4::text, $5::bigint
@@ -372,15 +384,23 @@ fn watches() -> Vec<(&'static str, &'static str)> {
         ),
         (
             watches::WATCH_IS_THERE,
-            "SELECT COUNT(*) FROM watches
-    WHERE requester = $1::text AND COALESCE(run, 0) = COALESCE($2::bigint, 0)
-      AND COALESCE(family, '') = COALESCE($3::text, '')",
+            concat!(
+                "SELECT COUNT(*) FROM watches
+    WHERE requester IN ",
+                texts!(),
+                " AND COALESCE(run, 0) = COALESCE($2::bigint, 0)
+      AND COALESCE(family, '') = COALESCE($3::text, '')"
+            ),
         ),
         (
             watches::WATCH_REMOVE,
-            "DELETE FROM watches
-    WHERE requester = $1::text AND COALESCE(run, 0) = COALESCE($2::bigint, 0)
-      AND COALESCE(family, '') = COALESCE($3::text, '')",
+            concat!(
+                "DELETE FROM watches
+    WHERE requester IN ",
+                texts!(),
+                " AND COALESCE(run, 0) = COALESCE($2::bigint, 0)
+      AND COALESCE(family, '') = COALESCE($3::text, '')"
+            ),
         ),
         (
             watches::WATCHERS,
