@@ -368,8 +368,8 @@ pub trait ChatApi: Send + Sync {
         Err(NotTold::Failed { code: "no_pins".to_owned(), remedy: "this platform pins nothing" })
     }
     /// The locale that somebody has chosen for themselves, `zh-CN`; nothing where this platform does not tell.
-    async fn locale_of(&self, _id: &str) -> Option<String> {
-        None
+    async fn locale_of(&self, _id: &str) -> Result<Option<String>, NotTold> {
+        Ok(None)
     }
     /// The address of a message, for people; nothing where this platform gives messages none.
     async fn link_of(&self, _place: &Place, _message: &str) -> Result<Option<String>, NotTold> {

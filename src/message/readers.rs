@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::chat::{ChatApi, Platform};
+use crate::chat::{ChatApi, NotTold, Platform};
 use crate::clock::{Clock, Timestamp};
 
 /// Most readers who are remembered; beyond it all are forgotten, and asked for anew.
@@ -54,9 +54,20 @@ impl Readers {
         }
         let (readers, api, clock) = (self.clone(), api.clone(), clock.clone());
         tokio::spawn(async move {
-            let Ok(Some(locale)) = clock.timeout(ASK_WITHIN, api.locale_of(&key.1)).await else { return };
-            let known = Known { language: spoken(&locale), until: clock.now() + KNOWN_FOR };
-            readers.0.lock().expect("readers lock").insert(key, known);
+            let told = clock.timeout(ASK_WITHIN, api.locale_of(&key.1)).await;
+            let (mut readers, now) = (readers.0.lock().expect("readers lock"), clock.now());
+            match told {
+                Ok(Ok(Some(locale))) => {
+                    readers.insert(key, Known { language: spoken(&locale), until: now + KNOWN_FOR });
+                }
+                // Sooner than of whom it does not tell.
+                Ok(Err(NotTold::NotNow(pause))) => {
+                    if let Some(known) = readers.get_mut(&key) {
+                        known.until = known.until.min(now + pause);
+                    }
+                }
+                Ok(Ok(None) | Err(_)) | Err(_) => {}
+            }
         });
     }
 }

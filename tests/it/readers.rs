@@ -54,6 +54,11 @@ async fn a_reader_may_read_english_in_a_chinese_channel_and_nobody_waits_to_be_k
             "it is not known yet"
         );
         until_said(lab, "bob", "/lab boards", "Boards").await;
+        // Who asks too fast asks again when they may.
+        lab.slack.set_locale("lead", "en-US");
+        lab.slack.break_calls("users.info", boardhand::sim::slack::ApiFault::RateLimited(1), 1);
+        assert!(lab.say("lead", "/lab boards").await.contains("板卡"));
+        until_said(lab, "lead", "/lab boards", "Boards").await;
         lab.settle().await;
         lab.read_all();
     })

@@ -416,11 +416,13 @@ impl ChatApi for SlackClient {
         }
     }
 
-    async fn locale_of(&self, id: &str) -> Option<String> {
+    async fn locale_of(&self, id: &str) -> Result<Option<String>, NotTold> {
         let url = format!("{}users.info", self.base_url);
         let fields = [("user", id), ("include_locale", "true")];
-        let reply = self.http.post_form(&url, Some(&self.token), &fields, TOTAL_TIMEOUT).await.ok()?;
-        accepted(&reply).ok()?["user"]["locale"].as_str().map(str::to_owned)
+        let reply = self.http.post_form(&url, Some(&self.token), &fields, TOTAL_TIMEOUT).await;
+        let told = reply.map_err(unanswered).and_then(|reply| accepted(&reply));
+        let told = told.map_err(|error| error.of_question("the app lacks users:read"))?;
+        Ok(told["user"]["locale"].as_str().map(str::to_owned))
     }
 
     async fn link_of(&self, place: &Place, message: &str) -> Result<Option<String>, NotTold> {
