@@ -57,6 +57,8 @@ pub struct WhoAmI {
     pub bot_id: String,
     /// The workspace's id.
     pub team_id: String,
+    /// The id of the organisation that it belongs to, if there is one.
+    pub enterprise_id: String,
     /// The workspace's name.
     pub team: String,
     /// The scopes that were granted.
@@ -198,8 +200,9 @@ impl SlackClient {
         let scopes = scopes.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect();
         let body = accepted(&reply)?;
         let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
-        let [user_id, bot_id, team_id, team] = ["user_id", "bot_id", "team_id", "team"].map(text);
-        Ok(WhoAmI { user_id, bot_id, team_id, team, scopes })
+        let [user_id, bot_id, team_id, enterprise_id, team] =
+            ["user_id", "bot_id", "team_id", "enterprise_id", "team"].map(text);
+        Ok(WhoAmI { user_id, bot_id, team_id, enterprise_id, team, scopes })
     }
 
     async fn call(&self, method: &str, body: &Value) -> Result<Value, SlackError> {

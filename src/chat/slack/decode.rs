@@ -193,6 +193,8 @@ struct Wrapper {
     event: Option<Event>,
     #[serde(default)]
     authorizations: Vec<Authorization>,
+    /// Whether others' people are in the channel.
+    is_ext_shared_channel: Option<bool>,
 }
 
 /// An installation of the app that sees an event.
@@ -289,7 +291,9 @@ fn message(wrapper: Wrapper, now: Timestamp) -> Result<Inbound, DecodeProblem> {
     if homes.is_empty() {
         homes.extend(filled(wrapper.team_id.clone()));
     }
-    let foreign = !homes.is_empty() && team.as_ref().is_some_and(|team| !homes.contains(team));
+    // Where others are and nobody says whose they are, they are not ours.
+    let is_shared = wrapper.is_ext_shared_channel == Some(true);
+    let foreign = !homes.is_empty() && team.as_ref().map_or(is_shared, |team| !homes.contains(team));
     let actor = by(need(event.user, "event.user")?, team.or(wrapper.team_id));
     let (channel, said) = (need(event.channel, "event.channel")?, filled(event.ts));
     let key = match &said {

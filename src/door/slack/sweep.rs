@@ -280,7 +280,8 @@ async fn read(
     })?;
     let mut found = 0;
     for said in &said {
-        let (now, us) = (door.clock.now(), (me.user_id.as_str(), me.team_id.as_str()));
+        let (now, us) =
+            (door.clock.now(), (me.user_id.as_str(), me.team_id.as_str(), me.enterprise_id.as_str()));
         let Some(delivery) = decode::found(said, &thread.channel, us, since, now) else { continue };
         // In their order: what comes behind one that is not taken has to wait.
         accept(door, *delivery).await.map_err(|refusal| Unread::Failed(refusal.to_string()))?;

@@ -9,11 +9,11 @@ use crate::chat::Delivery;
 use crate::clock::Timestamp;
 
 /// A message of a channel as `conversations.replies` shows it, where a person says something in it to `bot` of the
-/// workspace `team`, and after `since`.
+/// workspace `team` and the organisation `enterprise`, if there is one, and after `since`.
 pub fn found(
     said: &Value,
     channel: &str,
-    (bot, team): (&str, &str),
+    (bot, team, enterprise): (&str, &str, &str),
     since: Timestamp,
     now: Timestamp,
 ) -> Option<Box<Delivery>> {
@@ -33,7 +33,7 @@ pub fn found(
     let ours = Authorization {
         user_id: filled(Some(bot.to_owned())),
         team_id: filled(Some(team.to_owned())),
-        enterprise_id: None,
+        enterprise_id: filled(Some(enterprise.to_owned())),
     };
     let wrapper = Wrapper {
         kind: None,
@@ -43,6 +43,7 @@ pub fn found(
         event_time: sent_at.as_secs().into(),
         event: Some(event),
         authorizations: vec![ours],
+        is_ext_shared_channel: None,
     };
     match message(wrapper, now) {
         Ok(Inbound::Delivery(delivery)) => Some(delivery),
@@ -71,7 +72,7 @@ mod tests {
         for (name, value) in change {
             said[*name] = value.clone();
         }
-        found(&said, channel, ("U0BOT", "T0LAB"), SINCE, SINCE)
+        found(&said, channel, ("U0BOT", "T0LAB", "E0LAB"), SINCE, SINCE)
     }
 
     #[test]
@@ -90,6 +91,8 @@ mod tests {
         assert_eq!(direct.intent, Intent::Text("cancel".into()));
         let foreign = look(&[("user_team", json!("T0OTHER"))], "C1").expect("it is to the bot");
         assert!(foreign.foreign);
+        let ours = look(&[("team", json!("E0LAB"))], "C1").expect("it is to the bot");
+        assert!(!ours.foreign, "of the organisation");
     }
 
     #[test]

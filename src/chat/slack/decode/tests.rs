@@ -443,6 +443,18 @@ fn whoever_is_of_another_workspace_is_marked_so() {
 }
 
 #[test]
+fn whoever_is_of_no_workspace_that_is_told_is_a_stranger_where_others_are() {
+    let event =
+        json!({"type": "app_mention", "user": "U1", "text": "<@UBOT> boards", "ts": "1.1", "channel": "C1"});
+    let said = |shared: bool| {
+        let mut body: Value = serde_json::from_slice(&event_body(event.clone())).expect("json");
+        body["is_ext_shared_channel"] = json!(shared);
+        delivered("application/json", body.to_string().as_bytes()).foreign
+    };
+    assert_eq!((said(true), said(false)), (true, false));
+}
+
+#[test]
 fn whoever_of_another_workspace_fills_in_a_form_is_marked_so() {
     let submitted = |installed: Value| {
         let payload = json!({"type": "view_submission", "team": {"id": "T2"}, "user": {"id": "U2", "team_id": "T2"},
