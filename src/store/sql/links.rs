@@ -148,12 +148,17 @@ async fn with(
         let target = target.map(|both| format!("{both} asked"));
         return Ok(Linked { effected: Effected::AsksFirst, other: Some(other), target });
     }
+    // Of two who are this far, one goes on.
+    let used =
+        link::query(CODE_USED).bind(&asked).execute(tx.connection().await?).await.map_err(unavailable)?;
+    if used.rows_affected() == 0 {
+        return Ok(Linked { target, ..Effected::NoSuchCode.into() });
+    }
     for one in [&other, by] {
         let (platform, id) = (one.platform.as_str(), one.id.as_str());
         script.add(LINK_INSERT, [platform.into(), id.into(), other.key().into(), now.into()]);
         script.add(CODES_DROP, [platform.into(), id.into(), now.into()]);
     }
-    script.add(CODE_USED, [asked.into()]);
     tx.leave(script);
     let mut note = note.clone();
     note.facts.insert("other".into(), serde_json::json!(by));
