@@ -1,15 +1,18 @@
 //! What is drawn for Slack, by Slack's own libraries: every message, in both languages and every state that it has a sample of,
-//! is one that its models for Python take, with their limits, and its types for TypeScript.
+//! is one that its models for Python take, with their limits, and its types for TypeScript. So is the manifest of the app, with
+//! every scope and event by its name.
 
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use boardhand::chat::slack::blocks;
+use boardhand::chat::slack::manifest::{Way, manifest};
 use boardhand::message::Note;
 use boardhand::message::template::Catalogue;
 use boardhand::message::template::samples::{sample, sampled};
-use serde_json::Value;
+use saphyr::{LoadableYamlNode, Scalar, Yaml};
+use serde_json::{Value, json};
 
 use crate::console_real::rig::{from_npm, from_pypi};
 
@@ -85,23 +88,78 @@ async fn slacks_own_models_take_every_message() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slacks_own_types_fit_every_message() {
-    if !Path::new("/usr/bin/npm").exists() {
-        eprintln!("no Node here: Slack's types for TypeScript are not asked");
+    if !has_node() {
         return;
     }
     let checks = || {
-        let place = from_npm("slack-types", &["@slack/types@3.2.0", "typescript@5.9.3"]);
         let mut text = String::from("import type { KnownBlock } from '@slack/types';\n");
         for (nth, (name, blocks)) in drawn().into_iter().enumerate() {
             let blocks = Value::from(blocks);
             text.push_str(&format!("// {name}\nexport const m{nth} = {blocks} satisfies KnownBlock[];\n"));
         }
-        std::fs::write(place.join("drawn.ts"), text).expect("a file");
-        let tsc = place.join("node_modules/.bin/tsc");
-        let options = ["--noEmit", "--strict", "--module", "nodenext", "--skipLibCheck", "drawn.ts"];
-        let done = Command::new(tsc).args(options).current_dir(&place).output().expect("tsc");
-        (done.status.success(), String::from_utf8_lossy(&done.stdout).into_owned())
+        compiled("drawn.ts", &text)
     };
     let (fits, said) = tokio::task::spawn_blocking(checks).await.expect("it ends");
     assert!(fits, "{}", said.lines().take(30).collect::<Vec<_>>().join("\n"));
+}
+
+/// Where there is none, `tests/run` says what is not asked.
+fn has_node() -> bool {
+    Path::new("/usr/bin/npm").exists()
+}
+
+/// Whether this is TypeScript that fits, and what does not.
+fn compiled(name: &str, text: &str) -> (bool, String) {
+    let packages = ["@slack/types@3.2.0", "@slack/web-api@7.19.0", "typescript@5.9.3"];
+    let place = from_npm("slack-types", &packages);
+    std::fs::write(place.join(name), text).expect("a file");
+    let tsc = place.join("node_modules/.bin/tsc");
+    let options = ["--noEmit", "--strict", "--module", "nodenext", "--skipLibCheck", "--types", "node", name];
+    let done = Command::new(tsc).args(options).current_dir(&place).output().expect("tsc");
+    (done.status.success(), String::from_utf8_lossy(&done.stdout).into_owned())
+}
+
+/// YAML as JSON.
+fn plain(yaml: &Yaml<'_>) -> Value {
+    match yaml {
+        Yaml::Value(Scalar::Boolean(is)) => json!(is),
+        Yaml::Value(Scalar::String(text)) => json!(text),
+        Yaml::Sequence(of) => of.iter().map(plain).collect(),
+        Yaml::Mapping(of) => {
+            let entry = |(key, value): (&Yaml<'_>, &Yaml<'_>)| {
+                (key.as_str().expect("a key").to_owned(), plain(value))
+            };
+            Value::Object(of.iter().map(entry).collect())
+        }
+        other => panic!("{other:?} in a manifest"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slacks_own_types_fit_the_manifest() {
+    if !has_node() {
+        return;
+    }
+    let checks = || {
+        let mut text = String::from(
+            "import type { AppsManifestValidateArguments } from '@slack/web-api';\n\
+             type Manifest = AppsManifestValidateArguments['manifest'];\n",
+        );
+        for (nth, way) in
+            [Way::Socket, Way::Url(None), Way::Url(Some("https://b.example"))].iter().enumerate()
+        {
+            // With what is optional, too.
+            let yaml = manifest(*way).replace("      # - ", "      - ");
+            let yaml = plain(&Yaml::load_from_str(&yaml).expect("YAML")[0]);
+            let scopes = yaml["oauth_config"]["scopes"]["bot"].as_array().expect("scopes").len();
+            assert!(scopes > 8, "{yaml}");
+            text.push_str(&format!("export const m{nth} = {yaml} satisfies Manifest;\n"));
+        }
+        let fits = compiled("manifest.ts", &text);
+        let wrong = text.replace("\"app_mention\"", "\"app_mentioned\"");
+        (fits, compiled("wrong.ts", &wrong).0)
+    };
+    let ((fits, said), wrong) = tokio::task::spawn_blocking(checks).await.expect("it ends");
+    assert!(fits, "{said}");
+    assert!(!wrong, "what Slack does not know is seen");
 }
