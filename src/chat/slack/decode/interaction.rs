@@ -2,6 +2,7 @@
 //! is decided behind.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{DecodeProblem, Inbound, Parts, delivery, filled, json, need, view};
 use crate::chat::slack::form::RUN_FORM;
@@ -22,6 +23,8 @@ pub(super) struct Interaction {
     message_ts: Option<String>,
     pub(super) user: Option<Named>,
     pub(super) team: Option<Named>,
+    #[serde(default)]
+    pub(super) enterprise: Value,
     channel: Option<Named>,
     container: Option<Container>,
     message: Option<Message>,
@@ -36,6 +39,7 @@ pub(super) struct Interaction {
 pub(super) struct Named {
     pub(super) id: Option<String>,
     team_id: Option<String>,
+    enterprise_id: Option<String>,
     username: Option<String>,
     name: Option<String>,
 }
@@ -99,7 +103,7 @@ fn click(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProblem>
         }
     };
     let channel = payload.channel.and_then(|c| c.id).or(container.channel_id);
-    let (actor, foreign) = actor(payload.user, team(payload.team))?;
+    let (actor, foreign) = actor(payload.user, Home::beside(payload.team, &payload.enterprise))?;
     Ok(delivery(Parts {
         key: &key,
         now,
@@ -125,7 +129,7 @@ fn shortcut(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProbl
     let message = payload.message.unwrap_or_default();
     let message_ts = filled(payload.message_ts).or(filled(message.ts));
     let thread = filled(message.thread_ts).map_or_else(|| need(message_ts, "message_ts"), Ok)?;
-    let (actor, foreign) = actor(payload.user, team(payload.team))?;
+    let (actor, foreign) = actor(payload.user, Home::beside(payload.team, &payload.enterprise))?;
     Ok(delivery(Parts {
         key: &need(payload.trigger_id.clone(), "trigger_id")?,
         now,
@@ -154,7 +158,7 @@ fn launcher(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProbl
         // Another version's.
         Some(_) | None => Intent::OtherClick,
     };
-    let (actor, foreign) = actor(payload.user, team(payload.team))?;
+    let (actor, foreign) = actor(payload.user, Home::beside(payload.team, &payload.enterprise))?;
     let trigger = need(payload.trigger_id, "trigger_id")?;
     let answer_via = AnswerVia::in_person(&actor);
     Ok(Inbound::Delivery(Box::new(Delivery {
@@ -174,20 +178,43 @@ fn launcher(payload: Interaction, now: Timestamp) -> Result<Inbound, DecodeProbl
     })))
 }
 
-/// The workspace where it happened.
-fn team(team: Option<Named>) -> Option<String> {
-    team.and_then(|team| filled(team.id))
+/// The workspace where something happened, and the organisation that it is of, by either of which Slack names its people.
+#[derive(Default)]
+pub(super) struct Home {
+    pub(super) team: Option<String>,
+    enterprise: [Option<String>; 2],
+}
+
+impl Home {
+    /// As it stands beside an interaction.
+    pub(super) fn beside(team: Option<Named>, enterprise: &Value) -> Home {
+        let team = team.unwrap_or_default();
+        let enterprise = [filled(team.enterprise_id), enterprise["id"].as_str().map(str::to_owned)];
+        Home { team: filled(team.id), enterprise }
+    }
+
+    /// The app's own, where that is told; what stands beside it may be another one's.
+    pub(super) fn of_app(self, installed: Option<String>) -> Home {
+        match installed {
+            Some(team) if self.team.as_ref() != Some(&team) => Home { team: Some(team), ..Home::default() },
+            _ => self,
+        }
+    }
+
+    fn is(&self, team: &String) -> bool {
+        self.team.iter().chain(self.enterprise.iter().flatten()).any(|ours| ours == team)
+    }
 }
 
 /// Who acts, and whether they are of another workspace than `home`.
-pub(super) fn actor(user: Option<Named>, home: Option<String>) -> Result<(Actor, bool), DecodeProblem> {
+pub(super) fn actor(user: Option<Named>, home: Home) -> Result<(Actor, bool), DecodeProblem> {
     let user = user.unwrap_or_default();
     let theirs = filled(user.team_id);
-    let foreign = theirs.is_some() && home.is_some() && theirs != home;
+    let foreign = home.team.is_some() && theirs.as_ref().is_some_and(|team| !home.is(team));
     let actor = Actor {
         platform: Platform::Slack,
         id: need(user.id, "user.id")?,
-        team: theirs.or(home).unwrap_or_default(),
+        team: theirs.or(home.team).unwrap_or_default(),
         name: user.username.or(user.name).unwrap_or_default(),
     };
     Ok((actor, foreign))

@@ -440,6 +440,9 @@ fn whoever_is_of_another_workspace_is_marked_so() {
     assert!(click(json!("T2"), json!({"id": "T1"})));
     assert!(!click(json!("T1"), json!({"id": "T1"})) && !click(Value::Null, json!({"id": "T1"})));
     assert!(!click(json!("T2"), Value::Null), "nothing says where it happened");
+    // In an organisation, its id stands for its people's workspaces.
+    let grid = json!({"id": "T1", "enterprise_id": "E1"});
+    assert!(!click(json!("E1"), grid.clone()) && click(json!("E2"), grid));
 }
 
 #[test]
@@ -467,6 +470,17 @@ fn whoever_of_another_workspace_fills_in_a_form_is_marked_so() {
     };
     assert!(submitted(json!("T1")), "the team beside the form is theirs");
     assert!(!submitted(json!("T2")) && !submitted(Value::Null));
+    let of_grid = |installed: &str| {
+        let payload = json!({"type": "view_submission", "team": {"id": "T2"}, "enterprise": {"id": "E2"},
+            "user": {"id": "U2", "team_id": "E2"},
+            "view": {"id": "V1", "hash": "1.1", "callback_id": crate::chat::slack::form::RUN_FORM, "private_metadata": "{}",
+                "app_installed_team_id": installed, "state": {"values": {}}}});
+        match decode(FORM, &clicked(&payload), now()) {
+            Ok(Inbound::Submission(submission)) => submission.delivery.foreign,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(of_grid("T1") && !of_grid("T2"), "their organisation stands beside it, too");
 }
 
 #[test]

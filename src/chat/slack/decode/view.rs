@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::interaction::{Interaction, actor};
+use super::interaction::{Home, Interaction, actor};
 use super::{DecodeProblem, Inbound, filled, need};
 use crate::chat::slack::form::{self, AskedIn, RUN_FORM, Standing};
 use crate::chat::{AnswerVia, Delivery, Intent, Place, Platform, key_of};
@@ -87,7 +87,7 @@ pub(super) fn submitted(payload: Interaction, now: Timestamp) -> Result<Inbound,
         return Ok(Inbound::Ignored { reason: "a form that is not ours" });
     };
     // The team beside a form is the one of whoever fills it in, be that another one than the app's.
-    let home = filled(view.app_installed_team_id).or_else(|| payload.team.and_then(|team| filled(team.id)));
+    let home = Home::beside(payload.team, &payload.enterprise).of_app(filled(view.app_installed_team_id));
     let (actor, foreign) = actor(payload.user, home)?;
     let Standing { mut filled, blocks } = form::standing(&view.state.values);
     let picked = filled.remove(&Field::Channel);
@@ -131,7 +131,7 @@ pub(super) fn changed(payload: Interaction) -> Result<Inbound, DecodeProblem> {
     let Some((view, asked_in)) = ours(payload.view) else {
         return Ok(Inbound::Ignored { reason: "a form that is not ours" });
     };
-    let (actor, _) = actor(payload.user, None)?;
+    let (actor, _) = actor(payload.user, Home::default())?;
     let place = place(asked_in.channel.as_deref().unwrap_or(&actor.id));
     Ok(Inbound::FormChange(Box::new(FormChange {
         user: actor.id,
