@@ -107,15 +107,14 @@ pub struct Clock(Source);
 
 #[derive(Clone)]
 enum Source {
-    System { started: std::time::Instant },
+    System { started: Duration },
     Manual(ManualClock),
 }
 
 impl Clock {
     /// The machine's clock.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clocks")]
     pub fn system() -> Self {
-        Clock(Source::System { started: std::time::Instant::now() })
+        Clock(Source::System { started: since_boot() })
     }
 
     /// A clock for tests, and the handle that moves it.
@@ -137,19 +136,22 @@ impl Clock {
         }
     }
 
-    /// The monotonic clock. Never jumps; use it for deadlines and for trust in a lease.
+    /// The monotonic clock. Never set, and it goes on while the machine is suspended; use it for deadlines and for trust in
+    /// a lease.
     pub fn monotonic(&self) -> Monotonic {
         match &self.0 {
-            Source::System { started } => Monotonic(started.elapsed()),
+            Source::System { started } => Monotonic(since_boot().saturating_sub(*started)),
             Source::Manual(manual) => Monotonic(manual.elapsed()),
         }
     }
 
-    /// Sleeps until the monotonic clock reaches `at`.
+    /// Sleeps until the monotonic clock reaches `at`; later by as long as the machine is suspended meanwhile.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that sleeps")]
     pub fn sleep_until(&self, at: Monotonic) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
         match &self.0 {
-            Source::System { started } => {
-                Box::pin(tokio::time::sleep_until((*started + at.0.min(SLEEP_MAX)).into()))
+            Source::System { .. } => {
+                let remains = at.since(self.monotonic());
+                Box::pin(tokio::time::sleep(remains.min(SLEEP_MAX)))
             }
             Source::Manual(manual) => {
                 let manual = manual.clone();
@@ -176,6 +178,17 @@ impl Clock {
     pub async fn timeout<F: Future>(&self, d: Duration, work: F) -> Result<F::Output, Elapsed> {
         self.deadline(self.monotonic() + d, work).await
     }
+}
+
+/// Time since the machine was started. A clock that stands still in suspend would have a worker that wakes up drive boards
+/// which were given away while it slept.
+fn since_boot() -> Duration {
+    #[cfg(target_os = "linux")]
+    let clock = rustix::time::ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    let clock = rustix::time::ClockId::Monotonic;
+    let now = rustix::time::clock_gettime(clock);
+    Duration::new(now.tv_sec.try_into().unwrap_or_default(), now.tv_nsec.try_into().unwrap_or_default())
 }
 
 /// A duration as people read it: `300ms`, `2.5s`, `1m 23s`.

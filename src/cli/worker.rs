@@ -161,6 +161,12 @@ impl Home {
     }
 }
 
+/// Names this start of this machine; containers on it have the same.
+fn machine() -> String {
+    let said = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    said.trim().to_owned()
+}
+
 /// A worker's parts.
 struct Worker {
     alive: Arc<Alive>,
@@ -200,6 +206,7 @@ impl Worker {
             site: args.site.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             capacity: args.capacity,
+            machine: machine(),
         };
         let alive = Alive {
             desk: desk.clone(),
@@ -233,8 +240,16 @@ impl Worker {
         let drives = tokio::spawn(drive(pool, self.clock.clone(), bell, || None, closed));
         let _ = stops.wait_for(|stops| *stops > 0).await;
         tracing::info!("stopping: nothing more is taken");
-        if let Err(error) = self.clock.timeout(FAREWELL_WITHIN, self.alive.leave()).await {
-            tracing::warn!(%error, "the server was not told that this worker stops");
+        let told = watch::Sender::new(None);
+        let mut hears = told.subscribe();
+        let leaves = tokio::spawn({
+            let alive = alive.clone();
+            async move { alive.leave(&told).await }
+        });
+        // Runs that it has go on meanwhile, and it is told again until it answers.
+        let heard = hears.wait_for(Option::is_some);
+        if self.clock.timeout(FAREWELL_WITHIN, heard).await.is_err() {
+            tracing::warn!("the server does not hear yet that this worker stops");
         }
         closing.send_replace(true);
         if let Ok(mut pool) = drives.await {
@@ -247,8 +262,14 @@ impl Worker {
             pool.drain_until(grace, REST_WITHIN).await;
         }
         lives.abort();
+        leaves.abort();
         listens.abort();
         carries.abort();
+        match self.clock.timeout(FAREWELL_WITHIN, self.alive.farewell()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the server was not told that this worker has stopped"),
+            Err(_) => tracing::warn!("the server was not told in time that this worker has stopped"),
+        }
     }
 }
 

@@ -236,7 +236,7 @@ pub trait Store: Send + Sync {
     // ---- workers ------------------------------------------------------------------------------------------
 
     /// A worker begins. Whoever has its name keeps it, unless this is their next life: then what the life before drove
-    /// is taken away. The same life again changes nothing.
+    /// is taken away, also where that had another name, which is forgotten. The same life again changes nothing.
     async fn worker_register(&self, worker: &NewWorker, now: Timestamp) -> Result<Registered>;
     /// Every worker, the one that began first first.
     async fn worker_list(&self) -> Result<Vec<WorkerRow>>;
@@ -250,8 +250,16 @@ pub trait Store: Send + Sync {
     ) -> Result<Option<Vec<Lease>>>;
     /// A worker takes nothing new any more; gives whether it is one.
     async fn worker_leave(&self, instance: InstanceId, now: Timestamp) -> Result<bool>;
-    /// Takes away what a worker drove whose leases are over by `now`; see [`Store::lease_expire`].
-    async fn worker_expire(&self, instance: InstanceId, now: Timestamp) -> Result<Vec<Lapsed>>;
+    /// Takes away what a worker drove whose leases are over by `now`, or end after `latest`, which none does that was given
+    /// by a clock that went right; see [`Store::lease_expire`].
+    async fn worker_expire(
+        &self,
+        instance: InstanceId,
+        now: Timestamp,
+        latest: Timestamp,
+    ) -> Result<Vec<Lapsed>>;
+    /// Forgets a worker, unless it has a live lease; gives whether it was known.
+    async fn worker_forget(&self, instance: InstanceId) -> Result<bool>;
     /// Takes a report of a worker. It is stale where the lease is not that worker's, or not live any more; one whose number
     /// was taken before changes nothing, and is [`Fenced::Done`] again.
     async fn worker_report(&self, reported: &Reported) -> Result<Fenced>;

@@ -3,15 +3,17 @@
 //! never whether they are there. Nothing is granted or taken away here.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::watch;
 
-use super::wire::{FREED_AFTER, GIVEN_WITHIN, Work};
+use super::wire::{FREED_AFTER, GIVEN_WITHIN, SWITCHED_FOR, TRUSTED_FOR, Work};
 use crate::board::Site;
 use crate::clock::{Clock, Monotonic, Timestamp};
-use crate::id::InstanceId;
-use crate::store::WorkerRow;
+use crate::id::{InstanceId, LeaseId};
+use crate::lease::{Grip, Trust};
+use crate::run::LeaseRef;
+use crate::store::{NewWorker, WorkerRow};
 
 /// The workers that are known. Cheap to clone; clones share it.
 #[derive(Clone)]
@@ -23,6 +25,8 @@ pub struct Crew {
 /// One life of a worker.
 struct Member {
     row: WorkerRow,
+    /// Which start of which machine it runs on; `None` where it did not say so to this process.
+    machine: Option<String>,
     /// When this process heard it last; `None` where it never did.
     heard: Option<Monotonic>,
     /// When its leases were last renewed, or this process began.
@@ -32,6 +36,12 @@ struct Member {
     work: watch::Sender<Arc<Work>>,
     /// Signs of life.
     beats: u64,
+    /// Whether it said that it drives nothing any more.
+    over: bool,
+    /// How long this process may switch for it.
+    trust: Trust,
+    /// What is switched for it.
+    grips: Vec<Weak<Grip>>,
 }
 
 /// How a worker stands.
@@ -45,6 +55,8 @@ pub enum Standing {
     Silent,
     /// It was not heard for so long that its boards are free.
     Lost,
+    /// It was told to stop, and is not heard any more.
+    Stopped,
 }
 
 impl Standing {
@@ -55,6 +67,7 @@ impl Standing {
             Standing::Leaving => "leaving",
             Standing::Silent => "silent",
             Standing::Lost => "lost",
+            Standing::Stopped => "stopped",
         }
     }
 }
@@ -94,30 +107,61 @@ impl Crew {
 
     /// Those that are known from before: each has its time anew, since nobody here knows when it was heard last.
     pub fn load(&self, rows: Vec<WorkerRow>) {
-        rows.into_iter().for_each(|row| self.put(row, None));
+        rows.into_iter().for_each(|row| self.put(row, None, None));
+    }
+
+    /// Whether another life of a worker that begins may drive boards still. The lock of its folder says that it does not,
+    /// but on one machine only: a folder that was copied, or has moved, may be in use where it was.
+    pub fn may_live_twice(&self, new: &NewWorker, machine: &str) -> bool {
+        let now = self.clock.monotonic();
+        let members = self.members();
+        let mut before = members.values().filter(|member| is_before(&member.row.worker, new) && !member.over);
+        before.any(|member| {
+            let is_elsewhere = member.machine.as_deref() != Some(machine);
+            // Where it was not heard yet it counts from when this process began.
+            !machine.is_empty()
+                && is_elsewhere
+                && now.since(member.heard.unwrap_or(member.renewed)) < TRUSTED_FOR
+        })
+    }
+
+    /// A worker begins: nothing is switched any more for its life before.
+    pub fn begins(&self, new: &NewWorker) {
+        let mut members = self.members();
+        members.values_mut().filter(|member| is_before(&member.row.worker, new)).for_each(Member::end);
     }
 
     /// A worker has begun; its life before is over.
-    pub fn joined(&self, row: WorkerRow) {
+    pub fn joined(&self, row: WorkerRow, machine: &str) {
         let now = self.clock.monotonic();
         self.members().retain(|instance, member| {
-            member.row.worker.id != row.worker.id || *instance == row.worker.instance
+            let is_over = member.row.worker.id == row.worker.id || is_before(&member.row.worker, &row.worker);
+            let stays = *instance == row.worker.instance || !is_over;
+            if !stays {
+                member.end();
+            }
+            stays
         });
-        self.put(row, Some(now));
+        self.put(row, Some(now), Some(machine.to_owned()));
     }
 
-    fn put(&self, row: WorkerRow, heard: Option<Monotonic>) {
+    fn put(&self, row: WorkerRow, heard: Option<Monotonic>, machine: Option<String>) {
         let now = self.clock.monotonic();
         let mut members = self.members();
         let member = members.entry(row.worker.instance).or_insert_with(|| Member {
             row: row.clone(),
+            machine: None,
             heard,
             renewed: now,
             given: 0,
             work: watch::Sender::new(Arc::default()),
             beats: 0,
+            over: false,
+            trust: Trust::lasting(self.clock.clone(), SWITCHED_FOR),
+            grips: vec![],
         });
         (member.row, member.heard) = (row, heard.or(member.heard));
+        member.machine = machine.or(member.machine.take());
     }
 
     /// A worker says something.
@@ -133,6 +177,7 @@ impl Crew {
         let now = self.clock.monotonic();
         if let Some(member) = self.members().get_mut(&instance) {
             (member.heard, member.renewed, member.row.seen_at) = (Some(now), now, at);
+            member.trust.renew(Some(now));
             member.beats += 1;
         }
     }
@@ -142,6 +187,44 @@ impl Crew {
         if let Some(member) = self.members().get_mut(&instance) {
             member.row.left_at.get_or_insert(at);
         }
+    }
+
+    /// A worker drives nothing any more: what it has still may be taken from it at once.
+    pub fn over(&self, instance: InstanceId) {
+        if let Some(member) = self.members().get_mut(&instance) {
+            member.over = true;
+            member.end();
+        }
+    }
+
+    /// Workers whose rows are kept no longer.
+    pub fn forget(&self, instances: &[InstanceId]) {
+        let mut members = self.members();
+        for instance in instances {
+            if let Some(mut member) = members.remove(instance) {
+                member.end();
+            }
+        }
+    }
+
+    /// A board of a worker, in the hand of this process for one request to its switch. `None` where it is over.
+    pub fn grip(&self, instance: InstanceId, lease: LeaseRef) -> Option<Arc<Grip>> {
+        let mut members = self.members();
+        let member = members.get_mut(&instance).filter(|member| member.trust.holds())?;
+        let grip = Arc::new(Grip::new(lease, member.trust.clone()));
+        member.grips.retain(|grip| grip.strong_count() > 0);
+        member.grips.push(Arc::downgrade(&grip));
+        Some(grip)
+    }
+
+    /// A worker lets go of boards: nothing is switched for it there any more.
+    pub fn let_go(&self, instance: InstanceId, leases: &[LeaseId]) {
+        let members = self.members();
+        let grips = members.get(&instance).into_iter().flat_map(|member| member.grips.iter());
+        grips
+            .filter_map(Weak::upgrade)
+            .filter(|grip| leases.contains(&grip.lease().id))
+            .for_each(|grip| grip.lose());
     }
 
     /// The row of a worker's life.
@@ -174,8 +257,14 @@ impl Crew {
     /// Workers that were not heard for so long that what they drove is to be taken away.
     pub fn lost(&self) -> Vec<WorkerRow> {
         let members = self.members();
-        let lost = members.values().filter(|member| self.standing(member) == Standing::Lost);
+        let lost = members.values().filter(|member| self.is_lost(member));
         lost.map(|member| member.row.clone()).collect()
+    }
+
+    /// Workers that said that they drive nothing any more.
+    pub fn ended(&self) -> Vec<InstanceId> {
+        let members = self.members();
+        members.values().filter(|member| member.over).map(|member| member.row.worker.instance).collect()
     }
 
     /// How the boards of a site are served.
@@ -227,8 +316,10 @@ impl Crew {
 
     fn standing(&self, member: &Member) -> Standing {
         let now = self.clock.monotonic();
-        if now.since(member.renewed) >= FREED_AFTER {
-            return Standing::Lost;
+        match member.row.left_at {
+            Some(_) if member.over || self.is_lost(member) => return Standing::Stopped,
+            None if self.is_lost(member) => return Standing::Lost,
+            Some(_) | None => {}
         }
         match member.heard {
             Some(at) if now.since(at) < GIVEN_WITHIN => match member.row.left_at {
@@ -239,17 +330,137 @@ impl Crew {
         }
     }
 
+    fn is_lost(&self, member: &Member) -> bool {
+        self.clock.monotonic().since(member.renewed) >= FREED_AFTER
+    }
+
     fn members(&self) -> MutexGuard<'_, HashMap<InstanceId, Member>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// Whether a worker is an earlier life of one that begins, whatever name it had.
+fn is_before(worker: &NewWorker, new: &NewWorker) -> bool {
+    worker.home == new.home && worker.instance != new.instance
+}
+
 impl Member {
+    /// Nothing is switched for it any more.
+    fn end(&mut self) {
+        self.trust.end();
+    }
+
     fn boards(&self) -> usize {
         self.work.borrow().leases.len() + self.given
     }
 
     fn has_room(&self, boards: usize) -> bool {
         self.boards() + boards <= self.row.worker.capacity as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board::BoardId;
+    use crate::clock::ManualClock;
+    use crate::id::Ids;
+    use crate::lease::{Fence, InHand as _};
+    use std::time::Duration;
+
+    const A_WHILE: Duration = Duration::from_secs(10);
+
+    struct World {
+        crew: Crew,
+        hands: ManualClock,
+        ids: Ids,
+    }
+
+    impl World {
+        fn new() -> World {
+            let (clock, hands) = Clock::manual(Timestamp::default());
+            World { crew: Crew::new(clock), hands, ids: Ids::seeded(1) }
+        }
+
+        fn row(&self, id: &str, home: u8) -> WorkerRow {
+            let worker = NewWorker {
+                id: id.into(),
+                instance: InstanceId::new(&self.ids, Timestamp::default()),
+                home: [home; 32],
+                site: Site::new("Lab Site A"),
+                version: "1".into(),
+                capacity: 8,
+                token: "rack".into(),
+            };
+            let now = Timestamp::default();
+            WorkerRow { worker, registered_at: now, seen_at: now, left_at: None }
+        }
+
+        fn lease(&self) -> LeaseRef {
+            let id = LeaseId::new(&self.ids, Timestamp::default());
+            LeaseRef { id, board: BoardId::new("soc-a-001"), fence: Fence(1) }
+        }
+
+        fn standing(&self, id: &str) -> Standing {
+            let shown = self.crew.shown();
+            shown.iter().find(|shown| shown.row.worker.id == id).expect("it is known").standing
+        }
+    }
+
+    #[test]
+    fn the_server_switches_for_a_worker_while_it_is_heard_and_has_the_board() {
+        let world = World::new();
+        let row = world.row("rack-a", 1);
+        let instance = row.worker.instance;
+        world.crew.joined(row.clone(), "m");
+        let grip = |lease: LeaseRef| world.crew.grip(instance, lease).expect("it is heard");
+        let held = grip(world.lease());
+        world.hands.advance(A_WHILE);
+        world.crew.renewed(instance, Timestamp::default());
+        world.hands.advance(SWITCHED_FOR - Duration::from_secs(1));
+        assert!(held.trusted());
+        world.hands.advance(Duration::from_secs(1));
+        assert!(!held.trusted(), "before its boards are anybody's");
+        assert!(world.crew.grip(instance, world.lease()).is_none());
+        world.crew.renewed(instance, Timestamp::default());
+        let (one, other) = (grip(world.lease()), grip(world.lease()));
+        world.crew.let_go(instance, &[one.lease().id]);
+        assert!(!one.trusted() && other.trusted(), "it gave one board back");
+        // Its next life, as soon as it knocks.
+        world.crew.begins(&world.row("rack-a", 1).worker);
+        assert!(!other.trusted() && world.crew.grip(instance, world.lease()).is_none());
+    }
+
+    #[test]
+    fn a_folder_that_is_in_use_on_another_machine_is_no_next_life() {
+        let world = World::new();
+        let row = world.row("rack-a", 1);
+        world.crew.joined(row.clone(), "here");
+        let next = world.row("rack-b", 1).worker;
+        assert!(!world.crew.may_live_twice(&next, "here"), "the folder's lock says that it is over");
+        assert!(world.crew.may_live_twice(&next, "there"));
+        assert!(!world.crew.may_live_twice(&world.row("rack-a", 2).worker, "there"), "another folder");
+        world.crew.renewed(row.worker.instance, Timestamp::default());
+        world.hands.advance(TRUSTED_FOR - Duration::from_secs(1));
+        assert!(world.crew.may_live_twice(&next, "there"));
+        world.hands.advance(Duration::from_secs(1));
+        assert!(!world.crew.may_live_twice(&next, "there"), "it drives nothing any more");
+        world.crew.heard(row.worker.instance);
+        world.crew.over(row.worker.instance);
+        assert!(!world.crew.may_live_twice(&next, "there"), "it said so");
+    }
+
+    #[test]
+    fn who_was_told_to_stop_is_not_lost() {
+        let world = World::new();
+        let (row, other) = (world.row("rack-a", 1), world.row("rack-b", 2));
+        [&row, &other].into_iter().for_each(|row| world.crew.joined(row.clone(), "m"));
+        world.crew.left(row.worker.instance, Timestamp::default());
+        assert_eq!(world.standing("rack-a"), Standing::Leaving);
+        world.hands.advance(FREED_AFTER);
+        assert_eq!((world.standing("rack-a"), world.standing("rack-b")), (Standing::Stopped, Standing::Lost));
+        assert_eq!(world.crew.lost().len(), 2, "what either had is taken away");
+        world.crew.forget(&[row.worker.instance]);
+        assert_eq!(world.crew.shown().len(), 1);
     }
 }

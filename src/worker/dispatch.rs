@@ -14,7 +14,7 @@ use crate::board::power::{Outlet, PowerConfig, Relay};
 use crate::board::selector;
 use crate::board::{Board, Inventory, LiveInventory, PowerDriver, Rest, Site, is_name};
 use crate::door::transcript_dir;
-use crate::lease::{Grip, Holder, Lease};
+use crate::lease::{Grip, Holder, InHand, Lease, Trust};
 use crate::message::Note;
 use crate::outcome::{Outcome, TestCase};
 use crate::run::{LeaseRef, RunSpec};
@@ -60,8 +60,35 @@ pub fn power_of(switched: &Switched) -> PowerConfig {
     }
 }
 
+/// A board of a worker in this process' hand: for as long as the worker has it, and this process may drive boards at all.
+struct Hand {
+    grip: Arc<Grip>,
+    here: Trust,
+}
+
+impl Hand {
+    async fn lost(&self) {
+        tokio::select! {
+            () = self.grip.lost() => {}
+            () = self.here.over() => {}
+        }
+    }
+}
+
+impl InHand for Hand {
+    fn trusted(&self) -> bool {
+        self.grip.trusted() && self.here.holds()
+    }
+
+    fn label(&self) -> String {
+        self.grip.label()
+    }
+}
+
 /// Makes one request to a switch for a worker that has the board; nothing where it has it not.
 pub async fn switch(lab: &Lab, wanted: &SwitchWanted) -> Result<Option<SwitchDone>> {
+    // In hand before it is looked at: whatever takes the lease away after that takes it out of this hand too.
+    let Some(grip) = lab.crew.grip(wanted.instance, wanted.lease.clone()) else { return Ok(None) };
     let leases = lab.store.lease_list().await?;
     let is_it = |lease: &&Lease| {
         lease.id == wanted.lease.id && lease.fence == wanted.lease.fence && lease.instance == wanted.instance
@@ -73,9 +100,14 @@ pub async fn switch(lab: &Lab, wanted: &SwitchWanted) -> Result<Option<SwitchDon
     let Some(board) = inventory.board(lease.board.as_str()).filter(at_server) else {
         return Ok(Some(failed("the server does not switch this board".into(), true)));
     };
-    let grip = Grip::new(wanted.lease.clone(), lab.store.trust());
-    let doing = lab.power.once(&grip, board, wanted.relay.as_deref(), wanted.set);
-    Ok(Some(match lab.clock.timeout(SWITCH_WITHIN, doing).await {
+    let hand = Hand { grip, here: lab.store.trust() };
+    let doing = lab.power.once(&hand, board, wanted.relay.as_deref(), wanted.set);
+    let done = tokio::select! {
+        biased;
+        () = hand.lost() => return Ok(None),
+        done = lab.clock.timeout(SWITCH_WITHIN, doing) => done,
+    };
+    Ok(Some(match done {
         Ok(Ok(Ok(outlet))) => SwitchDone { outlet, problem: None, lasting: false },
         Ok(Ok(Err((problem, lasting)))) => failed(problem, lasting),
         Ok(Err(error)) => failed(error.to_string(), true),

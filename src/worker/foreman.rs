@@ -14,7 +14,7 @@ use super::crew::Crew;
 use super::finalize;
 use super::runner::Lab;
 use super::steps::{Agent, LOOK_ANYWAY, LOOK_EVERY, Step};
-use super::wire::Work;
+use super::wire::{FREED_AFTER, REMEMBERED_FOR, Work};
 use crate::board::plan::PowerAction;
 use crate::board::{Board, BoardId, Rest};
 use crate::chat::{Actor, Platform};
@@ -48,13 +48,12 @@ impl Foreman {
     }
 
     /// What each worker has to do; gives whether any has something.
-    async fn lay_out(&self) -> Result<bool, StoreError> {
-        let instances = self.crew.instances();
+    async fn lay_out(&self, leases: &[Lease]) -> Result<bool, StoreError> {
         let mut of: HashMap<InstanceId, Vec<Lease>> =
-            instances.iter().map(|instance| (*instance, vec![])).collect();
-        for lease in self.lab.store.lease_list().await? {
+            self.crew.instances().iter().map(|instance| (*instance, vec![])).collect();
+        for lease in leases {
             if let Some(leases) = of.get_mut(&lease.instance) {
-                leases.push(lease);
+                leases.push(lease.clone());
             }
         }
         let lab = self.lab.inventory.now().hash.clone();
@@ -70,25 +69,59 @@ impl Foreman {
         Ok(has_any)
     }
 
-    /// Takes away what lost workers had.
-    async fn muster(&mut self) -> Result<(), StoreError> {
+    /// Takes away what lost workers had; gives whether any had something.
+    async fn muster(&mut self, leases: &[Lease]) -> Result<bool, StoreError> {
         let lost = self.crew.lost();
         self.told.retain(|instance| lost.iter().any(|row| row.worker.instance == *instance));
-        for row in lost {
+        let mut any = false;
+        for row in &lost {
             let WorkerRow { worker, .. } = row;
             let now = self.lab.clock.now();
-            // Only what is over by the store's own account, which a sign of life that comes at this moment renews.
-            let lapsed = self.lab.store.worker_expire(worker.instance, now).await?;
+            let has_any = leases.iter().any(|lease| lease.instance == worker.instance);
+            // Only what is over by the store's own account, which a sign of life that comes at this moment renews. One that
+            // ends later than any that was ever given was given before the clock was put back.
+            let lapsed = match has_any {
+                true => self.lab.store.worker_expire(worker.instance, now, now + FREED_AFTER).await?,
+                false => vec![],
+            };
             if self.told.insert(worker.instance) || !lapsed.is_empty() {
                 let boards: Vec<&str> = lapsed.iter().map(|lapsed| lapsed.lease.board.as_str()).collect();
                 tracing::warn!(worker = worker.id, site = %worker.site, ?boards, "a worker is lost");
             }
-            if !lapsed.is_empty() {
-                [Bell::Scheduler, Bell::Relay].iter().for_each(|bell| self.lab.doorbell.ring(*bell));
-            }
+            any |= !lapsed.is_empty();
             for lapsed in lapsed {
                 self.rest(lapsed.lease.board);
             }
+        }
+        self.forget(&lost, leases).await?;
+        any |= self.collect(leases).await?;
+        if any {
+            [Bell::Scheduler, Bell::Relay].iter().for_each(|bell| self.lab.doorbell.ring(*bell));
+        }
+        Ok(any)
+    }
+
+    /// Takes back what a worker was given while it said its last word.
+    async fn collect(&self, leases: &[Lease]) -> Result<bool, StoreError> {
+        let ended = self.crew.ended();
+        let of = |lease: &&Lease| ended.contains(&lease.instance);
+        let left: Vec<LeaseId> = leases.iter().filter(of).map(|lease| lease.id).collect();
+        if !left.is_empty() {
+            take_back(&self.lab, &left).await?;
+        }
+        Ok(!left.is_empty())
+    }
+
+    /// Forgets workers that were not heard for long and have nothing.
+    async fn forget(&self, lost: &[WorkerRow], leases: &[Lease]) -> Result<(), StoreError> {
+        let before = self.lab.clock.now() - REMEMBERED_FOR;
+        let has_none = |instance| !leases.iter().any(|lease| lease.instance == instance);
+        let old = lost.iter().filter(|row| row.seen_at < before && has_none(row.worker.instance));
+        for row in old {
+            if self.lab.store.worker_forget(row.worker.instance).await? {
+                tracing::info!(worker = row.worker.id, site = %row.worker.site, "a worker that was not heard for long is forgotten");
+            }
+            self.crew.forget(&[row.worker.instance]);
         }
         Ok(())
     }
@@ -109,6 +142,16 @@ impl Foreman {
         let (lab, instance, found) = (self.lab.clone(), self.instance, found.clone());
         self.resting.spawn(async move { switch_off(&lab, instance, &found).await });
     }
+}
+
+/// Takes back what a worker has that drives nothing any more: what it did not begin with waits as before.
+pub async fn take_back(lab: &Lab, leases: &[LeaseId]) -> Result<(), StoreError> {
+    let given = lab.store.lease_return(leases, lab.clock.now()).await?;
+    let rest: Vec<LeaseId> = leases.iter().filter(|lease| !given.contains(lease)).copied().collect();
+    if !rest.is_empty() {
+        lab.store.lease_lapse(&rest, lab.clock.now()).await?;
+    }
+    Ok(())
 }
 
 /// Switches off a board that nobody has, under a lease for a moment. Whoever has it next fences it all the same.
@@ -167,8 +210,14 @@ impl Agent for Foreman {
     }
 
     async fn step(&mut self) -> Result<Step, StoreError> {
-        self.muster().await?;
-        let has_any = self.lay_out().await?;
+        if self.crew.instances().is_empty() {
+            return Ok(Step::Idle { until: self.lab.clock.monotonic() + LOOK_ANYWAY });
+        }
+        let mut leases = self.lab.store.lease_list().await?;
+        if self.muster(&leases).await? {
+            leases = self.lab.store.lease_list().await?;
+        }
+        let has_any = self.lay_out(&leases).await?;
         let wait = if has_any { LOOK_EVERY } else { LOOK_ANYWAY };
         Ok(Step::Idle { until: self.lab.clock.monotonic() + wait })
     }

@@ -12,6 +12,8 @@ use crate::board::is_name;
 
 /// Largest file of an attempt that is taken from a worker.
 pub const FILE_BYTES_MAX: u64 = 320 << 20;
+/// Most bytes of all files of one attempt.
+pub const ATTEMPT_BYTES_MAX: u64 = 2 << 30;
 /// Most files of one attempt.
 pub const FILES_MAX: usize = 256;
 /// Most files whose beginnings are remembered; beyond it all are forgotten, which costs a file its last beginning at most.
@@ -75,7 +77,15 @@ impl Pieces {
 
 fn write(dir: &Path, path: &Path, anew: bool, from: u64, data: &[u8]) -> Result<u64, PieceError> {
     std::fs::create_dir_all(dir)?;
-    if !path.exists() && std::fs::read_dir(dir)?.count() >= FILES_MAX {
+    let (mut files, mut bytes) = (0, from + data.len() as u64);
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.path() != path {
+            files += 1;
+            bytes += entry.metadata()?.len();
+        }
+    }
+    if files >= FILES_MAX || bytes > ATTEMPT_BYTES_MAX {
         return Err(PieceError::TooLarge);
     }
     let mut file =
@@ -144,5 +154,14 @@ mod tests {
         let far = pieces.take(dir.path(), &piece("a", 1, FILE_BYTES_MAX), b"x").await;
         assert!(matches!(far, Err(PieceError::TooLarge)));
         assert_eq!(std::fs::read_dir(dir.path()).expect("a folder").count(), 0);
+        // All files of an attempt together; these have no bytes on the disk.
+        for n in 0..7 {
+            let file = std::fs::File::create(dir.path().join(format!("f{n}"))).expect("a file");
+            file.set_len(FILE_BYTES_MAX).expect("a length");
+        }
+        let full = pieces.take(dir.path(), &piece("a", 1, 0), b"x").await;
+        assert!(matches!(full, Err(PieceError::TooLarge)));
+        std::fs::remove_file(dir.path().join("f0")).expect("removed");
+        assert_eq!(pieces.take(dir.path(), &piece("a", 1, 0), b"x").await.expect("there is room"), 1);
     }
 }

@@ -59,6 +59,7 @@ impl Pool {
     pub async fn drain_until(&mut self, grace: impl Future<Output = ()>, rest: Duration) {
         let clock = self.lab.clock.clone();
         self.give_back(rest).await;
+        // Word of what was granted before this process said that it stops may come later than that.
         {
             let mut grace = std::pin::pin!(grace);
             loop {
@@ -71,6 +72,7 @@ impl Pool {
                 if let Err(error) = self.hand_over().await {
                     tracing::warn!(%error, "what is asked of runs is not known");
                 }
+                self.give_back(LOOK_EVERY).await;
             }
         }
         for orders in self.orders.values() {
@@ -97,7 +99,9 @@ impl Pool {
             let mine = leases.iter().filter(mine).map(|lease| lease.id);
             let idle: Vec<LeaseId> = mine.filter(|lease| !self.orders.contains_key(lease)).collect();
             if !idle.is_empty() {
-                self.lab.desk.give_back(&idle).await?;
+                let given = self.lab.desk.give_back(&idle).await?;
+                tracing::info!(boards = given.len(), "boards that nobody began with are given back");
+                self.lab.doorbell.ring(Bell::Scheduler);
             }
             Ok::<_, StoreError>(())
         };

@@ -34,9 +34,13 @@ pub const FREED_AFTER: Duration = Duration::from_secs(72);
 pub const GIVEN_WITHIN: Duration = Duration::from_secs(40);
 /// Longest time that a worker waits for work in one request.
 pub const WAIT_MAX: Duration = Duration::from_secs(20);
-/// How long one request to a switch may take at the server. With [`TRUSTED_FOR`], in which it is made, it ends before
-/// [`FREED_AFTER`].
+/// How long one request to a switch may take at the server.
 pub const SWITCH_WITHIN: Duration = Duration::from_secs(20);
+/// How long the server switches for a worker after it heard its last sign of life. What is not done by then is not done: it
+/// ends before [`FREED_AFTER`] by as much as a switch may need that has its request already.
+pub const SWITCHED_FOR: Duration = Duration::from_secs(60);
+/// How long a worker is remembered that is not heard any more.
+pub const REMEMBERED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Most bytes of a file that one request carries.
 pub const PIECE_BYTES_MAX: usize = 128 * 1024;
 /// Most boards that one worker drives at once.
@@ -55,6 +59,9 @@ pub struct Hello {
     pub version: String,
     /// Most boards that it drives at once.
     pub capacity: u32,
+    /// Names this start of its machine: a folder's lock says nothing to another one. Empty where that is not known.
+    #[serde(default)]
+    pub machine: String,
 }
 
 /// A sign of life, or a question of a worker that is known.
@@ -62,6 +69,16 @@ pub struct Hello {
 pub struct Life {
     /// This life of it.
     pub instance: InstanceId,
+}
+
+/// A worker takes nothing new any more.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Leaving {
+    /// This life of it.
+    pub instance: InstanceId,
+    /// Whether it drives nothing any more either: what it has still may be had by others at once.
+    #[serde(default)]
+    pub over: bool,
 }
 
 /// The lab as a worker needs it: the boards of its site, with every `${NAME}` as it stands in boards.yaml.

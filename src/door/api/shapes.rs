@@ -704,7 +704,7 @@ pub(super) static WORKER: Shape = Shape {
     fields: &[
         Field("worker_id", Text, "its name"),
         Field("site", Text, "the site whose boards it drives"),
-        Field("state", Words(&["alive", "leaving", "silent", "lost"]), "how it stands"),
+        Field("state", Words(&["alive", "leaving", "silent", "lost", "stopped"]), "how it stands"),
         Field("on_duty", Flag, "whether its site's boards are given to it, and not to one that stands by"),
         Field("version", Text, "its version"),
         Field("capacity", Number, "most boards that it drives at once"),

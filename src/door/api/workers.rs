@@ -26,11 +26,12 @@ use crate::store::{Fenced, NewWorker, Registered, WorkerRow};
 use crate::worker::crew::Shown;
 use crate::worker::desk::Desk;
 use crate::worker::dispatch;
+use crate::worker::foreman::take_back;
 use crate::worker::pieces::PieceError;
 use crate::worker::wire::{
-    CAPACITY_MAX, Hello, LEASE_LASTS, LabSent, LeasesGiven, LeasesNamed, Life, PIECE_BYTES_MAX, Piece,
-    PieceTaken, ReportSent, ReportTaken, RunSent, RunWanted, StillHeld, SwitchWanted, WAIT_MAX, Welcome,
-    WorkWanted,
+    CAPACITY_MAX, Hello, LEASE_LASTS, LabSent, LeasesGiven, LeasesNamed, Leaving, Life, PIECE_BYTES_MAX,
+    Piece, PieceTaken, ReportSent, ReportTaken, RunSent, RunWanted, Said, StillHeld, SwitchWanted, WAIT_MAX,
+    Welcome, WorkWanted,
 };
 
 /// Longest text that a worker says of itself, in bytes.
@@ -81,7 +82,8 @@ pub(in crate::door) async fn register(
     }
     let home = hex::decode(&hello.home).ok().and_then(|home| home.try_into().ok());
     let is_word = |word: &str| word.len() <= WORD_BYTES_MAX && !word.contains(|c: char| c.is_control());
-    let (Some(home), true, true) = (home, is_name(&id), is_word(&hello.version)) else {
+    let is_said_well = is_word(&hello.version) && is_word(&hello.machine);
+    let (Some(home), true, true) = (home, is_name(&id), is_said_well) else {
         return Err(Problem::invalid("a worker's name is of letters, digits, '.', '_' and '-'"));
     };
     let now = door.clock.now();
@@ -94,6 +96,16 @@ pub(in crate::door) async fn register(
         capacity: hello.capacity.clamp(1, CAPACITY_MAX),
         token: caller.actor.id.clone(),
     };
+    if door.crew.may_live_twice(&worker, &hello.machine) {
+        let detail = "this worker's folder was in use on another machine a moment ago: it is taken once that one is silent, or stops";
+        return Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "another life of this worker is heard",
+            detail,
+        ));
+    }
+    // Before what it drove may be anybody's.
+    door.crew.begins(&worker);
     match door.store.worker_register(&worker, now).await.map_err(unreadable)? {
         Registered::Done(lapsed) => {
             if !lapsed.is_empty() {
@@ -118,7 +130,7 @@ pub(in crate::door) async fn register(
     tracing::info!(worker = id, site = %worker.site, version = worker.version, "a worker begins");
     let welcome = Welcome { lab: lab_for(&door, &worker.site) };
     let registered_at = door.crew.row(worker.instance).map_or(now, |row| row.registered_at);
-    door.crew.joined(WorkerRow { worker, registered_at, seen_at: now, left_at: None });
+    door.crew.joined(WorkerRow { worker, registered_at, seen_at: now, left_at: None }, &hello.machine);
     [Bell::Scheduler, Bell::Foreman, Bell::Relay].iter().for_each(|bell| door.doorbell.ring(*bell));
     Ok(Json(welcome).into_response())
 }
@@ -243,6 +255,9 @@ pub(in crate::door) async fn report(
     let sent: ReportSent = document(&body)?;
     known(&door, &caller, &id, sent.instance)?;
     let lease = sent.lease.clone();
+    if matches!(sent.said, Said::Release { .. }) {
+        door.crew.let_go(sent.instance, &[lease.id]);
+    }
     let taken = dispatch::take(&door.desk, &door.handler.inventory, &door.transcripts, sent).await;
     let done = taken.map_err(|error| match error.is_lasting() {
         true => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "this cannot be kept", error.to_string()),
@@ -281,6 +296,7 @@ pub(in crate::door) async fn give_back(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let (desk, named) = named(&door, &caller, &id, &body).await?;
+    door.crew.let_go(desk.instance, &named);
     let leases = desk.give_back(&named).await.map_err(unreadable)?;
     [Bell::Relay, Bell::Scheduler, Bell::Foreman].iter().for_each(|bell| door.doorbell.ring(*bell));
     Ok(Json(LeasesGiven { leases }).into_response())
@@ -294,6 +310,7 @@ pub(in crate::door) async fn let_go(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let (desk, leases) = named(&door, &caller, &id, &body).await?;
+    door.crew.let_go(desk.instance, &leases);
     desk.take_away(&leases).await.map_err(unreadable)?;
     [Bell::Relay, Bell::Scheduler, Bell::Foreman].iter().for_each(|bell| door.doorbell.ring(*bell));
     Ok(Json(LeasesGiven { leases }).into_response())
@@ -321,14 +338,25 @@ pub(in crate::door) async fn leave(
     Path(id): Path<String>,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let Life { instance } = document(&body)?;
+    let Leaving { instance, over } = document(&body)?;
     let row = known(&door, &caller, &id, instance)?;
     let now = door.clock.now();
     door.store.worker_leave(instance, now).await.map_err(unreadable)?;
     door.crew.left(instance, now);
-    tracing::info!(worker = id, site = %row.worker.site, "a worker takes nothing new any more");
-    [Bell::Scheduler, Bell::Foreman].iter().for_each(|bell| door.doorbell.ring(*bell));
-    Ok(Json(json!({ "worker_id": id, "state": "leaving" })).into_response())
+    if over {
+        door.crew.over(instance);
+        let left = door.desk.of(instance).leases().await.map_err(unreadable)?;
+        let left: Vec<_> = left.iter().map(|lease| lease.id).collect();
+        if !left.is_empty() {
+            take_back(&door.lab, &left).await.map_err(unreadable)?;
+        }
+        tracing::info!(worker = id, site = %row.worker.site, leases = left.len(), "a worker has stopped");
+    } else {
+        tracing::info!(worker = id, site = %row.worker.site, "a worker takes nothing new any more");
+    }
+    [Bell::Scheduler, Bell::Foreman, Bell::Relay].iter().for_each(|bell| door.doorbell.ring(*bell));
+    let state = if over { "stopped" } else { "leaving" };
+    Ok(Json(json!({ "worker_id": id, "state": state })).into_response())
 }
 
 /// A piece of a file of an attempt: its console, or what a step kept.

@@ -232,6 +232,8 @@ impl<'a> Reading<'a> {
             vec![("worker", id), ("site", site)]
         };
         let is_up = |worker: &Shown| matches!(worker.standing, Standing::Alive | Standing::Leaving);
+        // One that was told to stop is nobody's alarm.
+        let wanted = |worker: &&Shown| worker.standing != Standing::Stopped;
         let no_lease = HOLDERS.map(|holder| ([holder.to_owned()], 0));
         vec![
             gauges(
@@ -242,7 +244,11 @@ impl<'a> Reading<'a> {
             gauges(
                 "boardhand_worker_up",
                 "Whether a worker of a remote site is heard",
-                workers.iter().map(|worker| (of(worker), f64::from(u8::from(is_up(worker))))).collect(),
+                workers
+                    .iter()
+                    .filter(wanted)
+                    .map(|worker| (of(worker), f64::from(u8::from(is_up(worker)))))
+                    .collect(),
             ),
             counters(
                 "boardhand_worker_heartbeats",

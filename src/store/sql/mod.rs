@@ -410,12 +410,22 @@ impl Store for SqlStore {
         self.writer.write(move |tx| Box::pin(worker::leave(tx, instance, now))).await
     }
 
-    async fn worker_expire(&self, instance: InstanceId, now: Timestamp) -> Result<Vec<Lapsed>> {
+    async fn worker_expire(
+        &self,
+        instance: InstanceId,
+        now: Timestamp,
+        latest: Timestamp,
+    ) -> Result<Vec<Lapsed>> {
         let (ids, unreadable) = (self.ids.clone(), self.unreadable.clone());
+        let over = Some((now, latest));
         let write = self.writer.write(move |tx| {
-            Box::pin(async move { worker::lapse(tx, &ids, &unreadable, instance, Some(now), now).await })
+            Box::pin(async move { worker::lapse(tx, &ids, &unreadable, instance, over, now).await })
         });
         write.await
+    }
+
+    async fn worker_forget(&self, instance: InstanceId) -> Result<bool> {
+        self.writer.write(move |tx| Box::pin(worker::forget(tx, instance))).await
     }
 
     async fn worker_report(&self, reported: &Reported) -> Result<Fenced> {

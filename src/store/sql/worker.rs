@@ -25,6 +25,14 @@ statements! {
     WORKER_BY_ID = "SELECT id, instance, home, site, version, capacity, token, registered_at, seen_at, left_at
         FROM workers
         WHERE id = ?1";
+    WORKERS_BY_HOME = "SELECT id, instance, home, site, version, capacity, token, registered_at, seen_at, left_at
+        FROM workers
+        WHERE home = ?1 AND id <> ?2";
+    WORKER_REMOVE = "DELETE FROM workers
+        WHERE instance = ?1";
+    WORKER_FORGET = "DELETE FROM workers
+        WHERE instance = ?1
+          AND NOT EXISTS (SELECT 1 FROM leases WHERE instance = ?1 AND state IN ('active', 'finalizing', 'held'))";
     WORKERS_COUNT = "SELECT COUNT(*) FROM workers WHERE id <> ?1";
     WORKER_PUT = "INSERT INTO workers (id, instance, home, site, version, capacity, token, registered_at, seen_at)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)
@@ -94,6 +102,14 @@ pub(super) async fn register(
         Some(over) => lapse(tx, ids, unreadable, over, None, now).await?,
         None => vec![],
     };
+    let mut lapsed = lapsed;
+    let renamed = link::query(WORKERS_BY_HOME).bind(hex::encode(new.home)).bind(&new.id);
+    let renamed = renamed.fetch_all(tx.connection().await?).await.map_err(unavailable)?;
+    for before in unreadable.sift(&renamed, read)? {
+        lapsed.extend(lapse(tx, ids, unreadable, before.worker.instance, None, now).await?);
+        let gone = link::query(WORKER_REMOVE).bind(before.worker.instance.to_string());
+        gone.execute(tx.connection().await?).await.map_err(unavailable)?;
+    }
     link::query(WORKER_PUT)
         .bind(&new.id)
         .bind(new.instance.to_string())
@@ -109,17 +125,19 @@ pub(super) async fn register(
     Ok(Registered::Done(lapsed))
 }
 
-/// Takes away what a life of a worker drove: all of it, or what is over by then.
+/// Takes away what a life of a worker drove: all of it, or what is over by the first, or ends after the second.
 pub(super) async fn lapse(
     tx: &mut Tx,
     ids: &Ids,
     unreadable: &Unreadable,
     instance: InstanceId,
-    over: Option<Timestamp>,
+    over: Option<(Timestamp, Timestamp)>,
     now: Timestamp,
 ) -> Result<Vec<Lapsed>> {
-    let is_over =
-        move |lease: &Lease| lease.instance == instance && over.is_none_or(|over| lease.expires_at <= over);
+    let is_past = move |lease: &Lease| {
+        over.is_none_or(|(by, latest)| lease.expires_at <= by || lease.expires_at > latest)
+    };
+    let is_over = move |lease: &Lease| lease.instance == instance && is_past(lease);
     lease_end::lapse_where(tx, ids, unreadable, is_over, now).await
 }
 
@@ -145,6 +163,12 @@ pub(super) async fn beat(
 /// A worker takes nothing new any more; gives whether it is one.
 pub(super) async fn leave(tx: &mut Tx, instance: InstanceId, now: Timestamp) -> Result<bool> {
     let query = link::query(WORKER_LEFT).bind(instance.to_string()).bind(now.as_micros());
+    Ok(query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() > 0)
+}
+
+/// Forgets a worker that has no live lease.
+pub(super) async fn forget(tx: &mut Tx, instance: InstanceId) -> Result<bool> {
+    let query = link::query(WORKER_FORGET).bind(instance.to_string());
     Ok(query.execute(tx.connection().await?).await.map_err(unavailable)?.rows_affected() > 0)
 }
 

@@ -2,7 +2,7 @@
 //! the worker's disk first, so that an outage costs nothing but time; a piece that was sent before is not sent again. What
 //! the worker knows to be a secret of its lab is covered on the way: the server never holds it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +24,8 @@ pub(super) struct Files {
     lease: LeaseRef,
     redactor: Arc<Redactor>,
     sent: HashMap<String, Sent>,
+    /// Those that the server takes no more of.
+    refused: HashSet<String>,
 }
 
 /// How far a file is sent.
@@ -37,7 +39,7 @@ struct Sent {
 impl Files {
     /// Those in this folder, of the attempt under that lease; nothing is sent yet.
     pub(super) fn new(dir: PathBuf, lease: LeaseRef, redactor: Arc<Redactor>) -> Self {
-        Files { dir, lease, redactor, sent: HashMap::new() }
+        Files { dir, lease, redactor, sent: HashMap::new(), refused: HashSet::new() }
     }
 
     /// Sends what is new; `whole` to their very end, which nothing follows.
@@ -49,8 +51,19 @@ impl Files {
     ) -> Result<(), Failed> {
         let dir = self.dir.clone();
         let names = tokio::task::spawn_blocking(move || names(&dir)).await.unwrap_or_default();
-        for (name, begun) in names {
-            self.send_file(line, instance, (&name, begun), whole).await?;
+        // What is no console stands there whole at the end; while it grows each look would find another file.
+        for (name, begun, is_console) in names {
+            if !(whole || is_console) || self.refused.contains(&name) {
+                continue;
+            }
+            match self.send_file(line, instance, (&name, begun), whole).await {
+                // A file that is too large, or is taken no more, keeps none of the others from its way.
+                Err(Failed::Refused(problem)) => {
+                    tracing::warn!(problem, file = name, "the server does not take a file of an attempt");
+                    self.refused.insert(name);
+                }
+                sent => sent?,
+            }
         }
         Ok(())
     }
@@ -96,24 +109,24 @@ impl Files {
     }
 }
 
-/// The files of a folder, each with when it was begun.
-fn names(dir: &Path) -> Vec<(String, i64)> {
+/// The files of a folder, each with when it was begun and whether it is of a console.
+fn names(dir: &Path) -> Vec<(String, i64, bool)> {
     let Ok(entries) = std::fs::read_dir(dir) else { return vec![] };
     let entry = |entry: io::Result<std::fs::DirEntry>| {
         let entry = entry.ok()?;
         let name = entry.file_name().into_string().ok()?;
-        let begun = match name.rsplit_once('.') {
+        let (begun, is_console) = match name.rsplit_once('.') {
             Some((stem, "raw" | "idx")) if dir.join(format!("{stem}.idx")).exists() => {
-                record_began(&dir.join(format!("{stem}.idx")))?
+                (record_began(&dir.join(format!("{stem}.idx")))?, true)
             }
             _ => {
                 let modified = entry.metadata().ok()?.modified().ok()?;
-                i64::try_from(modified.duration_since(UNIX_EPOCH).ok()?.as_micros()).ok()?
+                (i64::try_from(modified.duration_since(UNIX_EPOCH).ok()?.as_micros()).ok()?, false)
             }
         };
-        Some((name, begun))
+        Some((name, begun, is_console))
     };
-    let mut names: Vec<(String, i64)> = entries.take(FILES_MAX).filter_map(entry).collect();
+    let mut names: Vec<(String, i64, bool)> = entries.take(FILES_MAX).filter_map(entry).collect();
     names.sort();
     names
 }

@@ -13,7 +13,8 @@ use crate::board::LiveInventory;
 use crate::clock::Clock;
 use crate::doorbell::{Bell, Doorbell};
 use crate::id::{Ids, InstanceId};
-use crate::worker::wire::{BEAT_EVERY, Hello, LabSent, Life, StillHeld, Welcome, Work, WorkWanted};
+use crate::lease::Lease;
+use crate::worker::wire::{BEAT_EVERY, Hello, LabSent, Leaving, Life, StillHeld, Welcome, Work, WorkWanted};
 
 /// Pause after the server did not answer, and the longest.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -121,11 +122,17 @@ impl Alive {
             let asked_at = self.clock.monotonic();
             let (instance, seen) = (self.desk.instance(), self.desk.work.borrow().version.clone());
             match self.desk.line.wait::<Work>("work", &WorkWanted { instance, seen }).await {
-                Ok(work) => {
-                    pause = AGAIN;
-                    self.take(work).await;
-                    self.clock.sleep_until(asked_at + ASKS_EVERY).await;
-                }
+                Ok(work) => match self.take(work).await {
+                    Ok(()) => {
+                        pause = AGAIN;
+                        self.clock.sleep_until(asked_at + ASKS_EVERY).await;
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the lab has changed, and is not to be had yet");
+                        self.clock.sleep(pause).await;
+                        pause = (pause * 2).min(AGAIN_MAX);
+                    }
+                },
                 Err(error) => {
                     if error == Failed::Gone {
                         self.desk.gone.notify_one();
@@ -138,20 +145,27 @@ impl Alive {
         }
     }
 
-    /// Takes in what is to be done; the lab that it is about comes first.
-    async fn take(&self, work: Work) {
+    /// Takes in what is to be done. The lab that it is about comes first: without it nothing new is begun, and what was asked
+    /// of the runs that are on boards is heard all the same.
+    async fn take(&self, work: Work) -> Result<(), Failed> {
+        let mut work = work;
+        let mut taken = Ok(());
         if !work.lab.is_empty() && work.lab != *self.lab.borrow() {
             let life = Life { instance: self.desk.instance() };
             match self.desk.line.ask::<LabSent>("lab", &life).await {
                 Ok(sent) => self.follow(&sent).await,
                 Err(error) => {
-                    tracing::warn!(%error, "the lab has changed, and is not to be had yet");
-                    return;
+                    let before = self.desk.work.borrow().clone();
+                    let had = |lease: &Lease| before.leases.iter().any(|had| had.id == lease.id);
+                    work.leases.retain(had);
+                    (work.version, work.lab) = (before.version.clone(), before.lab.clone());
+                    taken = Err(error);
                 }
             }
         }
         self.desk.work.send_replace(Arc::new(work));
         self.doorbell.ring(Bell::Pool);
+        taken
     }
 
     /// Puts the lab in force that the server sent. One that has mistakes here leaves the one before.
@@ -169,14 +183,27 @@ impl Alive {
         self.lab.send_replace(sent.hash.clone());
     }
 
-    /// Says that nothing new is taken any more.
-    pub async fn leave(&self) -> Result<(), Failed> {
-        let life = Life { instance: self.desk.instance() };
-        self.desk.line.ask::<serde_json::Value>("leave", &life).await.map(drop)
+    /// Says that nothing new is taken any more, until the server has heard it; again whenever this worker began anew.
+    /// Tells `told` of each time that it was heard.
+    pub async fn leave(&self, told: &watch::Sender<Option<InstanceId>>) {
+        loop {
+            let instance = self.desk.instance();
+            if *told.borrow() != Some(instance) {
+                let leaving = Leaving { instance, over: false };
+                match self.desk.line.ask::<serde_json::Value>("leave", &leaving).await {
+                    Ok(_) => drop(told.send_replace(Some(instance))),
+                    Err(error) => {
+                        tracing::warn!(%error, "the server was not told that this worker stops; telling it again");
+                    }
+                }
+            }
+            self.clock.sleep(AGAIN).await;
+        }
     }
 
-    /// Whether the server says that nothing is left to do.
-    pub fn is_idle(&self) -> bool {
-        self.desk.held().leases.is_empty()
+    /// The last word: nothing is driven here any more.
+    pub async fn farewell(&self) -> Result<(), Failed> {
+        let leaving = Leaving { instance: self.desk.instance(), over: true };
+        self.desk.line.ask::<serde_json::Value>("leave", &leaving).await.map(drop)
     }
 }

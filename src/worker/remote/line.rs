@@ -47,10 +47,9 @@ impl Line {
         Line { http: Http::new(&[&address]), address, token, worker: worker.to_owned() }
     }
 
-    /// Asks something.
+    /// Asks something. The lab of a large site is a long answer.
     pub async fn ask<T: DeserializeOwned>(&self, what: &str, body: &impl Serialize) -> Result<T, Failed> {
-        let answer = self.http.post_json(&self.url(what), Some(&self.token), &json!(body), WITHIN).await;
-        read(answer)
+        read(self.http.wait_json(&self.url(what), &self.token, &json!(body), WITHIN).await)
     }
 
     /// Asks for something to happen, and waits for it.
@@ -114,5 +113,46 @@ fn said(reply: &HttpReply, status: u16) -> String {
     match (text("title"), text("detail")) {
         (title, detail) if !title.is_empty() => format!("{title}: {detail}"),
         _ => format!("the server answered {status}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    async fn answered(status: &str, body: String) -> Result<serde_json::Value, Failed> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = format!("http://{}", listener.local_addr().expect("address"));
+        let head =
+            format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        let serves = tokio::spawn(async move {
+            let (mut near, _) = listener.accept().await.expect("a client");
+            let mut said = vec![0; 4096];
+            let _ = near.read(&mut said).await;
+            let _ = near.write_all((head + &body).as_bytes()).await;
+            let _ = near.shutdown().await;
+        });
+        let line = Line::new(&address, SecretString::from("token"), "rack-a");
+        let answer = line.ask("lab", &json!({})).await;
+        serves.abort();
+        answer
+    }
+
+    #[tokio::test]
+    async fn the_lab_of_a_large_site_is_heard() {
+        let text = "x".repeat(10 << 20);
+        let sent = answered("200 OK", json!({ "text": text }).to_string()).await.expect("it is heard");
+        assert_eq!(sent["text"].as_str().map(str::len), Some(10 << 20));
+    }
+
+    #[tokio::test]
+    async fn only_the_server_says_that_a_worker_is_not_known() {
+        let body = |title: &str| json!({ "title": title, "status": 404 }).to_string();
+        assert_eq!(answered("404 Not Found", body(NO_SUCH_WORKER)).await, Err(Failed::Gone));
+        for foreign in ["404 page not found".to_owned(), body("Not Found")] {
+            assert!(matches!(answered("404 Not Found", foreign).await, Err(Failed::Away(_))));
+        }
     }
 }

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::StreamExt as _;
 use tokio::sync::{Notify, watch};
 
 use self::files::Files;
@@ -26,7 +27,7 @@ use crate::build::Build;
 use crate::clock::{Clock, Monotonic};
 use crate::door::transcript_dir;
 use crate::id::{InstanceId, LeaseId};
-use crate::lease::{Lease, LeaseState, Trust};
+use crate::lease::{Holder, Lease, LeaseState, Trust};
 use crate::outcome::Outcome;
 use crate::outcome::redact::Redactor;
 use crate::power::{Elsewhere, Outlet};
@@ -37,6 +38,8 @@ use crate::store::{AtRest, Fenced, Result, RunView, StoreError};
 const AGAIN: Duration = Duration::from_secs(1);
 /// How often what is new in an attempt's files is sent.
 const FILES_EVERY: Duration = Duration::from_millis(500);
+/// Of how many attempts at once.
+const FILES_AT_ONCE: usize = 8;
 /// Most leases that are remembered as over, so that word of them that was on its way begins nothing.
 const ENDED_MAX: usize = 10_000;
 /// Most builds that are remembered from the begin of their attempts.
@@ -61,6 +64,8 @@ struct Held {
     leases: HashMap<LeaseId, Arc<Under>>,
     ended: (HashSet<LeaseId>, VecDeque<LeaseId>),
     builds: HashMap<(Family, String), Option<Build>>,
+    /// The attempt under each lease: its run and number.
+    attempts: HashMap<LeaseId, (i64, u32)>,
     /// Under which lease each board is driven.
     on: HashMap<BoardId, LeaseRef>,
     /// When the last sign of life was begun that was heard.
@@ -91,6 +96,7 @@ impl Remote {
             leases: HashMap::new(),
             ended: Default::default(),
             builds: HashMap::new(),
+            attempts: HashMap::new(),
             on: HashMap::new(),
             beat: Monotonic::default(),
         };
@@ -118,6 +124,11 @@ impl Remote {
                 state: Mutex::new(None),
             })
         };
+        if held.ended.0.contains(&lease) {
+            let over = make();
+            over.trust.end();
+            return over;
+        }
         held.leases.entry(lease).or_insert_with(make).clone()
     }
 
@@ -142,10 +153,27 @@ impl Remote {
         self.work.send_replace(Arc::default());
     }
 
-    /// Nothing more is to be said of a lease.
+    /// Nothing more is to be said of a lease. With the last one of an attempt go its files: the server has them, or takes
+    /// them no more.
     fn over(&self, lease: LeaseId) {
         let mut held = self.held();
         held.leases.remove(&lease);
+        let attempt = held.attempts.remove(&lease);
+        if let Some((run, attempt)) = attempt.filter(|it| !held.attempts.values().any(|other| other == it)) {
+            let dir = transcript_dir(&self.transcripts, run, attempt);
+            tokio::spawn(async move {
+                match tokio::fs::remove_dir_all(&dir).await {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        tracing::warn!(%error, path = %dir.display(), "files of an attempt stay behind");
+                    }
+                    Ok(()) | Err(_) => {}
+                }
+                // The folder of a run goes with its last attempt here.
+                if let Some(of_run) = dir.parent() {
+                    let _ = tokio::fs::remove_dir(of_run).await;
+                }
+            });
+        }
         held.on.retain(|_, on| on.id != lease);
         let (known, order) = &mut held.ended;
         if known.insert(lease) {
@@ -208,14 +236,12 @@ impl Remote {
         loop {
             self.clock.sleep(FILES_EVERY).await;
             let leases: Vec<Arc<Under>> = self.held().leases.values().cloned().collect();
-            for under in leases {
-                match self.send_files(&under, false).await {
-                    Ok(()) | Err(Failed::Refused(_)) => {}
-                    Err(Failed::Gone) => self.gone.notify_one(),
-                    // The next round goes on where this one ended.
-                    Err(Failed::Away(_)) => break,
-                }
-            }
+            let send = async |under: Arc<Under>| match self.send_files(&under, false).await {
+                // The next round goes on where this one ended.
+                Ok(()) | Err(Failed::Refused(_) | Failed::Away(_)) => {}
+                Err(Failed::Gone) => self.gone.notify_one(),
+            };
+            futures_util::stream::iter(leases).for_each_concurrent(FILES_AT_ONCE, send).await;
         }
     }
 
@@ -233,23 +259,33 @@ impl Remote {
         Ok(given)
     }
 
-    /// Where test cases are put that are too many to go with their outcome.
-    async fn put_aside(&self, lease: &LeaseRef, view: &RunView, outcome: &Outcome) -> Option<String> {
-        let cases = serde_json::to_vec(&outcome.cases).ok().filter(|cases| cases.len() > CASES_BYTES_MAX)?;
-        let RunState::Active { attempt, .. } = view.run.state else { return None };
+    /// Where test cases are put that are too many to go with their outcome; an error where that cannot be.
+    async fn put_aside(
+        &self,
+        lease: &LeaseRef,
+        view: &RunView,
+        outcome: &Outcome,
+    ) -> std::result::Result<Option<String>, std::io::Error> {
+        let cases = serde_json::to_vec(&outcome.cases).map_err(std::io::Error::other)?;
+        let RunState::Active { attempt, .. } = view.run.state else { return Ok(None) };
+        if cases.len() <= CASES_BYTES_MAX {
+            return Ok(None);
+        }
         let name = format!("cases-{}.json", lease.fence.0);
         let dir = transcript_dir(&self.transcripts, view.run.number, attempt);
         let kept = async {
             tokio::fs::create_dir_all(&dir).await?;
             tokio::fs::write(dir.join(&name), cases).await
         };
-        match kept.await {
-            Ok(()) => Some(name),
-            Err(error) => {
-                tracing::error!(%error, "test cases cannot be put aside");
-                None
-            }
-        }
+        kept.await.map(|()| Some(name))
+    }
+}
+
+/// The attempt under a lease: its run and number.
+fn attempt_of(lease: &Lease) -> Option<(i64, u32)> {
+    match &lease.holder {
+        Holder::Run { number, attempt, .. } => Some((*number, *attempt)),
+        Holder::Person(_) | Holder::Check(_) => lease.hold.as_ref().and_then(|hold| hold.run),
     }
 }
 
@@ -283,10 +319,15 @@ impl Desk for Remote {
         let (lease, attempt) = (sent.lease.clone(), sent.attempt);
         let key = (sent.spec.family.clone(), sent.spec.build.clone());
         let (begun, build) = sent.begun();
+        let main = lease.id;
         let under = self.under(lease.id);
         let dir = transcript_dir(&self.transcripts, run, attempt);
         under.files.lock().await.get_or_insert_with(|| Files::new(dir, lease, self.redactor.clone()));
+        let work = self.work.borrow().clone();
         let mut held = self.held();
+        let of_attempt = work.leases.iter().filter(|lease| attempt_of(lease) == Some((run, attempt)));
+        held.attempts.extend(of_attempt.map(|lease| (lease.id, (run, attempt))));
+        held.attempts.insert(main, (run, attempt));
         if held.builds.len() >= BUILDS_MAX {
             held.builds.clear();
         }
@@ -323,12 +364,23 @@ impl Desk for Remote {
     }
 
     async fn settle(&self, ending: &Ending<'_>) -> Result<Fenced> {
-        let cases = self.put_aside(ending.lease, ending.view, ending.outcome).await;
-        let outcome = match &cases {
-            Some(_) => Outcome { cases: vec![], ..ending.outcome.clone() },
-            None => ending.outcome.clone(),
+        let without = Outcome { cases: vec![], ..ending.outcome.clone() };
+        let (cases, outcome) = match self.put_aside(ending.lease, ending.view, ending.outcome).await {
+            Ok(None) => (None, ending.outcome.clone()),
+            Ok(cases) => (cases, without),
+            // A verdict is worth more than what it stands on.
+            Err(error) => {
+                tracing::error!(%error, board.id = %ending.lease.board, "test cases cannot be put aside: the outcome goes without them");
+                let lost = format!("its {} test cases are lost: {error}", ending.outcome.cases.len());
+                let detail = match without.detail.as_str() {
+                    "" => lost,
+                    said => format!("{said}; {lost}"),
+                };
+                (None, Outcome { detail, ..without })
+            }
         };
-        let unfit = ending.unfit.map(str::to_owned);
+        // It may hold what a board said.
+        let unfit = ending.unfit.map(|unfit| self.redactor.redact(unfit).into_owned());
         self.report(ending.lease, Said::Settle { outcome, cases, unfit }).await
     }
 

@@ -10,6 +10,9 @@ use super::lab::{T0, at, lease_ref, note, outcome};
 use super::{Lab, store_tests};
 
 store_tests! {
+    a_worker_that_has_another_name_is_known_by_its_folder,
+    a_clock_that_is_put_back_keeps_no_board_from_the_others,
+    a_worker_is_forgotten_once_it_has_nothing,
     a_worker_is_known_by_its_name_and_its_folder,
     a_sign_of_life_renews_every_lease_of_its_worker_and_no_other,
     what_a_worker_drives_outlives_its_server_and_lapses_by_its_own_silence,
@@ -114,10 +117,18 @@ async fn what_a_worker_drives_outlives_its_server_and_lapses_by_its_own_silence(
         [],
         "not by the server's clock alone"
     );
-    assert_eq!(lab.store.worker_expire(rack.instance, at(59)).await.expect("expire"), [], "it is not over");
+    assert_eq!(
+        lab.store.worker_expire(rack.instance, at(59), at(131)).await.expect("expire"),
+        [],
+        "it is not over"
+    );
     lab.store.worker_beat(rack.instance, at(30), at(90)).await.expect("beat").expect("known");
-    assert_eq!(lab.store.worker_expire(rack.instance, at(72)).await.expect("expire"), [], "it was renewed");
-    let lapsed = lab.store.worker_expire(rack.instance, at(102)).await.expect("expire");
+    assert_eq!(
+        lab.store.worker_expire(rack.instance, at(72), at(144)).await.expect("expire"),
+        [],
+        "it was renewed"
+    );
+    let lapsed = lab.store.worker_expire(rack.instance, at(102), at(174)).await.expect("expire");
     assert!(matches!(&lapsed[..], [lapsed] if lapsed.requeued && lapsed.lease.id == lease.id), "{lapsed:?}");
     assert!(matches!(lab.view(number).await.run.state, RunState::Queued { attempt: 2, .. }));
     assert_eq!(lab.store.worker_beat(rack.instance, at(103), at(163)).await.expect("beat"), Some(vec![]));
@@ -156,4 +167,50 @@ async fn a_report_counts_once_and_under_a_live_lease_of_its_worker_only(lab: &La
     assert_eq!(report(&rack, &lease, 4, Report::Fenced).await, Fenced::Stale, "it is given back");
     assert!(matches!(lab.view(number).await.run.state, RunState::Finished { .. }));
     assert_eq!(lab.store.lease_list().await.expect("leases"), []);
+}
+
+async fn a_worker_that_has_another_name_is_known_by_its_folder(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let first = worker(lab, "f3a9c1", 1);
+    begun(lab, &first, 1).await;
+    begun(lab, &worker(lab, "rack-b", 2), 1).await;
+    let (number, ..) = driven(lab, &first, &board).await;
+    // What the life before drove is free at once, and its name is nobody's.
+    let renamed = worker(lab, "77be02", 1);
+    assert_eq!(begun(lab, &renamed, 2).await, 1);
+    assert!(matches!(lab.view(number).await.run.state, RunState::Queued { attempt: 2, .. }));
+    let rows = lab.store.worker_list().await.expect("workers");
+    let names: Vec<&str> = rows.iter().map(|row| row.worker.id.as_str()).collect();
+    assert_eq!(names, ["rack-b", "77be02"]);
+    assert_eq!(lab.store.worker_beat(first.instance, at(3), at(63)).await.expect("beat"), None);
+}
+
+async fn a_clock_that_is_put_back_keeps_no_board_from_the_others(lab: &Lab) {
+    let [a, b] = lab.boards().await;
+    let rack = worker(lab, "rack-a", 1);
+    begun(lab, &rack, 1).await;
+    driven(lab, &rack, &a).await;
+    // The last sign of life by a clock that was an hour ahead.
+    lab.store.worker_beat(rack.instance, at(3_600), at(3_660)).await.expect("beat").expect("known");
+    let lapsed = lab.store.worker_expire(rack.instance, at(80), at(152)).await.expect("expire");
+    assert_eq!(lapsed.len(), 1, "no lease that is given now lasts that long");
+    // One that is renewed at this moment is not taken away.
+    driven(lab, &rack, &b).await;
+    lab.store.worker_beat(rack.instance, at(81), at(141)).await.expect("beat").expect("known");
+    assert_eq!(lab.store.worker_expire(rack.instance, at(80), at(152)).await.expect("expire"), []);
+}
+
+async fn a_worker_is_forgotten_once_it_has_nothing(lab: &Lab) {
+    let [board] = lab.boards().await;
+    let rack = worker(lab, "rack-a", 1);
+    begun(lab, &rack, 1).await;
+    let (_, _, lease) = driven(lab, &rack, &board).await;
+    assert!(!lab.store.worker_forget(rack.instance).await.expect("forget"), "it has a board");
+    assert_eq!(lab.store.worker_list().await.expect("workers").len(), 1);
+    lab.store.lease_lapse(&[lease.id], at(2)).await.expect("lapse");
+    assert!(lab.store.worker_forget(rack.instance).await.expect("forget"));
+    assert!(!lab.store.worker_forget(rack.instance).await.expect("forget"), "it was");
+    assert_eq!(lab.store.worker_list().await.expect("workers"), []);
+    // Whoever comes back begins.
+    assert_eq!(lab.store.worker_beat(rack.instance, at(3), at(63)).await.expect("beat"), None);
 }

@@ -1,6 +1,8 @@
 //! Workers beside remote labs: the real binary as server and as worker, over loopback, with simulated boards that log every
 //! byte.
 
+mod ends;
+mod files;
 mod world;
 
 use boardhand::net::Method;
@@ -46,7 +48,7 @@ async fn a_run_goes_from_chat_to_card_through_a_worker() {
     };
     world.slack.until(is_told, world::WITHIN).await.expect("the card tells of it");
     stop(&world, &mut worker).await;
-    world.worker_is("rack-a", "leaving").await;
+    world.worker_is("rack-a", "stopped").await;
     stop(&world, &mut server).await;
 }
 

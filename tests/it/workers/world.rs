@@ -1,6 +1,7 @@
 //! The world of the worker tests: the real server and real workers as child processes, with a network between them that can
 //! be cut, and beside them, in this process, boards, PDUs and Slack.
 
+use std::collections::HashMap;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,7 @@ use boardhand::sim::slack::{SimSlack, SimSlackConfig};
 use boardhand::sim::{SimLab, Speed};
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -136,6 +137,22 @@ impl World {
         (reply.status, reply.json().unwrap_or_default())
     }
 
+    /// What stands there, as text.
+    pub(super) async fn text(&self, token: &str, path: &str) -> String {
+        let url = format!("http://127.0.0.1:{}{path}", self.port);
+        let token = SecretString::from(token);
+        let reply = self.http.get(&url, Some(&token), 4 << 20, WITHIN).await.expect("an answer");
+        assert_eq!(reply.status, 200, "{path}");
+        String::from_utf8_lossy(&reply.body).into_owned()
+    }
+
+    /// Changes boards.yaml.
+    pub(super) fn edit(&self, change: impl FnOnce(String) -> String) {
+        let path = self.data.path().join("boards.yaml");
+        let text = std::fs::read_to_string(&path).expect("boards.yaml");
+        std::fs::write(&path, change(text)).expect("boards.yaml");
+    }
+
     pub(super) async fn get(&self, path: &str) -> Value {
         let (status, found) = self.api(ADMIN, Method::GET, path, None).await;
         assert_eq!(status, 200, "{path}: {found}");
@@ -211,36 +228,102 @@ pub(super) async fn signal(child: &Child, signal: &str) {
     assert!(sent.success(), "it was gone before");
 }
 
-/// The network between workers and the server.
+/// The network between workers and the server: it carries one request a connection, so that each can be lost by itself.
 #[derive(Clone)]
 pub(super) struct Net {
     pub(super) port: u16,
     cut: Arc<AtomicBool>,
     cuts: watch::Sender<u32>,
+    troubles: watch::Sender<HashMap<String, Trouble>>,
+    /// What was asked, by its last word.
+    pub(super) asked: watch::Sender<Vec<String>>,
+}
+
+/// What happens to requests whose path ends with a word.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// They do not reach the server.
+    Lost,
+    /// A proxy answers that there is no such page.
+    NotFound,
+    /// They wait before the server until that is over, and so do answers of those that were made before.
+    Held,
 }
 
 impl Net {
     async fn to(server: u16) -> Net {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("address").port();
-        let net = Net { port, cut: Arc::default(), cuts: watch::Sender::new(0) };
+        let troubles = watch::Sender::new(HashMap::new());
+        let asked = watch::Sender::new(vec![]);
+        let net = Net { port, cut: Arc::default(), cuts: watch::Sender::new(0), troubles, asked };
         let own = net.clone();
         tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
+            while let Ok((near, _)) = listener.accept().await {
                 if own.cut.load(Ordering::SeqCst) {
                     continue;
                 }
-                let mut cuts = own.cuts.subscribe();
+                let (own, mut cuts) = (own.clone(), own.cuts.subscribe());
                 tokio::spawn(async move {
-                    let Ok(mut far) = TcpStream::connect(("127.0.0.1", server)).await else { return };
                     tokio::select! {
-                        _ = copy_bidirectional(&mut near, &mut far) => {}
+                        _ = own.carry(near, server) => {}
                         _ = cuts.changed() => {}
                     }
                 });
             }
         });
         net
+    }
+
+    /// Carries one request and its answer.
+    async fn carry(&self, near: TcpStream, server: u16) -> std::io::Result<()> {
+        let mut near = BufReader::new(near);
+        let (mut head, mut length) = (String::new(), 0);
+        loop {
+            let mut line = String::new();
+            if near.read_line(&mut line).await? == 0 {
+                return Ok(());
+            }
+            match line.trim_end().to_ascii_lowercase().split_once(": ") {
+                Some(("content-length", bytes)) => length = bytes.parse().unwrap_or(0),
+                Some(("connection", _)) => continue,
+                _ => {}
+            }
+            if line == "\r\n" {
+                break;
+            }
+            head.push_str(&line);
+        }
+        let mut body = vec![0; length];
+        near.read_exact(&mut body).await?;
+        let path = head.split(' ').nth(1).unwrap_or_default();
+        let word = path.split('?').next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+        let word = if path.contains("name=cases-") { "cases" } else { word }.to_owned();
+        self.asked.send_modify(|asked| asked.push(word.clone()));
+        let trouble = |troubles: &HashMap<String, Trouble>| troubles.get(&word).copied();
+        let mut changes = self.troubles.subscribe();
+        let _ = changes.wait_for(|troubles| trouble(troubles) != Some(Trouble::Held)).await;
+        let now = trouble(&self.troubles.borrow());
+        if now == Some(Trouble::NotFound) {
+            let page = "404 page not found\n";
+            let head = format!(
+                "HTTP/1.1 404 Not Found\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                page.len()
+            );
+            near.write_all((head + page).as_bytes()).await?;
+            return near.shutdown().await;
+        }
+        if now == Some(Trouble::Lost) {
+            return Ok(());
+        }
+        let mut far = TcpStream::connect(("127.0.0.1", server)).await?;
+        far.write_all((head + "Connection: close\r\n\r\n").as_bytes()).await?;
+        far.write_all(&body).await?;
+        let mut answer = vec![];
+        far.read_to_end(&mut answer).await?;
+        let _ = changes.wait_for(|troubles| trouble(troubles) != Some(Trouble::Held)).await;
+        near.write_all(&answer).await?;
+        near.shutdown().await
     }
 
     /// Cuts every connection, and lets none through.
@@ -252,6 +335,22 @@ impl Net {
     /// Lets connections through again.
     pub(super) fn mend(&self) {
         self.cut.store(false, Ordering::SeqCst);
+    }
+
+    /// From now on this happens to requests whose path ends with this word; nothing, as long as there is none.
+    pub(super) fn trouble(&self, word: &str, trouble: Option<Trouble>) {
+        self.troubles.send_modify(|troubles| match trouble {
+            Some(trouble) => drop(troubles.insert(word.to_owned(), trouble)),
+            None => drop(troubles.remove(word)),
+        });
+    }
+
+    /// Waits until so many more requests for this were made.
+    pub(super) async fn sees(&self, word: &str, more: usize) {
+        let count = |asked: &Vec<String>| asked.iter().filter(|asked| *asked == word).count();
+        let mut asked = self.asked.subscribe();
+        let wanted = count(&asked.borrow()) + more;
+        let _ = asked.wait_for(|asked| count(asked) >= wanted).await;
     }
 }
 
@@ -270,6 +369,22 @@ const SLOW: &str = "plans:
     test: [{name: nap, run: 'echo asleep && sleep 20000 && echo awake', within: 250s}]
     finally: [{power: off}]
 ";
+
+/// A plan of so many test cases, with such names, that they do not go into one report.
+fn many() -> String {
+    let step = |n: usize| {
+        format!("{{name: s{n}, run: 'echo 1..1 && echo ok 1 - {n}-{}', parse: tap}}", "x".repeat(280))
+    };
+    let steps: Vec<String> = (0..MANY).map(step).collect();
+    format!(
+        "  many:\n    limits: {{total: 120s, no_output: 60s}}\n    boot: [{{power: cycle}}, {{login: {{within: 20s}}}}]\n    \
+         test: [{}]\n",
+        steps.join(", ")
+    )
+}
+
+/// How many test cases that plan has.
+pub(super) const MANY: usize = 250;
 
 /// The lab file: socA stands at the remote site, with a password that only workers know; socB is the server's own.
 fn yaml(inventory: &boardhand::board::Inventory, site: &str) -> String {
@@ -291,8 +406,11 @@ fn yaml(inventory: &boardhand::board::Inventory, site: &str) -> String {
     }
     let families = lab::yaml::FAMILIES
         .replace("socB: {}", "socB: {default_suite: trivial, suites: {trivial: trivial}}")
-        .replace("trivial: trivial}\n  socB", "trivial: trivial, slow: slow, night: night}\n  socB")
-        .replace("plans:\n", SLOW);
+        .replace(
+            "trivial: trivial}\n  socB",
+            "trivial: trivial, slow: slow, night: night, many: many}\n  socB",
+        )
+        .replace("plans:\n", &(SLOW.to_owned() + &many()));
     text.push_str(&families);
     text.push_str(&format!("sites: {{Lab Site A: {site}}}\n"));
     text
