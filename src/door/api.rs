@@ -39,7 +39,7 @@ use serde_json::{Value, json};
 
 use self::who::Caller;
 use super::machine::Problem;
-use super::server::Parking;
+use super::server::{AskedAgain, Later, Parking};
 use super::{Door, machine};
 use crate::chat::{Delivery, Platform, api, key_of};
 use crate::command::document::TEXT_BYTES_MAX;
@@ -61,13 +61,6 @@ pub(super) struct RunQuery {
     #[serde(default)]
     key: String,
     wait: Option<String>,
-}
-
-impl RunQuery {
-    /// The same without a wait.
-    fn now(self) -> RunQuery {
-        RunQuery { wait: None, ..self }
-    }
 }
 
 /// Starts a run: 202, or 200 where the same was asked for before under the same key.
@@ -205,8 +198,9 @@ pub(super) async fn run(
     Path(number): Path<String>,
     Query(query): Query<RunQuery>,
     parking: Option<Extension<Parking>>,
-) -> Result<Response, Problem> {
-    let view = find(&door, &number, &query, parking, caller.is_some()).await?;
+    again: Option<Extension<AskedAgain>>,
+) -> Result<Response, Response> {
+    let view = find_ended(&door, &number, &query, (parking, again.is_some()), caller.is_some()).await?;
     Ok(Json(door.composer.run_document(&view)).into_response())
 }
 
@@ -217,11 +211,12 @@ pub(super) async fn junit_xml(
     Path(number): Path<String>,
     Query(query): Query<RunQuery>,
     parking: Option<Extension<Parking>>,
-) -> Result<Response, Problem> {
-    let view = find(&door, &number, &query, parking, caller.is_some()).await?;
+    again: Option<Extension<AskedAgain>>,
+) -> Result<Response, Response> {
+    let view = find_ended(&door, &number, &query, (parking, again.is_some()), caller.is_some()).await?;
     let report = junit::report(&view.run, &view.attempts).ok_or_else(|| {
         let detail = format!("#{} is {}; ask again with wait=60s", view.run.number, view.run.state.word());
-        Problem::new(StatusCode::CONFLICT, "the run has not ended", detail)
+        Problem::new(StatusCode::CONFLICT, "the run has not ended", detail).into_response()
     })?;
     let headers = [
         (header::CONTENT_TYPE, "application/xml; charset=utf-8"),
@@ -230,30 +225,42 @@ pub(super) async fn junit_xml(
     Ok((headers, report).into_response())
 }
 
-/// The run that a link or a token opens, after it has ended where that was to be waited for.
-async fn find(
-    door: &Door,
-    number: &str,
-    query: &RunQuery,
-    parking: Option<Extension<Parking>>,
-    is_proved: bool,
-) -> Result<RunView, Problem> {
+/// The run that a link or a token opens.
+async fn find(door: &Door, number: &str, query: &RunQuery, is_proved: bool) -> Result<RunView, Problem> {
     let number: i64 = number.parse().map_err(|_| missing())?;
     if !is_proved && !door.links.opens_run(number, &query.key) {
         return Err(missing());
     }
-    let wait = wait_of(query.wait.as_deref())?;
-    let view = view(door, number).await?.ok_or_else(missing)?;
-    if wait.is_zero() || matches!(view.run.state, RunState::Finished { .. }) {
-        return Ok(view);
+    view(door, number).await?.ok_or_else(missing)
+}
+
+/// The same after it has ended, where that is to be waited for; or that the request is to be asked again then.
+async fn find_ended(
+    door: &Door,
+    number: &str,
+    query: &RunQuery,
+    (parking, again): (Option<Extension<Parking>>, bool),
+    is_proved: bool,
+) -> Result<RunView, Response> {
+    let wait = wait_of(query.wait.as_deref()).map_err(Problem::into_response)?;
+    let look = async || Box::pin(find(door, number, query, is_proved)).await.map_err(Problem::into_response);
+    let seen = look().await?;
+    let number = seen.run.number;
+    if again || wait.is_zero() || matches!(seen.run.state, RunState::Finished { .. }) {
+        return Ok(seen);
     }
-    // Where so many wait that there is no room, they are answered at once. A door without places has no such limit.
-    let parked = parking.map(|Extension(parking)| parking.park());
-    if parked.as_ref().is_none_or(Option::is_some) {
+    // A door without places has no limit of those who wait, and nobody who would ask again.
+    let Some(Extension(parking)) = parking else {
         door.ended.wait(number, wait).await;
-    }
-    drop(parked);
-    Box::pin(self::view(door, number)).await?.ok_or_else(missing)
+        return look().await;
+    };
+    // Where so many wait that there is no room, they are answered at once.
+    let Some(parked) = parking.park() else { return Ok(seen) };
+    let ended = door.ended.clone();
+    Err(Later::after(async move {
+        ended.wait(number, wait).await;
+        drop(parked);
+    }))
 }
 
 async fn view(door: &Door, number: i64) -> Result<Option<RunView>, Problem> {

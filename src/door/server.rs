@@ -12,13 +12,15 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, FromRequest};
-use axum::http::{HeaderValue, Request, StatusCode, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Request, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -39,7 +41,7 @@ use crate::clock::{Clock, Monotonic};
 /// Most connections at once. With [`HEAD_BYTES_MAX`] and [`BODY_BYTES_MAX`] it bounds what strangers can make the
 /// server remember.
 pub const CONNECTIONS_MAX: usize = 512;
-/// Most parked connections at once: some 12 KiB each.
+/// Most parked connections at once: some 16 KiB each.
 pub const PARKED_MAX: usize = 6_000;
 /// Longest head of a request in bytes. Slack's are under 2 KiB.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -66,6 +68,31 @@ connection: close\r\ncontent-length: 19\r\n\r\nnot now, try again\n";
 /// Put into an answer's extensions: its body takes long, and until it is out its connection serves.
 #[derive(Debug, Clone, Copy)]
 pub struct Lasting;
+
+/// Put into an answer's extensions: there is nothing to say yet, and the request is to be asked again after this. What waits
+/// then is the request alone, and nothing of the routes that it went through.
+#[derive(Clone)]
+pub struct Later(Arc<Mutex<Option<Wait>>>);
+
+type Wait = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Later {
+    /// An answer that nobody sees: its request is asked again after this.
+    pub fn after(wait: impl Future<Output = ()> + Send + 'static) -> Response {
+        let wait: Wait = Box::pin(wait);
+        let mut answer = StatusCode::ACCEPTED.into_response();
+        answer.extensions_mut().insert(Later(Arc::new(Mutex::new(Some(wait)))));
+        answer
+    }
+
+    fn wait(&self) -> Option<Wait> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Put into a request's extensions: it has waited as long as it should, and is asked again.
+#[derive(Debug, Clone, Copy)]
+pub struct AskedAgain;
 
 /// Put into a request's extensions: parks the connection that it came over.
 #[derive(Clone)]
@@ -375,10 +402,7 @@ impl Ticket {
         if !self.serves() {
             return last((StatusCode::SERVICE_UNAVAILABLE, "not now, try again\n").into_response());
         }
-        let mut request = Request::from_parts(head, Body::from(body));
-        request.extensions_mut().insert(Parking(self.door.clone(), self.id));
-        let served = self.door.routes.call(request).await;
-        let answer = served.unwrap_or_else(|never| match never {});
+        let answer = self.served(head, body).await;
         if answer.extensions().get::<Lasting>().is_none() {
             self.waits();
             return answer;
@@ -389,6 +413,23 @@ impl Ticket {
                 let _ = &serving;
             }))
         })
+    }
+
+    /// What the routes say; where that is that there is nothing to say yet, what they say after the wait.
+    async fn served(&self, mut head: Parts, body: Bytes) -> Response {
+        head.extensions.insert(Parking(self.door.clone(), self.id));
+        let again = if may_wait(&head.uri) { copied(&head).map(|head| (head, body.clone())) } else { None };
+        let answer = self.routed(Request::from_parts(head, Body::from(body))).await;
+        let wait = answer.extensions().get::<Later>().and_then(Later::wait);
+        let (Some(wait), Some((mut head, body))) = (wait, again) else { return answer };
+        drop(answer);
+        wait.await;
+        head.extensions.insert(AskedAgain);
+        self.routed(Request::from_parts(head, Body::from(body))).await
+    }
+
+    async fn routed(&self, request: Request<Body>) -> Response {
+        Box::pin(self.door.routes.call(request)).await.unwrap_or_else(|never| match never {})
     }
 
     /// From now on it serves; false when it has lost its place before.
@@ -418,6 +459,23 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         drop(self.door.open().forget(self.id));
     }
+}
+
+/// A head of its own: the one that was read keeps the buffer that the connection read it into, which would need another.
+fn copied(head: &Parts) -> Option<Parts> {
+    let mut copy = Request::builder().method(head.method.clone()).uri(head.uri.to_string());
+    for (name, value) in &head.headers {
+        copy = copy.header(name.as_str(), value.as_bytes());
+    }
+    let (mut copy, ()) = copy.body(()).ok()?.into_parts();
+    copy.extensions = head.extensions.clone();
+    Some(copy)
+}
+
+/// Whether a request says for how long it would wait: of any other nothing is kept.
+fn may_wait(uri: &Uri) -> bool {
+    let mut asked = uri.query().unwrap_or_default().split('&');
+    asked.any(|asked| asked.starts_with("wait="))
 }
 
 /// A whole body of at most [`BODY_BYTES_MAX`] bytes, or the answer that refuses it.

@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Door;
 use super::machine::Problem;
-use super::server::Peer;
+use super::server::{AskedAgain, Peer};
 use crate::clock::{Clock, Monotonic};
 use crate::net::proxies::Proxies;
 
@@ -195,6 +195,7 @@ pub(super) async fn throttle(State(door): State<Arc<Door>>, mut request: Request
     let path = request.uri().path();
     let (webhook, api) = (path.starts_with("/webhook"), path.starts_with("/api/"));
     if api
+        && request.extensions().get::<AskedAgain>().is_none()
         && !request.headers().contains_key(header::AUTHORIZATION)
         && let Some(Err(after)) = key.map(|key| door.throttle.links.take(key))
     {

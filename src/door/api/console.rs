@@ -38,7 +38,7 @@ pub(super) async fn console(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let link = RunQuery { key: query.key, wait: None };
-    let view = find(&door, &number, &link, None, caller.is_some()).await?;
+    let view = find(&door, &number, &link, caller.is_some()).await?;
     if takes_events(&headers) {
         return tail::tail(door, &view, (query.attempt, query.from), parking, &headers);
     }

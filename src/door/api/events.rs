@@ -47,7 +47,7 @@ pub(super) async fn events(
     parking: Option<Extension<Parking>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let number = find(&door, &number, &query.now(), None, caller.is_some()).await?.run.number;
+    let number = find(&door, &number, &query, caller.is_some()).await?.run.number;
     let place = place(&door, parking)?;
     let after = last_id(&headers).and_then(|id| id.parse().ok()).unwrap_or(0);
     let now = door.clock.monotonic();

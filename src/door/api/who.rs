@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 
 use super::super::machine::Problem;
+use super::super::server::AskedAgain;
 use super::super::throttle::Source;
 use super::super::{Door, Visitor};
 use super::unreadable;
@@ -56,12 +57,16 @@ impl FromRequestParts<Arc<Door>> for Caller {
         let source = parts.extensions.get::<Source>().map(|source| source.0.to_string());
         let Proof { actor, standing, expires_at } = proved(door, token).await?;
         let path = parts.uri.path().to_owned();
+        // What has waited was counted when it came.
+        let counts = parts.extensions.get::<AskedAgain>().is_none();
         if path.starts_with(OF_WORKERS) {
-            door.throttle.worker(&actor.id)?;
+            if counts {
+                door.throttle.worker(&actor.id)?;
+            }
         } else if standing.as_ref().is_some_and(|standing| standing.is_worker()) {
             let detail = "this token is for a worker, and opens nothing else";
             return Err(Problem::new(StatusCode::FORBIDDEN, "this is not allowed", detail));
-        } else {
+        } else if counts {
             door.throttle.token(&actor.id, parts.method != Method::GET)?;
         }
         Ok(Caller { actor, standing, expires_at, source, path })

@@ -45,6 +45,18 @@ async fn park(parking: axum::Extension<Parking>, held: State<Arc<Held>>) -> &'st
     hold(held).await
 }
 
+/// Says something only when it is asked again.
+async fn later(again: Option<axum::Extension<AskedAgain>>, held: State<Arc<Held>>) -> Response {
+    if again.is_some() {
+        return "done\n".into_response();
+    }
+    let State(held) = held;
+    Later::after(async move {
+        held.begun.notify_one();
+        held.go.notified().await;
+    })
+}
+
 /// Its first half at once, its second when it is told to go.
 async fn stream(State(held): State<Arc<Held>>) -> impl IntoResponse {
     let second = stream::once(async move {
@@ -63,6 +75,7 @@ impl Rig {
             .route("/echo", post(|body: Bytes| async { body }))
             .route("/hold", get(hold))
             .route("/park", get(park))
+            .route("/later", get(later))
             .route("/stream", get(stream))
             .with_state(held.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -123,6 +136,21 @@ async fn a_slow_head_and_an_idle_connection_are_closed() {
     heard(&mut kept, "alive\n").await;
     assert_eq!(rest(kept).await, "", "nothing came after an answer");
     assert!(rig.is_alive().await);
+    rig.close().await;
+}
+
+#[tokio::test]
+async fn what_has_nothing_to_say_yet_is_asked_again_after_its_wait() {
+    let rig = Rig::start(PATIENT).await;
+    let mut waits = rig.sent("GET /later?wait=1s HTTP/1.1\r\nhost: lab\r\n\r\n").await;
+    within(rig.held.begun.notified()).await;
+    assert!(rig.is_alive().await);
+    rig.held.go.notify_one();
+    let answer = heard(&mut waits, "done\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.matches("HTTP/1.1").count() == 1, "{answer}");
+    // Who does not say for how long is not asked again, and waits for nothing.
+    let mut at_once = rig.sent("GET /later HTTP/1.1\r\nhost: lab\r\n\r\n").await;
+    assert!(heard(&mut at_once, "\r\n\r\n").await.starts_with("HTTP/1.1 202 "));
     rig.close().await;
 }
 
