@@ -71,3 +71,25 @@ async fn where_no_address_is_given_the_number_stands_alone_and_nobody_waits() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_told_in_two_channels_is_led_to_in_the_one_where_it_is_read() {
+    let mirrored = yaml::small(1) + "channels:\n  mirrors: [{from: slack:C0SOCCI, to: slack:C0BRINGUP}]\n";
+    lab(&mirrored, async |lab| {
+        let run = lab.run("alice", "/run-test socA build-fail").await;
+        lab.until_card(run, "Failed").await;
+        until_asked(lab, 2).await;
+        lab.click("bob", run, "Retry").await;
+        lab.until_card(2, "Failed").await;
+        lab.settle().await;
+        for channel in ["C0SOCCI", "C0BRINGUP"] {
+            let cards = lab.slack.channel(channel);
+            let of = |run: &str| cards.iter().find(|m| m.text.starts_with(run)).expect("a card");
+            let there = format!("{}archives/{channel}/p{}", lab.slack.url(), of("#1 ").ts.replace('.', ""));
+            assert!(of("#2 ").blocks.to_string().contains(&there), "{}", of("#2 ").blocks);
+            cards.iter().for_each(|m| drop(lab.slack.thread(channel, &m.ts)));
+        }
+        lab.read_all();
+    })
+    .await;
+}
