@@ -17,6 +17,7 @@ use crate::board::{BoardId, Inventory, LiveInventory};
 use crate::chat::feishu;
 use crate::chat::feishu::socket::{Endpoint, LongConnection};
 use crate::chat::jenkins;
+use crate::chat::sign_in::SignIn;
 use crate::chat::slack::client::SlackClient;
 use crate::chat::slack::signature::Verifier;
 use crate::chat::slack::socket::{Opener, SocketMode};
@@ -29,6 +30,7 @@ use crate::config::{Retention, TraceSettings};
 use crate::door::control::{self, Control};
 use crate::door::feishu::FeishuDoor;
 use crate::door::server::{self, Limits};
+use crate::door::sign_in::SignIns;
 use crate::door::slack::{Homes, Redraws};
 use crate::door::throttle::{Rates, Throttle};
 use crate::door::{self, Door, Downloads, Ended, Meter, Waits};
@@ -317,6 +319,7 @@ impl App {
             pieces: Pieces::default(),
             meter: Meter::new(lab.console_bytes.clone(), clock.now()),
             live: Live::default(),
+            sign_ins: SignIns::default(),
         });
         door.meter.begin(store.as_ref()).await?;
         let slack_socket = opener.map(|(opener, line)| {
@@ -371,6 +374,12 @@ impl App {
     /// The same, keeping things for as long as `retention` says.
     pub fn keeping(mut self, retention: Retention) -> App {
         self.housekeeper.keep(retention);
+        self
+    }
+
+    /// The same, where people sign in to the pages with these platforms.
+    pub fn signing_in(self, with: Vec<Arc<dyn SignIn>>) -> App {
+        self.door.sign_ins.set(with);
         self
     }
 

@@ -242,6 +242,7 @@ impl Config {
             (None, listen) => listen.map(|listen| format!("http://{listen}")),
             (Some(url), _) => setting("BOARDHAND_PUBLIC_URL (--public-url)", public_url(url), &mut problems),
         };
+        problems.extend(nowhere_to_come_back(args, slack.as_ref(), feishu.as_ref()));
         let board_url = match args.board_url.as_deref().filter(|url| !url.is_empty()) {
             None => public_url.clone(),
             Some(url) => setting("BOARDHAND_BOARD_URL (--board-url)", board_url(url), &mut problems),
@@ -346,6 +347,19 @@ pub fn is_here(url: &str) -> bool {
 /// A setting that could be read, or what is wrong with it.
 fn setting<T, E: std::fmt::Display>(name: &str, read: Result<T, E>, problems: &mut Vec<String>) -> Option<T> {
     read.map_err(|problem| problems.push(format!("{name}: {problem}"))).ok()
+}
+
+/// Whoever signs in with a platform is sent back to an address that is written down there.
+fn nowhere_to_come_back(
+    args: &ServeArgs,
+    slack: Option<&SlackSettings>,
+    feishu: Option<&FeishuSettings>,
+) -> Option<String> {
+    let slack = slack.is_some_and(|slack| slack.sign_in.is_some()).then_some("SLACK_CLIENT_ID");
+    let feishu = feishu.is_some_and(|feishu| feishu.sign_in).then_some("FEISHU_SIGN_IN");
+    let named = args.public_url.as_ref().is_some_and(|url| !url.is_empty());
+    let by = slack.or(feishu).filter(|_| !named)?;
+    Some(format!("BOARDHAND_PUBLIC_URL (--public-url): missing; whoever signs in ({by}) is sent back there"))
 }
 
 fn refuse_what_is_not_there(env: Env<'_>, problems: &mut Vec<String>) {

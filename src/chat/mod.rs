@@ -5,6 +5,7 @@ pub mod api;
 pub mod feishu;
 pub mod jenkins;
 pub mod plain;
+pub mod sign_in;
 pub mod slack;
 pub mod token;
 pub mod socket_line;

@@ -18,17 +18,20 @@ use crate::artifact::{Artifacts, BUILD_FILES_BYTES_MAX};
 use crate::board::Inventory;
 use crate::chat::Platform;
 use crate::chat::feishu::client::FeishuClient;
+use crate::chat::feishu::sign_in::FeishuSignIn;
 use crate::chat::feishu::socket::Endpoint;
 use crate::chat::slack::client::SlackClient;
+use crate::chat::slack::sign_in::SlackSignIn;
 use crate::chat::slack::socket::Opener;
 use crate::chat::token::Tokens;
 use crate::clock::Clock;
 use crate::config::socket_address;
 use crate::id::Ids;
+use crate::message::links::signed_in_with;
 use crate::message::pace::Pacing;
 use crate::net::Http;
 use crate::sim::feishu::{BOT, CHAT, SimFeishu, SimFeishuConfig};
-use crate::sim::slack::{SimSlack, SimSlackConfig};
+use crate::sim::slack::{CLIENT_ID, CLIENT_SECRET, SimSlack, SimSlackConfig};
 use crate::sim::{SimLab, Speed};
 use crate::store::sql::{SqlStore, SqliteOptions};
 
@@ -110,9 +113,13 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         port: free_or_any(args.listen).await?,
         rate_limits: true,
     };
-    let (tenant, feishu) = feishu(&clock, &ids).await?;
+    let (tenant, feishu, feishu_sign_in) = feishu(&clock, &ids, &door_url).await?;
     let slack = SimSlack::start_beside(tenant, config, clock.clone(), ids.clone()).await?;
     let api_url = slack.api_url();
+    slack.register_redirect(&signed_in_with(&door_url, "slack"));
+    let app = (CLIENT_ID.to_owned(), SecretString::from(CLIENT_SECRET));
+    let bot = Arc::new(SlackClient::new(Http::new(&[&api_url]), &api_url, bot_token.clone()));
+    let slack_sign_in = SlackSignIn::new(Http::new(&[&api_url]), &api_url, app, bot, clock.clone());
     let app = App::new(Parts {
         store: Arc::new(SqlStore::open(&data.path, SqliteOptions::new(ids.clone())).await?),
         inventory: Arc::new(inventory),
@@ -137,6 +144,7 @@ pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         rates: Default::default(),
     })
     .await?
+    .signing_in(vec![Arc::new(slack_sign_in), Arc::new(feishu_sign_in)])
     .controlled(&data.path);
     let app = match &lab.file {
         Some(file) => app.reading(file.clone()),
@@ -165,7 +173,11 @@ fn mirrors() -> Vec<(String, String)> {
 }
 
 /// A simulated Feishu, and what connects the server to it: over the long connection.
-async fn feishu(clock: &Clock, ids: &Ids) -> std::io::Result<(SimFeishu, FeishuParts)> {
+async fn feishu(
+    clock: &Clock,
+    ids: &Ids,
+    door_url: &str,
+) -> std::io::Result<(SimFeishu, FeishuParts, FeishuSignIn)> {
     let (app_id, secret) = ("cli_demo".to_owned(), hex::encode(ids.bytes::<16>()));
     let config = SimFeishuConfig {
         app_id: app_id.clone(),
@@ -178,13 +190,17 @@ async fn feishu(clock: &Clock, ids: &Ids) -> std::io::Result<(SimFeishu, FeishuP
     FEISHU_PEOPLE.iter().for_each(|(id, name)| tenant.add_person(id, name));
     let (http, secret) = (Http::new(&[tenant.url()]), SecretString::from(secret));
     let client = FeishuClient::new(http.clone(), tenant.url(), app_id.clone(), secret.clone(), clock.clone());
+    let client = Arc::new(client);
+    tenant.register_redirect(&signed_in_with(door_url, "feishu"));
+    let app = (app_id.clone(), secret.clone());
+    let sign_in = FeishuSignIn::new(http.clone(), tenant.url(), app, client.clone());
     let parts = FeishuParts {
         events: FeishuEvents::Socket(Endpoint::new(http, tenant.url(), app_id, secret)),
-        client: Arc::new(client),
+        client,
         pacing: Pacing::FEISHU,
         bot: Arc::new(OnceLock::from(BOT.to_owned())),
     };
-    Ok((tenant, parts))
+    Ok((tenant, parts, sign_in))
 }
 
 /// The boards of a demo, for as long as it is held.

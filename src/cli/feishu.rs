@@ -25,6 +25,17 @@ pub(super) async fn check(env: Env<'_>, groups: &BTreeSet<String>) -> ChatReport
         Ok(me) => {
             report.says(&format!("bot {} ({}): ok", me.name, me.open_id));
             report.groups(&client, groups, "feishu:").await;
+            if settings.sign_in {
+                let place = "developer console, Security Settings, Redirect URLs";
+                report.signs_in(env, "FEISHU_SIGN_IN", "feishu", place);
+                match client.tenant().await {
+                    Ok(tenant) => report.says(&format!("people of {tenant} sign in: ok")),
+                    Err(FeishuError::NotAccepted { code, remedy }) => {
+                        report.wrong(&format!("nobody signs in: {code}: {remedy}"));
+                    }
+                    Err(error) => report.says(&format!("warning: {error}; the tenant is not known")),
+                }
+            }
         }
         Err(FeishuError::NotAccepted { code, remedy }) => report.wrong(&format!("{code}: {remedy}")),
         Err(error) => report.says(&format!("warning: {error}; app and permissions were not checked")),

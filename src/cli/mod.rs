@@ -281,6 +281,9 @@ enum SlackCommand {
         /// Where Slack reaches this server, such as https://boardhand.example.com; a placeholder when absent.
         #[arg(long, env = "BOARDHAND_PUBLIC_URL", value_parser = public_url)]
         url: Option<String>,
+        /// With what it takes that people sign in to the pages with Slack; needs that address.
+        #[arg(long)]
+        sign_in: bool,
     },
 }
 
@@ -362,9 +365,14 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Retention(args) => retention::retention(&args).await,
         Command::Migrate { from, to } => migrate::migrate(&from, to.as_deref()).await,
         Command::Reload { data_dir } => reload::reload(&data_dir).await,
-        Command::Slack { command: SlackCommand::Manifest { socket, url } } => {
+        Command::Slack { command: SlackCommand::Manifest { socket, url, sign_in } } => {
+            anyhow::ensure!(
+                !sign_in || url.is_some(),
+                "--sign-in: whoever signs in is sent back to this server: give --url, or set BOARDHAND_PUBLIC_URL"
+            );
+            let sign_in = url.as_deref().filter(|_| sign_in);
             let way = if socket { manifest::Way::Socket } else { manifest::Way::Url(url.as_deref()) };
-            say!("{}", manifest::manifest(way));
+            say!("{}", manifest::manifest(way, sign_in));
             Ok(ExitCode::SUCCESS)
         }
         Command::Render(args) => render::render(&args),

@@ -19,8 +19,11 @@ use crate::board::lab_file::{self, Severity};
 use crate::board::{Board, Inventory, PowerDriver};
 use crate::chat::feishu::client::{FeishuClient, FeishuError};
 use crate::chat::feishu::hook::HookClient;
+use crate::chat::feishu::sign_in::FeishuSignIn;
 use crate::chat::feishu::socket::Endpoint;
 use crate::chat::jenkins::signature::Verifier;
+use crate::chat::sign_in::SignIn;
+use crate::chat::slack::sign_in::SlackSignIn;
 use crate::chat::token::Tokens;
 use crate::chat::{
     Platform, feishu,
@@ -99,6 +102,7 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
             Some(slack_parts(settings))
         }
     };
+    let sign_ins = sign_ins(&config, &clock);
     let feishu = config.feishu.as_ref().map(|settings| feishu_parts(settings, &clock));
     let feishu = feishu.or_else(|| config.feishu_hook.as_ref().map(|hook| feishu_hook(hook, &clock)));
     let boards = inventory.boards.len();
@@ -133,6 +137,7 @@ pub(super) async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     })
     .await?
     .keeping(config.retention)
+    .signing_in(sign_ins)
     .reading(source.clone())
     .controlled(&config.data_dir);
     let listener = match listener {
@@ -280,6 +285,21 @@ fn slack_parts(settings: &SlackSettings) -> SlackParts {
 
 pub(super) fn slack_client(settings: &SlackSettings) -> SlackClient {
     SlackClient::new(Http::new(&[&settings.api_url]), &settings.api_url, settings.bot_token.clone())
+}
+
+/// What people sign in to the pages with.
+fn sign_ins(config: &Config, clock: &Clock) -> Vec<Arc<dyn SignIn>> {
+    let slack = config.slack.as_ref().and_then(|settings| {
+        let (http, app) = (Http::new(&[&settings.api_url]), settings.sign_in.clone()?);
+        let bot = Arc::new(slack_client(settings));
+        Some(Arc::new(SlackSignIn::new(http, &settings.api_url, app, bot, clock.clone())) as Arc<dyn SignIn>)
+    });
+    let feishu = config.feishu.as_ref().filter(|settings| settings.sign_in).map(|settings| {
+        let (http, bot) = (Http::new(&[&settings.base_url]), Arc::new(feishu_client(settings, clock)));
+        let app = (settings.app_id.clone(), settings.app_secret.clone());
+        Arc::new(FeishuSignIn::new(http, &settings.base_url, app, bot)) as Arc<dyn SignIn>
+    });
+    slack.into_iter().chain(feishu).collect()
 }
 
 /// Asks Slack once whose token it is: a wrong one is better told at start than at the first run.

@@ -9,7 +9,8 @@ use crate::chat::slack::client::{SlackError, WhoAmI};
 use crate::chat::slack::manifest::{self, Scope};
 use crate::chat::slack::socket::Opener;
 use crate::chat::{ChatApi, NotTold, Outage};
-use crate::config::{self, Env, SlackSettings};
+use crate::config::{self, Env, SlackSettings, public_url};
+use crate::message::links::signed_in_with;
 use crate::net::Http;
 
 /// What was found: lines to print, and whether the server would work with it.
@@ -44,6 +45,10 @@ pub(super) async fn check(env: Env<'_>, groups: &BTreeSet<String>) -> ChatReport
         Err(error) => report.says(&format!("warning: {error}; token and scopes were not checked")),
     }
     report.socket(&settings).await;
+    if settings.sign_in.is_some() {
+        let where_ = "OAuth & Permissions, Redirect URLs; user scopes openid and profile";
+        report.signs_in(env, "SLACK_CLIENT_ID", "slack", where_);
+    }
     report
 }
 
@@ -75,6 +80,27 @@ impl ChatReport {
                     return;
                 }
             }
+        }
+    }
+
+    /// Tells the address that must be written down at the platform for signing in; whether it is there, nobody tells.
+    pub(super) fn signs_in(&mut self, env: Env<'_>, variable: &str, platform: &str, place: &str) {
+        let public = env("BOARDHAND_PUBLIC_URL").filter(|url| !url.is_empty()).map(|url| public_url(&url));
+        match public {
+            Some(Ok(url)) => {
+                let back = signed_in_with(&url, platform);
+                self.says(&format!("people sign in to the pages: the app must have {back} ({place})"));
+                if !url.starts_with("https://") && !config::is_here(&url) {
+                    self.says(&format!(
+                        "warning: BOARDHAND_PUBLIC_URL is not https://: whoever listens on the way takes over who signs in \
+                         ({variable})"
+                    ));
+                }
+            }
+            Some(Err(problem)) => self.wrong(&format!("BOARDHAND_PUBLIC_URL: {problem}")),
+            None => self.wrong(&format!(
+                "BOARDHAND_PUBLIC_URL: missing; whoever signs in ({variable}) is sent back there"
+            )),
         }
     }
 

@@ -17,6 +17,8 @@ pub struct FeishuSettings {
     pub events: FeishuEventSettings,
     /// `https://open.feishu.cn`, or `https://open.larksuite.com`: tenants and apps of one are unknown to the other.
     pub base_url: String,
+    /// Whether people sign in to the pages with it.
+    pub sign_in: bool,
 }
 
 /// How events come.
@@ -82,6 +84,9 @@ pub(super) fn settings(env: Env<'_>, problems: &mut Vec<String>) -> Option<Feish
         return None;
     }
     if app_id.is_none() && app_secret.is_none() && token.is_none() && encrypt_key.is_none() {
+        if truth(env, "FEISHU_SIGN_IN", problems) {
+            problems.push("FEISHU_APP_ID: missing; FEISHU_SIGN_IN needs Feishu to be connected".into());
+        }
         return None;
     }
     let by_socket = match connection.as_deref() {
@@ -92,6 +97,7 @@ pub(super) fn settings(env: Env<'_>, problems: &mut Vec<String>) -> Option<Feish
             false
         }
     };
+    let sign_in = truth(env, "FEISHU_SIGN_IN", problems);
     let unencrypted = truth(env, "FEISHU_ALLOW_UNENCRYPTED", problems);
     if encrypt_key.is_none() && !unencrypted && !by_socket {
         problems.push(format!(
@@ -119,6 +125,11 @@ pub(super) fn settings(env: Env<'_>, problems: &mut Vec<String>) -> Option<Feish
             String::new()
         }
     };
+    if sign_in && base_url.starts_with("http://") && !super::is_here(&base_url) {
+        problems.push(
+            "FEISHU_BASE_URL: FEISHU_SIGN_IN needs https://, which proves that it is Feishu who says who somebody is".into(),
+        );
+    }
     let events = match by_socket {
         true => FeishuEventSettings::Socket,
         false => FeishuEventSettings::Webhook {
@@ -126,7 +137,13 @@ pub(super) fn settings(env: Env<'_>, problems: &mut Vec<String>) -> Option<Feish
             verification_token: SecretString::from(token?),
         },
     };
-    Some(FeishuSettings { app_id: app_id?, app_secret: SecretString::from(app_secret?), events, base_url })
+    Some(FeishuSettings {
+        app_id: app_id?,
+        app_secret: SecretString::from(app_secret?),
+        events,
+        base_url,
+        sign_in,
+    })
 }
 
 fn truth(env: Env<'_>, name: &str, problems: &mut Vec<String>) -> bool {

@@ -16,6 +16,8 @@ pub struct SlackSettings {
     pub bot_token: SecretString,
     /// Base address of the Web API, with a slash at its end.
     pub api_url: String,
+    /// The app's own id and secret, where people sign in to the pages with Slack.
+    pub sign_in: Option<(String, SecretString)>,
 }
 
 /// Slack's Web API.
@@ -37,11 +39,18 @@ impl SlackSettings {
 /// Reads Slack's variables; tells every problem.
 pub(super) fn settings(env: Env<'_>, problems: &mut Vec<String>) -> Option<SlackSettings> {
     let told = problems.len();
-    let names = ["SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN", "SLACK_APP_TOKEN"];
-    let [signing, bot_token, app_token] = names.map(|name| secret(env, name, problems));
+    let names = [
+        "SLACK_SIGNING_SECRET",
+        "SLACK_BOT_TOKEN",
+        "SLACK_APP_TOKEN",
+        "SLACK_CLIENT_ID",
+        "SLACK_CLIENT_SECRET",
+    ];
+    let [signing, bot_token, app_token, client_id, client_secret] =
+        names.map(|name| secret(env, name, problems));
     // One that is there but cannot be read is told as that, not as missing too.
     let readable = problems.len() == told;
-    if signing.is_none() && bot_token.is_none() && app_token.is_none() {
+    if [&signing, &bot_token, &app_token, &client_id, &client_secret].iter().all(|secret| secret.is_none()) {
         return None;
     }
     for (name, token, prefix) in
@@ -50,7 +59,13 @@ pub(super) fn settings(env: Env<'_>, problems: &mut Vec<String>) -> Option<Slack
         problems.extend(token.as_deref().and_then(|token| wrong_kind(name, token, prefix)));
     }
     if readable {
-        problems.extend(missing(signing.is_some(), bot_token.is_some(), app_token.is_some()));
+        match signing.is_some() || bot_token.is_some() || app_token.is_some() {
+            true => problems.extend(missing(signing.is_some(), bot_token.is_some(), app_token.is_some())),
+            false => problems.push(
+                "SLACK_BOT_TOKEN: missing; signing in with Slack (SLACK_CLIENT_ID) needs Slack to be connected".into(),
+            ),
+        }
+        problems.extend(half_an_app(client_id.is_some(), client_secret.is_some()));
     }
     let secrets = signing.as_deref().unwrap_or_default().split(',').map(str::trim);
     let signing_secrets: Vec<SecretString> =
@@ -61,8 +76,16 @@ pub(super) fn settings(env: Env<'_>, problems: &mut Vec<String>) -> Option<Slack
     }
     let api_url = env("SLACK_API_URL").unwrap_or_else(|| SLACK_API_URL.into());
     let api_url = format!("{}/", setting("SLACK_API_URL", public_url(&api_url), problems)?);
+    if client_id.is_some() && api_url.starts_with("http://") && !super::is_here(&api_url) {
+        problems.push(
+            "SLACK_API_URL: signing in with Slack (SLACK_CLIENT_ID) needs https://, which proves that it is Slack who says \
+             who somebody is"
+                .into(),
+        );
+    }
+    let sign_in = client_id.zip(client_secret.map(SecretString::from));
     let app_token = app_token.map(SecretString::from);
-    Some(SlackSettings { signing_secrets, app_token, bot_token: bot_token?.into(), api_url })
+    Some(SlackSettings { signing_secrets, app_token, bot_token: bot_token?.into(), api_url, sign_in })
 }
 
 /// What is wrong with a token of another kind; the three look alike to whoever copies them.
@@ -73,6 +96,18 @@ fn wrong_kind(name: &str, token: &str, prefix: &str) -> Option<String> {
     };
     (!token.starts_with(prefix))
         .then(|| format!("{name}: {kind} begins with {prefix} (the {others} ones are others)"))
+}
+
+/// What is missing where one of the two is there by which people sign in.
+fn half_an_app(client_id: bool, client_secret: bool) -> Option<String> {
+    let (lacks, beside) = match (client_id, client_secret) {
+        (true, false) => ("SLACK_CLIENT_SECRET", "SLACK_CLIENT_ID"),
+        (false, true) => ("SLACK_CLIENT_ID", "SLACK_CLIENT_SECRET"),
+        _ => return None,
+    };
+    Some(format!(
+        "{lacks}: missing; signing in with Slack needs it beside {beside} (Basic Information, App Credentials)"
+    ))
 }
 
 fn missing(signing: bool, bot_token: bool, app_token: bool) -> Option<String> {

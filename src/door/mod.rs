@@ -17,6 +17,7 @@ mod metrics;
 mod pages;
 mod relinks;
 pub mod server;
+pub mod sign_in;
 pub mod slack;
 pub mod standby;
 pub mod tftp;
@@ -138,6 +139,8 @@ pub struct Door {
     pub meter: Meter,
     /// What is looked at on pages.
     pub live: Live,
+    /// The platforms that people sign in to the pages with.
+    pub sign_ins: sign_in::SignIns,
 }
 
 /// Why a delivery is refused. Only the status goes out; the detail goes to the log.

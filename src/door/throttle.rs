@@ -182,7 +182,7 @@ pub struct Source(pub IpAddr);
 
 /// In an answer's extensions: why a delivery was refused.
 #[derive(Debug, Clone)]
-pub(super) struct Refused(pub(super) String);
+pub(crate) struct Refused(pub(crate) String);
 
 /// Holds an address back whose requests prove nothing; and tells the log of those that are not held back.
 pub(super) async fn throttle(State(door): State<Arc<Door>>, mut request: Request, next: Next) -> Response {

@@ -83,6 +83,11 @@ impl Links {
         format!("{}/compare?from={from}&to={to}", self.public_url)
     }
 
+    /// Where a browser comes back to from signing in with a platform.
+    pub fn signed_in_with(&self, platform: &str) -> String {
+        signed_in_with(&self.public_url, platform)
+    }
+
     /// Whether people reach this server over TLS.
     pub fn are_secure(&self) -> bool {
         self.public_url.starts_with("https://")
@@ -109,6 +114,11 @@ impl Links {
         digits.truncate(KEY_DIGITS);
         digits
     }
+}
+
+/// Where a browser comes back to from signing in with a platform, to a server at this public address.
+pub fn signed_in_with(public_url: &str, platform: &str) -> String {
+    format!("{}/signin/{platform}/back", public_url.trim_end_matches('/'))
 }
 
 #[cfg(test)]

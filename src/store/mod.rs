@@ -21,6 +21,7 @@ mod message;
 mod queue;
 mod record;
 mod schedule;
+mod session;
 pub mod sql;
 mod tally;
 mod tidying;
@@ -68,6 +69,7 @@ pub use self::record::{
     TOLD_BY_URL,
 };
 pub use self::schedule::{Dealt, OWN_SCHEDULES_MAX, OwnSchedule, ScheduleRow};
+pub use self::session::{NewSession, SESSION_NAME_BYTES_MAX, SESSIONS_MAX, SessionRow};
 pub use self::tally::{Endings, Tally, Waits};
 pub use self::tidying::{Census, Going, Outdated, Tidied, TidyFrom};
 pub use self::token::{NewToken, TOKENS_MAX, TokenRow, USED_EVERY};
@@ -494,6 +496,20 @@ pub trait Store: Send + Sync {
     async fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRow>>;
     /// A token was used at that time.
     async fn token_used(&self, name: &str, now: Timestamp) -> Result<()>;
+
+    // ---- sessions of the pages ------------------------------------------------------------------------------
+
+    /// Sessions that are live, the newest first.
+    async fn session_list(&self, now: Timestamp, limit: u32) -> Result<Vec<SessionRow>>;
+    /// The session of this SHA-256; also one that opens nothing any more.
+    async fn session_by_hash(&self, hash: &[u8; 32]) -> Result<Option<SessionRow>>;
+    /// Somebody signed in. Forgets what is over, and of theirs the oldest beyond [`SESSIONS_MAX`]. Gives whether it began:
+    /// a sign-in makes one session, and none when it comes back.
+    async fn session_begin(&self, new: &NewSession) -> Result<bool>;
+    /// A session was used at that time.
+    async fn session_used(&self, hash: &[u8; 32], now: Timestamp) -> Result<()>;
+    /// Somebody signed out.
+    async fn session_end(&self, hash: &[u8; 32], now: Timestamp) -> Result<()>;
 
     // ---- the store itself ---------------------------------------------------------------------------------
 

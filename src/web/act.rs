@@ -262,7 +262,7 @@ async fn holder(door: &Door, board: &str) -> Result<Option<Lease>> {
 }
 
 async fn release(door: &Door, visitor: &Visitor, board: &str, tongue: Tongue) -> Result<Option<Question>> {
-    let lease = holder(door, board).await?.filter(|lease| !lease.is_held_by(&visitor.actor));
+    let lease = holder(door, board).await?.filter(|lease| !lease.is_held_by(&visitor.counts_as));
     Ok(lease.and_then(|lease| match &lease.holder {
         Holder::Person(by) => {
             let text =
@@ -278,7 +278,7 @@ async fn release(door: &Door, visitor: &Visitor, board: &str, tongue: Tongue) ->
 /// Nobody is asked twice: where somebody else has the board, the command itself asks, or refuses.
 async fn power(door: &Door, visitor: &Visitor, board: &str, tongue: Tongue) -> Result<Option<Question>> {
     let lease = holder(door, board).await?;
-    let others = lease.is_some_and(|lease| !lease.is_held_by(&visitor.actor));
+    let others = lease.is_some_and(|lease| !lease.is_held_by(&visitor.counts_as));
     let words = ["Switch the power of {board}?", "What runs there is lost.", "Switch"];
     Ok((!others).then(|| Question::new(tongue, words, &[("board", board)])))
 }

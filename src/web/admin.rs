@@ -20,6 +20,9 @@ use crate::door::{Door, Visitor};
 use crate::message::Note;
 use crate::store::{Dealt, Result, TokenRow};
 
+/// Most sessions that are shown.
+const SESSIONS_MAX: u32 = 200;
+
 #[derive(Deserialize)]
 pub(super) struct Asked {
     /// A person, a board or a run.
@@ -96,6 +99,7 @@ async fn facts(door: &Door, reader: (&Visitor, &str), asked: &Asked, audit: &Not
         older => asked.before.is_some(),
         tokens => tokens.iter().map(|token| token_facts(token, now)).collect::<Vec<_>>(),
         workers => workers(door, visitor, tongue).await?,
+        sessions => sessions(door, now).await?,
         schedules => schedules(door, now).await?,
         out => out_of_service(door).await?,
     })
@@ -175,6 +179,22 @@ fn token_facts(token: &TokenRow, now: Timestamp) -> Value {
         used => at(token.used_at),
         expires => at(token.expires_at),
     }
+}
+
+/// Who is signed in as in a chat.
+async fn sessions(door: &Door, now: Timestamp) -> Result<Vec<Value>> {
+    let at = |at: Timestamp| context! { at => at.rfc3339(), said => at.to_minute() };
+    let rows = door.store.session_list(now, SESSIONS_MAX).await?;
+    let facts = rows.iter().map(|row| {
+        context! {
+            who => one_line(row.by.shown()),
+            key => row.by.key(),
+            made => at(row.made_at),
+            used => row.used_at.map(at),
+            expires => at(row.expires_at),
+        }
+    });
+    Ok(facts.collect())
 }
 
 async fn schedules(door: &Door, now: Timestamp) -> Result<Vec<Value>> {

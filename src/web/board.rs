@@ -43,7 +43,9 @@ async fn facts(door: &Door, visitor: &Visitor, reader: &Reader, id: &str) -> Res
     let lease = row.and_then(|row| row.lease.as_ref());
     let runs = door.store.board_history(&board.id, RUNS_MAX).await?;
     let waits = door.store.reservation_list().await?;
-    let waits = waits.iter().any(|wish| wish.by == visitor.actor && wish.board.as_ref() == Some(&board.id));
+    let waits = waits
+        .iter()
+        .any(|wish| wish.by.key() == visitor.counts_as.key() && wish.board.as_ref() == Some(&board.id));
     Ok(Some(context! {
         title => board.id.as_str(),
         state => BoardRow::word(row),
@@ -54,7 +56,7 @@ async fn facts(door: &Door, visitor: &Visitor, reader: &Reader, id: &str) -> Res
             _ => lease.hold.as_ref()?.run.map(|(number, _)| number),
         }),
         held => lease.is_some_and(|lease| lease.hold.is_some()),
-        theirs => lease.is_some_and(|lease| lease.is_held_by(&visitor.actor)),
+        theirs => lease.is_some_and(|lease| lease.is_held_by(&visitor.counts_as)),
         waits,
         out => row.is_some_and(|row| row.quarantine.is_some()),
         has_switch => board.power.has_switch(),

@@ -2,7 +2,7 @@
 //! pressed on them is a command, as in a chat; nothing is decided here. Every page comes whole from here and asks nobody else for anything: no script, style,
 //! font or picture of another server is ever loaded, and no board's byte becomes markup.
 //!
-//! Whoever signed in with a token of the API sees everything. Whoever follows a signed link of a message sees the run
+//! Whoever signed in, with a token of the API or as in their chat, sees everything. Whoever follows a signed link of a message sees the run
 //! that it leads to.
 
 mod act;
@@ -18,6 +18,7 @@ mod plot;
 mod reader;
 mod run;
 mod session;
+mod sign_in;
 mod wall;
 mod words;
 
@@ -89,6 +90,8 @@ pub fn routes() -> Router<Arc<Door>> {
         .route("/live/queue", get(wall::follow_queue))
         .route("/live/runs/{run}", get(run::follow))
         .route("/signin", get(ask).post(sign_in))
+        .route("/signin/{platform}", get(sign_in::begin))
+        .route("/signin/{platform}/back", get(sign_in::back))
         .route("/signout", post(sign_out))
         .route("/assets/web.css", get(|| asset("text/css; charset=utf-8", include_str!("pages/web.css"))))
         .route(
@@ -144,12 +147,12 @@ fn own_path(next: &str) -> &str {
     if next.starts_with('/') && !next.starts_with("//") && plain { next } else { "/" }
 }
 
-async fn ask(reader: Reader, Query(query): Query<Next>) -> Response {
-    reader.page(StatusCode::OK, "signin.html", asked(&query.next, false))
+async fn ask(State(door): State<Arc<Door>>, reader: Reader, Query(query): Query<Next>) -> Response {
+    reader.page(StatusCode::OK, "signin.html", asked(&door, &query.next, false))
 }
 
-fn asked(next: &str, wrong: bool) -> Value {
-    context! { next => own_path(next), wrong => wrong }
+fn asked(door: &Door, next: &str, wrong: bool) -> Value {
+    context! { next => own_path(next), wrong => wrong, ways => sign_in::ways(door, next) }
 }
 
 #[derive(Deserialize)]
@@ -198,7 +201,7 @@ async fn sign_in(
     let cookie = known.then(|| session::begin(&digest, &door.links, door.clock.now()));
     let Some(cookie) = cookie.and_then(|cookie| HeaderValue::from_str(&cookie).ok()) else {
         tracing::warn!("somebody did not sign in: the token is not known");
-        return reader.page(StatusCode::UNAUTHORIZED, "signin.html", asked(&form.next, true));
+        return reader.page(StatusCode::UNAUTHORIZED, "signin.html", asked(&door, &form.next, true));
     };
     tracing::info!("somebody signed in");
     let mut response = go(own_path(&form.next));
@@ -206,7 +209,15 @@ async fn sign_in(
     response
 }
 
-async fn sign_out(State(door): State<Arc<Door>>) -> Response {
+async fn sign_out(State(door): State<Arc<Door>>, reader: Reader, headers: HeaderMap) -> Response {
+    let now = door.clock.now();
+    let cookies = headers.get_all(header::COOKIE).iter();
+    let sessions = cookies.filter_map(|cookie| session::of(cookie.as_bytes(), &door.links, now));
+    for session in sessions.filter(|session| session.of_person) {
+        if let Err(error) = door.store.session_end(&session.digest, now).await {
+            return reader.not_now(&error);
+        }
+    }
     let mut response = go("/signin");
     if let Ok(cookie) = HeaderValue::from_str(&session::end(&door.links)) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);

@@ -13,8 +13,6 @@ use minijinja::{Value, context};
 use super::session::{self, Session};
 use super::words::Tongue;
 use super::{PAGES, go, secured};
-use crate::command::permits;
-use crate::command::policy::{About, Asked};
 use crate::command::{AuditAsked, Command};
 use crate::door::{Door, Visitor};
 
@@ -40,17 +38,16 @@ impl FromRequestParts<Arc<Door>> for Reader {
         let now = door.clock.now();
         let session = cookies.find_map(|cookie| session::of(cookie.as_bytes(), &door.links, now));
         let visitor = match &session {
+            Some(session) if session.of_person => door.signed_in(&session.digest).await,
             Some(session) => door.visitor(&session.digest).await,
             None => None,
         };
         let session = session.filter(|_| visitor.is_some());
         let once = session.as_ref().map(|session| session.once(&door.links, &door.handler.ids));
-        let is_admin = visitor.as_ref().is_some_and(|visitor| {
-            let command = Command::Audit(AuditAsked::default());
-            let asked = Asked::Command(&command);
-            permits::judged(asked, visitor.who(), &door.handler.inventory.now(), About::default())
-                .is_allowed()
-        });
+        let is_admin = match &visitor {
+            Some(visitor) => door.may(visitor, &Command::Audit(AuditAsked::default())).await,
+            None => false,
+        };
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         Ok(Reader { visitor, tongue: Tongue::asked(&parts.headers), session, once, path, is_admin })
     }
@@ -62,13 +59,18 @@ impl Reader {
         self.session.as_ref()?.opens(&door.links, once).map(str::to_owned)
     }
 
+    /// The same for a page that is at another address, where its own holds what nobody may send twice.
+    pub(super) fn standing_at(self, path: &str) -> Reader {
+        Reader { path: path.to_owned(), ..self }
+    }
+
     /// A page, as the browser may show it.
     pub(super) fn page(&self, status: StatusCode, name: &str, facts: Value) -> Response {
         let facts = context! {
             lang => self.tongue.as_str(),
             signed_in => self.visitor.is_some(),
             is_admin => self.is_admin,
-            who => self.visitor.as_ref().map(|visitor| visitor.actor.id.as_str()),
+            who => self.visitor.as_ref().filter(|visitor| visitor.is_person()).map(|visitor| visitor.actor.shown()),
             once => self.once.as_deref(),
             here => self.path.as_str(),
             ..facts

@@ -1,16 +1,22 @@
-//! Signing in: a token of the API, once, for a cookie that is signed and ends by itself. The cookie holds no token, only
-//! a digest of it: a token that is not known any more ends its sessions too. Pure but for the clock's time it is handed.
+//! Sessions of browsers. Whoever signs in with a token of the API has a cookie that is signed and ends by itself; it holds no
+//! token, only a digest of it: a token that is not known any more ends its sessions too. Whoever signs in with a chat platform
+//! has one that holds nothing but something random, whose digest the store knows. Pure but for the clock's time it is
+//! handed.
 
 use std::time::Duration;
 
 use subtle::ConstantTimeEq;
 
+use crate::chat::token;
 use crate::clock::Timestamp;
 use crate::id::Ids;
 use crate::message::links::Links;
 
 /// How long somebody stays signed in.
 pub(super) const SESSION_LIVES: Duration = Duration::from_secs(12 * 3600);
+/// What the cookie of somebody begins with who signed in with a chat platform, and the random bytes behind.
+const PERSON: &str = "p.";
+pub(super) const SECRET_BYTES: usize = 32;
 /// The cookie's name.
 const COOKIE: &str = "boardhand_session";
 /// Longest cookie header that is read.
@@ -22,8 +28,11 @@ const ONCE_BYTES: usize = 16;
 /// A sign-in that is not over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Session {
-    /// The digest of the token that it began with; whether that is still known is for the caller to ask.
+    /// The digest of the token that it began with, or of what opens it; whether that is still known is for the caller to
+    /// ask.
     pub(super) digest: [u8; 32],
+    /// Whether it is that of a person of a chat.
+    pub(super) of_person: bool,
     ends_at: i64,
 }
 
@@ -55,6 +64,14 @@ pub(super) fn begin(digest: &[u8; 32], links: &Links, now: Timestamp) -> String 
     format!("{COOKIE}={ends_at}.{digest}.{seal}; Max-Age={age}; {}", terms(links))
 }
 
+/// The `Set-Cookie` of somebody who signed in with a chat platform, and what the store keeps of it.
+pub(super) fn begin_person(random: &[u8; SECRET_BYTES], links: &Links) -> (String, [u8; 32]) {
+    let secret = hex::encode(random);
+    let age = SESSION_LIVES.as_secs();
+    let digest = token::digest(secret.as_bytes());
+    (format!("{COOKIE}={PERSON}{secret}; Max-Age={age}; {}", terms(links)), digest)
+}
+
 /// The `Set-Cookie` that ends a session.
 pub(super) fn end(links: &Links) -> String {
     format!("{COOKIE}=; Max-Age=0; {}", terms(links))
@@ -69,19 +86,23 @@ pub(super) fn of(header: &[u8], links: &Links, now: Timestamp) -> Option<Session
 }
 
 fn ours(cookie: &str, links: &Links, now: Timestamp) -> Option<Session> {
+    if let Some(secret) = cookie.strip_prefix(PERSON) {
+        let digest = token::digest(secret.as_bytes());
+        return (secret.len() == 2 * SECRET_BYTES).then_some(Session { digest, of_person: true, ends_at: 0 });
+    }
     let mut parts = cookie.splitn(3, '.');
     let (ends_at, digest, given) = (parts.next()?.parse().ok()?, parts.next()?, parts.next()?);
     let sealed: bool = seal(links, ends_at, digest).as_bytes().ct_eq(given.as_bytes()).into();
     let mut bytes = [0; 32];
     hex::decode_to_slice(digest, &mut bytes).ok()?;
-    (sealed && now.as_secs() < ends_at).then_some(Session { digest: bytes, ends_at })
+    (sealed && now.as_secs() < ends_at).then_some(Session { digest: bytes, of_person: false, ends_at })
 }
 
 fn seal(links: &Links, ends_at: i64, digest: &str) -> String {
     links.seal(&format!("session:{ends_at}:{digest}"))
 }
 
-fn terms(links: &Links) -> String {
+pub(super) fn terms(links: &Links) -> String {
     let secure = if links.are_secure() { "; Secure" } else { "" };
     format!("Path=/; HttpOnly; SameSite=Lax{secure}")
 }

@@ -44,6 +44,36 @@ fn an_empty_variable_is_no_setting() {
 }
 
 #[test]
+fn signing_in_with_a_chat_needs_the_whole_app_and_an_address_to_come_back_to() {
+    let slack = [("SLACK_BOT_TOKEN", "xoxb-1"), ("SLACK_SIGNING_SECRET", "abc")];
+    let serve = |more: &[(&str, &str)]| {
+        let (code, said) = boardhand(&["serve", "--simulate"], &[&slack[..], more].concat());
+        assert_eq!(code, Some(1), "{said}");
+        said
+    };
+    let said = serve(&[("SLACK_CLIENT_ID", "1.2")]);
+    assert!(said.contains("SLACK_CLIENT_SECRET: missing; signing in with Slack needs it"), "{said}");
+    let app = [("SLACK_CLIENT_ID", "1.2"), ("SLACK_CLIENT_SECRET", "s3cret-of-the-app")];
+    let said = serve(&[&app[..], &[("FEISHU_SIGN_IN", "perhaps")]].concat());
+    assert!(said.contains("BOARDHAND_PUBLIC_URL (--public-url): missing; whoever signs in"), "{said}");
+    assert!(said.contains("FEISHU_SIGN_IN: \"perhaps\" is neither") && !said.contains("s3cret"), "{said}");
+    let said = serve(&[&app[..], &[("SLACK_API_URL", "http://slack.example/api/")]].concat());
+    assert!(
+        said.contains("SLACK_API_URL: signing in with Slack") && said.contains("needs https://"),
+        "{said}"
+    );
+    let (code, said) =
+        boardhand(&["serve", "--simulate"], &[&app[..], &[("FEISHU_SIGN_IN", "true")]].concat());
+    assert!(code == Some(1) && said.contains("SLACK_BOT_TOKEN: missing; signing in"), "{said}");
+    assert!(said.contains("FEISHU_APP_ID: missing; FEISHU_SIGN_IN"), "{said}");
+    let (code, said) = boardhand(&["slack", "manifest", "--sign-in"], &[]);
+    assert!(code == Some(1) && said.contains("set BOARDHAND_PUBLIC_URL"), "{said}");
+    let url = [("BOARDHAND_PUBLIC_URL", "https://b.example/")];
+    let (code, said) = boardhand(&["slack", "manifest", "--sign-in", "--socket"], &url);
+    assert!(code == Some(0) && said.contains("- \"https://b.example/signin/slack/back\""), "{said}");
+}
+
+#[test]
 fn a_manifest_needs_no_address_and_says_what_to_replace() {
     let (code, said) = boardhand(&["slack", "manifest"], &[]);
     assert!(code == Some(0) && said.starts_with("# Put this server's public address in place of"), "{said}");

@@ -117,6 +117,8 @@ const TOO_FAST: [i64; 4] = [99_991_400, 230_020, 230_049, 11_232];
 /// What a card says is not let through: what looks like personal data or a forbidden word, too much of it, or a form that
 /// this tenant does not take. Consoles print all sorts of things; the rest is told without them.
 const NOT_LET_THROUGH: [&str; 4] = ["230022", "230025", "230028", "230099"];
+/// The app lacks a permission.
+const NO_SCOPE: &str = "99991672";
 /// This chat takes no threads.
 const NO_TOPICS: i64 = 230_071;
 
@@ -149,6 +151,19 @@ impl FeishuClient {
         let reply = self.call(Method::GET, "/open-apis/bot/v3/info", None).await?;
         let text = |name: &str| reply["bot"][name].as_str().unwrap_or_default().to_owned();
         Ok(WhoAmI { open_id: text("open_id"), name: text("app_name") })
+    }
+
+    /// The key of the tenant that the app is in: whose people are no strangers.
+    pub async fn tenant(&self) -> Result<String, FeishuError> {
+        let lacks = "the app lacks tenant:tenant:readonly: add it, publish a version of the app";
+        let told = match self.call(Method::GET, "/open-apis/tenant/v2/tenant/query", None).await {
+            Err(FeishuError::NotAccepted { code, .. }) if code == NO_SCOPE => {
+                return Err(FeishuError::NotAccepted { code, remedy: lacks });
+            }
+            told => told?,
+        };
+        let key = told["data"]["tenant"]["tenant_key"].as_str().filter(|key| !key.is_empty());
+        key.map(str::to_owned).ok_or_else(|| FeishuError::NotExecuted("an answer without a tenant".into()))
     }
 
     async fn token(&self) -> Result<SecretString, FeishuError> {

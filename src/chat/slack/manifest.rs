@@ -3,6 +3,7 @@
 
 use super::decode::RERUN;
 use super::form::RUN_FORM;
+use crate::message::links::signed_in_with;
 
 /// How Slack's deliveries reach this server.
 #[derive(Debug, Clone, Copy)]
@@ -70,8 +71,14 @@ pub const OPTIONAL: [(&str, &[Scope]); 7] = [
     ),
 ];
 
-/// The manifest as YAML.
-pub fn manifest(way: Way<'_>) -> String {
+/// Whom somebody is who signs in to the pages with Slack.
+const WHO: [Scope; 2] = [
+    Scope { name: "openid", purpose: "who signs in to the pages" },
+    Scope { name: "profile", purpose: "their name" },
+];
+
+/// The manifest as YAML; with what signing in to the pages of a server at this public base URL takes.
+pub fn manifest(way: Way<'_>, sign_in: Option<&str>) -> String {
     let webhook = match way {
         Way::Socket => None,
         Way::Url(Some(url)) => Some(format!("{}/webhooks/slack", url.trim_end_matches('/'))),
@@ -100,7 +107,7 @@ pub fn manifest(way: Way<'_>) -> String {
          socket_mode_enabled: {socket}\n  token_rotation_enabled: false\n",
         commands = COMMANDS.map(|command| command.yaml(&line(6, "url"))).concat(),
         shortcuts = shortcuts(),
-        scopes = scopes(),
+        scopes = scopes(sign_in),
         request_url = line(4, "request_url"),
         socket = webhook.is_none(),
     )
@@ -115,7 +122,7 @@ fn shortcuts() -> String {
     )
 }
 
-fn scopes() -> String {
+fn scopes(sign_in: Option<&str>) -> String {
     let line = |scope: &Scope, before: &str| format!("      {before}- {} # {}\n", scope.name, scope.purpose);
     let needed: String = NEEDED.iter().map(|scope| line(scope, "")).collect();
     let optional = OPTIONAL.iter().flat_map(|(about, scopes)| {
@@ -123,7 +130,17 @@ fn scopes() -> String {
         about.chain(scopes.iter().map(|scope| line(scope, "# ")))
     });
     let optional: String = optional.collect();
-    format!("oauth_config:\n  scopes:\n    bot:\n{needed}      # Optional, to be uncommented.\n{optional}")
+    let (redirect, user) = match sign_in {
+        None => (String::new(), String::new()),
+        Some(url) => {
+            let url = serde_json::Value::from(signed_in_with(url, "slack"));
+            let user: String = WHO.iter().map(|scope| line(scope, "")).collect();
+            (format!("  redirect_urls:\n    - {url} # from signing in\n"), format!("    user:\n{user}"))
+        }
+    };
+    format!(
+        "oauth_config:\n{redirect}  scopes:\n{user}    bot:\n{needed}      # Optional, to be uncommented.\n{optional}"
+    )
 }
 
 /// The needed scopes that are not among the granted ones.
@@ -199,7 +216,7 @@ mod tests {
     #[test]
     fn the_manifest_is_within_slacks_limits() {
         for way in [Way::Socket, Way::Url(None), Way::Url(Some("https://b.example"))] {
-            let text = manifest(way);
+            let text = manifest(way, None);
             let yaml = parse(&text);
             let length = |path: &[&str]| string(&yaml, path).expect("string").chars().count();
             assert!(length(&["display_information", "name"]) <= 35);
@@ -226,7 +243,7 @@ mod tests {
 
     #[test]
     fn the_manifest_asks_for_the_scopes_it_needs_and_no_others() {
-        let text = manifest(Way::Url(None));
+        let text = manifest(Way::Url(None), None);
         let yaml = parse(&text);
         let scopes =
             ["oauth_config", "scopes", "bot"].iter().try_fold(&yaml, |node, key| node.as_mapping_get(key));
@@ -237,8 +254,24 @@ mod tests {
     }
 
     #[test]
+    fn signing_in_takes_an_address_to_come_back_to_and_two_scopes() {
+        for way in [Way::Socket, Way::Url(Some("https://b.example/lab/"))] {
+            let text = manifest(way, Some("https://b.example/lab/"));
+            let yaml = parse(&text);
+            let list = |path: &[&str]| {
+                let list = path.iter().try_fold(&yaml, |node, key| node.as_mapping_get(key));
+                let list = list.and_then(|list| list.as_vec()).expect("a list").iter();
+                list.filter_map(|entry| entry.as_str()).collect::<Vec<_>>()
+            };
+            assert_eq!(list(&["oauth_config", "redirect_urls"]), ["https://b.example/lab/signin/slack/back"]);
+            assert_eq!(list(&["oauth_config", "scopes", "user"]), ["openid", "profile"]);
+            assert_eq!(list(&["oauth_config", "scopes", "bot"]).len(), 4);
+        }
+    }
+
+    #[test]
     fn every_address_is_the_servers_own() {
-        let text = manifest(Way::Url(Some("https://b.example/lab/")));
+        let text = manifest(Way::Url(Some("https://b.example/lab/")), None);
         let yaml = parse(&text);
         let ours = Some("https://b.example/lab/webhooks/slack");
         assert_eq!(string(&yaml, &["settings", "interactivity", "request_url"]), ours);
@@ -246,17 +279,17 @@ mod tests {
         for command in commands(&yaml) {
             assert_eq!(string(command, &["url"]), ours);
         }
-        assert!(manifest(Way::Url(None)).starts_with("# Put this server's public address"));
+        assert!(manifest(Way::Url(None), None).starts_with("# Put this server's public address"));
     }
 
     #[test]
     fn over_a_socket_there_is_no_address_at_all() {
-        let text = manifest(Way::Socket);
+        let text = manifest(Way::Socket, None);
         let yaml = parse(&text);
         assert!(!text.contains("url") && text.contains("connections:write"), "{text}");
         let settings = yaml.as_mapping_get("settings").expect("settings");
         assert_eq!(settings.as_mapping_get("socket_mode_enabled").and_then(|on| on.as_bool()), Some(true));
-        let by_url = manifest(Way::Url(Some("https://b.example")));
+        let by_url = manifest(Way::Url(Some("https://b.example")), None);
         assert!(by_url.contains("socket_mode_enabled: false"), "{by_url}");
     }
 
@@ -274,7 +307,7 @@ mod tests {
 
     #[test]
     fn an_address_with_odd_characters_stays_one_string() {
-        let text = manifest(Way::Url(Some("https://b.example/\"\n  x: y")));
+        let text = manifest(Way::Url(Some("https://b.example/\"\n  x: y")), None);
         assert_eq!(string(&parse(&text), &["settings", "x"]), None);
     }
 }

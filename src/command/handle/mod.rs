@@ -149,7 +149,7 @@ impl Handler {
         };
         // Feishu shows nothing to one person in a chat; a question of theirs comes to them.
         let theirs = over::is_question(&reaction.answer) || link::is_private(&reaction.answer);
-        let asks_them = platform == Platform::Feishu && theirs;
+        let asks_them = platform == Platform::Feishu && theirs && !delivery.is_from_page();
         let answer_via = match in_ack && !asks_them {
             true => None,
             false if asks_them && !delivery.direct => Some(in_person),
@@ -478,6 +478,13 @@ impl Handler {
         delivery.foreign &= !lab.permissions.workspaces.contains(&delivery.actor.team);
         delivery.actor = lab.people.counts_as(&delivery.actor);
         delivery
+    }
+
+    /// Whether whoever is behind a delivery may do this, as everything stands now.
+    pub async fn may(&self, delivery: Delivery, command: &Command) -> bool {
+        let delivery = self.as_one_person(delivery);
+        self.until_groups_are_asked(&delivery).await;
+        self.permission_about(Asked::Command(command), &delivery, About::default()).is_allowed()
     }
 
     /// Whether somebody is the one who acts, also by an id that they used before it was linked.

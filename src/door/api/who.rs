@@ -115,7 +115,7 @@ pub(in crate::door) async fn proved(door: &Door, token: &[u8]) -> Result<Proof, 
 /// Whose token of this digest it is that opens the API now: the server's own, or one of the store's.
 pub(in crate::door) async fn of_digest(door: &Door, digest: &[u8; 32]) -> Option<Visitor> {
     if door.api_tokens.know_digest(digest) {
-        return Some(Visitor { actor: api::admin(String::new()), standing: None });
+        return Some(Visitor::with_token(api::admin(String::new()), None));
     }
     let found = match door.store.token_by_hash(digest).await {
         Ok(found) => found,
@@ -128,7 +128,7 @@ pub(in crate::door) async fn of_digest(door: &Door, digest: &[u8; 32]) -> Option
     let opens = |row: &TokenRow| row.is_live(now) && !row.standing.is_worker();
     let row = found.filter(|row| token::is_same(&row.hash, digest) && opens(row))?;
     note_use(door, &row, now).await;
-    Some(Visitor { actor: holder(row.name), standing: Some(Box::new(row.standing)) })
+    Some(Visitor::with_token(holder(row.name), Some(Box::new(row.standing))))
 }
 
 fn holder(name: String) -> Actor {

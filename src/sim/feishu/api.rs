@@ -10,7 +10,7 @@ use axum::routing::{delete, get, patch, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use super::{BOT, Call, Fault, Message, SimFeishu, World, files, rules, socket};
+use super::{BOT, Call, Fault, Message, SimFeishu, World, files, rules, sign_in, socket};
 use crate::clock::Timestamp;
 
 /// Edits that one message takes in a second.
@@ -42,6 +42,11 @@ pub(super) fn routes(feishu: SimFeishu) -> Router {
         .route("/open-apis/im/v1/messages/{id}", patch(edit))
         .route("/open-apis/im/v1/messages/{id}/reactions", post(react).get(reactions))
         .route("/open-apis/im/v1/messages/{id}/reactions/{reaction}", delete(unreact))
+        .route("/open-apis/authen/v1/authorize", get(sign_in::authorize))
+        .route("/open-apis/authen/v1/allow", get(sign_in::allow))
+        .route("/open-apis/authen/v2/oauth/token", post(sign_in::token))
+        .route("/open-apis/authen/v1/user_info", get(sign_in::user_info))
+        .route("/open-apis/tenant/v2/tenant/query", get(sign_in::tenant))
         .with_state(feishu)
 }
 

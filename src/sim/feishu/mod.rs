@@ -11,6 +11,7 @@ mod files;
 mod frames;
 pub(in crate::sim) mod playground;
 mod rules;
+mod sign_in;
 mod socket;
 mod wire;
 
@@ -146,6 +147,10 @@ pub enum Call {
     Endpoint,
     /// A long connection.
     Connect,
+    /// What is given for a code of somebody who signs in.
+    SignIn,
+    /// The app's own tenant.
+    Tenant,
 }
 
 #[derive(Default)]
@@ -170,6 +175,7 @@ struct World {
     events: u64,
     ids: u64,
     sockets: socket::Sockets,
+    sign_ins: sign_in::SignIns,
 }
 
 impl World {

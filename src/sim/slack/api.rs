@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::faults::{self, ApiFault};
 use super::methods::{self, Failure};
 use super::wire::Cut;
-use super::{Shared, respond};
+use super::{Shared, respond, sign_in};
 
 /// The scopes that the app has, unless they were taken from it.
 const SCOPES: [&str; 12] = [
@@ -34,6 +34,9 @@ const SCOPES: [&str; 12] = [
 ];
 /// The one method that wants the app's own token.
 const OPEN_SOCKET: &str = "apps.connections.open";
+/// The methods of signing in: the app's secret is asked for there, or a person's token.
+const SIGN_IN: &str = "openid.connect.token";
+const USER_INFO: &str = "openid.connect.userInfo";
 /// Arguments that stand as JSON text in a form.
 const JSON_ARGUMENTS: [&str; 3] = ["blocks", "attachments", "metadata"];
 
@@ -69,6 +72,8 @@ async fn call(
                 }
                 match method.as_str() {
                     OPEN_SOCKET => shared.open_socket(),
+                    SIGN_IN => sign_in::token(&shared, &arguments),
+                    USER_INFO => sign_in::user_info(&shared, &headers),
                     method => methods::call(&shared, method, &arguments),
                 }
             }
@@ -121,6 +126,9 @@ fn arguments(headers: &HeaderMap, query: Option<&str>, body: &[u8]) -> Result<Va
 }
 
 fn authorised(shared: &Shared, method: &str, headers: &HeaderMap, arguments: &Value) -> Result<(), Failure> {
+    if [SIGN_IN, USER_INFO].contains(&method) {
+        return Ok(());
+    }
     let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = header.and_then(|value| value.strip_prefix("Bearer ")).or(arguments["token"].as_str());
     let token = token.ok_or_else(|| Failure::new("not_authed"))?;

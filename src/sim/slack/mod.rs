@@ -3,7 +3,7 @@
 //!
 //! Tests use [`SimSlack`] as people use Slack: [`say`](SimSlack::say), [`click`](SimSlack::click), then read the
 //! thread. `model` keeps the workspace, `api` answers the Web API, `people` turns what people do into
-//! deliveries, `deliver` sends them, to the webhook or over a `socket`, `respond` serves `response_url`s, `views` and `forms` are its modals, `home` the app's Home, `files` its files, `playground` is the page. Real limits hold: sizes, rates, scopes, membership.
+//! deliveries, `deliver` sends them, to the webhook or over a `socket`, `respond` serves `response_url`s, `views` and `forms` are its modals, `home` the app's Home, `files` its files, `sign_in` signs people in elsewhere, `playground` is the page. Real limits hold: sizes, rates, scopes, membership.
 
 mod api;
 mod deliver;
@@ -19,6 +19,7 @@ mod playground;
 mod rates;
 mod render;
 mod respond;
+mod sign_in;
 mod socket;
 mod validate;
 mod views;
@@ -39,6 +40,7 @@ pub use self::deliver::Delivered;
 pub use self::faults::{ApiFault, DeliveryFaults};
 pub use self::model::{Ephemeral, Message, World};
 pub use self::people::Reply;
+pub use self::sign_in::{CLIENT_ID, CLIENT_SECRET};
 pub use self::socket::SOCKETS_MAX;
 pub use self::validate::{Refusal, check_message};
 pub use self::views::View;
@@ -102,6 +104,7 @@ pub(in crate::sim::slack) struct Shared {
     last_delivery: Mutex<Option<Delivered>>,
     calls: Mutex<BTreeMap<String, u64>>,
     sockets: Mutex<Sockets>,
+    sign_ins: Mutex<sign_in::SignIns>,
 }
 
 impl SimSlack {
@@ -158,11 +161,13 @@ impl SimSlack {
             taken_scopes: Mutex::default(),
             last_delivery: Mutex::default(),
             calls: Mutex::default(),
+            sign_ins: Mutex::default(),
         });
         let app = api::routes()
             .merge(respond::routes())
             .merge(files::routes())
             .merge(socket::routes())
+            .merge(sign_in::routes())
             .merge(playground::routes(beside.is_some()))
             .with_state(shared.clone())
             .merge(beside.map(panel::routes).unwrap_or_default())

@@ -17,7 +17,7 @@ use crate::id::Ids;
 use crate::store::{Result, StoreError};
 
 /// Tables in the order in which rows may be written: what a row refers to comes before it.
-pub(super) const TABLES: [&str; 32] = [
+pub(super) const TABLES: [&str; 33] = [
     "meta",
     "deliveries",
     "campaigns",
@@ -50,6 +50,7 @@ pub(super) const TABLES: [&str; 32] = [
     "link_codes",
     "link_tries",
     "workers",
+    "sessions",
 ];
 /// Rows that are carried at a time.
 const PAGE: i64 = 500;

@@ -58,6 +58,7 @@ mod schedule;
 #[cfg(test)]
 mod schema_tests;
 mod script;
+mod session;
 mod sqlite;
 mod tally;
 mod tidy;
@@ -93,9 +94,10 @@ use crate::store::{
     AtRest, AuditFilter, BadgeRow, BatchView, BoardRow, BoardRun, BuildFilter, Call, CallEnd, CampaignView,
     CardLink, CaseRun, Census, Committed, Cursor, Dealt, Decisions, DigestRow, Drain, Effected, Ended,
     Errand, ErrandView, Fenced, Grant, Granted, Happened, Intake, Lapsed, LeaseTerms, LeaseView, Letter,
-    LinkRow, MessageEnd, NewWorker, Notice, Outdated, Owed, Owing, QueueChanges, Registered, ReloadRequest,
-    Reported, Result, RunFilter, RunStep, RunView, ScheduleRow, Settle, StatusPart, Store, StoreError,
-    SuitePast, SuiteRun, Tally, Telling, Tidied, TidyFrom, TimePast, TokenRow, Told, Watched, WorkerRow,
+    LinkRow, MessageEnd, NewSession, NewWorker, Notice, Outdated, Owed, Owing, QueueChanges, Registered,
+    ReloadRequest, Reported, Result, RunFilter, RunStep, RunView, ScheduleRow, SessionRow, Settle,
+    StatusPart, Store, StoreError, SuitePast, SuiteRun, Tally, Telling, Tidied, TidyFrom, TimePast, TokenRow,
+    Told, Watched, WorkerRow,
 };
 
 pub use self::backup::{Copied, CopyError, NUMBERS_LEFT_OUT, backup, restore};
@@ -158,6 +160,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         run::STATEMENTS,
         schedule::STATEMENTS,
         script::STATEMENTS,
+        session::STATEMENTS,
         tally::STATEMENTS,
         tidy::STATEMENTS,
         token::STATEMENTS,
@@ -864,6 +867,31 @@ impl Store for SqlStore {
         let write =
             self.writer.write_unheard(move |tx| Box::pin(async move { token::used(tx, &name, now).await }));
         write.await
+    }
+
+    async fn session_list(&self, now: Timestamp, limit: u32) -> Result<Vec<SessionRow>> {
+        session::list(&self.readers, &self.unreadable, now, limit).await
+    }
+
+    async fn session_by_hash(&self, hash: &[u8; 32]) -> Result<Option<SessionRow>> {
+        session::by_hash(&self.readers, hash).await
+    }
+
+    async fn session_begin(&self, new: &NewSession) -> Result<bool> {
+        let new = new.clone();
+        self.writer.write_unheard(move |tx| Box::pin(async move { session::begin(tx, &new).await })).await
+    }
+
+    async fn session_used(&self, hash: &[u8; 32], now: Timestamp) -> Result<()> {
+        let hash = *hash;
+        self.writer
+            .write_unheard(move |tx| Box::pin(async move { session::used(tx, &hash, now).await }))
+            .await
+    }
+
+    async fn session_end(&self, hash: &[u8; 32], now: Timestamp) -> Result<()> {
+        let hash = *hash;
+        self.writer.write_unheard(move |tx| Box::pin(async move { session::end(tx, &hash, now).await })).await
     }
 
     async fn secret(&self) -> Result<[u8; 32]> {

@@ -32,6 +32,39 @@ pub(super) const ZH: &[(&str, &str)] = &[
     ("Find", "查找"),
     // Signing in.
     ("Sign in", "登录"),
+    ("Sign in with {platform}", "用 {platform} 登录"),
+    ("Signed in", "已登录的人"),
+    ("Nobody with Slack or Feishu.", "没有人用 Slack 或飞书登录。"),
+    ("Id", "编号"),
+    ("Or with a token:", "或使用令牌："),
+    ("Nobody was signed in", "未能登录"),
+    ("Nobody signs in this way here.", "此处不支持这种登录方式。"),
+    ("Too many people sign in at once. Try again in a moment.", "同时登录的人太多，请稍后再试。"),
+    (
+        "This sign-in was not begun in this browser, took longer than 10 minutes, or was used before. Begin again.",
+        "这次登录不是在本浏览器中开始的，或已超过 10 分钟，或已用过。请重新开始。",
+    ),
+    ("You did not allow {platform} to say who you are.", "您没有允许 {platform} 说明您的身份。"),
+    (
+        "{platform} did not let you in: {error}. Begin again; if it stays so, tell whoever runs this server.",
+        "{platform} 没有让您登录：{error}。请重新开始；若仍如此，请告诉运行本服务器的人。",
+    ),
+    (
+        "{platform} did not say who you are: {why}. A code counts once and for minutes: begin again.",
+        "{platform} 没有说明您的身份：{why}。授权码只能用一次，且只在几分钟内有效，请重新开始。",
+    ),
+    (
+        "{platform} did not say who you are: {why}. Tell whoever runs this server.",
+        "{platform} 没有说明您的身份：{why}。请告诉运行本服务器的人。",
+    ),
+    (
+        "{platform} did not say who you are: {why}. Try again in a moment; a token signs you in meanwhile.",
+        "{platform} 没有说明您的身份：{why}。请稍后再试；在此期间可用令牌登录。",
+    ),
+    (
+        "{platform} did not say who you are: {why}. Begin again; if it stays so, tell whoever runs this server.",
+        "{platform} 没有说明您的身份：{why}。请重新开始；若仍如此，请告诉运行本服务器的人。",
+    ),
     (
         "This token is not known. Tokens are those of the API; whoever runs this server has one.",
         "这个令牌无效。令牌就是 API 的令牌，可向运行本服务器的人索取。",

@@ -9,6 +9,7 @@ mod languages;
 mod links;
 mod mirrors;
 mod over;
+mod sign_in;
 mod socket;
 
 use std::sync::{Arc, OnceLock};
@@ -18,8 +19,10 @@ use boardhand::app::{App, FeishuEvents, FeishuParts, Parts};
 use boardhand::artifact::Artifacts;
 use boardhand::chat::feishu::client::FeishuClient;
 use boardhand::chat::feishu::hook::HookClient;
+use boardhand::chat::feishu::sign_in::FeishuSignIn;
 use boardhand::chat::feishu::signature::Verifier;
 use boardhand::chat::feishu::socket::Endpoint;
+use boardhand::chat::sign_in::SignIn;
 use boardhand::chat::{Place, Platform};
 use boardhand::clock::Clock;
 use boardhand::id::Ids;
@@ -100,6 +103,10 @@ async fn lab_of(boards: &str, how: How, test: impl AsyncFnOnce(&Lab)) {
         SecretString::from("app-secret"),
         clock.clone(),
     );
+    feishu.register_redirect(&format!("{door}/signin/feishu/back"));
+    let (http, app) = (Http::new(&[feishu.url()]), ("cli_lab".to_owned(), SecretString::from("app-secret")));
+    let client = Arc::new(client);
+    let signs_in: Arc<dyn SignIn> = Arc::new(FeishuSignIn::new(http, feishu.url(), app, client.clone()));
     assert_eq!(client.whoami().await.expect("Feishu knows us").open_id, BOT);
     let app = App::new(Parts {
         store: store.clone(),
@@ -119,7 +126,7 @@ async fn lab_of(boards: &str, how: How, test: impl AsyncFnOnce(&Lab)) {
             },
             client: match how {
                 How::Hook => Arc::new(hook(&feishu, &clock)),
-                How::Webhook | How::WithSlack | How::Socket => Arc::new(client),
+                How::Webhook | How::WithSlack | How::Socket => client,
             },
             pacing: Pacing::FEISHU,
             bot: Arc::new(OnceLock::from(BOT.to_owned())),
@@ -134,7 +141,8 @@ async fn lab_of(boards: &str, how: How, test: impl AsyncFnOnce(&Lab)) {
         rates: Default::default(),
     })
     .await
-    .expect("app");
+    .expect("app")
+    .signing_in(vec![signs_in]);
     let (stop, stopped) = oneshot::channel();
     let server = tokio::spawn(app.serve(listener, async {
         let _ = stopped.await;

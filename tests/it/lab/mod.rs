@@ -16,7 +16,9 @@ use boardhand::artifact::Artifacts;
 use boardhand::board::{Inventory, lab_file};
 use boardhand::chat::feishu::client::FeishuClient;
 use boardhand::chat::jenkins::signature as jenkins;
+use boardhand::chat::sign_in::SignIn;
 use boardhand::chat::slack::client::SlackClient;
+use boardhand::chat::slack::sign_in::SlackSignIn;
 use boardhand::chat::slack::socket::Opener;
 use boardhand::chat::token::Tokens;
 use boardhand::chat::{ChatApi, Platform};
@@ -28,7 +30,7 @@ use boardhand::message::pace::Pacing;
 use boardhand::message::template::Catalogue;
 use boardhand::net::Http;
 use boardhand::sim::feishu::{SimFeishu, SimFeishuConfig};
-use boardhand::sim::slack::{SimSlack, SimSlackConfig};
+use boardhand::sim::slack::{CLIENT_ID, CLIENT_SECRET, SimSlack, SimSlackConfig};
 use boardhand::sim::{SimLab, Speed};
 use boardhand::store::sql::SqlStore;
 use boardhand::store::{Census, Store};
@@ -174,6 +176,14 @@ pub(crate) fn slack_parts(slack: &SimSlack, pacing: Pacing) -> SlackParts {
         client: SlackClient::new(Http::new(&[&api]), &api, SecretString::from("xoxb-test")),
         pacing,
     }
+}
+
+/// What signs people in with it to the pages of a server here.
+pub(crate) fn slack_sign_in(slack: &SimSlack, door: &str, clock: &Clock) -> Arc<dyn SignIn> {
+    crate::web::sign_in::register(slack, door);
+    let (api, app) = (slack.api_url(), (CLIENT_ID.to_owned(), SecretString::from(CLIENT_SECRET)));
+    let bot = Arc::new(slack_parts(slack, Pacing::NONE).client);
+    Arc::new(SlackSignIn::new(Http::new(&[&api]), &api, app, bot, clock.clone()))
 }
 
 /// What a lab has around it.
@@ -415,7 +425,7 @@ impl Kept {
             slack: Some(slack_parts(slack, Pacing::NONE)),
             clock: clock.clone(),
             ids,
-            public_url: door,
+            public_url: door.clone(),
             transcripts: data.path().join("transcripts"),
             artifacts: Artifacts::folder(data.path().join("artifacts")).with_builds(
                 data.path().join("build-files"),
@@ -428,6 +438,7 @@ impl Kept {
         })
         .await
         .expect("app")
+        .signing_in(vec![slack_sign_in(slack, &door, clock)])
         .reading(Arc::new(source))
         .controlled(data.path());
         let socket = tftp_socket(clock, *within, tftp).await;

@@ -40,6 +40,23 @@ async fn a_check_says_which_way_deliveries_come_and_that_slack_knows_us() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_says_where_people_who_sign_in_are_sent_back_to() {
+    let slack = slack().await;
+    let app = [("SLACK_CLIENT_ID", "1.2"), ("SLACK_CLIENT_SECRET", "s3cret")];
+    let env = [&URL[..], &app, &[("BOARDHAND_PUBLIC_URL", "http://lab.example/hand/")]].concat();
+    let (code, said) = check(&slack, &env).await;
+    assert_eq!(code, Some(0), "{said}");
+    insta::assert_snapshot!(said, @r"
+    Slack: deliveries: Slack calls /webhooks/slack (SLACK_SIGNING_SECRET)
+    Slack: workspace Lab (T0LAB), bot U0BOT: ok
+    Slack: people sign in to the pages: the app must have http://lab.example/hand/signin/slack/back (OAuth & Permissions, Redirect URLs; user scopes openid and profile)
+    Slack: warning: BOARDHAND_PUBLIC_URL is not https://: whoever listens on the way takes over who signs in (SLACK_CLIENT_ID)
+    ");
+    let (code, said) = check(&slack, &[&URL[..], &app].concat()).await;
+    assert!(code == Some(1) && said.contains("error: BOARDHAND_PUBLIC_URL: missing"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_check_names_the_scopes_to_add() {
     let slack = slack().await;
     slack.set_scope("im:history", false);

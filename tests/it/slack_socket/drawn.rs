@@ -149,7 +149,7 @@ async fn slacks_own_types_fit_the_manifest() {
             [Way::Socket, Way::Url(None), Way::Url(Some("https://b.example"))].iter().enumerate()
         {
             // With what is optional, too.
-            let yaml = manifest(*way).replace("      # - ", "      - ");
+            let yaml = manifest(*way, None).replace("      # - ", "      - ");
             let yaml = plain(&Yaml::load_from_str(&yaml).expect("YAML")[0]);
             let scopes = yaml["oauth_config"]["scopes"]["bot"].as_array().expect("scopes").len();
             assert!(scopes > 8, "{yaml}");

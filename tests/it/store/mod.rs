@@ -17,6 +17,7 @@ mod message;
 mod outcomes;
 mod queue;
 mod run;
+mod session;
 pub(crate) mod tidy;
 mod watch;
 mod worker;

@@ -6,6 +6,7 @@ mod admin;
 mod history;
 mod live;
 mod numbers;
+pub(crate) mod sign_in;
 
 use std::path::PathBuf;
 
