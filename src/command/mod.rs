@@ -158,10 +158,12 @@ pub enum Command {
     },
     /// `/lab digest`.
     Digest,
-    /// `/lab link [code]`.
+    /// `/lab link [code] [yes]`.
     Link {
         /// What was given on the other platform; a new one is given where there is none.
         code: Option<String>,
+        /// Whether they say that they are whom they were asked about.
+        sure: bool,
     },
     /// `/lab unlink [person]`.
     Unlink {

@@ -371,7 +371,12 @@ fn build(typed: &Typed<'_>, in_thread: bool) -> Result<Command, ParseProblem> {
         Form::Hold => build_hold(typed, in_thread)?,
         Form::Log => build_log(typed, in_thread)?,
         Form::Digest => Command::Digest,
-        Form::Link => Command::Link { code: optional(0) },
+        Form::Link => {
+            let sure = optional(1).is_some_and(|word| ["yes", "是"].contains(&&*word.to_lowercase()));
+            // A code may be typed with a space between its halves.
+            let rest = optional(1).filter(|_| !sure).unwrap_or_default();
+            Command::Link { code: optional(0).map(|code| code + &rest), sure }
+        }
         Form::Unlink => Command::Unlink { person: optional(0) },
         Form::Workers => Command::Workers,
         Form::Watch => Command::Watch { target: watched(typed, in_thread)? },

@@ -135,6 +135,8 @@ fn told_in(lab: &Inventory) -> impl Iterator<Item = &String> {
 fn verb(asked: Asked<'_>) -> Option<&'static str> {
     let form = match asked {
         Asked::Command(Command::Power { action: PowerAction::Status, .. })
+        // Everybody may undo a link of their own, and nobody but an admin somebody else's.
+        | Asked::Command(Command::Unlink { .. })
         | Asked::Console { .. }
         | Asked::Tokens
         | Asked::Build => return None,

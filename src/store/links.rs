@@ -20,9 +20,16 @@ pub enum LinkAsked {
         /// When it is over.
         until: Timestamp,
     },
-    /// To be one with whoever was given this code. The first time they are asked whether they are, naming whose it is, and
-    /// nobody else may type it any more; the second time they are.
+    /// To be one with whoever was given this code. At first they are asked whether they are, naming whose it is, and nobody
+    /// else may type it any more; they are once they say so.
     With {
+        /// The SHA-256 of it.
+        hash: [u8; 32],
+        /// Whether they say so, which counts only after they were asked.
+        sure: bool,
+    },
+    /// That this code opens nothing any more: others may have read it where it was typed in vain.
+    Void {
         /// The SHA-256 of it.
         hash: [u8; 32],
     },

@@ -446,7 +446,7 @@ pub const TABLE: &[Row] = &[
         form: Form::Link,
         words: &["link"],
         zh: &["绑定"],
-        arguments: &[maybe("code")],
+        arguments: &[maybe("code"), maybe("yes")],
         help: "Be one person in Slack and in Feishu: alone it gives a code, which is typed on the other platform",
         help_zh: "在 Slack 和飞书中视为同一人：不带参数获取绑定码，然后到另一个平台输入",
         example: "/lab link K7QM-2XTD",

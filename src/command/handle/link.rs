@@ -1,7 +1,7 @@
 //! One person on two platforms, by a code that is given on one and typed on the other. From then on their roles, boards, runs
 //! and quota are one. A code is given to one person alone, is good once and for ten minutes, and is kept as its hash; what
 //! stands in the answer that gave it is worth nothing after that. Whoever types one is told whose it is, and is one with them
-//! only when they type it again: a code that somebody was talked into typing does nothing by itself.
+//! only when they say so: a code that somebody was talked into typing does nothing by itself. One that is refused is void.
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -14,7 +14,7 @@ use super::{Handler, Reaction};
 use crate::board::people::Person;
 use crate::chat::Delivery;
 use crate::command::grammar::Role;
-use crate::command::permits;
+use crate::command::{Command, permits};
 use crate::message::{Note, Phrase};
 use crate::store::{CODE_LASTS, Effect, LinkAsked, LinkRow};
 
@@ -40,15 +40,31 @@ pub(crate) fn linked(links: Vec<LinkRow>) -> Vec<Person> {
     links.into_iter().map(person).collect()
 }
 
+/// The refusal of a command; with a code, that is void from then on, since others may have read it.
+pub(super) fn in_vain(command: &Command, refusal: Reaction) -> Reaction {
+    match command {
+        Command::Link { code: Some(code), .. } => void(code, refusal),
+        _ => refusal,
+    }
+}
+
+fn void(code: &str, refusal: Reaction) -> Reaction {
+    let asked = LinkAsked::Void { hash: hash(code) };
+    Reaction { effect: Effect::Link { asked, note: Note::new(LINKED, json!({})) }, ..refusal }
+}
+
 impl Handler {
     /// Gives somebody a code, or takes one from them.
-    pub(super) fn link(&self, delivery: &Delivery, code: Option<&str>) -> Reaction {
-        if let Some(refusal) = nobody_to_write_to(delivery).or_else(|| self.is_in_file(delivery)) {
-            return refusal;
-        }
-        if code.is_some() && self.is_more_than_user(delivery) {
-            // Whoever is talked into typing somebody else's code would share what they may with them.
-            return Reaction::refused(Phrase::new("link-from-there", json!({})), &[], "/lab link");
+    pub(super) fn link(&self, delivery: &Delivery, code: Option<&str>, sure: bool) -> Reaction {
+        let refused = |why| Reaction::refused(Phrase::new(why, json!({})), &[], "/lab link");
+        // Whoever is talked into typing somebody else's code would share what they may with them.
+        let may_not = || code.and_then(|_| self.may_more(delivery)).map(refused);
+        let refusal = nobody_to_write_to(delivery).or_else(|| self.is_in_file(delivery)).or_else(may_not);
+        if let Some(refusal) = refusal {
+            return match code {
+                Some(code) => void(code, refusal),
+                None => refusal,
+            };
         }
         let now = self.clock.now();
         let already = Reaction::refused(Phrase::new("linked-already", json!({})), &[], "/lab unlink").answer;
@@ -68,18 +84,18 @@ impl Handler {
                 audit: audit("link", "a code".to_owned()),
             };
         };
-        let refused = |reason: Phrase| Reaction::refused(reason, &[], "/lab link").answer;
+        let refused = |why| refused(why).answer;
         Reaction {
             effect: Effect::Link {
-                asked: LinkAsked::With { hash: hash(code) },
+                asked: LinkAsked::With { hash: hash(code), sure },
                 note: Note::new(LINKED, json!({})),
             },
             answer: Note::new(LINKED, json!({})),
             instead: vec![
                 ("asks-first", Note::new("link-question", json!({ "code": code }))),
-                ("no-such-code", refused(Phrase::new("link-no-code", json!({})))),
-                ("same-platform", refused(Phrase::new("link-same-platform", json!({})))),
-                ("too-many", refused(Phrase::new("link-too-many", json!({})))),
+                ("no-such-code", refused("link-no-code")),
+                ("same-platform", refused("link-same-platform")),
+                ("too-many", refused("link-too-many")),
                 ("already-linked", already),
             ],
             audit: audit("link", "with a code".to_owned()),
@@ -115,11 +131,18 @@ impl Handler {
         }
     }
 
-    /// Whether whoever writes may more than everybody may; in a lab without roles nobody does.
-    fn is_more_than_user(&self, delivery: &Delivery) -> bool {
+    /// Why whoever writes types no code, where they may more than everybody may, or that is not known now; in a lab without
+    /// roles nobody does.
+    fn may_more(&self, delivery: &Delivery) -> Option<&'static str> {
         let lab = self.inventory.now();
-        let is_open = lab.roles.admin.is_empty() && lab.roles.operator.is_empty();
-        !is_open && permits::role(delivery, &self.groups_of(delivery), &lab) > Some(Role::User)
+        if lab.roles.admin.is_empty() && lab.roles.operator.is_empty() {
+            return None;
+        }
+        if permits::role(delivery, &self.groups_of(delivery), &lab) > Some(Role::User) {
+            return Some("link-from-there");
+        }
+        let unknown = self.groups.unknown(&lab.groups(), self.clock.now());
+        (!unknown.is_empty()).then_some("link-not-now")
     }
 
     /// The refusal to whom boards.yaml says who they are.

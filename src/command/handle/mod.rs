@@ -263,12 +263,9 @@ impl Handler {
         let because = match self.permission_for(Asked::Command(&command), delivery, about, &families) {
             Permission::Allowed { because } => because,
             Permission::Denied(denial) => {
-                return Ok(self.denied(
-                    delivery,
-                    command_name(&command),
-                    target(&command, run.as_ref()),
-                    &denial,
-                ));
+                let target = target(&command, run.as_ref());
+                let denied = self.denied(delivery, command_name(&command), target, &denial);
+                return Ok(link::in_vain(&command, denied));
             }
         };
         let mut reaction = match (command, run) {
@@ -295,7 +292,7 @@ impl Handler {
             }
             (Command::Log { lines, .. }, Some(view)) => Box::pin(self.log(delivery, &view, lines)).await?,
             (Command::Digest, _) => Box::pin(self.digest()).await?,
-            (Command::Link { code }, _) => self.link(delivery, code.as_deref()),
+            (Command::Link { code, sure }, _) => self.link(delivery, code.as_deref(), sure),
             (Command::Unlink { person }, _) => self.unlink(delivery, person.as_deref()),
             (Command::Workers, _) => self.workers(),
             (Command::Watch { target }, view) => {

@@ -92,7 +92,11 @@ pub(super) async fn asked(
             tx.leave(script);
             Ok(Effected::Done.into())
         }
-        LinkAsked::With { hash } => with(tx, ids, by, (hash, note), now).await,
+        LinkAsked::With { hash, sure } => with(tx, ids, by, (hash, *sure, note), now).await,
+        LinkAsked::Void { hash } => {
+            void(tx, hash, &by.key());
+            Ok(Effected::Done.into())
+        }
         LinkAsked::Undone { ids } => {
             let query = link::query(LINKS_OF).bind(row::json(ids));
             let rows = query.fetch_all(tx.connection().await?).await.map_err(unavailable)?;
@@ -112,16 +116,17 @@ async fn with(
     tx: &mut Tx,
     ids: &Ids,
     by: &Actor,
-    (hash, note): (&[u8; 32], &Note),
+    (typed, sure, note): (&[u8; 32], bool, &Note),
     now: Timestamp,
 ) -> Result<Linked> {
     let (key, late) = (by.key(), now - CODE_LASTS);
     let query = link::query(TRIES_COUNT).bind(&key).bind(late.as_micros());
     if query.count(tx.connection().await?).await.map_err(unavailable)? >= i64::from(CODES_WRONG_MAX) {
+        void(tx, typed, &key);
         return Ok(Effected::TooMany.into());
     }
-    let (asked, hash) = (bound(hash, &key), hex::encode(hash));
-    let (is_sure, other) = match given(tx, &asked, now).await? {
+    let (asked, hash) = (bound(typed, &key), hex::encode(typed));
+    let (was_asked, other) = match given(tx, &asked, now).await? {
         Some(other) => (true, Some(other)),
         None => (false, given(tx, &hash, now).await?),
     };
@@ -134,17 +139,18 @@ async fn with(
     };
     let target = Some(format!("{} {key}", other.key()));
     if other.platform == by.platform {
-        // Others may have read it where it was typed.
-        script.add(CODE_USED, [hash.into()]);
-        tx.leave(script);
+        void(tx, typed, &key);
         return Ok(Linked { target, ..Effected::SamePlatform.into() });
     }
     if is_linked(tx, by).await? || is_linked(tx, &other).await? {
+        void(tx, typed, &key);
         return Ok(Linked { target, ..Effected::AlreadyLinked.into() });
     }
-    if !is_sure {
-        script.add(CODE_BIND, [asked.into(), hash.into()]);
-        tx.leave(script);
+    if !(was_asked && sure) {
+        if !was_asked {
+            script.add(CODE_BIND, [asked.into(), hash.into()]);
+            tx.leave(script);
+        }
         let target = target.map(|both| format!("{both} asked"));
         return Ok(Linked { effected: Effected::AsksFirst, other: Some(other), target });
     }
@@ -165,6 +171,14 @@ async fn with(
     let via = AnswerVia::in_person(&other);
     ledger::owe(tx, ids, &[], &[Answer { via: &via, note: &note, at: now }]).await?;
     Ok(Linked { effected: Effected::Done, other: Some(other), target })
+}
+
+/// Uses up a code that was typed in vain, whoever it was given to: others may have read it there.
+fn void(tx: &mut Tx, typed: &[u8; 32], by: &str) {
+    let mut script = Script::default();
+    script.add(CODE_USED, [hex::encode(typed).into()]);
+    script.add(CODE_USED, [bound(typed, by).into()]);
+    tx.leave(script);
 }
 
 /// The hash of a code that this one has typed once: nobody else can type it from then on.

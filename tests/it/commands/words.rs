@@ -95,7 +95,7 @@ async fn somebody_new_asks_around() {
                 `/lab digest`
                 What boards, queue and tests were up to in the last day.
                 
-                `/lab link [code]`
+                `/lab link [code] [yes]`
                 Be one person in Slack and in Feishu: alone it gives a code, which is typed on the other platform.
                 
                 `/lab unlink [person]`
@@ -211,7 +211,7 @@ async fn somebody_new_asks_around() {
                 `/lab digest`
                 What boards, queue and tests were up to in the last day.
                 
-                `/lab link [code]`
+                `/lab link [code] [yes]`
                 Be one person in Slack and in Feishu: alone it gives a code, which is typed on the other platform.
                 
                 `/lab unlink [person]`

@@ -67,7 +67,10 @@ async fn who_types_on_one_platform_what_they_were_given_on_the_other_is_one_pers
         assert!(asked.contains("U0ALICE") && asked.contains("quota and roles are theirs"), "{asked}");
         assert_eq!(lab.store.link_list().await.expect("links"), []);
         typed(lab, "ou_wu", &code, "no such code").await;
-        let linked = typed(lab, "ou_li", &code, "are one person now").await;
+        // The same once more is asked once more: people repeat themselves where they see no answer.
+        typed(lab, "ou_li", &code, "Is that you yourself?").await;
+        assert_eq!(lab.store.link_list().await.expect("links"), []);
+        let linked = typed(lab, "ou_li", &format!("{code} yes"), "are one person now").await;
         assert!(linked.contains("in Slack"), "{linked}");
         let known = slack.until(
             |world| world.channels["D0ALICE"].messages.iter().any(|m| m.text.contains("one person")),
@@ -86,6 +89,8 @@ async fn who_types_on_one_platform_what_they_were_given_on_the_other_is_one_pers
         // An admin is not talked into sharing what they may: they type no code of anybody's.
         let others = slack.say("bob", CHANNEL, "/lab link").await.text;
         told(lab, "ou_li", &format!("link {}", self::code(&others)), "types no code").await;
+        // Whoever else has read it there comes too late.
+        typed(lab, "ou_wu", &self::code(&others), "no such code").await;
         // It is good once.
         typed(lab, "ou_wu", &code, "no such code").await;
         assert!(slack.say("alice", CHANNEL, "/lab link").await.text.contains("linked already"));
@@ -95,8 +100,10 @@ async fn who_types_on_one_platform_what_they_were_given_on_the_other_is_one_pers
             [
                 "a code",
                 "with a code",
+                "with a code",
                 "a code",
                 "slack:U0ALICE feishu:ou_li",
+                "slack:U0ALICE feishu:ou_li asked",
                 "with a code",
                 "slack:U0ALICE feishu:ou_li asked",
                 "a code"
@@ -131,10 +138,13 @@ async fn a_code_of_feishu_is_given_in_private_and_guessing_comes_to_an_end() {
         }
         let said = slack.say("bob", CHANNEL, &format!("/lab link {code}")).await.text;
         assert!(said.contains("too many wrong codes"), "{said}");
-        // Somebody else may.
-        let asked = slack.say("lead", CHANNEL, &format!("/lab link {code}")).await.text;
+        // And nobody else may any more, who has read it there.
+        let said = slack.say("lead", CHANNEL, &format!("/lab link {code}")).await.text;
+        assert!(said.contains("no such code"), "{said}");
+        let code = self::code(&typed(lab, "ou_li", "", "code:").await);
+        let asked = slack.say("lead", CHANNEL, &format!("/lab link {code} yes")).await.text;
         assert!(asked.contains("ou_li") && asked.contains("in Feishu. Is that you"), "{asked}");
-        let linked = slack.say("lead", CHANNEL, &format!("/lab link {code}")).await.text;
+        let linked = slack.say("lead", CHANNEL, &format!("/lab link {code} 是")).await.text;
         assert!(linked.contains("one person now"), "{linked}");
         // Nobody but an admin parts others.
         let not = slack.say("bob", CHANNEL, "/lab unlink @lead").await.text;

@@ -219,7 +219,8 @@ async fn who_types_a_code_in_time_is_one_with_whoever_was_given_it(lab: &Lab) {
         (effected(&committed).to_owned(), committed.answer.facts["other"].clone())
     };
     let code = |n: u8| LinkAsked::Code { hash: [n; 32], until: at(600) };
-    let with = |n: u8| LinkAsked::With { hash: [n; 32] };
+    let with = |n: u8| LinkAsked::With { hash: [n; 32], sure: false };
+    let sure = |n: u8| LinkAsked::With { hash: [n; 32], sure: true };
     let plain = |actor: Actor| Actor { team: String::new(), name: String::new(), ..actor };
     assert_eq!(link(li(), code(1), T0).await.0, "done");
     // Another one takes its place.
@@ -236,7 +237,8 @@ async fn who_types_a_code_in_time_is_one_with_whoever_was_given_it(lab: &Lab) {
     assert_eq!(lab.store.link_list().await.expect("links"), []);
     let eve = Actor { id: "ou_eve".into(), ..bo() };
     assert_eq!(link(eve, with(2), at(599)).await.0, "no-such-code");
-    let (done, other) = link(bo(), with(2), at(599)).await;
+    assert_eq!(link(bo(), with(2), at(599)).await.0, "asks-first", "the same again");
+    let (done, other) = link(bo(), sure(2), at(599)).await;
     assert_eq!((done.as_str(), other), ("done", json!(plain(li()))));
     assert_eq!(link(bo(), with(2), at(599)).await.0, "no-such-code");
     let both = [LinkRow { ids: vec![plain(li()), plain(bo())] }];
@@ -254,10 +256,22 @@ async fn who_types_a_code_in_time_is_one_with_whoever_was_given_it(lab: &Lab) {
         assert_eq!(link(wu.clone(), with(n), at(599)).await.0, "no-such-code");
     }
     let other = Actor { id: "U0OTHER".into(), ..li() };
-    assert_eq!(link(other, LinkAsked::Code { hash: [9; 32], until: at(2000) }, at(599)).await.0, "done");
+    assert_eq!(
+        link(other.clone(), LinkAsked::Code { hash: [9; 32], until: at(2000) }, at(599)).await.0,
+        "done"
+    );
     assert_eq!(link(wu.clone(), with(9), at(599)).await.0, "too-many");
-    assert_eq!(link(wu.clone(), with(9), at(1200)).await.0, "asks-first");
-    assert_eq!(link(wu, with(9), at(1200)).await.0, "done");
+    assert_eq!(link(wu.clone(), with(9), at(1200)).await.0, "no-such-code", "it was typed in vain");
+    for n in [7, 9] {
+        assert_eq!(
+            link(other.clone(), LinkAsked::Code { hash: [n; 32], until: at(2000) }, at(1200)).await.0,
+            "done"
+        );
+        assert_eq!(link(li(), LinkAsked::Void { hash: [7; 32] }, at(1200)).await.0, "done");
+        let known = if n == 9 { "asks-first" } else { "no-such-code" };
+        assert_eq!(link(wu.clone(), sure(n), at(1200)).await.0, known);
+    }
+    assert_eq!(link(wu, sure(9), at(1200)).await.0, "done");
     // By any of their ids; the record says who they were.
     let undone = |ids: &[&str]| LinkAsked::Undone { ids: ids.iter().map(|id| (*id).to_owned()).collect() };
     assert_eq!(link(bo(), undone(&["slack:U0NONE", "feishu:ou_bo"]), at(1200)).await.0, "done");
