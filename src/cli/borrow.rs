@@ -102,7 +102,9 @@ impl Lender {
                     }
                     Answer::Held { holder } => Err(NotLent::Held(who(&holder))),
                     Answer::Failed { reason } => Err(NotLent::Failed(reason)),
-                    Answer::Reloaded(_) => Err(NotLent::Failed("the server answers something else".into())),
+                    Answer::Reloaded(_) | Answer::Workers { .. } => {
+                        Err(NotLent::Failed("the server answers something else".into()))
+                    }
                 }
             }
             Lender::Store { store, clock, ids, instance, .. } => {

@@ -1,5 +1,5 @@
 //! `boardhand check`: every mistake of the lab file and the templates at once, and what room the data folder has left
-//! (`folder`). Opens nothing but these files, unless Slack's or Feishu's variables are set (`slack`, `feishu`), or
+//! (`folder`), and who drives the boards of remote sites (`workers`). Opens nothing but these files, unless Slack's or Feishu's variables are set (`slack`, `feishu`), or
 //! `--connect` asks for the lab itself (`connect`).
 
 use std::fmt::Write as _;
@@ -69,6 +69,12 @@ pub(super) async fn check(
     }
     if let Some((line, is_fine)) = super::folder::look(data_dir) {
         say!("{line}");
+        ok &= is_fine;
+    }
+    if let Some(inventory) = &lab.inventory
+        && let Some((lines, is_fine)) = super::workers::look(inventory, data_dir).await
+    {
+        say!("{lines}");
         ok &= is_fine;
     }
     if let (true, Some(inventory)) = (connect, &lab.inventory) {

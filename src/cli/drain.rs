@@ -13,7 +13,7 @@ use crate::net::Method;
 /// What takes nothing new, and for how long.
 #[derive(Debug, Args)]
 pub(super) struct DrainArgs {
-    /// The board.
+    /// The board, or worker:NAME.
     #[arg(required_unless_present = "site", conflicts_with = "site")]
     board: Option<String>,
     /// Every board of this site instead.
@@ -32,7 +32,13 @@ pub(super) struct DrainArgs {
 /// Lets a board or a site take nothing new.
 pub(super) async fn begin(args: &DrainArgs) -> anyhow::Result<ExitCode> {
     let lasts = args.lasts.map(|lasts| format!("{}s", lasts.as_secs()));
-    let body = json!({ "board": args.board, "site": args.site, "reason": args.reason, "lasts": lasts });
+    // As it is typed in chat.
+    let worker = args.board.as_deref().and_then(|board| board.strip_prefix("worker:"));
+    let board = args.board.as_deref().filter(|_| worker.is_none());
+    let mut body = json!({ "board": board, "site": args.site, "reason": args.reason, "lasts": lasts });
+    if let Some(worker) = worker {
+        body["worker"] = json!(worker);
+    }
     let answer = args.asking.send(Method::POST, "/api/v1/drains", Some(&body)).await;
     args.asking.told(answer, |drain| line(drain) + "\n")
 }

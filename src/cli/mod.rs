@@ -42,6 +42,7 @@ mod slack;
 pub mod source;
 mod token;
 mod worker;
+mod workers;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -16,8 +16,10 @@ use tokio::task::JoinSet;
 
 use crate::board::BoardId;
 use crate::chat::{Actor, Platform};
+use crate::clock::Timestamp;
 use crate::id::{InstanceId, LeaseId};
 use crate::lease::{Fence, Holder};
+use crate::worker::crew::Shown;
 use crate::worker::moment::{self, Moment};
 use crate::worker::reloader::{Reloaded, Reloader};
 use crate::worker::runner::Lab;
@@ -28,6 +30,8 @@ pub const SOCKET: &str = "control.sock";
 pub const CONNECTIONS_MAX: usize = 64;
 /// Longest line that is asked or answered.
 pub const LINE_BYTES_MAX: u64 = 64 * 1024;
+/// Most workers that are told of: their line has a bound.
+pub const WORKERS_MAX: usize = 150;
 /// How long a connection may take to ask.
 const ASK_WITHIN: Duration = Duration::from_secs(5);
 
@@ -44,6 +48,23 @@ pub enum Ask {
         /// Who looks at it: a user of this machine.
         by: String,
     },
+    /// Who drives the boards of remote sites.
+    Workers,
+}
+
+/// A worker, as a command line is told of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkerSaid {
+    /// Its name.
+    pub id: String,
+    /// Its site.
+    pub site: String,
+    /// How it stands ([`Standing::as_str`](crate::worker::crew::Standing::as_str)).
+    pub state: String,
+    /// Its version.
+    pub version: String,
+    /// When it was heard last.
+    pub seen_at: Timestamp,
 }
 
 /// What is answered.
@@ -63,6 +84,13 @@ pub enum Answer {
     Held {
         /// Who.
         holder: Holder,
+    },
+    /// Workers of remote sites.
+    Workers {
+        /// Each of them, up to [`WORKERS_MAX`].
+        workers: Vec<WorkerSaid>,
+        /// The server's own version.
+        version: String,
     },
     /// It cannot be done.
     Failed {
@@ -169,6 +197,17 @@ async fn answer(control: &Control, ask: Ask) -> (Answer, Option<Box<crate::lease
                 Ok(reloaded) => (Answer::Reloaded(reloaded), None),
                 Err(error) => failed(error.to_string()),
             }
+        }
+        Ask::Workers => {
+            let said = |shown: &Shown| WorkerSaid {
+                id: shown.row.worker.id.clone(),
+                site: shown.row.worker.site.as_str().to_owned(),
+                state: shown.standing.as_str().to_owned(),
+                version: shown.row.worker.version.clone(),
+                seen_at: shown.row.seen_at,
+            };
+            let workers = control.lab.crew.shown().iter().take(WORKERS_MAX).map(said).collect();
+            (Answer::Workers { workers, version: env!("CARGO_PKG_VERSION").to_owned() }, None)
         }
         Ask::Lease { board, by } => {
             match moment::take(&control.lab, control.instance, &board, checker(&by)).await {

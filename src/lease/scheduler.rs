@@ -177,6 +177,7 @@ impl Scheduler {
 
     /// Tells the queue which boards take nothing new now, where that is not as it knows it.
     fn close(&mut self, drains: Vec<Drain>, newest: i64, now: Timestamp) {
+        self.crew.drains(drains.iter().filter_map(|drain| drain.of.worker()).map(str::to_owned).collect());
         let mut queue = self.queue.lock();
         let known = &mut self.closings;
         let is_same =

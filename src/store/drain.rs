@@ -16,14 +16,20 @@ pub enum Drained {
     Board(BoardId),
     /// Every board of a site, those that come later too.
     Site(Site),
+    /// A worker, by its name with [`OF_WORKER`] before it: boards of its site are for the site's other ones.
+    Worker(String),
 }
 
+/// What stands before a worker's name, where it may be a board's or a site's too.
+pub const OF_WORKER: &str = "worker:";
+
 impl Drained {
-    /// `board` or `site`.
+    /// `board`, `site` or `worker`.
     pub fn kind(&self) -> &'static str {
         match self {
             Drained::Board(_) => "board",
             Drained::Site(_) => "site",
+            Drained::Worker(_) => "worker",
         }
     }
 
@@ -32,6 +38,15 @@ impl Drained {
         match self {
             Drained::Board(board) => board.as_str(),
             Drained::Site(site) => site.as_str(),
+            Drained::Worker(name) => name,
+        }
+    }
+
+    /// The worker that is meant.
+    pub fn worker(&self) -> Option<&str> {
+        match self {
+            Drained::Worker(name) => name.strip_prefix(OF_WORKER),
+            Drained::Board(_) | Drained::Site(_) => None,
         }
     }
 
@@ -40,6 +55,7 @@ impl Drained {
         match kind {
             "board" => Some(Drained::Board(BoardId::new(name))),
             "site" => Some(Drained::Site(Site::new(name))),
+            "worker" => Some(Drained::Worker(name.to_owned())),
             _ => None,
         }
     }
@@ -49,6 +65,8 @@ impl Drained {
         match self {
             Drained::Board(id) => *id == board.id,
             Drained::Site(site) => *site == board.site,
+            // Which board it has is its leases' to say.
+            Drained::Worker(_) => false,
         }
     }
 
@@ -120,9 +138,10 @@ impl<'a> Closing<'a> {
         let (mut boards, mut sites) = (HashMap::new(), HashMap::new());
         for drain in drains {
             match &drain.of {
-                Drained::Board(board) => boards.insert(board.as_str(), drain),
-                Drained::Site(site) => sites.insert(site.as_str(), drain),
-            };
+                Drained::Board(board) => drop(boards.insert(board.as_str(), drain)),
+                Drained::Site(site) => drop(sites.insert(site.as_str(), drain)),
+                Drained::Worker(_) => {}
+            }
         }
         let windows = lab.maintenance.iter();
         let windows = windows.filter_map(|(name, window)| Some((name, window, window.until(now)?))).collect();

@@ -56,7 +56,7 @@ pub use self::call::{
 };
 pub use self::campaign::{CampaignEffect, CampaignView};
 pub use self::digest::{DigestRow, FLAKY_RUNS_MAX, TimePast};
-pub use self::drain::{Closed, Closing, Drain, Drained, NewDrain, changes};
+pub use self::drain::{Closed, Closing, Drain, Drained, NewDrain, OF_WORKER, changes};
 pub use self::intake::{
     Audit, CARD_HELD, Committed, Effect, Effected, Intake, NewRun, Notice, ReloadRequest,
 };

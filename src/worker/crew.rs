@@ -2,7 +2,7 @@
 //! is counted on the monotonic clock from when this process heard it; a row in the store says since when somebody is known, and
 //! never whether they are there. Nothing is granted or taken away here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::watch;
@@ -11,7 +11,7 @@ use super::wire::{FREED_AFTER, GIVEN_WITHIN, SWITCHED_FOR, TRUSTED_FOR, Work};
 use crate::board::Site;
 use crate::clock::{Clock, Monotonic, Timestamp};
 use crate::id::{InstanceId, LeaseId};
-use crate::lease::{Grip, Trust};
+use crate::lease::{Grip, Lease, Trust};
 use crate::run::LeaseRef;
 use crate::store::{NewWorker, WorkerRow};
 
@@ -20,6 +20,8 @@ use crate::store::{NewWorker, WorkerRow};
 pub struct Crew {
     clock: Clock,
     members: Arc<Mutex<HashMap<InstanceId, Member>>>,
+    /// Names of those that somebody drains.
+    drained: Arc<Mutex<HashSet<String>>>,
 }
 
 /// One life of a worker.
@@ -49,6 +51,8 @@ struct Member {
 pub enum Standing {
     /// It is heard, and takes work.
     Alive,
+    /// It is heard, and takes nothing new, since somebody drains it.
+    Draining,
     /// It is heard, and ends what it has.
     Leaving,
     /// It was not heard for a while: it is given nothing new.
@@ -64,6 +68,7 @@ impl Standing {
     pub fn as_str(self) -> &'static str {
         match self {
             Standing::Alive => "alive",
+            Standing::Draining => "draining",
             Standing::Leaving => "leaving",
             Standing::Silent => "silent",
             Standing::Lost => "lost",
@@ -102,7 +107,7 @@ pub struct Shown {
 impl Crew {
     /// Nobody yet.
     pub fn new(clock: Clock) -> Self {
-        Crew { clock, members: Arc::default() }
+        Crew { clock, members: Arc::default(), drained: Arc::default() }
     }
 
     /// Those that are known from before: each has its time anew, since nobody here knows when it was heard last.
@@ -227,6 +232,16 @@ impl Crew {
             .for_each(|grip| grip.lose());
     }
 
+    /// Somebody drains these, and no others.
+    pub fn drains(&self, names: HashSet<String>) {
+        *self.drained.lock().unwrap_or_else(PoisonError::into_inner) = names;
+    }
+
+    /// Whether this is a lease of the worker of that name.
+    pub fn has(&self, id: &str, lease: &Lease) -> bool {
+        self.members().get(&lease.instance).is_some_and(|member| member.row.worker.id == id)
+    }
+
     /// The row of a worker's life.
     pub fn row(&self, instance: InstanceId) -> Option<WorkerRow> {
         self.members().get(&instance).map(|member| member.row.clone())
@@ -323,11 +338,16 @@ impl Crew {
         }
         match member.heard {
             Some(at) if now.since(at) < GIVEN_WITHIN => match member.row.left_at {
+                None if self.is_drained(&member.row.worker.id) => Standing::Draining,
                 None => Standing::Alive,
                 Some(_) => Standing::Leaving,
             },
             _ => Standing::Silent,
         }
+    }
+
+    fn is_drained(&self, id: &str) -> bool {
+        self.drained.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
     }
 
     fn is_lost(&self, member: &Member) -> bool {

@@ -25,6 +25,11 @@ impl Drainer {
         Drainer { lab }
     }
 
+    fn is_on(&self, drain: &Drain, boards: &[BoardId], lease: &Lease) -> bool {
+        boards.contains(&lease.board)
+            || drain.of.worker().is_some_and(|worker| self.lab.crew.has(worker, lease))
+    }
+
     /// Ends a drain, or says that nothing is on it any more, where that is so.
     async fn look(&self, drain: &Drain, leases: &[Lease], now: Timestamp) -> Result<(), StoreError> {
         let inventory = self.lab.inventory.now();
@@ -35,7 +40,7 @@ impl Drainer {
                 tracing::info!(drains = drain.of.name(), "a drain is over");
                 [Bell::Relay, Bell::Scheduler].iter().for_each(|bell| self.lab.doorbell.ring(*bell));
             }
-        } else if !drain.told && !leases.iter().any(|lease| boards.contains(&lease.board)) {
+        } else if !drain.told && !leases.iter().any(|lease| self.is_on(drain, &boards, lease)) {
             let told = drain_note("drained", drain, now);
             self.lab.store.drain_tell(drain.number, &told, now).await?;
             self.lab.doorbell.ring(Bell::Relay);

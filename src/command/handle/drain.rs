@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::command::{grammar, parse};
 use crate::lease::{Holder, Lease};
 use crate::message::{Note, Phrase};
-use crate::store::{Closed, Closing, Drain, Drained, Effect, NewDrain, Result, StoreError};
+use crate::store::{Closed, Closing, Drain, Drained, Effect, NewDrain, OF_WORKER, Result, StoreError};
 
 /// Most drains, and most boards of one, that an answer lists; the rest is counted.
 const ROWS_MAX: usize = 20;
@@ -42,7 +42,11 @@ impl Handler {
     ) -> Result<Reaction> {
         let Some(target) = target else { return self.drains().await };
         let lab = self.inventory.now();
-        let Meant { of, lasts, reason } = match meant(&lab, target, lasts, reason) {
+        let meant = match target.starts_with(OF_WORKER) {
+            true => self.worker_meant(&lab, target, lasts, reason),
+            false => meant(&lab, target, lasts, reason),
+        };
+        let Meant { of, lasts, reason } = match meant {
             Ok(meant) => meant,
             Err(refusal) => return Ok(*refusal),
         };
@@ -52,8 +56,10 @@ impl Handler {
         }
         let now = delivery.received_at;
         let ends_at = lasts.map(|lasts| now + lasts);
-        let boards: Vec<BoardId> = of.boards(&lab).map(|board| board.id.clone()).collect();
         let leases = self.store.lease_list().await?;
+        let of_worker = |lease: &&Lease| of.worker().is_some_and(|worker| self.crew.has(worker, lease));
+        let driven = leases.iter().filter(of_worker).map(|lease| lease.board.clone());
+        let boards: Vec<BoardId> = of.boards(&lab).map(|board| board.id.clone()).chain(driven).collect();
         let on_it: Vec<&Lease> = leases.iter().filter(|lease| boards.contains(&lease.board)).collect();
         let mut facts = named(&of);
         facts["reason"] = json!(reason);
@@ -88,9 +94,10 @@ impl Handler {
         let drains = self.store.drain_list().await?;
         // What drains may have left the lab file.
         let left = drains.iter().find(|drain| drain.of.name().eq_ignore_ascii_case(target));
-        let of = match (left, exactly(&lab, target)) {
+        let of = match (left, exactly(&lab, target).or_else(|| self.worker_named(target))) {
             (Some(drain), _) => drain.of.clone(),
             (None, Some(of)) => of,
+            (None, None) if target.starts_with(OF_WORKER) => return Ok(self.unknown_worker(&lab, target)),
             (None, None) => return Ok(unknown(&lab, target)),
         };
         let boards: Vec<&Board> = of.boards(&lab).collect();
@@ -114,7 +121,11 @@ impl Handler {
         let drains = self.store.drain_list().await?;
         let leases = self.store.lease_list().await?;
         let shown = drains.iter().take(ROWS_MAX).map(|drain| {
-            let about = |lease: &&Lease| lab.boards.get(&lease.board).is_some_and(|b| drain.of.is_about(b));
+            let of_worker =
+                |lease: &Lease| drain.of.worker().is_some_and(|worker| self.crew.has(worker, lease));
+            let about = |lease: &&Lease| {
+                lab.boards.get(&lease.board).is_some_and(|b| drain.of.is_about(b)) || of_worker(lease)
+            };
             let on_it: Vec<&Lease> = leases.iter().filter(about).collect();
             let mut facts = named(&drain.of);
             facts["reason"] = json!(drain.reason);
@@ -136,6 +147,49 @@ impl Handler {
         let more = (drains.len() + lab.maintenance.len()).saturating_sub(shown.len() + windows.len());
         let facts = json!({ "drains": shown, "windows": windows, "more": more });
         Ok(Reaction::says(Note::new("drains", facts)))
+    }
+
+    /// The worker of this name, with [`OF_WORKER`] before it.
+    fn worker_named(&self, typed: &str) -> Option<Drained> {
+        let id = typed.strip_prefix(OF_WORKER)?;
+        let shown = self.crew.shown();
+        let worker = shown.iter().find(|shown| shown.row.worker.id.eq_ignore_ascii_case(id))?;
+        Some(Drained::Worker(format!("{OF_WORKER}{}", worker.row.worker.id)))
+    }
+
+    /// What is meant by words of which the first names a worker.
+    fn worker_meant(
+        &self,
+        lab: &Inventory,
+        typed: &str,
+        lasts: Option<Duration>,
+        reason: &str,
+    ) -> std::result::Result<Meant, Box<Reaction>> {
+        let words: Vec<&str> = typed.split_whitespace().collect();
+        let first = words.first().copied().unwrap_or_default();
+        match self.worker_named(first) {
+            Some(of) => Ok(then(of, &words[1..], lasts, reason)),
+            None => Err(Box::new(self.unknown_worker(lab, first))),
+        }
+    }
+
+    fn unknown_worker(&self, lab: &Inventory, typed: &str) -> Reaction {
+        let shown = self.crew.shown();
+        let names: Vec<String> =
+            shown.iter().map(|shown| format!("{OF_WORKER}{}", shown.row.worker.id)).collect();
+        match grammar::near(typed, names.iter().map(String::as_str)) {
+            Some(near) => {
+                let reason = Phrase::new("no-worker", json!({ "name": typed }));
+                Reaction::refused(reason, &[near.to_owned()], format!("/lab drain {near}"))
+            }
+            None => match names.is_empty() {
+                true => unknown(lab, typed),
+                false => {
+                    let reason = Phrase::new("no-worker", json!({ "name": typed }));
+                    Reaction::refused(reason, &[], "/lab workers".to_owned())
+                }
+            },
+        }
     }
 
     /// Why a board takes nothing new now, where it does not.
@@ -200,15 +254,19 @@ fn meant(
     let Some((of, n)) = longest else {
         return Err(Box::new(unknown(lab, typed)));
     };
-    let mut rest = &words[n..];
-    let mut lasts = lasts;
+    Ok(then(of, &words[n..], lasts, reason))
+}
+
+/// After a name perhaps a time, then why.
+fn then(of: Drained, words: &[&str], lasts: Option<Duration>, reason: &str) -> Meant {
+    let (mut rest, mut lasts) = (words, lasts);
     if let (None, Some((first, behind))) = (lasts, rest.split_first())
         && let Some(time) = parse::duration(first)
     {
         (lasts, rest) = (Some(time), behind);
     }
     let said = rest.iter().copied().chain(reason.split_whitespace()).collect::<Vec<_>>().join(" ");
-    Ok(Meant { of, lasts, reason: said.chars().take(REASON_CHARS_MAX).collect() })
+    Meant { of, lasts, reason: said.chars().take(REASON_CHARS_MAX).collect() }
 }
 
 fn unknown(lab: &Inventory, typed: &str) -> Reaction {

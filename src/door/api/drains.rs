@@ -22,7 +22,7 @@ use crate::clock::Timestamp;
 use crate::command::document::TEXT_BYTES_MAX;
 use crate::command::{Command, parse};
 use crate::lease::Lease;
-use crate::store::{Drain, Drained};
+use crate::store::{Drain, Drained, OF_WORKER};
 
 /// What is to take nothing new.
 #[derive(Deserialize)]
@@ -30,6 +30,7 @@ use crate::store::{Drain, Drained};
 struct Wanted {
     board: Option<String>,
     site: Option<String>,
+    worker: Option<String>,
     #[serde(default, deserialize_with = "or_default")]
     reason: String,
     lasts: Option<String>,
@@ -43,7 +44,10 @@ pub(in crate::door) async fn begin(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let wanted: Wanted = document(&body)?;
-    let of = meant(&door.handler.inventory.now(), &wanted)?;
+    let of = match (&wanted.board, &wanted.site, &wanted.worker) {
+        (None, None, Some(worker)) => worker_meant(&door, worker)?,
+        _ => meant(&door.handler.inventory.now(), &wanted)?,
+    };
     let reason = plain::one_line(&wanted.reason);
     if reason.len() > TEXT_BYTES_MAX {
         return Err(Problem::invalid("reason must be a text of at most 1,000 bytes"));
@@ -58,14 +62,14 @@ pub(in crate::door) async fn begin(
     let began = committed.answer.facts.get("at").filter(|_| !committed.fresh);
     let is_it = |drain: &&Drain| drain.of == of && began.is_none_or(|at| *at == json!(drain.at));
     let drain = drains.iter().find(is_it).ok_or_else(|| if committed.fresh { missing() } else { over() })?;
-    Ok((StatusCode::CREATED, Json(row(&lab, drain, &leases))).into_response())
+    Ok((StatusCode::CREATED, Json(row(&door, &lab, drain, &leases))).into_response())
 }
 
 /// Everything that somebody said takes nothing new.
 pub(in crate::door) async fn list(State(door): State<Arc<Door>>, _: Caller) -> Result<Response, Problem> {
     let (drains, leases) = known(&door).await?;
     let lab = door.handler.inventory.now();
-    let items: Vec<Value> = drains.iter().map(|drain| row(&lab, drain, &leases)).collect();
+    let items: Vec<Value> = drains.iter().map(|drain| row(&door, &lab, drain, &leases)).collect();
     Ok(Json(json!({ "items": items, "next": null })).into_response())
 }
 
@@ -81,7 +85,7 @@ pub(in crate::door) async fn end(
     let command = Command::Undrain { target: drain.of.name().to_owned() };
     let delivery = delivery(&door, &caller, command, &headers)?;
     machine::carry_out(&door, delivery, b"").await?;
-    Ok(Json(row(&door.handler.inventory.now(), drain, &leases)).into_response())
+    Ok(Json(row(&door, &door.handler.inventory.now(), drain, &leases)).into_response())
 }
 
 async fn known(door: &Door) -> Result<(Vec<Drain>, Vec<Lease>), Problem> {
@@ -89,10 +93,11 @@ async fn known(door: &Door) -> Result<(Vec<Drain>, Vec<Lease>), Problem> {
     Ok((drains, door.store.lease_list().await.map_err(unreadable)?))
 }
 
-fn row(lab: &Inventory, drain: &Drain, leases: &[Lease]) -> Value {
+fn row(door: &Door, lab: &Inventory, drain: &Drain, leases: &[Lease]) -> Value {
     let boards: Vec<&BoardId> = drain.of.boards(lab).map(|board| &board.id).collect();
-    let on_it: Vec<&BoardId> =
-        leases.iter().map(|lease| &lease.board).filter(|board| boards.contains(board)).collect();
+    let of_worker = |lease: &Lease| drain.of.worker().is_some_and(|worker| door.crew.has(worker, lease));
+    let is_on = |lease: &&Lease| boards.contains(&&lease.board) || of_worker(lease);
+    let on_it: Vec<&BoardId> = leases.iter().filter(is_on).map(|lease| &lease.board).collect();
     json!({
         "drain_id": drain.number,
         "kind": drain.of.kind(),
@@ -125,7 +130,21 @@ fn meant(lab: &Inventory, wanted: &Wanted) -> Result<Drained, Problem> {
                 None => Err(nothing("site", name, lab.sites.keys().map(Site::as_str))),
             }
         }
-        _ => Err(Problem::invalid("name a board or a site, and not both")),
+        _ => Err(Problem::invalid("name a board, a site or a worker, and one alone")),
+    }
+}
+
+/// The worker of this name.
+fn worker_meant(door: &Door, name: &str) -> Result<Drained, Problem> {
+    let shown = door.crew.shown();
+    match shown.iter().find(|shown| shown.row.worker.id.eq_ignore_ascii_case(name)) {
+        Some(shown) => Ok(Drained::Worker(format!("{OF_WORKER}{}", shown.row.worker.id))),
+        None => {
+            let names = shown.iter().map(|shown| shown.row.worker.id.as_str());
+            let near = crate::board::near::nearest(name, names).into_iter().map(str::to_owned).collect();
+            let detail = "GET /api/v1/workers has all of them";
+            Err(Problem::new(StatusCode::NOT_FOUND, "there is no such worker", detail).near(near))
+        }
     }
 }
 

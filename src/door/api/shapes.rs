@@ -518,7 +518,7 @@ pub(super) static DRAIN: Shape = Shape {
     name: "Drain",
     fields: &[
         Field("drain_id", Number, "its number"),
-        Field("kind", Words(&["board", "site"]), "what takes nothing new"),
+        Field("kind", Words(&["board", "site", "worker"]), "what takes nothing new"),
         Field("name", Text, "its name"),
         Field("reason", Text, "why"),
         Field("by", Text, "who said so"),
@@ -535,6 +535,7 @@ pub(super) static DRAIN_WANTED: Shape = Shape {
     fields: &[
         Field("board", Text, "one board"),
         Field("site", Text, "or every board of a site"),
+        Field("worker", Text, "or a worker: boards of its site are for the site's other ones"),
         Field("reason", Text, "why, for people"),
         Field("lasts", Text, "for so long, such as 2h; until somebody says so when absent"),
     ],
@@ -704,7 +705,11 @@ pub(super) static WORKER: Shape = Shape {
     fields: &[
         Field("worker_id", Text, "its name"),
         Field("site", Text, "the site whose boards it drives"),
-        Field("state", Words(&["alive", "leaving", "silent", "lost", "stopped"]), "how it stands"),
+        Field(
+            "state",
+            Words(&["alive", "draining", "leaving", "silent", "lost", "stopped"]),
+            "how it stands",
+        ),
         Field("on_duty", Flag, "whether its site's boards are given to it, and not to one that stands by"),
         Field("version", Text, "its version"),
         Field("capacity", Number, "most boards that it drives at once"),

@@ -231,7 +231,9 @@ impl<'a> Reading<'a> {
             let (id, site) = (worker.row.worker.id.clone(), worker.row.worker.site.as_str().to_owned());
             vec![("worker", id), ("site", site)]
         };
-        let is_up = |worker: &Shown| matches!(worker.standing, Standing::Alive | Standing::Leaving);
+        let is_up = |worker: &Shown| {
+            matches!(worker.standing, Standing::Alive | Standing::Draining | Standing::Leaving)
+        };
         // One that was told to stop is nobody's alarm.
         let wanted = |worker: &&Shown| worker.standing != Standing::Stopped;
         let no_lease = HOLDERS.map(|holder| ([holder.to_owned()], 0));

@@ -134,7 +134,7 @@ impl Rig {
     }
 
     /// inetutils telnetd, started for each connection.
-    pub(super) fn inetutils_telnetd(&self) -> u16 {
+    pub(crate) fn inetutils_telnetd(&self) -> u16 {
         need("/usr/sbin/telnetd", "inetutils-telnetd");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();

@@ -1,6 +1,7 @@
 //! Workers beside remote labs: the real binary as server and as worker, over loopback, with simulated boards that log every
 //! byte.
 
+mod duty;
 mod ends;
 mod files;
 mod world;
