@@ -19,7 +19,7 @@ use super::{Command, Verb};
 use crate::board::Inventory;
 use crate::board::plan::PowerAction;
 use crate::campaign::Asked as Ask;
-use crate::chat::{Delivery, Intent, Platform};
+use crate::chat::{Actor, Delivery, Intent, Platform};
 use crate::message::Phrase;
 
 /// Whether whoever is behind a delivery, and is in these groups, may do what they asked.
@@ -93,6 +93,12 @@ fn gives_back(asked: Asked<'_>, about: About<'_>) -> bool {
 pub fn role(delivery: &Delivery, groups: &[String], lab: &Inventory) -> Option<Role> {
     let keys = lab.people.keys(&delivery.actor);
     policy::role(who(delivery, (&keys, groups)), &lab.roles)
+}
+
+/// The role that everybody has whom `roles:` does not name, where they write this.
+pub fn role_of_anybody(delivery: &Delivery, lab: &Inventory) -> Option<Role> {
+    let nobody = Actor { id: String::new(), name: String::new(), ..delivery.actor.clone() };
+    policy::role(Who { actor: &nobody, keys: None, groups: &[], ..who(delivery, (&[], &[])) }, &lab.roles)
 }
 
 /// Whoever is behind a delivery, by all of their ids.

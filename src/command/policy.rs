@@ -359,8 +359,10 @@ fn rule(asked: Asked<'_>, about: About<'_>) -> Rule {
             },
             Command::Reserve { .. } => look("reserve boards"),
             Command::Hold { .. } => keep(),
-            Command::Unlink { person: Some(_) } => admin("make two people of another one"),
-            Command::Link { .. } | Command::Unlink { person: None } => look("be one person on two platforms"),
+            Command::Unlink { person: Some(_) } => admin("undo other people's links"),
+            Command::Link { .. } | Command::Unlink { person: None } => {
+                look("link themselves over two platforms")
+            }
             Command::Watch { .. } | Command::Unwatch { .. } => look("be told of runs"),
             Command::Notify { .. } => look("be told of boards"),
             Command::Nudge { .. } => look("ask for boards"),

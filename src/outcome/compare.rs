@@ -320,7 +320,8 @@ fn results_of<'a>(key: Key, past: &[&'a Past]) -> Vec<(&'a str, bool)> {
 /// How many of these results of a case, newest first, differed, and how many they are; `None` where the case is not
 /// flaky. One differs when it is not what most runs of its build gave (of as many, the failures do), or not what the
 /// build before it gave. The case is flaky when one build gave both, or when it turned from build to build
-/// [`TURNS_MIN`] times; and not when its last [`STEADY_RUNS`] agree.
+/// [`TURNS_MIN`] times; and not when its last [`STEADY_RUNS`] agree. Between two builds that each gave the same more than
+/// once it has not turned: they differ.
 fn flaky(results: &[(&str, bool)]) -> Option<(u32, u32)> {
     if results.len() >= STEADY_RUNS
         && results[..STEADY_RUNS].iter().all(|(_, failed)| *failed == results[0].1)
@@ -336,9 +337,11 @@ fn flaky(results: &[(&str, bool)]) -> Option<(u32, u32)> {
         let (passes, failures) = of_build[build];
         if *failed { passes > 0 && failures <= passes } else { failures > passes }
     };
+    let is_steady = |build: &str| matches!(of_build[build], (0, 2..) | (2.., 0));
     let turned = |at: usize| {
         let (build, failed) = results[at];
-        results.get(at + 1).is_some_and(|(before, did)| *before != build && *did != failed)
+        let other = results.get(at + 1).filter(|(before, did)| *before != build && *did != failed);
+        other.is_some_and(|(before, _)| !(is_steady(build) && is_steady(before)))
     };
     let odd = results.iter().any(is_odd);
     let turns = (0..results.len()).filter(|at| turned(*at)).count();

@@ -126,6 +126,7 @@ pub(super) const ARGUMENTS_ZH: &[(&str, &str)] = &[
     ("30m", "30m"),
     ("lines", "行数"),
     ("code", "绑定码"),
+    ("yes", "是"),
     ("#|soc", "#|系列"),
     ("person", "某人"),
     ("#", "#"),

@@ -101,7 +101,8 @@ impl Handler {
             let choices = queue.choices(wish_queued(wish.clone(), &lab), site.as_ref());
             (foreseen, choices, (!anyway).then(|| self.queue.drains_seen()))
         };
-        // Nobody is given a quarantined board in the queue; who asks for it by its name wants to look at it.
+        // Nobody is given a quarantined board in the queue; who asks for it by its name wants to look at it, and hears why.
+        let out = row.as_ref().and_then(out_of_service);
         let is_theirs = |row: &BoardRow| anyway || closed.is_none() && row.health == Health::Quarantined;
         let broken = row.filter(|row| row.lease.is_none() && is_theirs(row)).map(|row| row.id);
         // The scheduler grants nothing either while another lab file is in force.
@@ -127,6 +128,7 @@ impl Handler {
         let at_once = choices.into_iter().map(|board| {
             let mut reserved = self.reserved(delivery, &board, lasts, reason);
             reserved.facts.insert("hours".into(), hours.clone());
+            reserved.facts.insert("out".into(), json!(out));
             (board, reserved)
         });
         let at_once = at_once.collect();
@@ -264,9 +266,9 @@ impl Handler {
             held.iter().copied().filter(|lease| lease.is_held_by(&delivery.actor)).collect();
         // What they have, then what they wait for; somebody else's board is taken only by its name.
         Ok(match (theirs.as_slice(), wish, held.as_slice()) {
-            ([lease], ..) => self.released(delivery, lease),
+            ([lease], ..) => self.released(delivery, lease).await?,
             ([], Some(wish), _) => unreserved(delivery, &wish),
-            ([], None, [lease]) if board.is_some() => self.released(delivery, lease),
+            ([], None, [lease]) if board.is_some() => self.released(delivery, lease).await?,
             ([], None, _) => not_held(board.as_ref(), &leases),
             (many, ..) => which(many, "release"),
         })
@@ -281,7 +283,9 @@ impl Handler {
     ) -> Result<Reaction> {
         let mut reaction = match self.store.lease_view(id).await? {
             Some(LeaseView::Waiting(wish)) => unreserved(delivery, &wish),
-            Some(LeaseView::Lease(lease, None)) if lease.hold.is_some() => self.released(delivery, &lease),
+            Some(LeaseView::Lease(lease, None)) if lease.hold.is_some() => {
+                self.released(delivery, &lease).await?
+            }
             Some(LeaseView::Lease(lease, None)) => not_held(Some(&lease.board), &[*lease.clone()]),
             Some(LeaseView::Lease(..)) | None => not_held(None, &[]),
         };
@@ -312,7 +316,9 @@ impl Handler {
         Ok(leases.iter().any(|lease| is_held_as(lease, name) && !lease.is_held_by(&delivery.actor)))
     }
 
-    fn released(&self, delivery: &Delivery, lease: &Lease) -> Reaction {
+    async fn released(&self, delivery: &Delivery, lease: &Lease) -> Result<Reaction> {
+        let rows = self.store.board_list().await?;
+        let out = rows.iter().find(|row| row.id == lease.board).and_then(out_of_service);
         let facts = self.facts_of(delivery, lease);
         let theirs = lease.is_held_by(&delivery.actor);
         let taken = || {
@@ -321,8 +327,8 @@ impl Handler {
             Note::new("hold-over", facts)
         };
         let mut said = json!({ "board": lease.board, "holder": lease.holder });
-        extend_with(&mut said, json!({ "theirs": theirs }));
-        Reaction {
+        extend_with(&mut said, json!({ "theirs": theirs, "out": out }));
+        Ok(Reaction {
             answer: Note::new("hold-released", &said),
             instead: vec![("not-theirs", Note::new("hold-gone", json!({ "board": lease.board })))],
             audit: audit("release", lease.board.to_string()),
@@ -333,7 +339,7 @@ impl Handler {
                 rest: LeaseId::new(&self.ids, delivery.received_at),
                 undoes: vec![],
             },
-        }
+        })
     }
 
     /// A button about a board that somebody has.
@@ -369,7 +375,7 @@ impl Handler {
             };
         let mut reaction = match (click.verb, switch, self.inventory.now().board(lease.board.as_str())) {
             (Verb::Extend, ..) if theirs => self.extended(delivery, lease, EXTEND_BY, click.at).await?,
-            (Verb::Release, ..) => self.released(delivery, lease),
+            (Verb::Release, ..) => self.released(delivery, lease).await?,
             (Verb::Nudge, ..) if !theirs => self.nudged(delivery, lease),
             (Verb::Accept, ..) => self.accepted_offer(delivery, lease).await?,
             (_, Some(action), Some(board)) => self.switch(delivery, board, action, None).await?,
@@ -605,4 +611,9 @@ fn extend_with(facts: &mut Value, more: Value) {
     if let (Some(facts), Value::Object(more)) = (facts.as_object_mut(), more) {
         facts.extend(more);
     }
+}
+
+/// Why a board is out of service, where it is.
+fn out_of_service(row: &BoardRow) -> Option<String> {
+    (row.health == Health::Quarantined).then(|| row.reason.clone())
 }

@@ -127,18 +127,18 @@ impl Handler {
             answer: says(false),
             instead: vec![("unchanged", unchanged)],
             audit: audit("unlink", ids.join(" ")),
-            effect: Effect::Link { asked: LinkAsked::Undone { ids }, note: Note::new(LINKED, json!({})) },
+            effect: Effect::Link {
+                asked: LinkAsked::Undone { ids },
+                note: Note::new("unlinked", json!({ "unchanged": false, "who": null })),
+            },
         }
     }
 
-    /// Why whoever writes types no code, where they may more than everybody may, or that is not known now; in a lab without
-    /// roles nobody does.
+    /// Why whoever writes types no code, where they may more than everybody may, or that is not known now.
     fn may_more(&self, delivery: &Delivery) -> Option<&'static str> {
         let lab = self.inventory.now();
-        if lab.roles.admin.is_empty() && lab.roles.operator.is_empty() {
-            return None;
-        }
-        if permits::role(delivery, &self.groups_of(delivery), &lab) > Some(Role::User) {
+        let everybody = permits::role_of_anybody(delivery, &lab).max(Some(Role::User));
+        if permits::role(delivery, &self.groups_of(delivery), &lab) > everybody {
             return Some("link-from-there");
         }
         let unknown = self.groups.unknown(&lab.groups(), self.clock.now());

@@ -111,6 +111,10 @@ fn a_case_is_flaky_when_one_build_gave_both_or_when_it_turns_too_often() {
         ("e- e- e- e- e- d+ c- b+ a-", None),
         ("e+ e- e- e- e- d+ c- b+ a-", Some((5, 9))),
         ("a- a- a- a- a+", Some((1, 5))),
+        // A build that always fails is not made flaky by one that never does, however they take turns.
+        ("b- a+ b- a+ b- a+", None),
+        ("b- b- a+ a+ b- a+ b-", None),
+        ("b- a+ b- a+ c- d+ e-", Some((3, 7))),
     ] {
         let parsed: Vec<(&str, bool)> =
             results.split(' ').map(|word| (&word[..1], word.ends_with('-'))).collect();

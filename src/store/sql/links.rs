@@ -72,7 +72,7 @@ impl From<Effected> for Linked {
 /// What somebody wants of their link.
 pub(super) async fn asked(
     tx: &mut Tx,
-    ids: &Ids,
+    numbers: &Ids,
     by: &Actor,
     (asked, note): (&LinkAsked, &Note),
     now: Timestamp,
@@ -92,7 +92,7 @@ pub(super) async fn asked(
             tx.leave(script);
             Ok(Effected::Done.into())
         }
-        LinkAsked::With { hash, sure } => with(tx, ids, by, (hash, *sure, note), now).await,
+        LinkAsked::With { hash, sure } => with(tx, numbers, by, (hash, *sure, note), now).await,
         LinkAsked::Void { hash } => {
             void(tx, hash, &by.key());
             Ok(Effected::Done.into())
@@ -103,10 +103,15 @@ pub(super) async fn asked(
             if rows.is_empty() {
                 return Ok(Effected::Unchanged.into());
             }
-            let one = |row: &Row| known(&Reader::new(row, "links", "id")).map(|one| one.key());
-            let target = rows.iter().map(one).collect::<Result<Vec<_>>>()?.join(" ");
+            let one = |row: &Row| known(&Reader::new(row, "links", "id"));
+            let parted = rows.iter().map(one).collect::<Result<Vec<_>>>()?;
+            let target = parted.iter().map(Actor::key).collect::<Vec<_>>().join(" ");
             let query = link::query(LINK_UNDO).bind(row::json(ids));
             query.execute(tx.connection().await?).await.map_err(unavailable)?;
+            for other in parted.iter().filter(|one| one.key() != by.key()) {
+                let via = AnswerVia::in_person(other);
+                ledger::owe(tx, numbers, &[], &[Answer { via: &via, note, at: now }]).await?;
+            }
             Ok(Linked { target: Some(target), ..Effected::Done.into() })
         }
     }

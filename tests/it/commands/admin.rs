@@ -172,7 +172,7 @@ async fn an_admin_reads_who_was_allowed_what_by_person_by_board_and_by_run() {
 
             lead> /lab audit soc-b-001
                 *Who did what* · `soc-b-001`
-                Nothing like that is on record.
+                Nothing like that is on record. People are named with @ or as slack:U0LEAD, boards by their name, runs as #42.
 
             lead> /lab audit 1h 2h
                 🤔 '2h' is a word too many for 'audit'.

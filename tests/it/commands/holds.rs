@@ -37,7 +37,7 @@ async fn somebody_takes_a_board_keeps_it_for_longer_and_gives_it_back() {
                 *Kind* socA
                 *Site* Lab Site A
                 *Console* `lab:port`
-                Nobody else switches it, and no run but yours is given it. I warn you before the time is over. Yours to type: `/lab power soc-a-001 cycle` · `/lab extend soc-a-001 1h` · `/lab release soc-a-001`
+                No run but yours is given it, and nobody else switches it without your hearing of it. I warn you before the time is over. Yours to type: `/lab power soc-a-001 cycle` · `/lab extend soc-a-001 1h` · `/lab release soc-a-001`
                 [Extend 1 h] [Release] [Power Cycle] [Power off]
 
             alice> /lab reserve soc-a-001 1h
@@ -45,7 +45,7 @@ async fn somebody_takes_a_board_keeps_it_for_longer_and_gives_it_back() {
                 *Kind* socA
                 *Site* Lab Site A
                 *Console* `lab:port`
-                Nobody else switches it, and no run but yours is given it. I warn you before the time is over. Yours to type: `/lab power soc-a-001 cycle` · `/lab extend soc-a-001 1h` · `/lab release soc-a-001`
+                No run but yours is given it, and nobody else switches it without your hearing of it. I warn you before the time is over. Yours to type: `/lab power soc-a-001 cycle` · `/lab extend soc-a-001 1h` · `/lab release soc-a-001`
                 [Extend 1 h] [Release] [Power Cycle] [Power off]
 
             bob> /lab boards socA
@@ -129,7 +129,7 @@ async fn who_waits_is_told_their_place_and_gets_the_board_in_their_turn() {
                 *Kind* socA
                 *Site* Lab Site A
                 *Console* `lab:port`
-                Nobody else switches it, and no run but yours is given it. I warn you before the time is over. Yours to type: `/lab power soc-a-001 cycle` · `/lab extend soc-a-001 1h` · `/lab release soc-a-001`
+                No run but yours is given it, and nobody else switches it without your hearing of it. I warn you before the time is over. Yours to type: `/lab power soc-a-001 cycle` · `/lab extend soc-a-001 1h` · `/lab release soc-a-001`
                 [Extend 1 h] [Release] [Power Cycle] [Power off]
         "#);
         let asked = lab.say("bob", "/lab reserve socA 30m").await;
@@ -161,7 +161,7 @@ async fn who_waits_is_told_their_place_and_gets_the_board_in_their_turn() {
               *Kind* socA
               *Site* Lab Site A
               *Console* `lab:port`
-              Nobody else switches it, and no run but yours is given it. I warn you before the time is over. Yours to type: `/lab power soc-a-001 cycle` · `/lab extend soc-a-001 1h` · `/lab release soc-a-001`
+              No run but yours is given it, and nobody else switches it without your hearing of it. I warn you before the time is over. Yours to type: `/lab power soc-a-001 cycle` · `/lab extend soc-a-001 1h` · `/lab release soc-a-001`
               [Extend 1 h] [Release] [Power Cycle] [Power off]
         "#);
         assert_eq!(lab.rows("SELECT count(*) FROM reservations").await, ["1"]);
@@ -173,7 +173,7 @@ async fn who_waits_is_told_their_place_and_gets_the_board_in_their_turn() {
               *Kind* socA
               *Site* Lab Site A
               *Console* `lab:port`
-              Nobody else switches it, and no run but yours is given it. I warn you before the time is over. Yours to type: `/lab power soc-a-001 cycle` · `/lab extend soc-a-001 1h` · `/lab release soc-a-001`
+              No run but yours is given it, and nobody else switches it without your hearing of it. I warn you before the time is over. Yours to type: `/lab power soc-a-001 cycle` · `/lab extend soc-a-001 1h` · `/lab release soc-a-001`
               [Extend 1 h] [Release] [Power Cycle] [Power off]
             boardhand: 👋 `soc-a-001` is not yours any more: @lead took it back. It is brought to rest.
               To have it again: `/lab reserve soc-a-001`
@@ -350,7 +350,7 @@ async fn what_cannot_be_had_is_refused_with_what_can() {
                 *Kind* socA
                 *Site* Lab Site A
                 *Console* `lab:port`
-                Nobody else switches it, and no run but yours is given it. I warn you before the time is over. Yours to type: `/lab power soc-a-002 cycle` · `/lab extend soc-a-002 1h` · `/lab release soc-a-002`
+                No run but yours is given it, and nobody else switches it without your hearing of it. I warn you before the time is over. Yours to type: `/lab power soc-a-002 cycle` · `/lab extend soc-a-002 1h` · `/lab release soc-a-002`
                 [Extend 1 h] [Release] [Power Cycle] [Power off]
 
             alice> /lab release soc-a-002
@@ -367,7 +367,7 @@ async fn what_cannot_be_had_is_refused_with_what_can() {
                 *Kind* socA
                 *Site* Lab Site A
                 *Console* `lab:port`
-                Nobody else switches it, and no run but yours is given it. I warn you before the time is over. Yours to type: `/lab power soc-a-001 cycle` · `/lab extend soc-a-001 1h` · `/lab release soc-a-001`
+                No run but yours is given it, and nobody else switches it without your hearing of it. I warn you before the time is over. Yours to type: `/lab power soc-a-001 cycle` · `/lab extend soc-a-001 1h` · `/lab release soc-a-001`
                 [Extend 1 h] [Release] [Power Cycle] [Power off]
 
             alice> /lab reserve soc-b-001
@@ -375,7 +375,7 @@ async fn what_cannot_be_had_is_refused_with_what_can() {
                 *Kind* socB
                 *Site* Lab Site B
                 *Console* `lab:port`
-                Nobody else switches it, and no run but yours is given it. I warn you before the time is over. Yours to type: `/lab power soc-b-001 cycle` · `/lab extend soc-b-001 1h` · `/lab release soc-b-001`
+                No run but yours is given it, and nobody else switches it without your hearing of it. I warn you before the time is over. Yours to type: `/lab power soc-b-001 cycle` · `/lab extend soc-b-001 1h` · `/lab release soc-b-001`
                 [Extend 1 h] [Release]
 
             alice> /lab release
@@ -492,7 +492,7 @@ async fn others_are_told_when_it_is_free_ask_for_it_and_are_given_it() {
             *Kind* socA
             *Site* Lab Site A
             *Console* `lab:port`
-            Nobody else switches it, and no run but yours is given it. I warn you before the time is over. Yours to type: `/lab power soc-a-001 cycle` · `/lab extend soc-a-001 1h` · `/lab release soc-a-001`
+            No run but yours is given it, and nobody else switches it without your hearing of it. I warn you before the time is over. Yours to type: `/lab power soc-a-001 cycle` · `/lab extend soc-a-001 1h` · `/lab release soc-a-001`
             [Extend 1 h] [Release] [Power Cycle] [Power off]
         "#);
         assert!(lab.direct("alice", "has taken").await.contains("🤝 @lead has taken `soc-a-001`"));
@@ -530,6 +530,20 @@ async fn one_thing_at_a_time_is_done_to_the_power_of_a_board() {
         assert_eq!(lab.on(), ["soc-b-001"]);
         lab.say("alice", "/lab release").await;
         lab.settle().await;
+        lab.read_all();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_takes_a_board_that_is_out_of_service_hears_why() {
+    lab(&yaml::small(1), async |lab| {
+        lab.say("bob", "/lab quarantine soc-a-001 the fan is dead").await;
+        let taken = lab.say("alice", "/lab reserve soc-a-001 1h").await;
+        assert!(taken.contains("`soc-a-001` is yours until"), "{taken}");
+        assert!(taken.contains("⚠️ It is out of service: the fan is dead."), "{taken}");
+        let back = lab.say("alice", "/lab release").await;
+        assert!(back.contains("and then it is out of service as before."), "{back}");
         lab.read_all();
     })
     .await;

@@ -73,7 +73,12 @@ async fn who_types_on_one_platform_what_they_were_given_on_the_other_is_one_pers
         let linked = typed(lab, "ou_li", &format!("{code} yes"), "are one person now").await;
         assert!(linked.contains("in Slack"), "{linked}");
         let known = slack.until(
-            |world| world.channels["D0ALICE"].messages.iter().any(|m| m.text.contains("one person")),
+            |world| {
+                world.channels["D0ALICE"]
+                    .messages
+                    .iter()
+                    .any(|m| m.blocks.to_string().contains("`ou_li` in Feishu are one person"))
+            },
             WITHIN,
         );
         known.await.expect("whoever was given the code is told");
@@ -111,6 +116,11 @@ async fn who_types_on_one_platform_what_they_were_given_on_the_other_is_one_pers
         );
         // Two again, from either side.
         told(lab, "ou_li", "解绑", "two people again").await;
+        let known = slack.until(
+            |world| world.channels["D0ALICE"].messages.iter().any(|m| m.text.contains("two people again")),
+            WITHIN,
+        );
+        known.await.expect("the other one is told");
         told(lab, "ou_li", "audit", "🔒").await;
         assert!(slack.say("alice", CHANNEL, "/lab unlink").await.text.contains("not linked"));
         assert_eq!(record(lab, "unlink").await, ["slack:U0ALICE", "slack:U0ALICE feishu:ou_li"]);

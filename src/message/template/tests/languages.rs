@@ -260,3 +260,15 @@ fn every_cause_that_the_documentation_names_has_a_chinese_word() {
     let without: Vec<_> = codes.iter().filter(|code| !words.contains_key(**code) && !boots(code)).collect();
     assert!(codes.len() > 30 && without.is_empty(), "{without:?}");
 }
+
+#[test]
+fn what_somebody_may_not_is_said_in_chinese_too() {
+    let policy = include_str!("../../../command/policy.rs");
+    let rules = policy.split_once("fn rule").expect("the rules").1;
+    let rules = rules.split_once("\n}\n").expect("their end").0;
+    let deeds: BTreeSet<&str> =
+        rules.split('"').skip(1).step_by(2).filter(|deed| deed.contains(' ')).collect();
+    let known = &language("zh").words["deed"];
+    let missing: Vec<&&str> = deeds.iter().filter(|deed| known.get(**deed).is_none()).collect();
+    assert!(deeds.len() > 30 && missing.is_empty(), "{missing:?}");
+}
