@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::chat::Actor;
+use crate::chat::{Actor, Platform};
 use crate::clock::Timestamp;
 
 /// How long a code is good.
@@ -37,6 +37,8 @@ pub enum LinkAsked {
     Undone {
         /// Any of them.
         ids: Vec<String>,
+        /// On which platform they ask for it themselves, and are answered; whoever is parted otherwise is told.
+        by_themselves_on: Option<Platform>,
     },
 }
 

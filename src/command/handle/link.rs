@@ -118,6 +118,7 @@ impl Handler {
             None => None,
         };
         let ids = self.inventory.now().people.keys(who.as_ref().unwrap_or(&delivery.actor));
+        let by_themselves_on = who.is_none().then_some(delivery.place.platform);
         let says = |unchanged| Note::new("unlinked", json!({ "unchanged": unchanged, "who": who }));
         let unchanged = match &who {
             None => self.is_in_file(delivery).map_or_else(|| says(true), |refusal| refusal.answer),
@@ -128,7 +129,7 @@ impl Handler {
             instead: vec![("unchanged", unchanged)],
             audit: audit("unlink", ids.join(" ")),
             effect: Effect::Link {
-                asked: LinkAsked::Undone { ids },
+                asked: LinkAsked::Undone { ids, by_themselves_on },
                 note: Note::new("unlinked", json!({ "unchanged": false, "who": null })),
             },
         }

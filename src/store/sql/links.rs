@@ -97,7 +97,7 @@ pub(super) async fn asked(
             void(tx, hash, &by.key());
             Ok(Effected::Done.into())
         }
-        LinkAsked::Undone { ids } => {
+        LinkAsked::Undone { ids, by_themselves_on } => {
             let query = link::query(LINKS_OF).bind(row::json(ids));
             let rows = query.fetch_all(tx.connection().await?).await.map_err(unavailable)?;
             if rows.is_empty() {
@@ -108,7 +108,7 @@ pub(super) async fn asked(
             let target = parted.iter().map(Actor::key).collect::<Vec<_>>().join(" ");
             let query = link::query(LINK_UNDO).bind(row::json(ids));
             query.execute(tx.connection().await?).await.map_err(unavailable)?;
-            for other in parted.iter().filter(|one| one.key() != by.key()) {
+            for other in parted.iter().filter(|one| Some(one.platform) != *by_themselves_on) {
                 let via = AnswerVia::in_person(other);
                 ledger::owe(tx, numbers, &[], &[Answer { via: &via, note, at: now }]).await?;
             }

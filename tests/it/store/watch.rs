@@ -273,7 +273,10 @@ async fn who_types_a_code_in_time_is_one_with_whoever_was_given_it(lab: &Lab) {
     }
     assert_eq!(link(wu, sure(9), at(1200)).await.0, "done");
     // By any of their ids; the record says who they were.
-    let undone = |ids: &[&str]| LinkAsked::Undone { ids: ids.iter().map(|id| (*id).to_owned()).collect() };
+    let undone = |ids: &[&str]| LinkAsked::Undone {
+        ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+        by_themselves_on: None,
+    };
     assert_eq!(link(bo(), undone(&["slack:U0NONE", "feishu:ou_bo"]), at(1200)).await.0, "done");
     assert_eq!(link(li(), undone(&["slack:U0LI"]), at(1200)).await.0, "unchanged");
     assert_eq!(lab.store.link_list().await.expect("links").len(), 1);
