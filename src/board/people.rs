@@ -120,12 +120,7 @@ mod tests {
         assert_eq!((people.counts_as(&li).key().as_str(), people.is_listed(&li)), ("slack:U0LI", true));
         // Whoever is linked with somebody that boards.yaml names has nothing of theirs.
         let other = actor(Platform::Slack, "U0OTHER");
-        {
-            assert_eq!(
-                (people.keys(&other), people.is_listed(&other)),
-                (vec!["slack:U0OTHER".into()], false)
-            );
-        }
+        assert_eq!((people.keys(&other), people.is_listed(&other)), (vec!["slack:U0OTHER".into()], false));
         // The other way round: their own id is listed with another one, and the one that they linked is nobody's.
         let listed =
             People::new(vec![Person { name: "bo".into(), ids: ids("U0BO", "ou_new") }]).joined_to(&people);

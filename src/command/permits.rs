@@ -211,9 +211,14 @@ mod tests {
         Inventory {
             roles: Roles { admin: own(&["slack:U0LEAD"]), operator: own(&["slack:U0LI"]), user: own(&["*"]) },
             permissions: Permissions {
-                verbs: [("reserve", "operator"), ("quarantine", "user"), ("power", "admin")]
-                    .map(|(verb, role)| (verb.to_owned(), role.to_owned()))
-                    .into(),
+                verbs: [
+                    ("reserve", "operator"),
+                    ("quarantine", "user"),
+                    ("power", "admin"),
+                    ("unlink", "user"),
+                ]
+                .map(|(verb, role)| (verb.to_owned(), role.to_owned()))
+                .into(),
                 families: BTreeMap::from([(Family::new("socA"), own(&["slack:U0BOB"]))]),
                 channels: Some(own(&["slack:C0OPEN", "feishu:oc_open"])),
                 workspaces: vec![],
@@ -297,6 +302,9 @@ mod tests {
         let quarantine = Command::Quarantine { board: "x".into(), reason: "dead".into() };
         assert_eq!(rule(&quarantine, &here("slack:U1"), None), None, "lowered");
         assert_eq!(rule(&power(PowerAction::On), &here("slack:U0LI"), None), Some(Denies::Role));
+        let unlink = |person: Option<&str>| Command::Unlink { person: person.map(str::to_owned) };
+        assert_eq!(rule(&unlink(Some("slack:U0LI")), &here("slack:U1"), None), Some(Denies::Role));
+        assert_eq!(rule(&unlink(None), &here("slack:U1"), None), None, "their own link is theirs to undo");
         assert_eq!(
             rule(&power(PowerAction::Status), &here("slack:U1"), None),
             None,

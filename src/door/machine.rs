@@ -71,8 +71,8 @@ impl Problem {
     }
 
     /// The same with names that come near.
-    pub(super) fn near(self, near: Vec<String>) -> Problem {
-        Problem { near, ..self }
+    pub(super) fn near(self, near: impl IntoIterator<Item = impl Into<String>>) -> Problem {
+        Problem { near: near.into_iter().map(Into::into).collect(), ..self }
     }
 
     /// A document that asks for nothing.

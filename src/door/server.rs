@@ -418,7 +418,7 @@ impl Ticket {
     /// What the routes say; where that is that there is nothing to say yet, what they say after the wait.
     async fn served(&self, mut head: Parts, body: Bytes) -> Response {
         head.extensions.insert(Parking(self.door.clone(), self.id));
-        let again = if may_wait(&head.uri) { copied(&head).map(|head| (head, body.clone())) } else { None };
+        let again = may_wait(&head.uri).then(|| (copied(&head), body.clone()));
         let answer = self.routed(Request::from_parts(head, Body::from(body))).await;
         let wait = answer.extensions().get::<Later>().and_then(Later::wait);
         let (Some(wait), Some((mut head, body))) = (wait, again) else { return answer };
@@ -462,20 +462,21 @@ impl Drop for Ticket {
 }
 
 /// A head of its own: the one that was read keeps the buffer that the connection read it into, which would need another.
-fn copied(head: &Parts) -> Option<Parts> {
+fn copied(head: &Parts) -> Parts {
     let mut copy = Request::builder().method(head.method.clone()).uri(head.uri.to_string());
     for (name, value) in &head.headers {
         copy = copy.header(name.as_str(), value.as_bytes());
     }
-    let (mut copy, ()) = copy.body(()).ok()?.into_parts();
+    // What was read once is read again; else it stays where it is, at the price of that buffer.
+    let Ok(copy) = copy.body(()) else { return head.clone() };
+    let (mut copy, ()) = copy.into_parts();
     copy.extensions = head.extensions.clone();
-    Some(copy)
+    copy
 }
 
 /// Whether a request says for how long it would wait: of any other nothing is kept.
 fn may_wait(uri: &Uri) -> bool {
-    let mut asked = uri.query().unwrap_or_default().split('&');
-    asked.any(|asked| asked.starts_with("wait="))
+    form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).any(|(name, _)| name == "wait")
 }
 
 /// A whole body of at most [`BODY_BYTES_MAX`] bytes, or the answer that refuses it.

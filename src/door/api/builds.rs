@@ -101,10 +101,10 @@ pub(in crate::door) async fn one(
             let near = nearest(&id, known.iter().map(|build| build.id.as_str())).map(str::to_owned);
             let detail = "GET /api/v1/builds has those that were registered";
             let problem = Problem::new(StatusCode::NOT_FOUND, "no such build was registered", detail);
-            Err(problem.near(near.into_iter().collect()))
+            Err(problem.near(near))
         }
         several => {
-            let near = several.iter().map(|build| build.family.to_string()).collect();
+            let near = several.iter().map(|build| build.family.to_string());
             let detail = "several families have a build of that id: say which with family=";
             Err(Problem::new(StatusCode::CONFLICT, "which build is meant?", detail).near(near))
         }
@@ -120,7 +120,7 @@ pub(super) fn family(door: &Door, name: &str) -> Result<Family, Problem> {
         let all: Vec<&str> = lab.families.keys().map(Family::as_str).collect();
         let detail = format!("boards.yaml has {}", all.join(", "));
         let problem = Problem::new(StatusCode::NOT_FOUND, "there is no such family", detail);
-        problem.near(near.into_iter().collect())
+        problem.near(near)
     })
 }
 

@@ -100,6 +100,6 @@ fn said(door: &Door, answer: &Note) -> String {
 /// What is no command: what the chat would have said of it, and what was near.
 fn not_read(door: &Door, answer: &Note) -> Problem {
     let near = answer.facts.get("near").and_then(|near| near.as_array()).into_iter().flatten();
-    let near = near.filter_map(|near| near.as_str()).map(str::to_owned).collect();
+    let near = near.filter_map(|near| near.as_str()).map(str::to_owned);
     Problem::invalid(said(door, answer)).near(near)
 }

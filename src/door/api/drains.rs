@@ -141,7 +141,7 @@ fn worker_meant(door: &Door, name: &str) -> Result<Drained, Problem> {
         Some(shown) => Ok(Drained::Worker(format!("{OF_WORKER}{}", shown.row.worker.id))),
         None => {
             let names = shown.iter().map(|shown| shown.row.worker.id.as_str());
-            let near = crate::board::near::nearest(name, names).into_iter().map(str::to_owned).collect();
+            let near = crate::board::near::nearest(name, names);
             let detail = "GET /api/v1/workers has all of them";
             Err(Problem::new(StatusCode::NOT_FOUND, "there is no such worker", detail).near(near))
         }
@@ -151,8 +151,7 @@ fn worker_meant(door: &Door, name: &str) -> Result<Drained, Problem> {
 fn nothing<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Problem {
     let near = crate::board::near::nearest(name, known);
     let title = if what == "board" { "there is no such board" } else { "there is no such site" };
-    Problem::new(StatusCode::NOT_FOUND, title, "GET /api/v1/boards has all of them")
-        .near(near.into_iter().map(str::to_owned).collect())
+    Problem::new(StatusCode::NOT_FOUND, title, "GET /api/v1/boards has all of them").near(near)
 }
 
 fn no_time() -> Problem {

@@ -58,7 +58,7 @@ pub(in crate::door) async fn runs(
     let boards = door.store.boards_last(&numbers).await.map_err(unreadable)?;
     let items = runs.iter().map(|run| {
         let mut row = door.composer.run_row(run);
-        if row["board"].is_null() && matches!(run.state, RunState::Finished { .. }) {
+        if matches!(run.state, RunState::Finished { .. }) {
             row["board"] = json!(boards.get(&run.number));
         }
         row
@@ -159,7 +159,7 @@ pub(super) fn named<'a>(lab: &'a Inventory, id: &str) -> Result<&'a Board, Probl
     board.ok_or_else(|| {
         let near = crate::board::near::nearest(id, lab.boards.keys().map(|id| id.as_str()));
         Problem::new(StatusCode::NOT_FOUND, "there is no such board", "GET /api/v1/boards has all of them")
-            .near(near.into_iter().map(str::to_owned).collect())
+            .near(near)
     })
 }
 
@@ -174,7 +174,7 @@ fn site(lab: &Inventory, name: &str) -> Result<(), Problem> {
     let near = crate::board::near::nearest(name, sites.iter().copied());
     let detail = format!("boards.yaml has boards at {}", sites.join(", "));
     let problem = Problem::new(StatusCode::NOT_FOUND, "there is no such site", detail);
-    Err(problem.near(near.into_iter().map(str::to_owned).collect()))
+    Err(problem.near(near))
 }
 
 fn board_row(board: &Board, row: Option<&BoardRow>) -> Value {

@@ -58,8 +58,7 @@ fn unknown(known: &[Asked], name: &str) -> Problem {
         names if names.is_empty() => "this request takes nothing behind the ?".to_owned(),
         names => format!("this request takes {names}"),
     };
-    let near = nearest(name, names()).into_iter().map(str::to_owned).collect();
-    none(format!("there is no {shown:?}: {has}")).near(near)
+    none(format!("there is no {shown:?}: {has}")).near(nearest(name, names()))
 }
 
 fn none(why: String) -> Problem {

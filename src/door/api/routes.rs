@@ -12,6 +12,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use super::super::Door;
 use super::super::machine::{self, Problem};
 use super::shapes::{self, Kind, Shape};
+use super::who::OF_WORKERS;
 use super::{
     audit, board, builds, campaigns, commands, console, drains, events, lease, list, openapi, query,
     schedules, templates, terminal, tokens, unchanged, workers,
@@ -91,7 +92,7 @@ impl Route {
 
     /// Its handler, which sees only queries of what it takes. A worker may be newer than the server, and ask for more.
     fn looked_at(self) -> MethodRouter<Arc<Door>> {
-        if self.path.starts_with(WORKER) {
+        if self.path.starts_with(OF_WORKERS) {
             return self.handler;
         }
         let (known, opens): (Arc<[query::Asked]>, _) = (self.query.into(), self.opens);
@@ -105,9 +106,6 @@ impl Route {
         self.gives(status, says, Gives::One(&shapes::PROBLEM))
     }
 }
-
-/// How the addresses begin that workers alone use.
-const WORKER: &str = "/api/v1/workers/";
 
 /// The routes.
 pub(in crate::door) fn router() -> Router<Arc<Door>> {

@@ -130,7 +130,7 @@ async fn named(door: &Door, name: &str) -> Result<Entry, Problem> {
         Some(at) => Ok(all.swap_remove(at)),
         None => {
             let near = grammar::near(name, all.iter().map(|entry| entry.name.as_str())).map(str::to_owned);
-            Err(missing().near(near.into_iter().collect()))
+            Err(missing().near(near))
         }
     }
 }

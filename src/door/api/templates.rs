@@ -62,8 +62,7 @@ fn none(why: NoSample) -> Problem {
     let detail = why.to_string();
     match why {
         NoSample::Message { near, .. } => {
-            Problem::new(StatusCode::NOT_FOUND, "there is no such message", detail)
-                .near(near.into_iter().collect())
+            Problem::new(StatusCode::NOT_FOUND, "there is no such message", detail).near(near)
         }
         NoSample::Stateless { .. } | NoSample::State { .. } => {
             Problem::new(StatusCode::BAD_REQUEST, "this query is none", detail)

@@ -85,8 +85,8 @@ impl OptionalFromRequestParts<Arc<Door>> for Caller {
     }
 }
 
-/// Where workers speak.
-const OF_WORKERS: &str = "/api/v1/workers/";
+/// How the addresses begin that workers alone use.
+pub(super) const OF_WORKERS: &str = "/api/v1/workers/";
 
 const NEEDED: &str = "a token is needed: Authorization: Bearer …";
 

@@ -78,7 +78,7 @@ pub(in crate::door) async fn register(
         let detail =
             "boards.yaml has it not, or has its boards driven by the server: sites: {NAME: {worker: remote}}";
         let problem = Problem::new(StatusCode::CONFLICT, "this site takes no worker", detail);
-        return Err(problem.near(near.into_iter().map(str::to_owned).collect()));
+        return Err(problem.near(near));
     }
     let home = hex::decode(&hello.home).ok().and_then(|home| home.try_into().ok());
     let is_word = |word: &str| word.len() <= WORD_BYTES_MAX && !word.contains(|c: char| c.is_control());

@@ -142,7 +142,7 @@ async fn a_slow_head_and_an_idle_connection_are_closed() {
 #[tokio::test]
 async fn what_has_nothing_to_say_yet_is_asked_again_after_its_wait() {
     let rig = Rig::start(PATIENT).await;
-    let mut waits = rig.sent("GET /later?wait=1s HTTP/1.1\r\nhost: lab\r\n\r\n").await;
+    let mut waits = rig.sent("GET /later?x&w%61it=1s HTTP/1.1\r\nhost: lab\r\n\r\n").await;
     within(rig.held.begun.notified()).await;
     assert!(rig.is_alive().await);
     rig.held.go.notify_one();

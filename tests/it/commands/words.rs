@@ -66,7 +66,7 @@ async fn somebody_new_asks_around() {
                 Put a quarantined board back into service.
                 
                 `/lab drain [board|site] [2h] [reason]`
-                Let a board or a site take nothing new, as an operator; what is on it goes on. Alone, it shows what drains.
+                Let a board, a site or a worker (`worker:…`) take nothing new, as an operator; what is on it goes on. Alone, it shows what drains.
                 
                 `/lab undrain <board|site>`
                 Let it take new work again.
@@ -182,7 +182,7 @@ async fn somebody_new_asks_around() {
                 Put a quarantined board back into service.
                 
                 `/lab drain [board|site] [2h] [reason]`
-                Let a board or a site take nothing new, as an operator; what is on it goes on. Alone, it shows what drains.
+                Let a board, a site or a worker (`worker:…`) take nothing new, as an operator; what is on it goes on. Alone, it shows what drains.
                 
                 `/lab undrain <board|site>`
                 Let it take new work again.

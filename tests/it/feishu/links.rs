@@ -128,6 +128,36 @@ async fn who_types_on_one_platform_what_they_were_given_on_the_other_is_one_pers
     .await;
 }
 
+/// Somebody writes in the chat; what they are answered first.
+async fn answer(lab: &Lab, who: &str, words: &str) -> String {
+    assert_eq!(lab.feishu.say(who, CHAT, words).await, 200);
+    let asked = lab.feishu.messages(CHAT).iter().rfind(|m| m.text == words).map(|m| m.id.clone());
+    let answers = |m: &boardhand::sim::feishu::Message| m.root.is_some() && m.root == asked;
+    lab.feishu.until(CHAT, WITHIN, |messages| messages.iter().any(answers)).await.expect("an answer");
+    lab.feishu.messages(CHAT).iter().find(|m| answers(m)).expect("it was just there").shown()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_was_slow_to_undo_is_undone_for_everybody() {
+    both(async |lab, slack| {
+        let code = code(&slack.say("alice", CHANNEL, "/lab link").await.text);
+        typed(lab, "ou_li", &code, "Is that you yourself?").await;
+        typed(lab, "ou_li", &format!("{code} yes"), "are one person now").await;
+        assert!(answer(lab, "ou_li", "audit").await.contains("Who did what"));
+        // Nobody waits for the commit to its end.
+        let stall = crate::lab::look::stall(lab._data.path()).await;
+        let slow = slack.say("alice", CHANNEL, "/lab unlink").await.text;
+        assert!(slow.contains("I am slow just now"), "{slow}");
+        drop(stall);
+        let is_over = async || {
+            while !answer(lab, "ou_li", "audit").await.contains("🔒") {}
+        };
+        lab.clock.timeout(WITHIN, is_over()).await.expect("the role of the other is gone");
+        assert_eq!(lab.store.link_list().await.expect("links"), []);
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_code_of_feishu_is_given_in_private_and_guessing_comes_to_an_end() {
     both(async |lab, slack| {

@@ -183,10 +183,7 @@ impl Lab {
 
     /// Takes the database's pen away from the server until the answer is dropped.
     pub(crate) async fn stall(&self) -> sqlx::SqliteConnection {
-        let file = SqliteConnectOptions::new().filename(self.data.path().join("boardhand.db"));
-        let mut connection = file.connect().await.expect("the database opens");
-        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut connection).await.expect("the pen");
-        connection
+        stall(self.data.path()).await
     }
 
     /// The address behind a link of a run's card, without the server's own.
@@ -207,6 +204,14 @@ impl Lab {
     pub(crate) async fn rows(&self, sql: &'static str) -> Vec<String> {
         rows(self.data.path(), sql).await
     }
+}
+
+/// Takes the pen of the database in this data directory away until the answer is dropped.
+pub(crate) async fn stall(data: &std::path::Path) -> sqlx::SqliteConnection {
+    let file = SqliteConnectOptions::new().filename(data.join("boardhand.db"));
+    let mut connection = file.connect().await.expect("the database opens");
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut connection).await.expect("the pen");
+    connection
 }
 
 /// The file of a data directory whose database is in PostgreSQL: it says where.
