@@ -66,7 +66,7 @@ async fn somebody_new_asks_around() {
                 Put a quarantined board back into service.
                 
                 `/lab drain [board|site] [2h] [reason]`
-                Let a board, a site or a worker (`worker:…`) take nothing new, as an operator; what is on it goes on. Alone, it shows what drains.
+                Let a board, a site or a worker (worker:its-id) take nothing new, as an operator; what is on it goes on. Alone, it shows what drains.
                 
                 `/lab undrain <board|site>`
                 Let it take new work again.
@@ -121,6 +121,7 @@ async fn somebody_new_asks_around() {
                 
                 `/lab resend <number|all>`
                 Send a message again that could not be sent.
+                
                 `/lab audit [who|board|#] [2h] [refused] [before=1234]`
                 Who was allowed or refused what, and why; the newest first.
                 
@@ -182,7 +183,7 @@ async fn somebody_new_asks_around() {
                 Put a quarantined board back into service.
                 
                 `/lab drain [board|site] [2h] [reason]`
-                Let a board, a site or a worker (`worker:…`) take nothing new, as an operator; what is on it goes on. Alone, it shows what drains.
+                Let a board, a site or a worker (worker:its-id) take nothing new, as an operator; what is on it goes on. Alone, it shows what drains.
                 
                 `/lab undrain <board|site>`
                 Let it take new work again.
@@ -237,6 +238,7 @@ async fn somebody_new_asks_around() {
                 
                 `/lab resend <number|all>`
                 Send a message again that could not be sent.
+                
                 `/lab audit [who|board|#] [2h] [refused] [before=1234]`
                 Who was allowed or refused what, and why; the newest first.
                 
